@@ -1,0 +1,1 @@
+"""The Prefect tasks: thin shells around the library, and the tracker."""

@@ -1,0 +1,1 @@
+"""How good a model is on rows it never saw, and whether that is enough to promote it."""

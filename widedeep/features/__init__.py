@@ -1,0 +1,1 @@
+"""From checked ratings to ids, bags, numbers and cross-products that a model can read."""
