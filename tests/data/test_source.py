@@ -1,0 +1,284 @@
+"""What `--data` stands for, and that simulated and real data never share a name."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from widedeep.data.download import DownloadError
+from widedeep.data.simulator import MARKER, Simulation, simulate
+from widedeep.data.source import WORDS, resolve, simulate_defaults
+from widedeep.errors import InputError
+
+TINY = Simulation(users=40, movies=20, ratings=80, seed=1, exceptions=0)
+KMRD = ["kmrd-small", "kmrd-2m", "kmrd-5m"]
+
+
+def simulate_tiny(folder):
+    simulate(TINY, folder)
+
+
+def forbidden(*arguments):
+    pytest.fail(f"called with {arguments}")
+
+
+class Shop:
+    """Has each KMRD, and remembers what was asked of it."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, name, folder):
+        self.asked.append(name)
+        return make_folder(folder)
+
+
+def offline(name, _folder):
+    raise DownloadError(f"https://data.invalid/{name} could not be downloaded: no network")
+
+
+def find(data, cache, environ=None, fetch=forbidden, simulator=forbidden):
+    return resolve(data, cache, environ or {}, fetch, simulator)
+
+
+def make_folder(path, *, simulated=False):
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "rates.csv").write_text("user,movie,rate,time\n", encoding="utf-8")
+    if simulated:
+        (path / MARKER).write_text("{}", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "home" / "data"
+
+
+@pytest.mark.parametrize("name", KMRD)
+def test_a_kmrd_asked_for_by_name_is_downloaded_into_the_cache(cache, name):
+    shop = Shop()
+    source = find(name, cache, fetch=shop)
+    assert (source.name, source.folder, source.simulated) == (name, cache / name, False)
+    assert source.origin == (
+        f"{name} of github.com/lovit/kmrd at commit 8ca98b1, now downloaded to {cache / name}"
+    )
+    assert shop.asked == [name]
+
+
+def test_a_kmrd_that_is_there_is_told_from_one_just_downloaded(cache):
+    make_folder(cache / "kmrd-2m")
+    source = find("kmrd-2m", cache, fetch=Shop())
+    assert source.origin.endswith(f", already downloaded to {cache / 'kmrd-2m'}")
+
+
+@pytest.mark.parametrize("name", KMRD)
+def test_a_kmrd_asked_for_by_name_is_never_replaced_by_a_simulation(cache, name):
+    with pytest.raises(DownloadError, match="no network"):
+        find(name, cache, fetch=offline)
+
+
+def test_a_whole_copy_in_the_cache_needs_no_network(cache):
+    folder = make_folder(cache / "kmrd-small")
+    for name in ("movies.txt", "genres.csv", "countries.csv", "castings.csv", "peoples.txt"):
+        (folder / name).touch()
+    assert resolve("kmrd-small", cache, {}).folder == folder
+    assert resolve("auto", cache, {}).name == "kmrd-small"
+
+
+def test_sim_is_generated_once_and_reused(cache):
+    source = find("sim", cache, simulator=simulate_tiny)
+    assert (source.name, source.folder, source.simulated) == ("sim", cache / "sim", True)
+    assert source.origin == (
+        f"simulated ratings in KMRD's form in {cache / 'sim'}, asked for by name"
+    )
+    assert json.loads((source.folder / MARKER).read_text(encoding="utf-8"))["simulation"]
+    assert find("sim", cache, simulator=forbidden) == source
+
+
+def test_a_folder_in_the_simulations_place_is_not_overwritten(cache):
+    mine = make_folder(cache / "sim") / "rates.csv"
+    with pytest.raises(InputError, match="not empty"):
+        find("sim", cache, simulator=simulate_tiny)
+    assert mine.exists()
+
+
+def test_auto_prefers_the_copy_named_by_the_environment(cache, tmp_path):
+    make_folder(cache / "kmrd-small")
+    mine = make_folder(tmp_path / "My ratings")
+    source = find("auto", cache, {"WIDEDEEP_DATA": str(mine)})
+    assert (source.name, source.folder, source.simulated) == ("my-ratings", mine, False)
+    assert source.origin == f"ratings in KMRD's form in {mine}, named by WIDEDEEP_DATA"
+
+
+def test_the_environment_speaks_only_to_auto(cache, tmp_path):
+    environ = {"WIDEDEEP_DATA": str(tmp_path / "missing")}
+    assert find("kmrd-small", cache, environ, Shop()).name == "kmrd-small"
+    assert find("sim", cache, environ, simulator=simulate_tiny).name == "sim"
+
+
+def test_a_missing_copy_named_by_the_environment_is_no_reason_to_go_on(cache, tmp_path):
+    make_folder(cache / "kmrd-small")
+    missing = tmp_path / "missing"
+    with pytest.raises(InputError) as failure:
+        find("auto", cache, {"WIDEDEEP_DATA": str(missing)})
+    assert str(failure.value) == (
+        f"WIDEDEEP_DATA '{missing}': no such folder found, a folder in KMRD's form wanted"
+    )
+
+
+def test_an_empty_environment_variable_counts_as_unset(cache):
+    assert find("auto", cache, {"WIDEDEEP_DATA": ""}, Shop()).name == "kmrd-small"
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen"),
+    [
+        (["kmrd-5m", "kmrd-2m", "kmrd-small"], "kmrd-small"),
+        (["kmrd-5m", "kmrd-2m"], "kmrd-2m"),
+        (["kmrd-5m"], "kmrd-5m"),
+    ],
+)
+def test_auto_takes_the_smallest_kmrd_already_downloaded(cache, present, chosen):
+    for name in present:
+        make_folder(cache / name)
+    shop = Shop()
+    source = find("auto", cache, fetch=shop)
+    assert (source.name, source.folder, source.simulated) == (chosen, cache / chosen, False)
+    assert "already downloaded" in source.origin
+    assert shop.asked == [chosen]
+
+
+def test_auto_downloads_kmrd_small_where_there_is_nothing(cache):
+    source = find("auto", cache, fetch=Shop())
+    assert (source.name, source.simulated) == ("kmrd-small", False)
+    assert "now downloaded" in source.origin
+
+
+def test_auto_prefers_a_download_to_a_simulation_of_an_earlier_run(cache):
+    find("auto", cache, fetch=offline, simulator=simulate_tiny)
+    assert not find("auto", cache, fetch=Shop()).simulated
+
+
+def test_auto_offline_simulates_and_says_why(cache):
+    source = find("auto", cache, fetch=offline, simulator=simulate_tiny)
+    assert (source.name, source.folder, source.simulated) == ("sim", cache / "sim", True)
+    assert source.origin == (
+        f"simulated ratings in KMRD's form in {cache / 'sim'}, because there is no copy of KMRD "
+        "and https://data.invalid/kmrd-small could not be downloaded: no network"
+    )
+
+
+def test_auto_does_not_simulate_over_a_damaged_copy(cache):
+    make_folder(cache / "kmrd-small")
+    with pytest.raises(InputError, match=r"movies.txt, .* missing; remove the folder"):
+        resolve("auto", cache, {}, simulator=forbidden)
+
+
+def test_a_folder_is_named_by_its_absolute_path(cache, tmp_path, monkeypatch):
+    mine = make_folder(tmp_path / "Ratings_2019 (Korea)")
+    monkeypatch.chdir(mine)
+    source = find(".", cache)
+    assert (source.name, source.folder) == ("ratings-2019-korea", mine)
+    assert source.origin == f"ratings in KMRD's form in {mine}, named by --data"
+
+
+def test_a_folder_may_stand_below_the_users_home(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mine = make_folder(tmp_path / "mine")
+    assert find("~/mine", cache).folder == mine
+
+
+def test_a_link_is_named_by_what_it_points_to(cache, tmp_path):
+    mine = make_folder(tmp_path / "mine")
+    (tmp_path / "link").symlink_to(mine)
+    assert find(str(tmp_path / "link"), cache).name == "mine"
+
+
+def test_the_cache_may_be_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find("sim", Path("data"), simulator=simulate_tiny).folder == tmp_path / "data" / "sim"
+
+
+def test_a_missing_folder_is_named_with_the_accepted_words(cache, tmp_path):
+    missing = tmp_path / "kmrd-samll"
+    with pytest.raises(InputError) as failure:
+        find(str(missing), cache)
+    assert str(failure.value) == (
+        f"--data '{missing}': no such folder found, "
+        "one of auto, kmrd-small, kmrd-2m, kmrd-5m, sim, or a folder in KMRD's form wanted"
+    )
+
+
+def test_a_file_is_no_folder(cache, tmp_path):
+    file = make_folder(tmp_path / "mine") / "rates.csv"
+    with pytest.raises(InputError, match=rf"--data '{file}': a file found, one of auto, "):
+        find(str(file), cache)
+
+
+@pytest.mark.parametrize("text", ["", " ", "~nobody-by-this-name/x", "a\0b", "x" * 5_000])
+def test_what_cannot_be_a_path_is_the_users_error(cache, text):
+    with pytest.raises(InputError, match="--data"):
+        find(text, cache)
+
+
+@pytest.mark.parametrize("name", ["영화", "___", "..."])
+def test_a_folder_without_a_usable_letter_or_digit_is_refused(cache, tmp_path, name):
+    mine = make_folder(tmp_path / name)
+    with pytest.raises(InputError, match=r"a folder named with a-z or 0-9 wanted"):
+        find(str(mine), cache)
+
+
+def test_the_root_has_no_name(cache):
+    with pytest.raises(InputError, match=r"a folder named with a-z or 0-9 wanted"):
+        find("/", cache)
+
+
+@pytest.mark.parametrize(
+    ("folder", "simulated", "name"),
+    [
+        ("kmrd-small", True, "sim-kmrd-small"),
+        ("sim", True, "sim"),
+        ("sim-2", True, "sim-2"),
+        ("simulated", True, "sim-simulated"),
+        ("kmrd-small", False, "kmrd-small"),
+        ("sim", False, "data-sim"),
+        ("SIM 2", False, "data-sim-2"),
+        ("simulated", False, "simulated"),
+    ],
+)
+def test_a_marked_folder_is_simulated_and_named_so(cache, tmp_path, folder, simulated, name):
+    path = make_folder(tmp_path / folder, simulated=simulated)
+    source = find(str(path), cache)
+    assert (source.name, source.simulated) == (name, simulated)
+    assert source.origin.startswith("simulated ratings" if simulated else "ratings")
+
+
+def test_a_folder_written_by_the_simulator_is_known_as_simulated(cache, tmp_path):
+    simulate_tiny(tmp_path / "kmrd-small")
+    assert find(str(tmp_path / "kmrd-small"), cache).name == "sim-kmrd-small"
+
+
+@given(
+    folder=st.from_regex(r"(sim|SIM|data|[a-z0-9]{1,3})?[-_ .a-zA-Z0-9é영]{0,6}", fullmatch=True),
+    simulated=st.booleans(),
+)
+def test_the_name_alone_tells_simulated_from_real(tmp_path_factory, folder, simulated):
+    path = tmp_path_factory.mktemp("any") / f"{folder}x"
+    source = find(str(make_folder(path, simulated=simulated)), path)
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", source.name)
+    assert (source.name == "sim" or source.name.startswith("sim-")) == simulated
+
+
+def test_the_words_are_those_of_the_contract():
+    assert WORDS == ("auto", "kmrd-small", "kmrd-2m", "kmrd-5m", "sim")
+
+
+def test_the_built_in_simulation_is_in_kmrds_form(tmp_path):
+    simulate_defaults(tmp_path / "sim")
+    text = (tmp_path / "sim" / "rates.csv").read_text(encoding="utf-8")
+    assert text.startswith("user,movie,rate,time\n")
+    assert text.count("\n") == 1 + 140_710
+    assert (tmp_path / "sim" / MARKER).exists()
