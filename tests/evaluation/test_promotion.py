@@ -1,0 +1,194 @@
+"""The gate, as a table of numbers and verdicts."""
+
+import pytest
+
+from widedeep.errors import InputError
+from widedeep.evaluation.bootstrap import Interval, PairedDifference
+from widedeep.evaluation.promotion import (
+    GateConfig,
+    Score,
+    Verdict,
+    decide_against_champion,
+    decide_first,
+    unfair,
+)
+
+CHAMPION = Score(auc=0.8213, log_loss=0.4645)
+GATE = GateConfig()
+BETTER, WORSE, UNCLEAR = (0.0003, 0.0033), (-0.0033, -0.0003), (-0.0003, 0.0033)
+
+
+def difference(auc, log_loss, **more):
+    intervals = [Interval((low + high) / 2, low, high) for low, high in (auc, log_loss)]
+    return PairedDifference(*intervals, **{"replicates": 2000, "rows": 900, "users": 600} | more)
+
+
+def score(paired):
+    return Score(
+        CHAMPION.auc + paired.auc.difference, CHAMPION.log_loss + paired.log_loss.difference
+    )
+
+
+def against_champion(auc, log_loss, gate=GATE, **more):
+    paired = difference(auc, log_loss, **more)
+    return decide_against_champion(paired, score(paired), CHAMPION, gate)
+
+
+def first(auc, constant=0.649, **more):
+    paired = difference(auc, (-0.09, -0.07), **more)
+    return decide_first(paired, score(paired), CHAMPION, constant, GATE)
+
+
+@pytest.mark.parametrize(
+    ("auc", "log_loss", "verdict"),
+    [
+        (BETTER, (-0.003, -0.001), Verdict.PROMOTE),
+        (BETTER, (-0.003, 0.0019), Verdict.PROMOTE),
+        (BETTER, (-0.003, 0.002), Verdict.PROMOTE),
+        (BETTER, (-0.003, 0.0021), Verdict.INSUFFICIENT),
+        (BETTER, (0.0021, 0.004), Verdict.HOLD),
+        ((0.0, 0.003), (-0.003, -0.001), Verdict.INSUFFICIENT),
+        (UNCLEAR, (-0.003, -0.001), Verdict.INSUFFICIENT),
+        (UNCLEAR, (0.0021, 0.004), Verdict.HOLD),
+        ((-0.003, 0.0), (-0.003, -0.001), Verdict.INSUFFICIENT),
+        (WORSE, (-0.003, -0.001), Verdict.HOLD),
+        (WORSE, (0.0021, 0.004), Verdict.HOLD),
+    ],
+)
+def test_both_intervals_decide(auc, log_loss, verdict):
+    assert against_champion(auc, log_loss).verdict is verdict
+
+
+@pytest.mark.parametrize(("small", "found"), [("rows", 499), ("users", 49)])
+@pytest.mark.parametrize("auc", [BETTER, WORSE])
+def test_a_small_holdout_is_no_evidence_either_way(small, found, auc):
+    decision = against_champion(auc, (-0.003, -0.001), **{small: found})
+    assert decision.verdict is Verdict.INSUFFICIENT
+    assert decision.reasons[-1].startswith(f"the holdout has {found} {small}, wanted are at least")
+
+
+def test_a_holdout_of_just_the_minimum_counts():
+    decision = against_champion(BETTER, (-0.003, -0.001), rows=500, users=50)
+    assert decision.verdict is Verdict.PROMOTE
+
+
+def test_a_wider_margin_lets_a_dearer_model_pass():
+    gate = GateConfig(log_loss_margin=0.01)
+    assert against_champion(BETTER, (0.0021, 0.004), gate).verdict is Verdict.PROMOTE
+
+
+def test_equal_models_are_no_evidence_and_are_named_so():
+    decision = against_champion((0.0, 0.0), (0.0, 0.0))
+    assert decision.verdict is Verdict.INSUFFICIENT
+    assert decision.reasons[-1] == "challenger and champion score every row of the holdout alike"
+
+
+def test_the_reasons_carry_both_models_and_the_interval():
+    assert against_champion(BETTER, (-0.003, -0.001)).reasons == (
+        (
+            "streaming AUC 0.8231 against the champion's 0.8213: +0.0018, "
+            "95 % interval [+0.0003, +0.0033], lies above 0"
+        ),
+        (
+            "streaming log loss 0.4625 against the champion's 0.4645: -0.0020, "
+            "95 % interval [-0.0030, -0.0010], stays within the margin of +0.0020"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("auc", "log_loss", "auc_ending", "loss_ending"),
+    [
+        (WORSE, (0.003, 0.005), "lies below 0", "lies past the margin of +0.0020"),
+        (UNCLEAR, (0.001, 0.005), "includes 0", "reaches past the margin of +0.0020"),
+    ],
+)
+def test_a_refusal_says_which_end_failed(auc, log_loss, auc_ending, loss_ending):
+    auc_reason, loss_reason = against_champion(auc, log_loss).reasons
+    assert auc_reason.endswith(auc_ending)
+    assert loss_reason.endswith(loss_ending)
+
+
+def test_an_end_close_to_zero_is_not_printed_as_zero():
+    reason = against_champion((0.00003, 0.003), (-0.003, -0.001)).reasons[0]
+    assert "[+3e-05, +0.0030], lies above 0" in reason
+
+
+def test_the_interval_is_named_by_its_confidence():
+    gate = GateConfig(confidence=0.975)
+    assert "97.5 % interval" in against_champion(BETTER, BETTER, gate, confidence=0.975).reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("auc", "constant", "verdict"),
+    [
+        (BETTER, 0.649, Verdict.PROMOTE),
+        (UNCLEAR, 0.649, Verdict.INSUFFICIENT),
+        (WORSE, 0.649, Verdict.HOLD),
+        (BETTER, 0.3840, Verdict.INSUFFICIENT),
+        (BETTER, 0.3820, Verdict.HOLD),
+    ],
+)
+def test_a_first_model_must_beat_the_means_and_the_constant(auc, constant, verdict):
+    assert first(auc, constant).verdict is verdict
+
+
+def test_a_first_model_on_a_small_holdout_is_not_promoted():
+    assert first(BETTER, rows=499).verdict is Verdict.INSUFFICIENT
+
+
+def test_the_reasons_of_a_first_model_name_what_it_was_measured_by():
+    assert first(BETTER).reasons == (
+        (
+            "streaming AUC 0.8231 against the user + movie mean's 0.8213: +0.0018, "
+            "95 % interval [+0.0003, +0.0033], lies above 0"
+        ),
+        "streaming log loss 0.3845 against the constant's 0.6490: -0.2645, below it",
+    )
+
+
+def test_an_unfair_comparison_holds_for_the_reason_given():
+    decision = unfair("the champion was trained on the holdout")
+    assert decision.verdict is Verdict.HOLD
+    assert decision.reasons == ("the champion was trained on the holdout",)
+
+
+def test_swapped_models_are_refused():
+    paired = difference(BETTER, (-0.003, -0.001))
+    with pytest.raises(ValueError, match="difference of AUC"):
+        decide_against_champion(paired, CHAMPION, score(paired), GATE)
+    with pytest.raises(ValueError, match="difference of AUC"):
+        decide_first(paired, CHAMPION, score(paired), 0.649, GATE)
+
+
+def test_a_score_that_is_no_number_is_refused():
+    paired = difference(BETTER, (-0.003, -0.001))
+    with pytest.raises(ValueError, match="difference of log loss"):
+        decide_against_champion(paired, Score(score(paired).auc, float("nan")), CHAMPION, GATE)
+
+
+def test_intervals_of_another_confidence_are_refused():
+    with pytest.raises(ValueError, match=r"confidence 0.9, the gate 0.95"):
+        against_champion(BETTER, BETTER, confidence=0.9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("confidence", 1.0),
+        ("confidence", 0.4),
+        ("confidence", float("nan")),
+        ("replicates", 99),
+        ("log_loss_margin", -0.001),
+        ("log_loss_margin", float("inf")),
+        ("minimum_rows", 0),
+        ("minimum_users", 1),
+    ],
+)
+def test_a_gate_out_of_range_is_refused_by_name(name, value):
+    with pytest.raises(InputError, match=f"{name} is {value}, wanted is"):
+        GateConfig(**{name: value})
+
+
+def test_verdicts_are_written_as_the_contract_says():
+    assert [str(verdict) for verdict in Verdict] == ["promote", "hold", "insufficient_evidence"]

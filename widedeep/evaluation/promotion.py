@@ -1,0 +1,218 @@
+"""Who serves next: a verdict from the numbers of two models, and from nothing else.
+
+The headline is the streaming AUC. A model is promoted only where the whole interval of a paired
+bootstrap speaks for it: on a holdout of 14,000 rows the better of two point values is often luck.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+
+from widedeep.errors import InputError
+from widedeep.evaluation.bootstrap import Interval, PairedDifference
+
+# Room for probabilities that went through float32 on one of the two ways.
+_SAME = 1e-6
+
+
+class Verdict(StrEnum):
+    """What becomes of a challenger; the values stand in logs and in `--json`."""
+
+    PROMOTE = "promote"
+    HOLD = "hold"
+    INSUFFICIENT = "insufficient_evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict and the sentences that carry it, at least one."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One model's streaming metrics on the holdout: AUC in [0, 1], log loss in nats."""
+
+    auc: float
+    log_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class GateConfig:
+    """How much evidence a promotion needs.
+
+    Attributes:
+        confidence: Share of bootstrap replicates inside an interval, in [0.5, 1).
+        replicates: Bootstrap replicates, at least 100.
+        log_loss_margin: Rise of log loss, in nats, that a better AUC may cost; at least 0.
+        minimum_rows: Holdout rows below which nothing is promoted, at least 1.
+        minimum_users: The same for users: a bootstrap over a handful of users gives an interval
+            that is too short, over one user it has no width at all. At least 2.
+    """
+
+    confidence: float = 0.95
+    replicates: int = 2000
+    log_loss_margin: float = 0.002
+    minimum_rows: int = 500
+    minimum_users: int = 50
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a setting out of its range."""
+        least = {"replicates": 100, "log_loss_margin": 0, "minimum_rows": 1, "minimum_users": 2}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if not (isfinite(value) and value >= bound):
+                raise InputError(f"{name} is {value}, wanted is at least {bound}")
+        if not 0.5 <= self.confidence < 1:  # noqa: PLR2004
+            raise InputError(f"confidence is {self.confidence}, wanted is a share in [0.5, 1)")
+
+
+def decide_against_champion(
+    difference: PairedDifference, challenger: Score, champion: Score, gate: GateConfig
+) -> Decision:
+    """Promote, hold, or ask for more evidence, on the same holdout for both models.
+
+    Promote: the AUC interval lies above 0 and the log-loss interval does not reach past the margin.
+    Hold: the AUC interval lies below 0, or the log-loss interval lies past the margin. Anything
+    else, a holdout too small, or two models that score alike: insufficient evidence.
+
+    Raises:
+        ValueError: `difference` is not challenger minus champion, or has another confidence.
+    """
+    _check_pair(difference, challenger, champion, gate)
+    reasons = (
+        _auc_reason(difference, challenger, champion, "champion"),
+        _log_loss_reason(difference, challenger, champion, gate),
+    )
+    if short := _too_small(difference, gate):
+        return Decision(Verdict.INSUFFICIENT, (*reasons, *short))
+    if _no_difference(difference.auc) and _no_difference(difference.log_loss):
+        alike = "challenger and champion score every row of the holdout alike"
+        return Decision(Verdict.INSUFFICIENT, (*reasons, alike))
+    worse = difference.auc.high < 0 or difference.log_loss.low > gate.log_loss_margin
+    better = difference.auc.low > 0 and difference.log_loss.high <= gate.log_loss_margin
+    return Decision(_verdict(better=better, worse=worse), reasons)
+
+
+def decide_first(
+    difference: PairedDifference,
+    model: Score,
+    baseline: Score,
+    constant_log_loss: float,
+    gate: GateConfig,
+) -> Decision:
+    """Judge a first model, with no champion to beat, by two models that need no training.
+
+    Promote: the AUC interval against the user + movie mean lies above 0 and the log loss is below
+    that of the constant (the training rows' mean label). Hold: the AUC interval lies below 0, or
+    the log loss is above the constant's by more than the margin. Else insufficient evidence.
+
+    Args:
+        difference: Model minus user + movie mean.
+        model: The first model.
+        baseline: The user + movie mean.
+        constant_log_loss: Log loss of the constant on the same rows, in nats.
+        gate: The evidence wanted.
+
+    Raises:
+        ValueError: `difference` is not model minus baseline, or has another confidence.
+    """
+    _check_pair(difference, model, baseline, gate)
+    rise = model.log_loss - constant_log_loss
+    reasons = (
+        _auc_reason(difference, model, baseline, "user + movie mean"),
+        _constant_reason(model, constant_log_loss),
+    )
+    if short := _too_small(difference, gate):
+        return Decision(Verdict.INSUFFICIENT, (*reasons, *short))
+    worse = difference.auc.high < 0 or rise > gate.log_loss_margin
+    better = difference.auc.low > 0 and rise < 0
+    return Decision(_verdict(better=better, worse=worse), reasons)
+
+
+def unfair(reason: str) -> Decision:
+    """Hold, because the two models cannot be compared on this holdout."""
+    return Decision(Verdict.HOLD, (reason,))
+
+
+def _verdict(*, better: bool, worse: bool) -> Verdict:
+    if worse:
+        return Verdict.HOLD
+    return Verdict.PROMOTE if better else Verdict.INSUFFICIENT
+
+
+def _check_pair(difference: PairedDifference, model: Score, other: Score, gate: GateConfig) -> None:
+    """A swapped pair or another protocol's scores would promote the wrong model, with reasons."""
+    wanted = (model.auc - other.auc, model.log_loss - other.log_loss)
+    found = (difference.auc.difference, difference.log_loss.difference)
+    for name, left, right in zip(("AUC", "log loss"), found, wanted, strict=True):
+        if not abs(left - right) <= _SAME:
+            raise ValueError(f"difference of {name} is {left}, the two scores differ by {right}")
+    if difference.confidence != gate.confidence:
+        raise ValueError(
+            f"the intervals have confidence {difference.confidence}, the gate {gate.confidence}"
+        )
+
+
+def _no_difference(interval: Interval) -> bool:
+    return interval.difference == interval.low == interval.high == 0
+
+
+def _too_small(difference: PairedDifference, gate: GateConfig) -> tuple[str, ...]:
+    found = (
+        ("rows", difference.rows, gate.minimum_rows),
+        ("users", difference.users, gate.minimum_users),
+    )
+    return tuple(
+        f"the holdout has {count} {unit}, wanted are at least {least}"
+        for unit, count, least in found
+        if count < least
+    )
+
+
+def _auc_reason(difference: PairedDifference, model: Score, other: Score, name: str) -> str:
+    interval = difference.auc
+    if interval.low <= 0 <= interval.high:
+        place = "includes 0"
+    else:
+        place = "lies above 0" if interval.low > 0 else "lies below 0"
+    return (
+        f"streaming AUC {model.auc:.4f} against the {name}'s {other.auc:.4f}: "
+        f"{_with_interval(interval, difference.confidence)}, {place}"
+    )
+
+
+def _log_loss_reason(
+    difference: PairedDifference, challenger: Score, champion: Score, gate: GateConfig
+) -> str:
+    interval, margin = difference.log_loss, gate.log_loss_margin
+    if interval.high <= margin:
+        place = "stays within"
+    else:
+        place = "lies past" if interval.low > margin else "reaches past"
+    return (
+        f"streaming log loss {challenger.log_loss:.4f} against the champion's "
+        f"{champion.log_loss:.4f}: {_with_interval(interval, difference.confidence)}, "
+        f"{place} the margin of {_signed(margin)}"
+    )
+
+
+def _constant_reason(model: Score, constant_log_loss: float) -> str:
+    rise = model.log_loss - constant_log_loss
+    return (
+        f"streaming log loss {model.log_loss:.4f} against the constant's {constant_log_loss:.4f}: "
+        f"{_signed(rise)}, {'below it' if rise < 0 else 'not below it'}"
+    )
+
+
+def _with_interval(interval: Interval, confidence: float) -> str:
+    ends = f"[{_signed(interval.low)}, {_signed(interval.high)}]"
+    return f"{_signed(interval.difference)}, {100 * confidence:g} % interval {ends}"
+
+
+def _signed(value: float) -> str:
+    """Four decimals, or more where those would round a difference away."""
+    text = f"{value:+.4f}"
+    return f"{value:+.0e}" if value and not float(text) else text.replace("-0.0000", "+0.0000")
