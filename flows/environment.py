@@ -1,0 +1,48 @@
+"""Settings of Prefect and MLflow, which both read only from the environment at import.
+
+The home decides where their state lies, so it must be known before either is imported.
+"""
+
+import os
+from pathlib import Path
+
+from widedeep.home import Home
+
+HOME_VARIABLE = "WIDEDEEP_HOME"
+PID_VARIABLE = "WIDEDEEP_PID"
+_PROJECT = Path(__file__).resolve().parent.parent
+_GIVEN = frozenset(os.environ)
+
+
+def default_home() -> Home:
+    """WIDEDEEP_HOME, else `mlruns/` of the checkout this code runs from, else of this folder."""
+    if HOME_VARIABLE in os.environ:
+        return Home(Path(os.environ[HOME_VARIABLE]).expanduser().resolve())
+    checkout = (_PROJECT / "pyproject.toml").exists()
+    return Home((_PROJECT if checkout else Path.cwd()) / "mlruns")
+
+
+def configure(home: Home) -> None:
+    """Point both tools at `home`; what the user set in the environment stays."""
+    settings = {
+        HOME_VARIABLE: str(home.root),
+        "PREFECT_HOME": str(home.prefect),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_TRACKING_URI": home.tracking_uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "DO_NOT_TRACK": "true",
+    }
+    for name, value in settings.items():
+        if name not in _GIVEN or name == HOME_VARIABLE:
+            os.environ[name] = value
+
+
+def prepare_command() -> None:
+    """Settings of a run in this process, with Prefect's temporary server.
+
+    The server is told whose it is, and the terminal is left to `console`; the lines of Prefect
+    itself go to its own log, which its UI shows.
+    """
+    os.environ[PID_VARIABLE] = str(os.getpid())
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

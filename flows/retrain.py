@@ -1,0 +1,84 @@
+"""The chain: ingest → features → train → evaluate → promote."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.environment import default_home
+from flows.report import Report, Stopwatch
+from flows.stale_runs import marked
+from tasks.evaluation import evaluate
+from tasks.features import features
+from tasks.ingest import Window, ingest
+from tasks.promotion import promote
+from tasks.tracking import Tracker
+from tasks.training import train
+from widedeep.evaluation.promotion import GateConfig
+from widedeep.home import Home
+from widedeep.model.presets import preset as named
+from widedeep.model.start import Mode, Start
+
+
+@flow(name="retrain", flow_run_name="retrain {data}")
+def retrain(
+    data: str = "auto",
+    as_of: datetime | None = None,
+    validation_from: datetime | None = None,
+    holdout_from: datetime | None = None,
+    mode: Literal["auto", "warm", "cold"] = "auto",
+    preset: Literal["default", "paper"] = "default",
+    seed: int = 0,
+    home: Path | None = None,
+) -> Report:
+    """Retrain on the ratings known at a moment, and promote the model if it is really better.
+
+    Args:
+        data: auto, kmrd-small, kmrd-2m, kmrd-5m, sim, or a folder with files in KMRD's form.
+        as_of: Ratings from this moment on are not known yet. Empty: all ratings are.
+        validation_from: Start of the validation part. Empty: chosen by share.
+        holdout_from: Start of the holdout. Empty: the last tenth of the ratings.
+        mode: Start from the champion (warm), from nothing (cold), or warm where it can (auto).
+        preset: Settings of features, network and training.
+        seed: Of the initial weights and the order of the rows.
+        home: The folder of all state. Empty: mlruns/ of the project.
+
+    Returns:
+        All that was found; `Report.as_json` is the contract's object.
+    """
+    place = Home(home.resolve()) if home else default_home()
+    window = Window(*(_seconds(moment) for moment in (as_of, validation_from, holdout_from)))
+    with place.exclusive(), marked(place, flow_run.id):
+        place.stages.sweep()
+        return _chain(place, data, window, Mode(mode), preset, seed)
+
+
+def _chain(place: Home, data: str, window: Window, mode: Mode, preset: str, seed: int) -> Report:
+    watch, settings, gate = Stopwatch(), named(preset), GateConfig()
+    with watch.stage("ingest"):
+        ingested = ingest(place, data, window)
+    tracker = Tracker(place)
+    champion = tracker.champion(ingested.model)
+    start = Start.choose(mode, champion, ingested.split, settings)
+    run = tracker.start(ingested, settings, start, seed, flow_run.id)
+    with tracker.closing(run):
+        with watch.stage("features"):
+            encoded = features(place, ingested, settings, start)
+        with watch.stage("train"):
+            model = train(place, ingested, encoded, settings, start, seed)
+        tracker.log_training(run, model)
+        with watch.stage("evaluate"):
+            evaluation = evaluate(place, ingested, model, champion, gate)
+        with watch.stage("promote"):
+            outcome = promote(place, run, ingested, model, evaluation, champion)
+        report = Report(ingested, start, run.run_id, evaluation, outcome, watch.seconds())
+        tracker.log_seconds(run, report.seconds)
+    return report
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    if moment is None:
+        return None
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())

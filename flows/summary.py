@@ -1,0 +1,87 @@
+"""The end of a run, for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.report import Report
+from widedeep.home import Home
+from widedeep.when import iso
+
+METRICS = (
+    ("streaming", "auc", "streaming AUC"),
+    ("streaming", "log_loss", "streaming log loss"),
+    ("streaming", "ece", "streaming calibration error"),
+    ("frozen", "auc", "frozen AUC"),
+    ("frozen", "log_loss", "frozen log loss"),
+    ("frozen", "gauc", "frozen GAUC"),
+    ("frozen", "ndcg_at_10", "frozen NDCG@10"),
+)
+
+
+def show(report: Report, home: Home, console: Console) -> None:
+    """Print data, split, comparison, decision, and where to look next."""
+    split, counts = report.ingested.split, report.ingested.counts
+    train, validation, holdout = report.ingested.examples
+    console.print()
+    console.print(f"[bold]{report.ingested.model}[/bold]  ({report.ingested.source.origin})")
+    console.print(
+        f"rows      {counts.read:,} read = {counts.examples:,} examples + "
+        f"{counts.superseded:,} superseded + {counts.quarantined:,} set aside"
+    )
+    console.print(
+        f"split     {train:,} training | {iso(split.validation_from)} | {validation:,} validation "
+        f"| {iso(split.holdout_from)} | {holdout:,} holdout | {iso(split.as_of)}"
+    )
+    console.print(f"start     {report.start.reason}")
+    console.print(_table(report))
+    _show_decision(report, console)
+    _show_next(report, home, console)
+
+
+def _table(report: Report) -> Table:
+    found = report.evaluation.summary
+    opponent = "champion" if found["champion"] else "user + movie mean"
+    theirs = found["champion"] or found["baseline"]
+    table = Table("holdout", "challenger", opponent, "difference and 95 % interval")
+    for protocol, metric, title in METRICS:
+        ours, other = found["challenger"][protocol][metric], theirs[protocol][metric]
+        interval = _interval(found["difference"], protocol, metric)
+        table.add_row(title, f"{ours:.4f}", f"{other:.4f}", f"{ours - other:+.4f}{interval}")
+    return table
+
+
+def _interval(difference: Mapping[str, Any] | None, protocol: str, metric: str) -> str:
+    """The bootstrap's interval, for the two metrics that have one."""
+    if difference is None or protocol != "streaming" or metric not in difference:
+        return ""
+    if not isinstance(difference[metric], Mapping):
+        return ""
+    low, high = difference[metric]["low"], difference[metric]["high"]
+    return f"  [{low:+.4f}, {high:+.4f}]"
+
+
+def _show_decision(report: Report, console: Console) -> None:
+    decision = report.evaluation.summary["decision"]
+    champion = report.outcome.champion
+    serving = f"version {champion} is the champion" if champion else "there is no champion yet"
+    console.print(
+        f"decision  [bold]{decision['verdict']}[/bold] version {report.outcome.version}; {serving}"
+    )
+    for reason in decision["reasons"]:
+        console.print(f"          - {reason}", highlight=False)
+    times = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
+    console.print(f"seconds   {times}")
+
+
+def _show_next(report: Report, home: Home, console: Console) -> None:
+    console.print("\nlook next", style="bold")
+    lines = (
+        f"  predictions  {report.as_json()['predictions']}",
+        f"  MLflow       .venv/bin/mlflow ui --backend-store-uri {home.tracking_uri}",
+        f"  Prefect      PREFECT_HOME={home.prefect} .venv/bin/prefect server start",
+    )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,55 @@
+"""From a trained model to numbers, intervals and a decision."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.ingest import Ingested
+from widedeep.artifact_store import Artifact, code_version
+from widedeep.data.ratings import Ratings
+from widedeep.evaluation.comparison import Evaluator
+from widedeep.evaluation.promotion import GateConfig
+from widedeep.features.catalogue import Catalogue
+from widedeep.home import Home
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.version import ModelVersion
+
+
+@task(name="evaluate", task_run_name="evaluate {ingested.source.name}", cache_policy=NO_CACHE)
+def evaluate(
+    home: Home,
+    ingested: Ingested,
+    challenger: Artifact,
+    champion: ModelVersion | None,
+    gate: GateConfig,
+) -> Artifact:
+    """Score challenger and champion on the same holdout rows, and decide."""
+    logger = get_run_logger()
+    key = {
+        "ratings": ingested.artifact.id,
+        "split": asdict(ingested.split),
+        "challenger": challenger.id,
+        "champion": champion and champion.model_id,
+        "gate": asdict(gate),
+        "code": code_version("data", "features", "model", "evaluation"),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        ratings = Ratings(ingested.artifact)
+        evaluator = Evaluator(
+            ratings.load(until=ingested.split.as_of),
+            Catalogue.from_table(ratings.movies()),
+            ingested.split,
+            gate,
+        )
+        theirs = TrainedModel.load(champion.path) if champion else None
+        return evaluator.compare(TrainedModel.load(challenger.path), theirs, folder).as_json()
+
+    evaluation = home.stages.get("evaluations", key, build)
+    logger.info("evaluate: %s", evaluation.summary["decision"]["verdict"])
+    for reason in evaluation.summary["decision"]["reasons"]:
+        logger.info("evaluate: %s", reason)
+    return evaluation

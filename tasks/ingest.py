@@ -1,0 +1,64 @@
+"""From `--data` to checked Parquet."""
+
+import os
+import time
+from dataclasses import dataclass
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from widedeep.artifact_store import Artifact
+from widedeep.data.ingest import ingest as ingest_files
+from widedeep.data.ratings import Counts, Ratings
+from widedeep.data.source import Source, resolve
+from widedeep.data.split import Split
+from widedeep.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The moments a run was asked for, UNIX seconds; None leaves the choice to the data."""
+
+    as_of: int | None = None
+    validation_from: int | None = None
+    holdout_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """Checked ratings, and the split of those known at its `as_of`."""
+
+    source: Source
+    artifact: Artifact
+    split: Split
+    counts: Counts
+    examples: tuple[int, int, int]
+
+    @property
+    def model(self) -> str:
+        """The registered model's name: simulated and real data never meet in one."""
+        return f"widedeep-{self.source.name}"
+
+
+@task(name="ingest", task_run_name="ingest {data}", cache_policy=NO_CACHE)
+def ingest(home: Home, data: str, window: Window) -> Ingested:
+    """Find the data, check every row, and split what was known by time."""
+    logger = get_run_logger()
+    source = resolve(data, home.data, os.environ)
+    logger.info("data: %s", source.origin)
+    artifact = ingest_files(source.folder, home.stages, int(time.time()))
+    ratings = Ratings(artifact)
+    moments = ratings.load().time
+    as_of = window.as_of if window.as_of is not None else ratings.last_time + 1
+    split = Split.of(moments, as_of, window.validation_from, window.holdout_from)
+    parts = (split.training(moments), split.validation(moments), split.holdout(moments))
+    examples = (int(parts[0].sum()), int(parts[1].sum()), int(parts[2].sum()))
+    counts = ratings.counts(as_of)
+    logger.info(
+        "ingest: %s ratings read, %s examples, %s superseded, %s set aside",
+        *(f"{n:,}" for n in (counts.read, counts.examples, counts.superseded, counts.quarantined)),
+    )
+    for reason, rows in artifact.summary["quarantined_by_reason"].items():
+        logger.warning("set aside: %s rows: %s (see %s)", f"{rows:,}", reason, artifact.path)
+    logger.info("split: %s / %s / %s examples; %s", *(f"{n:,}" for n in examples), split.describe())
+    return Ingested(source, artifact, split, counts, examples)

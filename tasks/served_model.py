@@ -1,0 +1,46 @@
+"""The registered model as MLflow loads it (models from code): probabilities for user and movie.
+
+It carries the ratings known when it was made, so it answers as a nightly batch would (the frozen
+protocol). MLflow executes this file; nothing of the project imports it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from widedeep.data.ratings import RatingLog
+from widedeep.evaluation.scoring import model_scorer
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import Queries
+from widedeep.model.trained_model import TrainedModel
+
+
+class ServedModel(PythonModel):
+    """Columns `user`, `movie` and optionally `time` (UNIX seconds) → `probability`."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the model and the ratings beside it."""
+        model = TrainedModel.load(Path(context.artifacts["model"]))
+        history = Path(context.artifacts["history"])
+        log = RatingLog.load(history / "ratings.parquet")
+        catalogue = Catalogue.from_table(pq.read_table(history / "movies.parquet"))
+        self._known_until = int(log.time[-1]) + 1
+        self._score = model_scorer(model, log, catalogue)
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None
+    ) -> pd.DataFrame:
+        """Score each row; an unknown user or movie is a cold one."""
+        user, movie = (model_input[name].to_numpy(np.int64) for name in ("user", "movie"))
+        given = model_input.get("time")
+        time = np.full(len(user), self._known_until) if given is None else given.to_numpy(np.int64)
+        known = np.minimum(time, self._known_until)
+        return pd.DataFrame({"probability": self._score(Queries(user, movie, time, known))})
+
+
+set_model(ServedModel())

@@ -1,0 +1,278 @@
+"""Runs, models and aliases in MLflow.
+
+With `served_model.py`, which MLflow itself executes, the only file that imports mlflow.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pyarrow.parquet as pq
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+import widedeep
+from tasks.ingest import Ingested
+from widedeep.artifact_store import Artifact
+from widedeep.data.ratings import Ratings
+from widedeep.evaluation.comparison import PREDICTIONS
+from widedeep.home import Home
+from widedeep.model.presets import Preset
+from widedeep.model.start import Start
+from widedeep.model.version import ModelVersion
+from widedeep.when import iso
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+CHALLENGER = "challenger"
+
+_MODEL_ID = "widedeep.model_id"
+_MODEL_FILES = "artifacts/model"
+_SIGNATURE = ModelSignature(
+    inputs=Schema(
+        [
+            ColSpec(DataType.long, "user"),
+            ColSpec(DataType.long, "movie"),
+            ColSpec(DataType.long, "time", required=False),
+        ]
+    ),
+    outputs=Schema([ColSpec(DataType.double, "probability")]),
+)
+
+
+class ChampionChangedError(RuntimeError):
+    """Somebody moved the champion while this run worked; nothing was promoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A tracked run of one registered model."""
+
+    run_id: str
+    model: str
+
+
+class Tracker:
+    """MLflow for one home. Only for the holder of the home's lock: creating the database is not
+
+    safe between processes, and the champion is moved by comparing and setting.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        mlflow.set_tracking_uri(home.tracking_uri)
+        mlflow.set_registry_uri(home.tracking_uri)
+        self._client = MlflowClient(home.tracking_uri, home.tracking_uri)
+
+    def start(
+        self, ingested: Ingested, preset: Preset, start: Start, seed: int, prefect_run: str | None
+    ) -> Run:
+        """Begin a run in the model's experiment, after closing those a killed process left."""
+        model, split = ingested.model, ingested.split
+        experiment = self._experiment(model)
+        self._close_stale(experiment)
+        parameters = {
+            "data": ingested.source.name,
+            "preset": preset.name,
+            "seed": seed,
+            "mode": "warm" if start.warm else "cold",
+            "warm_started_from": start.previous.number if start.previous else "nothing",
+            "positive_rating": preset.features.history.positive_rating,
+            "validation_from": iso(split.validation_from),
+            "holdout_from": iso(split.holdout_from),
+            "as_of": iso(split.as_of),
+            **_flat("network", asdict(preset.network)),
+            **_flat("training", asdict(preset.training)),
+        }
+        tags = {
+            "prefect.flow_run_id": prefect_run or "none",
+            "widedeep.ratings": ingested.artifact.id,
+            "widedeep.origin": ingested.source.origin,
+        }
+        name = f"{ingested.source.name} as of {iso(split.as_of)[:10]}"
+        run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        params = [Param(key, str(value)) for key, value in parameters.items()]
+        self._client.log_batch(run_id, params=params)
+        return Run(run_id, model)
+
+    @contextmanager
+    def closing(self, run: Run) -> Iterator[None]:
+        """End the run when the block ends: finished, failed, or killed on an interruption."""
+        status = "KILLED"
+        try:
+            yield
+            status = "FINISHED"
+        except Exception:
+            status = "FAILED"
+            raise
+        finally:
+            self._client.set_terminated(run.run_id, status)
+
+    def log_training(self, run: Run, model: Artifact) -> None:
+        """The learning curve by epoch, and the size of the model."""
+        names = ("train_loss", "validation_loss", "validation_auc")
+        for result in model.summary["curve"]:
+            self._log(run, {name: result[name] for name in names}, result["epoch"])
+        sizes = ("best_epoch", "wide_weights", "wide_nonzero")
+        self._log(run, {name: model.summary[name] for name in sizes})
+
+    def log_evaluation(self, run: Run, evaluation: Artifact) -> None:
+        """`holdout_streaming_auc` … of the challenger, its advantage, and its predictions."""
+        measured = {
+            f"holdout_{protocol}_{metric}": value
+            for protocol, metrics in evaluation.summary["challenger"].items()
+            for metric, value in metrics.items()
+        }
+        difference = evaluation.summary["difference"]
+        if difference is not None:
+            for metric in ("auc", "log_loss"):
+                measured |= _flat(f"difference_{metric}", difference[metric])
+        self._log(run, measured)
+        self._client.log_artifact(run.run_id, str(evaluation.path / PREDICTIONS))
+
+    def log_decision(self, run: Run, verdict: str, version: str, reasons: list[str]) -> None:
+        """Tag the run with what was decided."""
+        tags = {
+            "decision": verdict,
+            "version": version,
+            "mlflow.note.content": "\n\n".join(reasons),
+        }
+        self._client.log_batch(run.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+    def log_seconds(self, run: Run, seconds: Mapping[str, float]) -> None:
+        """How long each stage took."""
+        self._log(run, {f"seconds_{stage}": value for stage, value in seconds.items()})
+
+    def champion(self, model: str) -> ModelVersion | None:
+        """The version that serves. Only its plain absence is None; any other trouble raises."""
+        return self._aliased(model, CHAMPION)
+
+    def previous(self, model: str) -> ModelVersion | None:
+        """The version that served before the champion."""
+        return self._aliased(model, PREVIOUS)
+
+    def register(self, run: Run, model: Artifact, ingested: Ingested) -> ModelVersion:
+        """Make the model a version that MLflow can load and serve, and the alias `challenger`.
+
+        A model that is registered already keeps its version.
+        """
+        version = self._registered(run.model, model.id)
+        if version is None:
+            version = self._log_model(run, model, ingested)
+        self._client.set_registered_model_alias(run.model, CHALLENGER, version.number)
+        return version
+
+    def promote(self, model: str, version: str, replacing: ModelVersion | None) -> None:
+        """Make `version` the champion if the champion still is `replacing`.
+
+        `previous` moves first: killed in between, the champion is still the old one.
+        """
+        champion = self.champion(model)
+        if champion != replacing:
+            raise ChampionChangedError(
+                f"{model}: the champion is {champion}, expected was {replacing}; version {version} "
+                "was not promoted"
+            )
+        if champion is not None:
+            self._client.set_registered_model_alias(model, PREVIOUS, champion.number)
+        self._client.set_registered_model_alias(model, CHAMPION, version)
+
+    def models(self) -> list[str]:
+        """Names of all registered models."""
+        return sorted(model.name for model in self._client.search_registered_models())
+
+    def _experiment(self, model: str) -> str:
+        found = self._client.get_experiment_by_name(model)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(model, self._home.artifacts_uri))
+
+    def _aliased(self, model: str, alias: str) -> ModelVersion | None:
+        try:
+            aliases = self._client.get_registered_model(model).aliases
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        if alias not in aliases:
+            return None
+        return self._version(self._client.get_model_version(model, aliases[alias]))
+
+    def _registered(self, model: str, model_id: str) -> ModelVersion | None:
+        for found in self._client.search_model_versions(f"name = '{model}'"):
+            if found.tags.get(_MODEL_ID) == model_id:
+                return self._version(found)
+        return None
+
+    def _version(self, found: Any) -> ModelVersion:  # noqa: ANN401
+        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}"))
+        return ModelVersion(str(found.version), found.tags[_MODEL_ID], folder / _MODEL_FILES)
+
+    def _log_model(self, run: Run, model: Artifact, ingested: Ingested) -> ModelVersion:
+        with tempfile.TemporaryDirectory() as folder:
+            ratings = Ratings(ingested.artifact)
+            ratings.load(until=ingested.split.as_of).save(Path(folder) / "ratings.parquet")
+            pq.write_table(ratings.movies(), Path(folder) / "movies.parquet")
+            with mlflow.start_run(run_id=run.run_id):
+                logged = mlflow.pyfunc.log_model(
+                    name="model",
+                    python_model=str(Path(__file__).with_name("served_model.py")),
+                    artifacts={"model": str(model.path), "history": folder},
+                    code_paths=[str(Path(widedeep.__file__).parent)],
+                    pip_requirements=_requirements(),
+                    signature=_SIGNATURE,
+                )
+        if not self._exists(run.model):
+            self._client.create_registered_model(run.model)
+        tags = {_MODEL_ID: model.id}
+        created = self._client.create_model_version(
+            run.model, logged.model_uri, run.run_id, tags=tags
+        )
+        return self._version(created)
+
+    def _close_stale(self, experiment: str) -> None:
+        running = self._client.search_runs([experiment], "attributes.status = 'RUNNING'")
+        for run in running:
+            self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def _log(self, run: Run, values: Mapping[str, float | None], step: int = 0) -> None:
+        now = int(time.time() * 1000)
+        known = {name: float(value) for name, value in values.items() if value is not None}
+        metrics = [Metric(name, value, now, step) for name, value in known.items()]
+        self._client.log_batch(run.run_id, metrics=metrics)
+
+    def _exists(self, model: str) -> bool:
+        return model in self.models()
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings as `prefix_name`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = isinstance(value, Mapping)
+        flat |= _flat(f"{prefix}_{name}", value) if nested else {f"{prefix}_{name}": value}
+    return flat
+
+
+def _requirements() -> list[str]:
+    """What the served model imports, at the versions it was made with."""
+    names = (
+        "mlflow",
+        "numba",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "safetensors",
+        "scikit-learn",
+        "torch",
+    )
+    return [f"{name}=={installed_version(name).split('+')[0]}" for name in names]

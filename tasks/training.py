@@ -1,0 +1,62 @@
+"""From encoded rows to a trained model."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.ingest import Ingested
+from tasks.progress import epoch_bar
+from widedeep.artifact_store import Artifact, code_version
+from widedeep.features.training_set import TrainingSet
+from widedeep.home import Home
+from widedeep.model.fitting import Fitting
+from widedeep.model.presets import Preset
+from widedeep.model.start import Start
+from widedeep.model.training import EpochResult
+
+
+@task(name="train", task_run_name="train {start.reason}", cache_policy=NO_CACHE)
+def train(
+    home: Home, ingested: Ingested, encoded: Artifact, preset: Preset, start: Start, seed: int
+) -> Artifact:
+    """Train wide and deep jointly; the summary has the curve, an entry an epoch."""
+    logger = get_run_logger()
+    key = {
+        "features": encoded.id,
+        "network": asdict(preset.network),
+        "training": asdict(preset.training),
+        "previous": start.model_id,
+        "seed": seed,
+        "code": code_version("data", "features", "model"),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        fitting = Fitting.begin(TrainingSet.load(encoded.path), preset, start, seed)
+        curve = [asdict(result) for result in _shown(fitting.epochs(), preset)]
+        fitting.finish(ingested.split).save(folder)
+        return {"curve": curve, **fitting.summary()}
+
+    def _shown(results: Iterator[EpochResult], preset: Preset) -> Iterator[EpochResult]:
+        with epoch_bar(preset.training.epochs) as advance:
+            for result in results:
+                logger.info("train: %s", describe(result))
+                advance(result.epoch)
+                yield result
+
+    model = home.stages.get("models", key, build)
+    logger.info("train: best epoch %s of model %s", model.summary["best_epoch"], model.id)
+    return model
+
+
+def describe(result: EpochResult) -> str:
+    """One line for people."""
+    loss = "" if result.train_loss is None else f"train loss {result.train_loss:.4f}, "
+    best = ", best so far" if result.best else ""
+    return (
+        f"epoch {result.epoch}: {loss}validation loss {result.validation_loss:.4f}, "
+        f"AUC {result.validation_auc:.4f} ({result.seconds:.1f} s){best}"
+    )

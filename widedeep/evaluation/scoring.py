@@ -1,0 +1,149 @@
+"""A model on the holdout, in both protocols.
+
+streaming: history up to just before each rating, what a server with the event log knows.
+frozen: history as of the holdout's start, what a nightly batch knows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from widedeep import metrics
+from widedeep.data.ratings import RatingLog
+from widedeep.data.split import Split
+from widedeep.errors import InputError
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import Queries
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.training_set import FROZEN, STREAMING, queries
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.training import predict
+
+Floats = NDArray[np.float64]
+Scorer = Callable[[Queries], Floats]
+"""Gives P(positive) of each query, float64 of shape (n,)."""
+
+POINTWISE = {
+    "auc": metrics.auc,
+    "log_loss": metrics.log_loss,
+    "pr_auc": metrics.pr_auc,
+    "ece": metrics.ece,
+}
+RANKED = {"gauc": metrics.gauc, "ndcg_at_10": metrics.ndcg_at_10}
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The holdout's rows with label (bool) and both protocols' probabilities, shape (n,) each."""
+
+    user: NDArray[np.int64]
+    movie: NDArray[np.int64]
+    time: NDArray[np.int64]
+    label: NDArray[np.bool_]
+    streaming: Floats
+    frozen: Floats
+
+    @classmethod
+    def of(cls, log: RatingLog, split: Split, positive_rating: int, scorer: Scorer) -> Self:
+        """Score every holdout row of `log` twice."""
+        rows = split.holdout(log.time)
+        return cls(
+            log.user[rows],
+            log.movie[rows],
+            log.time[rows],
+            log.rate[rows] >= positive_rating,
+            scorer(queries(log, rows)),
+            scorer(queries(log, rows, split.holdout_from)),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write one Parquet file with a column for each field."""
+        pq.write_table(pa.table({name: getattr(self, name) for name in self.__slots__}), path)
+
+    def measure(self) -> dict[str, dict[str, float]]:
+        """All metrics by protocol.
+
+        Ranking metrics compare a user's candidates at one instant, so they are taken on frozen
+        history only: under streaming, the user's own state differs between the compared rows.
+        """
+        measured = {
+            name: {metric: measure(self.label, scores) for metric, measure in POINTWISE.items()}
+            for name, scores in ((STREAMING, self.streaming), (FROZEN, self.frozen))
+        }
+        for metric, measure in RANKED.items():
+            measured[FROZEN][metric] = measure(self.label, self.frozen, self.user)
+        return measured
+
+
+def model_scorer(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -> Scorer:
+    """Score by the model, through its own transform."""
+
+    def score(asked: Queries) -> Floats:
+        spec, prior = model.transform.spec, model.transform.prior
+        rows = RawColumns.describe(log, asked, catalogue, spec.history, prior)
+        return predict(model.network, model.transform.encode(rows))
+
+    return score
+
+
+def user_movie_mean(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -> Scorer:
+    """The baseline without training: the movie's smoothed mean plus the user's mean residual."""
+
+    def score(asked: Queries) -> Floats:
+        spec, prior = model.transform.spec, model.transform.prior
+        rows = RawColumns.describe(log, asked, catalogue, spec.history, prior)
+        return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
+
+    return score
+
+
+def slices(log: RatingLog, split: Split) -> dict[str, NDArray[np.bool_]]:
+    """Holdout rows by what is known of their user and movie; masks over the holdout, (n,).
+
+    A user is new who has no earlier rating; a movie is new that was first rated in the holdout.
+    """
+    held = split.holdout(log.time)
+    first_user = _first_time(log.user, log.time)[held]
+    first_movie = _first_time(log.movie, log.time)[held]
+    new_user = first_user >= log.time[held]
+    new_movie = first_movie >= split.holdout_from
+    return {
+        "new_user": new_user,
+        "returning_user": ~new_user,
+        "new_movie": new_movie,
+        "old_movie": ~new_movie,
+    }
+
+
+def measure_slices(
+    predictions: Predictions, masks: dict[str, NDArray[np.bool_]]
+) -> dict[str, dict[str, Any]]:
+    """Rows and, where both classes are there, AUC and log loss of each slice, by protocol."""
+    measured: dict[str, dict[str, Any]] = {}
+    for name, mask in masks.items():
+        label = predictions.label[mask]
+        found: dict[str, Any] = {"rows": int(mask.sum())}
+        for protocol in (STREAMING, FROZEN):
+            scores = getattr(predictions, protocol)[mask]
+            found[protocol] = _slice_metrics(label, scores)
+        measured[name] = found
+    return measured
+
+
+def _slice_metrics(label: NDArray[np.bool_], scores: Floats) -> dict[str, float | None]:
+    try:
+        return {"auc": metrics.auc(label, scores), "log_loss": metrics.log_loss(label, scores)}
+    except InputError:
+        return {"auc": None, "log_loss": None}
+
+
+def _first_time(tokens: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each row, when its token stands in `time` (ascending) for the first time."""
+    _, first, inverse = np.unique(tokens, return_index=True, return_inverse=True)
+    return time[first][inverse]

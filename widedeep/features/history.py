@@ -1,0 +1,160 @@
+"""Point-in-time history: for each query, what was known strictly before its `known_until`.
+
+Streaming queries are known until their own time; frozen ones until the start of the holdout.
+"""
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from widedeep.data.ratings import RatingLog
+from widedeep.errors import InputError
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history_state import (
+    NUMERIC,
+    Attributes,
+    Events,
+    Rates,
+    Sweep,
+    empty_state,
+    run,
+)
+from widedeep.features.ragged import Ragged
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryConfig:
+    """How history becomes numbers.
+
+    `positive_rating`: a rating of at least this is a positive label. `length`: how many liked and
+    disliked movies are remembered. The three smoothings count rows of the prior that are mixed into
+    means. Steps move the terms of the online logistic model (logit per unit of error);
+    those of users and movies shrink as 1 / (1 + decay * count), the movie's to a floor. `fast` and
+    `slow` weigh the newest rating in a user's moving averages. Half-lives are in days.
+    """
+
+    positive_rating: int = 10
+    length: int = 20
+    user_smoothing: float = 1.5
+    movie_smoothing: float = 8.0
+    taste_smoothing: float = 3.0
+    user_step: float = 1.9
+    user_step_decay: float = 0.12
+    movie_step: float = 0.16
+    movie_step_decay: float = 0.01
+    movie_step_floor: float = 0.045
+    world_step: float = 0.005
+    fast: float = 0.35
+    slow: float = 0.12
+    long_half_life: float = 365.0
+    short_half_life: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.positive_rating <= 10:  # noqa: PLR2004
+            raise InputError(f"positive_rating is {self.positive_rating}; 2 to 10 is wanted")
+        if self.length < 1:
+            raise InputError(f"length is {self.length}; at least 1 remembered movie is wanted")
+
+    def rates(self, prior: float) -> Rates:
+        """The constants, with the share of positive labels in training as prior."""
+        return Rates(prior, *astuple(self)[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Rows to describe: tokens of user and movie, and UNIX seconds; int64 of shape (n,) each.
+
+    Only ratings strictly before `known_until` (at most `time`) may influence a row.
+    """
+
+    user: Ints
+    movie: Ints
+    time: Ints
+    known_until: Ints
+
+    def __post_init__(self) -> None:
+        if (self.known_until > self.time).any():
+            row = int(np.argmax(self.known_until > self.time))
+            raise InputError(
+                f"query {row}: known until {self.known_until[row]}, later than its own time "
+                f"{self.time[row]}"
+            )
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.user)
+
+    def take(self, rows: NDArray[Any]) -> "Queries":
+        """The named rows."""
+        return Queries(self.user[rows], self.movie[rows], self.time[rows], self.known_until[rows])
+
+    def known_earlier(self, seconds: Ints) -> "Queries":
+        """The same rows, each with a history that ends `seconds` (n,) earlier."""
+        return Queries(self.user, self.movie, self.time, self.known_until - seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryColumns:
+    """`numeric` float32 (n, len(NUMERIC)), NaN where missing; bags of movie tokens, newest first."""
+
+    numeric: NDArray[np.float32]
+    liked: Ragged
+    disliked: Ragged
+
+    def column(self, name: str) -> NDArray[np.float32]:
+        """One numeric feature, shape (n,)."""
+        return self.numeric[:, NUMERIC.index(name)]
+
+
+def history_columns(
+    log: RatingLog, queries: Queries, catalogue: Catalogue, config: HistoryConfig, prior: float
+) -> HistoryColumns:
+    """Describe `queries` by the ratings of `log` (in order of time) that each may know."""
+    sweep, tokens = _start(log, queries, catalogue, config, prior)
+    order = np.argsort(queries.known_until, kind="stable")
+    numeric = np.empty((len(queries), len(NUMERIC)), np.float32)
+    rings = np.empty((2, len(queries), config.length), np.int32)
+    lengths = np.empty((2, len(queries)), np.int64)
+    run(sweep, order, numeric, rings, lengths)
+    liked, disliked = (_bag(rings[i], lengths[i], tokens) for i in range(2))
+    return HistoryColumns(numeric, liked, disliked)
+
+
+def _start(
+    log: RatingLog, queries: Queries, catalogue: Catalogue, config: HistoryConfig, prior: float
+) -> tuple[Sweep, Ints]:
+    """Everything a pass over time needs, in codes, and the movie token of each code."""
+    user, users = pd.factorize(np.concatenate([log.user, queries.user]))
+    movie, movies = pd.factorize(np.concatenate([log.movie, queries.movie]))
+    rated = len(log.user)
+    events = Events(
+        user[:rated],
+        movie[:rated],
+        log.time,
+        (log.rate >= config.positive_rating).astype(np.float64),
+        log.rate / 10.0,
+    )
+    attributes, genres, people = _attributes(catalogue, movies)
+    state = empty_state(len(users), len(movies), genres, people, config.length)
+    asked = (user[rated:], movie[rated:], queries.time, queries.known_until)
+    return Sweep(state, attributes, config.rates(prior), events, *asked), movies
+
+
+def _attributes(catalogue: Catalogue, movies: Ints) -> tuple[Attributes, int, int]:
+    """Codes of genres and people of the movies, and how many of each there are."""
+    rows = catalogue.rows(movies)
+    genres, people = catalogue.bag("genres", rows), catalogue.bag("people", rows)
+    genre_codes, genre_tokens = pd.factorize(genres.values)
+    people_codes, people_tokens = pd.factorize(people.values)
+    attributes = Attributes(genre_codes, genres.offsets, people_codes, people.offsets)
+    return attributes, len(genre_tokens), len(people_tokens)
+
+
+def _bag(ring: NDArray[np.int32], lengths: Ints, tokens: Ints) -> Ragged:
+    kept = np.arange(ring.shape[1]) < lengths[:, None]
+    return Ragged.from_lengths(tokens[ring[kept]], lengths)

@@ -1,0 +1,432 @@
+"""What is known of users and movies at one moment, updated rating by rating.
+
+All compiled functions stand in this one file: numba's cache does not notice a change in another.
+
+`observe` moves the state past ratings, `read` turns it into features; training, evaluation and
+serving all call these two. The state holds sums and decayed sums only, so an update costs the
+same however long the history is.
+
+The expected label of a rating comes from an online logistic model of additive terms (as Elo
+ratings: a base rate, the user, the movie, the user's activity), moved after every rating by its
+error. Residuals of labels against this expectation tell the taste of a user for a genre and the
+appeal of a person.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+DAY = 86_400.0
+
+USER_COLUMNS = 12
+(
+    U_COUNT,
+    U_LABELS,
+    U_RESIDUALS,
+    U_BIAS,
+    U_FAST,
+    U_SLOW,
+    U_LAST_LABEL,
+    U_LAST_TIME,
+    U_FIRST_TIME,
+    U_LIKED,
+    U_DISLIKED,
+    U_RATES,
+) = range(USER_COLUMNS)
+
+MOVIE_COLUMNS = 13
+(
+    M_COUNT,
+    M_LABELS,
+    M_RESIDUALS,
+    M_BIAS,
+    M_FIRSTS,
+    M_FIRST_LABELS,
+    M_LONG_WEIGHT,
+    M_LONG_LABELS,
+    M_SHORT_WEIGHT,
+    M_SHORT_LABELS,
+    M_LAST_TIME,
+    M_FIRST_TIME,
+    M_FIRST_BIAS,
+) = range(MOVIE_COLUMNS)
+
+ACTIVITIES = 8
+WORLD_COLUMNS = 1 + ACTIVITIES
+W_BASE = 0
+W_ACTIVITY = 1
+
+NUMERIC = (
+    "expected_logit",
+    "user_bias",
+    "movie_bias",
+    "movie_first_timer_bias",
+    "user_count",
+    "user_mean",
+    "user_residual",
+    "user_rate",
+    "user_fast",
+    "user_slow",
+    "user_last",
+    "user_recency",
+    "user_tenure",
+    "movie_count",
+    "movie_mean",
+    "movie_residual",
+    "movie_first_timer_mean",
+    "movie_long_mean",
+    "movie_short_mean",
+    "movie_recency",
+    "movie_tenure",
+    "taste",
+    "people",
+    "mean_plus_residual",
+    "staleness",
+)
+"""Names of the numeric features `read` writes, in its order. Times are in days."""
+
+
+class Rates(NamedTuple):
+    """Constants of the state, all float (see `HistoryConfig` for their meaning)."""
+
+    prior: float
+    user_smoothing: float
+    movie_smoothing: float
+    taste_smoothing: float
+    user_step: float
+    user_step_decay: float
+    movie_step: float
+    movie_step_decay: float
+    movie_step_floor: float
+    world_step: float
+    fast: float
+    slow: float
+    long_half_life: float
+    short_half_life: float
+
+
+class Attributes(NamedTuple):
+    """Genres and people of each movie code, as flat values (int64) and offsets (int64)."""
+
+    genres: Codes
+    genre_offsets: Codes
+    people: Codes
+    people_offsets: Codes
+
+
+class State(NamedTuple):
+    """The arrays; unseen users and movies are rows of zeros.
+
+    `user` (users, USER_COLUMNS), `movie` (movies, MOVIE_COLUMNS), `world` (WORLD_COLUMNS,),
+    `taste` (users, genres, 2: residuals and count), `person` (people, 2: likewise),
+    `liked` and `disliked` (users, length): rings of movie codes, the newest at
+    (count - 1) % length.
+    """
+
+    user: Floats
+    movie: Floats
+    world: Floats
+    taste: NDArray[np.float32]
+    person: Floats
+    liked: NDArray[np.int32]
+    disliked: NDArray[np.int32]
+
+
+class Events(NamedTuple):
+    """Ratings in order of time: codes, UNIX seconds, label (0 or 1), rate / 10."""
+
+    user: Codes
+    movie: Codes
+    time: Codes
+    label: Floats
+    rate: Floats
+
+
+class Sweep(NamedTuple):
+    """A pass over time: the state, what moves it, and the queries in codes and UNIX seconds."""
+
+    state: State
+    attributes: Attributes
+    rates: Rates
+    events: Events
+    user: Codes
+    movie: Codes
+    time: Codes
+    known_until: Codes
+
+
+def empty_state(users: int, movies: int, genres: int, people: int, length: int) -> State:
+    """The state before the first rating."""
+    return State(
+        np.zeros((users, USER_COLUMNS)),
+        np.zeros((movies, MOVIE_COLUMNS)),
+        np.zeros(WORLD_COLUMNS),
+        np.zeros((users, genres, 2), np.float32),
+        np.zeros((people, 2)),
+        np.zeros((users, length), np.int32),
+        np.zeros((users, length), np.int32),
+    )
+
+
+@njit(cache=True)
+def observe(
+    state: State, attributes: Attributes, rates: Rates, events: Events, start: int, stop: int
+) -> int:
+    """Move the state past the events `start` … `stop`, and past none that is later in part.
+
+    Ratings of one instant are judged from the state before it and then applied together, so the
+    order in which they stand does not matter. Returns `stop`.
+    """
+    first = start
+    while first < stop:
+        last = first + 1
+        while last < stop and events.time[last] == events.time[first]:
+            last += 1
+        errors = np.empty(last - first)
+        surprises = np.empty((last - first, 2))
+        for i in range(first, last):
+            _judge(state, rates, events, i, errors, surprises, i - first)
+        for i in range(first, last):
+            _apply_user(state, rates, events, i, errors[i - first], surprises[i - first, 0])
+            _apply_movie(state, rates, events, i, errors[i - first], surprises[i - first])
+            _apply_attributes(state, attributes, events, i, errors[i - first])
+        first = last
+    return stop
+
+
+@njit(cache=True)
+def read(
+    state: State,
+    attributes: Attributes,
+    rates: Rates,
+    query: tuple[int, int, int, int],
+    out: Floats,
+) -> None:
+    """Write the numeric features of (user code, movie code, time, known until) to `out`.
+
+    `out` is float64 of shape (len(NUMERIC),); NaN stands where there is no history to speak of.
+    """
+    u, m, time, known_until = query
+    user = state.user[u]
+    movie = state.movie[m]
+    count = user[U_COUNT]
+    seen = movie[M_COUNT]
+    movie_mean = _mean(movie[M_LABELS], seen, rates.prior, rates.movie_smoothing)
+    residual = user[U_RESIDUALS] / (count + rates.user_smoothing)
+    out[:] = np.nan
+    out[0] = _expected_logit(state, rates, u, m)
+    out[2] = movie[M_BIAS]
+    out[3] = movie[M_FIRST_BIAS]
+    out[4] = count
+    out[13] = seen
+    out[14] = movie_mean
+    out[16] = _mean(movie[M_FIRST_LABELS], movie[M_FIRSTS], rates.prior, rates.movie_smoothing)
+    out[21] = _taste(state, attributes, rates, u, m)
+    out[22] = _appeal(state, attributes, rates, m)
+    out[23] = movie_mean + residual
+    out[24] = (time - known_until) / DAY
+    if count > 0:
+        out[1] = user[U_BIAS]
+        out[5] = _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
+        out[6] = residual
+        out[7] = user[U_RATES] / count
+        out[8] = user[U_FAST]
+        out[9] = user[U_SLOW]
+        out[10] = user[U_LAST_LABEL]
+        out[11] = (time - user[U_LAST_TIME]) / DAY
+        out[12] = (time - user[U_FIRST_TIME]) / DAY
+    if seen > 0:
+        gap = (time - movie[M_LAST_TIME]) / DAY
+        out[15] = movie[M_RESIDUALS] / (seen + rates.movie_smoothing)
+        out[17] = _decayed_mean(
+            movie[M_LONG_WEIGHT], movie[M_LONG_LABELS], gap, rates.long_half_life, rates
+        )
+        out[18] = _decayed_mean(
+            movie[M_SHORT_WEIGHT], movie[M_SHORT_LABELS], gap, rates.short_half_life, rates
+        )
+        out[19] = gap
+        out[20] = (time - movie[M_FIRST_TIME]) / DAY
+
+
+@njit(cache=True)
+def run(
+    sweep: Sweep,
+    order: Codes,
+    numeric: NDArray[np.float32],
+    rings: NDArray[np.int32],
+    lengths: Codes,
+) -> None:
+    """Walk through time once: before each query (in `order` of known_until), observe what it may.
+
+    Fills, by query: `numeric` (n, len(NUMERIC)), `rings` (2, n, length) with the codes of liked
+    and disliked movies, the newest first, and `lengths` (2, n) with how many there are.
+    """
+    out = np.empty(numeric.shape[1])
+    done, events = 0, len(sweep.events.time)
+    for i in order:
+        stop = done
+        while stop < events and sweep.events.time[stop] < sweep.known_until[i]:
+            stop += 1
+        done = observe(sweep.state, sweep.attributes, sweep.rates, sweep.events, done, stop)
+        u = sweep.user[i]
+        query = (u, sweep.movie[i], sweep.time[i], sweep.known_until[i])
+        read(sweep.state, sweep.attributes, sweep.rates, query, out)
+        numeric[i] = out
+        user = sweep.state.user[u]
+        lengths[0, i] = _newest_first(sweep.state.liked[u], user[U_LIKED], rings[0, i])
+        lengths[1, i] = _newest_first(sweep.state.disliked[u], user[U_DISLIKED], rings[1, i])
+
+
+@njit(cache=True)
+def _newest_first(ring: NDArray[np.int32], count: float, out: NDArray[np.int32]) -> int:
+    length = min(int(count), len(ring))
+    for j in range(length):
+        out[j] = ring[(int(count) - 1 - j) % len(ring)]
+    return length
+
+
+@njit(cache=True)
+def _judge(
+    state: State, rates: Rates, events: Events, i: int, errors: Floats, surprises: Floats, at: int
+) -> None:
+    """The error of the expectation, and the label against the movie's and the user's mean."""
+    u, m, label = events.user[i], events.movie[i], events.label[i]
+    errors[at] = label - _sigmoid(_expected_logit(state, rates, u, m))
+    movie, user = state.movie[m], state.user[u]
+    surprises[at, 0] = label - _mean(
+        movie[M_LABELS], movie[M_COUNT], rates.prior, rates.movie_smoothing
+    )
+    surprises[at, 1] = label - _mean(
+        user[U_LABELS], user[U_COUNT], rates.prior, rates.user_smoothing
+    )
+
+
+@njit(cache=True)
+def _apply_user(
+    state: State, rates: Rates, events: Events, i: int, error: float, surprise: float
+) -> None:
+    user, label = state.user[events.user[i]], events.label[i]
+    count = user[U_COUNT]
+    activity = W_ACTIVITY + _activity(count)
+    state.world[W_BASE] += rates.world_step * error
+    state.world[activity] += rates.world_step * error
+    if count == 0:
+        user[U_FIRST_TIME] = events.time[i]
+    user[U_BIAS] += rates.user_step / (1.0 + rates.user_step_decay * count) * error
+    user[U_COUNT] = count + 1.0
+    user[U_LABELS] += label
+    user[U_RATES] += events.rate[i]
+    user[U_RESIDUALS] += surprise
+    user[U_FAST] += rates.fast * (surprise - user[U_FAST])
+    user[U_SLOW] += rates.slow * (surprise - user[U_SLOW])
+    user[U_LAST_LABEL] = label
+    user[U_LAST_TIME] = events.time[i]
+    ring = state.liked if label > 0 else state.disliked
+    column = U_LIKED if label > 0 else U_DISLIKED
+    ring[events.user[i], int(user[column]) % ring.shape[1]] = events.movie[i]
+    user[column] += 1.0
+
+
+@njit(cache=True)
+def _apply_movie(
+    state: State, rates: Rates, events: Events, i: int, error: float, surprises: Floats
+) -> None:
+    movie, label, time = state.movie[events.movie[i]], events.label[i], events.time[i]
+    count = movie[M_COUNT]
+    if count == 0:
+        movie[M_FIRST_TIME] = time
+        movie[M_LAST_TIME] = time
+    gap = (time - movie[M_LAST_TIME]) / DAY
+    step = max(rates.movie_step / (1.0 + rates.movie_step_decay * count), rates.movie_step_floor)
+    movie[M_BIAS] += step * error
+    if state.user[events.user[i], U_COUNT] <= 1.0:
+        movie[M_FIRSTS] += 1.0
+        movie[M_FIRST_LABELS] += label
+        movie[M_FIRST_BIAS] += step * error
+    movie[M_COUNT] = count + 1.0
+    movie[M_LABELS] += label
+    movie[M_RESIDUALS] += surprises[1]
+    long = 0.5 ** (gap / rates.long_half_life)
+    short = 0.5 ** (gap / rates.short_half_life)
+    movie[M_LONG_WEIGHT] = movie[M_LONG_WEIGHT] * long + 1.0
+    movie[M_LONG_LABELS] = movie[M_LONG_LABELS] * long + label
+    movie[M_SHORT_WEIGHT] = movie[M_SHORT_WEIGHT] * short + 1.0
+    movie[M_SHORT_LABELS] = movie[M_SHORT_LABELS] * short + label
+    movie[M_LAST_TIME] = time
+
+
+@njit(cache=True)
+def _apply_attributes(
+    state: State, attributes: Attributes, events: Events, i: int, error: float
+) -> None:
+    u, m = events.user[i], events.movie[i]
+    for j in range(attributes.genre_offsets[m], attributes.genre_offsets[m + 1]):
+        taste = state.taste[u, attributes.genres[j]]
+        taste[0] += error
+        taste[1] += 1.0
+    for j in range(attributes.people_offsets[m], attributes.people_offsets[m + 1]):
+        person = state.person[attributes.people[j]]
+        person[0] += error
+        person[1] += 1.0
+
+
+@njit(cache=True)
+def _expected_logit(state: State, rates: Rates, u: int, m: int) -> float:
+    user = state.user[u]
+    return float(
+        math.log(rates.prior / (1.0 - rates.prior))
+        + state.world[W_BASE]
+        + state.world[W_ACTIVITY + _activity(user[U_COUNT])]
+        + user[U_BIAS]
+        + state.movie[m, M_BIAS]
+    )
+
+
+@njit(cache=True)
+def _taste(state: State, attributes: Attributes, rates: Rates, u: int, m: int) -> float:
+    """Mean residual of the user on the movie's genres; NaN if none of them was met."""
+    residuals, count = 0.0, 0.0
+    for j in range(attributes.genre_offsets[m], attributes.genre_offsets[m + 1]):
+        residuals += state.taste[u, attributes.genres[j], 0]
+        count += state.taste[u, attributes.genres[j], 1]
+    return residuals / (count + rates.taste_smoothing) if count > 0 else np.nan
+
+
+@njit(cache=True)
+def _appeal(state: State, attributes: Attributes, rates: Rates, m: int) -> float:
+    """Mean residual of the movie's people over all their movies; NaN if nobody is known."""
+    residuals, count = 0.0, 0.0
+    for j in range(attributes.people_offsets[m], attributes.people_offsets[m + 1]):
+        residuals += state.person[attributes.people[j], 0]
+        count += state.person[attributes.people[j], 1]
+    return residuals / (count + rates.taste_smoothing) if count > 0 else np.nan
+
+
+@njit(cache=True)
+def _decayed_mean(
+    weight: float, labels: float, gap: float, half_life: float, rates: Rates
+) -> float:
+    decay = 0.5 ** (gap / half_life)
+    return _mean(labels * decay, weight * decay, rates.prior, rates.movie_smoothing)
+
+
+@njit(cache=True)
+def _mean(total: float, count: float, prior: float, smoothing: float) -> float:
+    """Mean shrunk towards the prior by `smoothing` rows of it."""
+    return (total + prior * smoothing) / (count + smoothing)
+
+
+@njit(cache=True)
+def _activity(count: float) -> int:
+    return min(int(math.log2(count + 1.0)), ACTIVITIES - 1)
+
+
+@njit(cache=True)
+def _sigmoid(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(-logit))

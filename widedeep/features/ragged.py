@@ -1,0 +1,84 @@
+"""Rows of varying length: one flat array and the places where each row begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Offsets = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """`values[offsets[i]:offsets[i + 1]]` is row i; offsets are int64 of shape (rows + 1,)."""
+
+    values: NDArray[Any]
+    offsets: Offsets
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of each row, shape (rows,)."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def from_lengths(cls, values: NDArray[Any], lengths: NDArray[np.integer]) -> Self:
+        """Cut `values` into consecutive rows of the given lengths."""
+        return cls(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+    @classmethod
+    def from_lists(cls, rows: Sequence[Sequence[Any]], dtype: Any) -> Self:  # noqa: ANN401
+        """Build from Python sequences; for small tables and tests."""
+        flat = [value for row in rows for value in row]
+        lengths = np.array([len(row) for row in rows], np.int64)
+        return cls.from_lengths(np.array(flat, dtype), lengths)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The rows of all parts, one after another."""
+        values = np.concatenate([part.values for part in parts])
+        return cls.from_lengths(values, np.concatenate([part.lengths for part in parts]))
+
+    def take(self, rows: NDArray[np.integer]) -> "Ragged":
+        """The named rows, in that order (repeats allowed)."""
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[rows])])
+        return Ragged(_gather(self.values, self.offsets, rows, offsets), offsets)
+
+    def row_numbers(self) -> NDArray[np.int64]:
+        """For each value, the row it stands in; shape (len(values),)."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def replace(self, values: NDArray[Any]) -> "Ragged":
+        """The same shape with other values."""
+        return Ragged(values, self.offsets)
+
+
+def _gather(
+    values: NDArray[Any], offsets: Offsets, rows: NDArray[np.integer], target: Offsets
+) -> NDArray[Any]:
+    if values.dtype.hasobject or values.dtype.kind in "UT":
+        starts = np.repeat(offsets[rows] - target[:-1], np.diff(target))
+        return values[starts + np.arange(target[-1])]
+    out = np.empty(target[-1], values.dtype)
+    _copy_rows(values, offsets, np.asarray(rows, np.int64), target, out)
+    return out
+
+
+@njit(cache=True)
+def _copy_rows(
+    values: NDArray[Any],
+    offsets: Offsets,
+    rows: NDArray[np.int64],
+    target: Offsets,
+    out: NDArray[Any],
+) -> None:
+    for i in range(len(rows)):
+        start = offsets[rows[i]]
+        for j in range(target[i + 1] - target[i]):
+            out[target[i] + j] = values[start + j]

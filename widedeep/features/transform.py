@@ -1,0 +1,235 @@
+"""The fitted features: raw columns → `Encoded`, for one row as for many, with no label."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from widedeep.features.cross_product import CrossVocabulary, combine
+from widedeep.features.encoded import Encoded
+from widedeep.features.quantile_normaliser import QuantileNormaliser
+from widedeep.features.ragged import Ragged
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.spec import Bag, FeatureSpec
+from widedeep.features.vocabulary import Vocabulary
+
+_JSON = "transform.json"
+_VOCABULARIES = "vocabularies"
+_CROSSES = "crosses"
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Everything fitted on training rows. `prior` is their share of positive labels.
+
+    `vocabularies` by feature; `normalisers` by number and by bucket name; `crosses` in the order
+    of the spec.
+    """
+
+    spec: FeatureSpec
+    prior: float
+    vocabularies: Mapping[str, Vocabulary]
+    normalisers: Mapping[str, QuantileNormaliser]
+    crosses: tuple[CrossVocabulary, ...]
+
+    @classmethod
+    def fit(
+        cls, spec: FeatureSpec, prior: float, rows: RawColumns, previous: Self | None = None
+    ) -> Self:
+        """Fit on the raw columns of the training rows.
+
+        Vocabularies and crosses are those of these rows. The boundaries of numbers are taken over
+        from `previous`, if there is one: the weights that travel with a warm start were learned
+        on them. (The rows must then have been described with its prior, too.)
+        """
+        vocabularies = _fit_vocabularies(spec, rows)
+        normalisers = previous.normalisers if previous else _fit_normalisers(spec, rows)
+        partial = cls(spec, prior, vocabularies, normalisers, ())
+        discrete = partial._discrete(rows)  # noqa: SLF001
+        crosses = []
+        for cross in spec.crosses:
+            sizes = tuple(partial._size(part) for part in cross.parts)  # noqa: SLF001
+            combinations = combine([discrete[part] for part in cross.parts], sizes)
+            crosses.append(CrossVocabulary.fit(combinations, sizes, cross.minimum_support))
+        return cls(spec, prior, vocabularies, normalisers, tuple(crosses))
+
+    def encode(self, rows: RawColumns) -> Encoded:
+        """Ids, bags, numbers and fired wide features of each row."""
+        discrete = self._discrete(rows)
+        categories = [discrete[c.name].values for c in self.spec.categories]
+        return Encoded(
+            np.stack(categories, axis=1) if categories else np.empty((len(rows), 0), np.int32),
+            tuple(discrete[bag.name] for bag in self.spec.bags),
+            self._numbers(rows),
+            self._wide(discrete),
+        )
+
+    @cached_property
+    def wide_offsets(self) -> dict[str, int]:
+        """First wide id of each block: raw features in the order of the spec, then crosses."""
+        sizes = {name: self._size(name) for name in self.spec.wide}
+        sizes |= {
+            cross.name: len(vocabulary)
+            for cross, vocabulary in zip(self.spec.crosses, self.crosses, strict=True)
+        }
+        starts = np.concatenate([[0], np.cumsum(list(sizes.values()), dtype=np.int64)])
+        return dict(zip([*sizes, "end"], starts.tolist(), strict=True))
+
+    @property
+    def wide_size(self) -> int:
+        """Number of wide ids."""
+        return self.wide_offsets["end"]
+
+    @property
+    def number_columns(self) -> tuple[str, ...]:
+        """Names of the columns of `Encoded.numbers`: each number, then whether it is missing."""
+        names = [number.name for number in self.spec.numbers]
+        return (*names, *(f"{name}_missing" for name in names))
+
+    def vocabulary_of(self, feature: str) -> Vocabulary:
+        """The vocabulary whose ids a category or bag carries."""
+        bags = {bag.name: bag.vocabulary_of for bag in self.spec.bags}
+        return self.vocabularies[bags.get(feature) or feature]
+
+    def save(self, folder: Path) -> None:
+        """Write JSON and Parquet files into a new `folder`."""
+        (folder / _VOCABULARIES).mkdir(parents=True)
+        (folder / _CROSSES).mkdir()
+        boundaries = {k: n.boundaries.tolist() for k, n in self.normalisers.items()}
+        text = {
+            "spec": self.spec.as_json(),
+            "prior": self.prior,
+            "boundaries": boundaries,
+            "cross_sizes": [cross.sizes for cross in self.crosses],
+        }
+        (folder / _JSON).write_text(json.dumps(text, indent=1), encoding="utf-8")
+        for name, vocabulary in self.vocabularies.items():
+            _write(folder / _VOCABULARIES / f"{name}.parquet", "token", vocabulary.tokens)
+        for i, cross in enumerate(self.crosses):
+            _write(folder / _CROSSES / f"{i}.parquet", "key", cross.keys)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        text = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        vocabularies = {
+            file.stem: Vocabulary(_read(file))
+            for file in sorted((folder / _VOCABULARIES).glob("*.parquet"))
+        }
+        crosses = tuple(
+            CrossVocabulary(_read(folder / _CROSSES / f"{i}.parquet"), tuple(sizes))
+            for i, sizes in enumerate(text["cross_sizes"])
+        )
+        normalisers = {
+            name: QuantileNormaliser(np.array(values, np.float64))
+            for name, values in text["boundaries"].items()
+        }
+        spec = FeatureSpec.from_json(text["spec"])
+        return cls(spec, text["prior"], vocabularies, normalisers, crosses)
+
+    def _discrete(self, rows: RawColumns) -> dict[str, Ragged]:
+        """Ids of every category, bag and bucket; single-valued ones as rows of length 1."""
+        found = {c.name: _single(self._category(c.name, rows)) for c in self.spec.categories}
+        found |= {bag.name: self._bag(bag, rows) for bag in self.spec.bags}
+        for bucket in self.spec.buckets:
+            ids = self.normalisers[bucket.name].bucket(rows.number(bucket.number))
+            # 1 is the missing value: 0 would be the unknown, which combines with nothing.
+            found[bucket.name] = _single(ids + 1)
+        return found
+
+    def _category(self, name: str, rows: RawColumns) -> NDArray[np.int32]:
+        tokens = rows.token(name)
+        vocabulary = self.vocabularies[name]
+        if tokens is not None:
+            return vocabulary.encode(tokens)
+        return vocabulary.encode(rows.attribute(name))[rows.movie_rows]
+
+    def _bag(self, bag: Bag, rows: RawColumns) -> Ragged:
+        vocabulary = self.vocabulary_of(bag.name)
+        tokens = rows.history_bag(bag.name)
+        if tokens is not None:
+            return tokens.replace(vocabulary.encode(tokens.values))
+        by_movie = rows.attribute_bag(bag.name)
+        return by_movie.replace(vocabulary.encode(by_movie.values)).take(rows.movie_rows)
+
+    def _numbers(self, rows: RawColumns) -> NDArray[np.float32]:
+        columns = [rows.number(number.name) for number in self.spec.numbers]
+        names = [number.name for number in self.spec.numbers]
+        values = [self.normalisers[n].normalise(c) for n, c in zip(names, columns, strict=True)]
+        missing = [np.isnan(column).astype(np.float32) for column in columns]
+        both = [*values, *missing]
+        return np.stack(both, axis=1) if both else np.empty((len(rows), 0), np.float32)
+
+    def _wide(self, discrete: Mapping[str, Ragged]) -> Ragged:
+        blocks = [
+            discrete[name].replace(discrete[name].values + self.wide_offsets[name])
+            for name in self.spec.wide
+        ]
+        for cross, vocabulary in zip(self.spec.crosses, self.crosses, strict=True):
+            combinations = combine([discrete[part] for part in cross.parts], vocabulary.sizes)
+            fired = vocabulary.encode(combinations)
+            blocks.append(fired.replace(fired.values + self.wide_offsets[cross.name]))
+        return _side_by_side(blocks)
+
+    def _size(self, name: str) -> int:
+        """Number of ids of a category, bag or bucket."""
+        for bucket in self.spec.buckets:
+            if bucket.name == name:
+                return self.normalisers[name].quantiles + 2
+        return len(self.vocabulary_of(name))
+
+
+def _fit_vocabularies(spec: FeatureSpec, rows: RawColumns) -> dict[str, Vocabulary]:
+    fitted = {}
+    for category in spec.categories:
+        tokens = rows.token(category.name)
+        if tokens is None:
+            tokens = rows.attribute(category.name)[rows.movie_rows]
+        fitted[category.name] = Vocabulary.fit(tokens, category.minimum_count)
+    for bag in spec.bags:
+        if bag.vocabulary_of is None:
+            values = rows.attribute_bag(bag.name).take(rows.movie_rows).values
+            fitted[bag.name] = Vocabulary.fit(values, bag.minimum_count)
+    return fitted
+
+
+def _fit_normalisers(spec: FeatureSpec, rows: RawColumns) -> dict[str, QuantileNormaliser]:
+    fit = QuantileNormaliser.fit
+    numbers = {n.name: fit(rows.number(n.name), n.quantiles) for n in spec.numbers}
+    buckets = {b.name: fit(rows.number(b.number), b.quantiles) for b in spec.buckets}
+    return numbers | buckets
+
+
+def _single(ids: NDArray[np.int32]) -> Ragged:
+    return Ragged(ids, np.arange(len(ids) + 1))
+
+
+def _side_by_side(blocks: list[Ragged]) -> Ragged:
+    """The blocks' rows joined: row i holds row i of each block, in their order."""
+    lengths = np.sum([block.lengths for block in blocks], axis=0, dtype=np.int64)
+    out = Ragged.from_lengths(np.empty(lengths.sum(), np.int32), lengths)
+    filled = out.offsets[:-1].copy()
+    for block in blocks:
+        within = np.arange(len(block.values)) - np.repeat(block.offsets[:-1], block.lengths)
+        out.values[np.repeat(filled, block.lengths) + within] = block.values
+        filled += block.lengths
+    return out
+
+
+def _write(path: Path, column: str, values: NDArray[Any]) -> None:
+    array = pa.array(values.tolist(), pa.string()) if values.dtype.kind == "T" else values
+    pq.write_table(pa.table({column: array}), path)
+
+
+def _read(path: Path) -> NDArray[Any]:
+    column = pq.read_table(path).column(0)
+    if pa.types.is_string(column.type):
+        return np.array(column.to_pylist(), np.dtypes.StringDType())
+    return column.to_numpy()

@@ -1,0 +1,148 @@
+"""The Wide & Deep network (paper, figure 4 and equation 3).
+
+logit = bias + sum of the fired wide weights + deep tower, and P(y = 1 | x) its sigmoid.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import embedding_bag
+
+from widedeep.errors import InputError
+from widedeep.features.transform import Transform
+from widedeep.model.batch import Bag, Batch
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """`embedding` dimensions a categorical feature; widths of the `hidden` ReLU layers.
+
+    `dropout` of hidden units and `id_dropout` of ids (a dropped id becomes out-of-vocabulary) act
+    in training only.
+    """
+
+    embedding: int = 32
+    hidden: tuple[int, ...] = (1024, 512, 256)
+    dropout: float = 0.0
+    id_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.embedding < 1 or not self.hidden or min(self.hidden) < 1:
+            raise InputError(f"{self}: positive embedding and hidden sizes are wanted")
+        if not (0 <= self.dropout < 1 and 0 <= self.id_dropout < 1):
+            raise InputError(f"{self}: dropouts from 0 to below 1 are wanted")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read the JSON values of `dataclasses.asdict`."""
+        return cls(**{**values, "hidden": tuple(values["hidden"])})
+
+
+@dataclass(frozen=True, slots=True)
+class InputShape:
+    """What the network reads: the id tables, who reads which, and how many numbers.
+
+    `tables` gives the number of ids by vocabulary; `categories` and `bags` name the table of each
+    column.
+    """
+
+    tables: Mapping[str, int]
+    categories: tuple[str, ...]
+    bags: tuple[str, ...]
+    numbers: int
+    wide: int
+
+    @classmethod
+    def of(cls, transform: Transform) -> Self:
+        """The shape of what `transform` encodes."""
+        spec = transform.spec
+        return cls(
+            {name: len(vocabulary) for name, vocabulary in transform.vocabularies.items()},
+            tuple(category.name for category in spec.categories),
+            tuple(bag.vocabulary_of or bag.name for bag in spec.bags),
+            len(transform.number_columns),
+            transform.wide_size,
+        )
+
+
+class WideDeep(nn.Module):
+    """Both parts and the bias; a fresh wide part is all zeros."""
+
+    def __init__(self, config: NetworkConfig, shape: InputShape, generator: Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.shape = shape
+        self.generator = generator
+        self.wide = nn.Parameter(torch.zeros(shape.wide, 1))
+        self.bias = nn.Parameter(torch.zeros(1))
+        tables = {
+            name: nn.Parameter(torch.randn(size, config.embedding, generator=generator) * 0.01)
+            for name, size in shape.tables.items()
+        }
+        self.embeddings = nn.ParameterDict(tables)
+        columns = len(shape.categories) + len(shape.bags)
+        widths = (columns * config.embedding + shape.numbers, *config.hidden, 1)
+        self.layers = nn.ModuleList(
+            _linear(width, narrow, generator)
+            for width, narrow in zip(widths, widths[1:], strict=False)
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits, float32 of shape (rows,)."""
+        return self.bias + self.wide_logit(batch) + self.deep_logit(batch)
+
+    def wide_logit(self, batch: Batch) -> Tensor:
+        """The wide part alone, shape (rows,): w_wide · [x, φ(x)]."""
+        return _pool(self.wide, batch.wide, "sum").squeeze(1)
+
+    def deep_logit(self, batch: Batch) -> Tensor:
+        """The deep part alone, shape (rows,): w_deep · a."""
+        activation = self._inputs(batch)
+        for layer in self.layers[:-1]:
+            activation = self._dropped(torch.relu(layer(activation)), self.config.dropout)
+        logit: Tensor = self.layers[-1](activation)
+        return logit.squeeze(1)
+
+    def _inputs(self, batch: Batch) -> Tensor:
+        """Embeddings, mean embeddings of bags (zero where empty), and numbers, side by side."""
+        ids = self._dropped_ids(batch.categories)
+        columns = [
+            torch.embedding(self.embeddings[table], ids[:, i], sparse=True)
+            for i, table in enumerate(self.shape.categories)
+        ]
+        columns += [
+            _pool(self.embeddings[table], bag, "mean")
+            for table, bag in zip(self.shape.bags, batch.bags, strict=True)
+        ]
+        return torch.cat([*columns, batch.numbers], dim=1)
+
+    def _dropped(self, values: Tensor, share: float) -> Tensor:
+        if not self.training or share == 0:
+            return values
+        kept = torch.empty_like(values).bernoulli_(1 - share, generator=self.generator)
+        return values * kept / (1 - share)
+
+    def _dropped_ids(self, ids: Tensor) -> Tensor:
+        if not self.training or self.config.id_dropout == 0:
+            return ids
+        kept = torch.empty(ids.shape, device=ids.device)
+        kept.bernoulli_(1 - self.config.id_dropout, generator=self.generator)
+        return ids * kept.to(ids.dtype)
+
+
+def _pool(table: Tensor, bag: Bag, mode: str) -> Tensor:
+    ids, offsets = bag
+    pooled: Tensor = embedding_bag(ids, table, offsets, mode=mode, sparse=True)
+    return pooled
+
+
+def _linear(width: int, narrow: int, generator: Generator) -> nn.Linear:
+    """He initialisation, drawn from `generator` alone."""
+    layer = nn.utils.skip_init(nn.Linear, width, narrow)
+    with torch.no_grad():
+        layer.weight.normal_(0, (2 / width) ** 0.5, generator=generator)
+        layer.bias.zero_()
+    return layer

@@ -1,0 +1,92 @@
+"""Named settings of features, network and training."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from widedeep.errors import InputError
+from widedeep.features.history_state import NUMERIC
+from widedeep.features.raw_columns import FILM_AGE
+from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
+from widedeep.features.training_set import Staleness
+from widedeep.model.ftrl import FtrlConfig
+from widedeep.model.network import NetworkConfig
+from widedeep.model.training import TrainingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Everything that makes a model out of the same ratings."""
+
+    name: str
+    features: FeatureSpec
+    staleness: Staleness
+    network: NetworkConfig
+    training: TrainingConfig
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values, for keys and records."""
+        return asdict(self)
+
+
+_FEATURES = FeatureSpec(
+    categories=(Category("user"), Category("movie"), Category("grade")),
+    bags=(
+        Bag("genres"),
+        Bag("countries"),
+        Bag("leading"),
+        Bag("liked", vocabulary_of="movie"),
+        Bag("disliked", vocabulary_of="movie"),
+    ),
+    numbers=tuple(Number(name) for name in (*NUMERIC, FILM_AGE)),
+    buckets=(
+        Bucket("expected_logit"),
+        Bucket("mean_plus_residual"),
+        Bucket("user_count", 8),
+        Bucket("user_fast", 8),
+        Bucket("movie_short_mean", 8),
+    ),
+    crosses=(
+        Cross(("liked", "movie")),
+        Cross(("disliked", "movie")),
+        Cross(("genres", "grade")),
+        Cross(("expected_logit_bucket", "user_count_bucket")),
+        Cross(("expected_logit_bucket", "user_fast_bucket")),
+        Cross(("mean_plus_residual_bucket", "user_fast_bucket")),
+    ),
+    wide=(
+        "movie",
+        "grade",
+        "genres",
+        "countries",
+        "leading",
+        "expected_logit_bucket",
+        "mean_plus_residual_bucket",
+        "user_count_bucket",
+        "user_fast_bucket",
+        "movie_short_mean_bucket",
+    ),
+)
+
+PRESETS = {
+    "default": Preset(
+        "default",
+        _FEATURES,
+        Staleness(),
+        NetworkConfig(embedding=8, hidden=(256, 128), dropout=0.5, id_dropout=0.5),
+        TrainingConfig(learning_rate=0.005, ftrl=FtrlConfig(alpha=0.005, l1=10.0)),
+    ),
+    "paper": Preset(
+        "paper",
+        _FEATURES,
+        Staleness(),
+        NetworkConfig(),
+        TrainingConfig(),
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """Look up a preset; InputError lists those there are."""
+    if name not in PRESETS:
+        raise InputError(f"no preset {name!r}; there are {sorted(PRESETS)}")
+    return PRESETS[name]

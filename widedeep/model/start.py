@@ -1,0 +1,86 @@
+"""Where a training begins: cold, or warm from a previous model."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from widedeep.data.split import Split
+from widedeep.errors import InputError
+from widedeep.features.transform import Transform
+from widedeep.model.presets import Preset
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.version import ModelVersion
+from widedeep.when import iso
+
+
+class Mode(StrEnum):
+    """What a user may ask for: `auto` is warm where that is possible and honest."""
+
+    AUTO = "auto"
+    WARM = "warm"
+    COLD = "cold"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """`previous` is what a warm start begins from; `reason` is a phrase for people."""
+
+    reason: str
+    previous: ModelVersion | None = None
+
+    @property
+    def warm(self) -> bool:
+        """Whether there is a previous model to begin from."""
+        return self.previous is not None
+
+    @property
+    def model_id(self) -> str | None:
+        """The previous model's id, for keys of what is made from it."""
+        return self.previous.model_id if self.previous else None
+
+    @classmethod
+    def choose(
+        cls, mode: Mode, champion: ModelVersion | None, split: Split, preset: Preset
+    ) -> Self:
+        """Decide by the mode and by what the champion has seen.
+
+        Raises:
+            InputError: a warm start was asked for and is not possible.
+        """
+        if mode is Mode.COLD:
+            return cls("cold, as asked")
+        objection = "there is no champion yet"
+        if champion is not None:
+            found = _objection(TrainedModel.load(champion.path), split, preset)
+            if found is None:
+                return cls(f"warm, from version {champion.number}", champion)
+            objection = f"not from the champion: {found}"
+        if mode is Mode.WARM:
+            raise InputError(f"no warm start is possible, {objection}; use --mode cold or auto")
+        return cls(f"cold, {objection}")
+
+    def model(self) -> TrainedModel | None:
+        """The previous model, if any."""
+        return TrainedModel.load(self.previous.path) if self.previous else None
+
+    def transform(self) -> Transform | None:
+        """The previous model's features, if any."""
+        previous = self.model()
+        return previous.transform if previous else None
+
+
+def _objection(previous: TrainedModel, split: Split, preset: Preset) -> str | None:
+    """Why a run must not begin from `previous`, if it must not."""
+    if previous.network.config != preset.network or previous.transform.spec != preset.features:
+        return f"it has other features or another architecture than preset {preset.name!r}"
+    if previous.learned_until > split.validation_from:
+        return (
+            f"it learned from ratings up to {iso(previous.learned_until)}, past this run's "
+            f"validation-from {iso(split.validation_from)}"
+        )
+    if previous.chosen_until > split.holdout_from:
+        return (
+            f"it was chosen by ratings up to {iso(previous.chosen_until)}, past this run's "
+            f"holdout-from {iso(split.holdout_from)}"
+        )
+    return None

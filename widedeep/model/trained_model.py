@@ -1,0 +1,73 @@
+"""A trained model and all it needs to be used, or to be trained further."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from widedeep.features.transform import Transform
+from widedeep.model.network import InputShape, NetworkConfig, WideDeep
+from widedeep.model.training import Optimisers, TrainingConfig
+
+_JSON = "model.json"
+_WEIGHTS = "weights.safetensors"
+_OPTIMISERS = "optimisers.safetensors"
+_TRANSFORM = "transform"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """`state` is what the optimisers remember, as `Optimisers.state` names it.
+
+    Every rating it learned from is older than `learned_until`, every one it was chosen by
+    (early stopping) is older than `chosen_until`; UNIX seconds.
+    """
+
+    transform: Transform
+    network: WideDeep
+    training: TrainingConfig
+    state: Mapping[str, Tensor]
+    learned_until: int
+    chosen_until: int
+
+    def save(self, folder: Path) -> None:
+        """Write JSON, Parquet and safetensors (no pickle) into `folder`."""
+        self.transform.save(folder / _TRANSFORM)
+        save_file(self.network.state_dict(), folder / _WEIGHTS)
+        save_file({k: v.contiguous() for k, v in self.state.items()}, folder / _OPTIMISERS)
+        text = {
+            "network": asdict(self.network.config),
+            "training": asdict(self.training),
+            "learned_until": self.learned_until,
+            "chosen_until": self.chosen_until,
+        }
+        (folder / _JSON).write_text(json.dumps(text, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; the same rows get the same logits to the bit."""
+        text: dict[str, Any] = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        transform = Transform.load(folder / _TRANSFORM)
+        config = NetworkConfig.from_json(text["network"])
+        network = WideDeep(config, InputShape.of(transform), torch.Generator())
+        network.load_state_dict(load_file(folder / _WEIGHTS))
+        network.eval()
+        return cls(
+            transform,
+            network,
+            TrainingConfig.from_json(text["training"]),
+            load_file(folder / _OPTIMISERS),
+            text["learned_until"],
+            text["chosen_until"],
+        )
+
+    def optimisers(self) -> Optimisers:
+        """The optimisers in the state in which training left them."""
+        optimisers = Optimisers(self.network, self.training)
+        optimisers.load(self.state)
+        return optimisers

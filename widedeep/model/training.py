@@ -1,0 +1,213 @@
+"""Joint training: one logistic loss, FTRL on the wide part and AdaGrad on the rest.
+
+Paper, section 3.3: both parts are updated by the same minibatch, not trained apart and averaged.
+"""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim import Adagrad, Optimizer
+
+from widedeep import metrics
+from widedeep.errors import InputError
+from widedeep.features.encoded import Encoded
+from widedeep.features.training_set import Examples
+from widedeep.model.batch import Batch
+from widedeep.model.ftrl import Ftrl, FtrlConfig
+from widedeep.model.network import WideDeep
+
+SCORING_BATCH = 8192
+
+
+class DivergenceError(ArithmeticError):
+    """The loss is no longer a finite number; nothing of this training is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """`patience`: epochs without a better validation loss after which training stops.
+
+    `learning_rate` and `initial_accumulator` are AdaGrad's.
+    """
+
+    batch: int = 1024
+    epochs: int = 20
+    patience: int = 2
+    learning_rate: float = 0.02
+    initial_accumulator: float = 0.1
+    ftrl: FtrlConfig = field(default_factory=FtrlConfig)
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.epochs, self.patience) < 1:
+            raise InputError(f"{self}: batch, epochs and patience of at least 1 are wanted")
+        if self.learning_rate <= 0 or self.initial_accumulator < 0:
+            raise InputError(f"{self}: a positive learning rate is wanted")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read the JSON values of `dataclasses.asdict`."""
+        return cls(**{**values, "ftrl": FtrlConfig(**values["ftrl"])})
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """Epoch 0 is the state before the first step. Losses are means in nats a row.
+
+    `validation_auc` is that of the first validation set; `validation_loss` the mean of all.
+    """
+
+    epoch: int
+    train_loss: float | None
+    validation_loss: float
+    validation_auc: float
+    seconds: float
+    best: bool
+
+
+class Optimisers:
+    """FTRL for the wide weights, AdaGrad for everything else; each parameter has exactly one."""
+
+    def __init__(self, network: WideDeep, config: TrainingConfig) -> None:
+        dense = [p for name, p in network.named_parameters() if name != "wide"]
+        self.wide = Ftrl([network.wide], config.ftrl)
+        self.deep = Adagrad(
+            dense,
+            lr=config.learning_rate,
+            initial_accumulator_value=config.initial_accumulator,
+        )
+        self._names = {p: name for name, p in network.named_parameters()}
+
+    @property
+    def both(self) -> tuple[Optimizer, Optimizer]:
+        """The two, wide first."""
+        return self.wide, self.deep
+
+    def state(self) -> dict[str, Tensor]:
+        """What they remember, as `<parameter>/<name>`: z and n, or the sums of squares."""
+        return {
+            f"{self._names[parameter]}/{name}": value
+            for optimiser in self.both
+            for parameter, values in optimiser.state.items()
+            for name, value in values.items()
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Overwrite every remembered value in place."""
+        for name, value in self.state().items():
+            value.copy_(state[name])
+
+
+class Trainer:
+    """Trains `network` in place; after the last epoch it holds the best one's weights."""
+
+    def __init__(
+        self,
+        network: WideDeep,
+        optimisers: Optimisers,
+        config: TrainingConfig,
+        generator: np.random.Generator,
+    ) -> None:
+        self.network = network
+        self.optimisers = optimisers
+        self.config = config
+        self._generator = generator
+        self._best_loss = np.inf
+        self._best: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
+
+    def epochs(
+        self, training: Examples, validation: Mapping[str, Examples], *, warm: bool
+    ) -> Iterator[EpochResult]:
+        """Train until validation stops improving; yields after each epoch.
+
+        A warm start is a candidate too, as epoch 0: what the previous model already knows is not
+        given up for nothing. Raises DivergenceError on a loss that is not finite.
+        """
+        stale = 0
+        if warm:
+            yield self._judge(0, None, validation, time.perf_counter())
+        for epoch in range(1, self.config.epochs + 1):
+            started = time.perf_counter()
+            result = self._judge(epoch, self._epoch(epoch, training), validation, started)
+            yield result
+            stale = 0 if result.best else stale + 1
+            if stale == self.config.patience:
+                break
+        self._restore()
+
+    def _epoch(self, epoch: int, training: Examples) -> float:
+        self.network.train()
+        order = self._generator.permutation(len(training))
+        total = 0.0
+        for start in range(0, len(order), self.config.batch):
+            loss = self._step(training.take(order[start : start + self.config.batch]))
+            if not np.isfinite(loss):
+                row = f"epoch {epoch}, row {start} of {len(order)}"
+                raise DivergenceError(f"the training loss became {loss} at {row}")
+            total += loss
+        return total / float(training.weight.sum())
+
+    def _step(self, examples: Examples) -> float:
+        """One joint update; returns the summed loss.
+
+        FTRL's penalties are stated against the summed loss, and AdaGrad does not mind the scale.
+        """
+        device = self.network.bias.device
+        logits = self.network(Batch.from_encoded(examples.rows, device))
+        label = torch.from_numpy(examples.label.astype(np.float32)).to(device)
+        weight = torch.from_numpy(examples.weight).to(device)
+        loss = binary_cross_entropy_with_logits(logits, label, weight, reduction="sum")
+        for optimiser in self.optimisers.both:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimiser in self.optimisers.both:
+            optimiser.step()
+        return loss.item()
+
+    def _judge(
+        self,
+        epoch: int,
+        train_loss: float | None,
+        validation: Mapping[str, Examples],
+        started: float,
+    ) -> EpochResult:
+        scores = [(v.label, predict(self.network, v.rows)) for v in validation.values()]
+        loss = float(np.mean([metrics.log_loss(label, p) for label, p in scores]))
+        if not np.isfinite(loss):
+            raise DivergenceError(f"the validation loss became {loss} in epoch {epoch}")
+        best = loss < self._best_loss
+        if best:
+            self._best_loss = loss
+            self._best = copy.deepcopy((self.network.state_dict(), self.optimisers.state()))
+        seconds = time.perf_counter() - started
+        return EpochResult(epoch, train_loss, loss, metrics.auc(*scores[0]), seconds, best)
+
+    def _restore(self) -> None:
+        if self._best is not None:
+            weights, state = self._best
+            self.network.load_state_dict(weights)
+            self.optimisers.load(state)
+
+
+@torch.no_grad()
+def logits(network: WideDeep, rows: Encoded) -> NDArray[np.float64]:
+    """Scores of the rows before the sigmoid, float64 of shape (rows,)."""
+    network.eval()
+    parts = []
+    for start in range(0, len(rows), SCORING_BATCH):
+        part = rows.take(np.arange(start, min(start + SCORING_BATCH, len(rows))))
+        parts.append(network(Batch.from_encoded(part, network.bias.device)).cpu().numpy())
+    return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
+
+
+def predict(network: WideDeep, rows: Encoded) -> NDArray[np.float64]:
+    """P(y = 1 | x) of each row, float64 of shape (rows,)."""
+    found: NDArray[np.float64] = 1 / (1 + np.exp(-logits(network, rows)))
+    return found

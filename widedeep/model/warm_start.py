@@ -1,0 +1,171 @@
+"""A new model that begins where the previous one ended (paper, section 4.2).
+
+The paper starts from the previous embeddings and linear weights. Here the function itself is
+preserved: before the first step, a row of known ids gets the previous model's logit to the bit,
+whatever tokens were added, removed or reordered. Weights travel by token, never by row number, and
+with them what their optimiser remembers: FTRL's weight is a function of (z, n), so a weight that
+travelled alone would be overwritten at its first gradient.
+
+A new token begins where out-of-vocabulary stands, which is what its rows were scored by until now;
+a new cross begins at 0, since it fired nothing. Both begin with no gradients behind them, so they
+learn at full rate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from widedeep.errors import InputError
+from widedeep.features.cross_product import CrossVocabulary, pack
+from widedeep.features.transform import Transform
+from widedeep.features.vocabulary import OUT_OF_VOCABULARY
+from widedeep.model.network import WideDeep
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.training import Optimisers, TrainingConfig
+
+NOWHERE = -1
+"""Source row of a row that begins at zero."""
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What became of one table's rows."""
+
+    carried: int
+    added: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """For each row of a new table, the row of the old one it begins from (or NOWHERE).
+
+    `fresh` marks rows of new tokens: they take the value, but no memory of gradients.
+    """
+
+    rows: Rows
+    fresh: NDArray[np.bool_]
+
+    def report(self, previous_rows: int) -> Carried:
+        carried = int((~self.fresh).sum())
+        return Carried(carried, int(self.fresh.sum()), previous_rows - carried)
+
+
+def warm_start(
+    previous: TrainedModel, network: WideDeep, transform: Transform, training: TrainingConfig
+) -> tuple[Optimisers, dict[str, Carried]]:
+    """Fill `network` (new, for `transform`) from `previous`; returns its optimisers and a report.
+
+    Raises:
+        InputError: the previous model has other features or another architecture.
+    """
+    check_compatible(previous, network.config, transform)
+    sources = {
+        f"embeddings.{name}": _vocabulary_source(previous.transform, transform, name)
+        for name in transform.vocabularies
+    }
+    sources["wide"] = _wide_source(previous.transform, transform)
+    weights = previous.network.state_dict()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(_carry(weights[name], sources.get(name)))
+    optimisers = Optimisers(network, training)
+    optimisers.load(_carried_state(previous.state, optimisers.state(), sources))
+    report = {name: s.report(len(weights[name])) for name, s in sources.items()}
+    return optimisers, report
+
+
+def check_compatible(previous: TrainedModel, network: object, transform: Transform) -> None:
+    """Raise InputError, naming the difference, where a warm start cannot preserve the function."""
+    pairs = {
+        "network": (previous.network.config, network),
+        "features": (previous.transform.spec, transform.spec),
+        "prior": (previous.transform.prior, transform.prior),
+    }
+    for name, (found, wanted) in pairs.items():
+        if found != wanted:
+            raise InputError(
+                f"cannot warm-start: the previous model's {name} is {found}, the new one's "
+                f"{wanted}; start cold"
+            )
+    for name, normaliser in previous.transform.normalisers.items():
+        if not np.array_equal(normaliser.boundaries, transform.normalisers[name].boundaries):
+            raise InputError(f"cannot warm-start: the quantile boundaries of {name} have changed")
+
+
+def _vocabulary_source(old: Transform, new: Transform, name: str) -> _Source:
+    """By token; a new token, as the unknown, from the unknown."""
+    found = old.vocabularies[name].encode(new.vocabularies[name].tokens).astype(np.int64)
+    rows = np.concatenate([[OUT_OF_VOCABULARY], found])
+    fresh = np.concatenate([[False], found == OUT_OF_VOCABULARY])
+    return _Source(rows, fresh)
+
+
+def _wide_source(old: Transform, new: Transform) -> _Source:
+    """The blocks of the wide part, one after another, in the new order of ids."""
+    blocks = []
+    for name in new.spec.wide:
+        block = _raw_source(old, new, name)
+        blocks.append(_Source(block.rows + old.wide_offsets[name], block.fresh))
+    for i, cross in enumerate(new.spec.crosses):
+        source = _cross_source(old, new, i)
+        shift = np.where(source.fresh, 0, old.wide_offsets[cross.name])
+        blocks.append(_Source(source.rows + shift, source.fresh))
+    return _Source(
+        np.concatenate([block.rows for block in blocks] or [np.empty(0, np.int64)]),
+        np.concatenate([block.fresh for block in blocks] or [np.empty(0, bool)]),
+    )
+
+
+def _raw_source(old: Transform, new: Transform, name: str) -> _Source:
+    if name in new.normalisers:
+        quantiles = new.normalisers[name].quantiles + 2
+        return _Source(np.arange(quantiles), np.zeros(quantiles, bool))
+    bags = {bag.name: bag.vocabulary_of for bag in new.spec.bags}
+    return _vocabulary_source(old, new, bags.get(name) or name)
+
+
+def _cross_source(old: Transform, new: Transform, index: int) -> _Source:
+    """By the tokens of the parts: each part's new ids → the old ids → the old key."""
+    parts = new.spec.crosses[index].parts
+    translated = [
+        _raw_source(old, new, part).rows[ids]
+        for part, ids in zip(parts, new.crosses[index].parts(), strict=True)
+    ]
+    known = np.all([ids != OUT_OF_VOCABULARY for ids in translated], axis=0)
+    vocabulary: CrossVocabulary = old.crosses[index]
+    keys = pack(translated, vocabulary.sizes)
+    place = np.searchsorted(vocabulary.keys, keys).clip(max=max(len(vocabulary) - 1, 0))
+    found = known & (vocabulary.keys[place] == keys if len(vocabulary) else False)
+    return _Source(np.where(found, place, NOWHERE), ~found)
+
+
+def _carry(old: Tensor, source: _Source | None) -> Tensor:
+    """Gather rows of `old`; zeros where a row comes from nowhere."""
+    if source is None:
+        return old
+    rows = torch.from_numpy(source.rows)
+    gathered = old[rows.clamp(min=0)]
+    gathered[rows == NOWHERE] = 0
+    return gathered
+
+
+def _carried_state(
+    old: Mapping[str, Tensor], beginnings: Mapping[str, Tensor], sources: Mapping[str, _Source]
+) -> dict[str, Tensor]:
+    """What the old optimisers remember, by token; new tokens keep their own beginning."""
+    state = {}
+    for name, beginning in beginnings.items():
+        source = sources.get(name.partition("/")[0])
+        if source is None or beginning.dim() == 0:
+            state[name] = old[name]
+            continue
+        fresh = torch.from_numpy(source.fresh)
+        state[name] = torch.where(fresh[:, None], beginning, _carry(old[name], source))
+    return state

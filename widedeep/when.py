@@ -1,0 +1,24 @@
+"""Moments as users write them: ISO-8601 or UNIX seconds, in UTC."""
+
+from datetime import UTC, datetime
+
+from widedeep.errors import InputError
+
+
+def parse(text: str, name: str) -> int:
+    """UNIX seconds of `text`; `name` says in an error what it was given for."""
+    try:
+        if text.strip().isdecimal():
+            return int(text)
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise InputError(
+            f"{name} is {text!r}; ISO-8601 (2018-07-01 or 2018-07-01T12:00:00Z) or UNIX seconds "
+            "are wanted"
+        ) from error
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+
+
+def iso(seconds: int) -> str:
+    """UNIX seconds as ISO-8601."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
