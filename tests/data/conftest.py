@@ -1,0 +1,65 @@
+"""A little valid folder in KMRD's form, a store for what is made of it, and the real KMRD-small."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from widedeep.artifact_store import ArtifactStore
+
+NOW = 1_600_000_000  # 2020-09-13 12:26:40 UTC
+RATES = [
+    f"{user},{10001 + movie},{1 + (user + movie) % 10},{1_500_000_000 + 60 * (7 * user + movie)}"
+    for user in range(10)
+    for movie in range(4)
+]
+FILES = {
+    "rates.csv": ["user,movie,rate,time", *RATES],
+    "movies.txt": [
+        "movie\ttitle\ttitle_eng\tyear\tgrade",
+        "10003\t빽 투 더 퓨쳐\tBack To The Future , 1985\t2015\t12세 관람가",
+        '10001\t시네마 "천국"\tCinema "Paradiso, , 1988\t2013\t전체 관람가',
+        "10002\t무제\t1961\t\t",
+        "10004\t\t\t\tPG",
+    ],
+    "genres.csv": ["movie,genre", "10001,드라마", "10001,멜로/로맨스", "10003,SF"],
+    "countries.csv": ["movie,country", "10001,이탈리아", "10001,프랑스", "10003,미국"],
+    "castings.csv": [
+        "movie,people,order,leading",
+        "10001,178,2,1",
+        "10001,4374,1,1",
+        "10001,5,3,0",
+        "10003,8,1,0",
+    ],
+    "peoples.txt": ["people\tkorean\toriginal", "8\t에이드\tAdrian Lyne", "5\t아담\t"],
+}
+
+
+@pytest.fixture
+def now():
+    return NOW
+
+
+@pytest.fixture
+def kmrd(tmp_path):
+    """The folder; 40 good ratings of 10 users and 4 movies, so up to 4 bad rows may be added."""
+    folder = tmp_path / "kmrd"
+    folder.mkdir()
+    for name, lines in FILES.items():
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ArtifactStore(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def kmrd_small():
+    """The real files, never copied into the project."""
+    beside = Path(__file__).parents[3] / "shared" / "data" / "kmrd-small"
+    folder = Path(os.environ.get("WIDEDEEP_KMRD_SMALL", beside))
+    if not (folder / "rates.csv").is_file():
+        pytest.skip("KMRD-small is not here: set WIDEDEEP_KMRD_SMALL to its folder")
+    return folder

@@ -1,0 +1,307 @@
+"""Ingest promises that no row is lost, no bad row is used, and a bad file changes nothing."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.artifact_store import Artifact, ArtifactStore, file_digest
+from widedeep.data.ingest import ingest
+from widedeep.errors import InputError
+
+TABLES = ("ratings", "superseded", "quarantine", "movies", "people")
+DAY = 86_400
+
+
+def append(path, *lines):
+    with path.open("a", encoding="utf-8", newline="") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def read(artifact, name):
+    return pq.read_table(artifact.path / f"{name}.parquet")
+
+
+def set_aside(artifact):
+    return read(artifact, "quarantine").to_pylist()
+
+
+def tree(folder):
+    """Every file below a folder with its bytes."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_good_folder_becomes_five_tables_and_a_summary(kmrd, store, now):
+    artifact = ingest(kmrd, store, now)
+    assert artifact.kind == "ratings"
+    assert {file.stem for file in artifact.path.glob("*.parquet")} == set(TABLES)
+    assert artifact.summary == {
+        "counts": {"read": 40, "examples": 40, "superseded": 0, "quarantined": 0},
+        "quarantined_by_reason": {},
+        "users": 10,
+        "movies": 4,
+        "first_time": 1_500_000_000,
+        "last_time": 1_500_003_960,
+        "absent": [],
+    }
+
+
+def test_columns_have_their_types_and_order(kmrd, store, now):
+    artifact = ingest(kmrd, store, now)
+    shown = {
+        name: {field.name: str(field.type) for field in read(artifact, name).schema}
+        for name in ("ratings", "superseded", "quarantine", "people")
+    }
+    rating = {"user": "int64", "movie": "int64", "rate": "int8", "time": "int64"}
+    assert shown == {
+        "ratings": rating,
+        "superseded": rating | {"line": "int64", "reason": "string"},
+        "quarantine": {
+            "file": "string",
+            "line": "int64",
+            "text": "string",
+            "reason": "string",
+            "time": "int64",
+        },
+        "people": {"people": "int64", "korean": "string", "original": "string"},
+    }
+
+
+def test_too_many_bad_rows_stop_it_and_the_first_are_named(kmrd, store, now):
+    lines = (kmrd / "rates.csv").read_text().splitlines()[:37]
+    (kmrd / "rates.csv").write_text("\n".join([*lines, *["1,10001,ten,7"] * 4, ""]))
+    assert ingest(kmrd, store, now).summary["counts"]["quarantined"] == 4
+    append(kmrd / "rates.csv", "1,10001,11,7")
+    before = tree(store.root)
+    with pytest.raises(InputError) as caught:
+        ingest(kmrd, store, now)
+    assert "more than 10% of its 41 rows are bad" in str(caught.value)
+    assert 'line 38 (rate is not an integer: "ten"), line 39' in str(caught.value)
+    assert tree(store.root) == before
+
+
+def test_movies_without_one_good_row_stop_it(kmrd, store, now):
+    (kmrd / "movies.txt").write_text("movie\ttitle\ttitle_eng\tyear\tgrade\nx\t\t\t\t\n")
+    with pytest.raises(InputError, match=r"movies\.txt has no good row: line 2 \(movie is not an"):
+        ingest(kmrd, store, now)
+
+
+def delete_ratings(kmrd):
+    (kmrd / "rates.csv").unlink()
+
+
+def empty_castings(kmrd):
+    (kmrd / "castings.csv").write_text("")
+
+
+def break_the_last_movie(kmrd):
+    with (kmrd / "movies.txt").open("ab") as file:
+        file.write("10009\t영화\t\t\t\n".encode("cp949"))
+
+
+def break_the_last_person(kmrd):
+    with (kmrd / "peoples.txt").open("ab") as file:
+        file.write(b"77\t\xff\t\n")
+
+
+def rename_a_column(kmrd):
+    text = (kmrd / "rates.csv").read_text()
+    (kmrd / "rates.csv").write_text(text.replace("time", "timestamp"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [delete_ratings, empty_castings, break_the_last_movie, break_the_last_person, rename_a_column],
+)
+def test_a_bad_file_stops_it_before_anything_is_written(kmrd, store, now, damage):
+    damage(kmrd)
+    with pytest.raises(InputError):
+        ingest(kmrd, store, now)
+    assert not store.root.exists()
+
+
+def test_without_the_optional_files_their_columns_are_empty(kmrd, store, now):
+    absent = ["genres.csv", "countries.csv", "castings.csv", "peoples.txt"]
+    for name in absent:
+        (kmrd / name).unlink()
+    artifact = ingest(kmrd, store, now)
+    movies = read(artifact, "movies")
+    for name in ("genres", "countries", "people", "leading"):
+        assert movies[name].to_pylist() == [[]] * 4
+    assert len(read(artifact, "people")) == 0
+    assert artifact.summary["absent"] == absent
+
+
+def test_the_same_files_are_not_ingested_twice(kmrd, store, now):
+    first = ingest(kmrd, store, now)
+    before = tree(store.root)
+    moved = kmrd.rename(kmrd.with_name("elsewhere"))
+    assert ingest(moved, store, now + 400 * DAY) == first
+    assert tree(store.root) == before
+
+
+@pytest.mark.parametrize("name", ["rates.csv", "genres.csv"])
+def test_another_byte_is_another_artefact(kmrd, store, now, name):
+    first = ingest(kmrd, store, now)
+    with (kmrd / name).open("ab") as file:
+        file.write(b"\n")
+    second = ingest(kmrd, store, now)
+    assert second.id != first.id
+    assert second.key["files"][name] == file_digest(kmrd / name)
+    assert first.key["future_on"] is None
+
+
+def test_rows_in_the_future_are_not_looked_at_again_on_the_same_day(kmrd, store, now):
+    append(kmrd / "rates.csv", f"1,10001,10,{now + 500}")
+    today = ingest(kmrd, store, now)
+    assert ingest(kmrd, store, now + 1000) == today
+    assert today.summary["counts"]["quarantined"] == 1
+
+
+def test_rows_in_the_future_are_looked_at_again_on_another_day(kmrd, store, now):
+    append(kmrd / "rates.csv", f"1,10001,10,{now + DAY}")
+    today = ingest(kmrd, store, now)
+    assert today.key["future_on"] == datetime.fromtimestamp(now, UTC).date().isoformat()
+    assert today.summary["quarantined_by_reason"] == {"time is in the future": 1}
+    tomorrow = ingest(kmrd, store, now + DAY)
+    assert tomorrow.key["future_on"] is None
+    assert tomorrow.summary["counts"]["quarantined"] == 0
+    assert ingest(kmrd, store, now + 9 * DAY) == tomorrow
+
+
+def spoil(row, how):
+    """A row that can't be used, whatever it was."""
+    user, movie, rate, time = row.split(",")
+    return {
+        "short": f"{user},{movie},{rate}",
+        "rate": f"{user},{movie},{int(rate) + 10},{time}",
+        "movie": f"{user},{movie}9,{rate},{time}",
+        "time": f"{user},{movie},{rate},{time}.0",
+        "blank": "",
+    }[how]
+
+
+@st.composite
+def rate_rows(draw):
+    """Rows with times all different, and for at most a tenth of them how to spoil them."""
+    pairs = draw(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4)), min_size=3, max_size=40))
+    times = draw(st.permutations(range(len(pairs))))
+    rates = st.integers(1, 10)
+    rows = [f"{u},1000{m},{draw(rates)},{t}" for (u, m), t in zip(pairs, times, strict=True)]
+    places = st.lists(st.integers(0, len(rows) - 1), unique=True, max_size=len(rows) // 10)
+    hows = st.sampled_from(["short", "rate", "movie", "time", "blank"])
+    for place in draw(places):
+        rows[place] = spoil(rows[place], draw(hows))
+    return rows
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=rate_rows(), seed=st.integers(0, 99))
+def test_rows_are_conserved_and_their_order_changes_no_example(tmp_path_factory, rows, seed):
+    folder = tmp_path_factory.mktemp("random")
+    (folder / "movies.txt").write_text(
+        "movie\ttitle\ttitle_eng\tyear\tgrade\n"
+        + "".join(f"1000{m}\t\t\t\t\n" for m in range(1, 5))
+    )
+    shuffled = random.Random(seed).sample(rows, len(rows))  # noqa: S311
+    examples = []
+    for order in (rows, shuffled):
+        text = "\n".join(["user,movie,rate,time", *order, "9,10001,1,99"])
+        (folder / "rates.csv").write_text(text)
+        artifact = ingest(folder, ArtifactStore(folder / "store"), 1000)
+        counts = artifact.summary["counts"]
+        assert counts["read"] == len(rows) + 1
+        assert counts["examples"] == len(read(artifact, "ratings"))
+        assert counts["superseded"] == len(read(artifact, "superseded"))
+        assert counts["quarantined"] == len(read(artifact, "quarantine"))
+        assert counts["read"] == sum(
+            counts[name] for name in ("examples", "superseded", "quarantined")
+        )
+        examples.append((artifact.path / "ratings.parquet").read_bytes())
+    shutil.rmtree(folder)
+    assert examples[0] == examples[1]
+
+
+def write_many_ratings(folder):
+    """Enough for a Parquet file of some hundred kB."""
+    generator = random.Random(0)  # noqa: S311
+    append(
+        folder / "rates.csv",
+        *(f"{user},10001,10,{generator.randrange(10**9)}" for user in range(100, 60_000)),
+    )
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 300 kB."""
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if os.geteuid() or not mount or not umount:
+        pytest.skip("only root can mount a tiny disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = [mount, "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a tiny disk")
+    yield folder
+    subprocess.run([umount, folder], check=True)
+
+
+def test_a_full_disk_leaves_the_store_as_it_was(kmrd, tiny_disk, now):
+    store = ArtifactStore(tiny_disk / "store")
+    earlier = ingest(kmrd, store, now)
+    before = tree(store.root)
+    write_many_ratings(kmrd)
+    with pytest.raises(OSError, match="space"):
+        ingest(kmrd, store, now)
+    assert tree(store.root) == before
+    assert Artifact.load(earlier.path) == earlier
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from widedeep.artifact_store import ArtifactStore
+from widedeep.data.ingest import ingest
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    ingest(Path(sys.argv[1]), ArtifactStore(Path(sys.argv[2])), int(sys.argv[3]))
+except OSError:
+    sys.exit(77)
+"""
+
+
+def test_a_write_that_fails_half_way_leaves_the_store_as_it_was(kmrd, store, now):
+    ingest(kmrd, store, now)
+    before = tree(store.root)
+    write_many_ratings(kmrd)
+    command = [sys.executable, "-c", LIMITED, kmrd, store.root, str(now)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 77, done.stderr
+    assert tree(store.root) == before
+
+
+def test_kmrd_small_is_what_its_description_says(kmrd_small, store):
+    artifact = ingest(kmrd_small, store, 1_700_000_000)
+    summary = artifact.summary
+    assert summary["counts"] == {
+        "read": 140_710,
+        "examples": 134_331,
+        "superseded": 6_379,
+        "quarantined": 0,
+    }
+    assert (summary["users"], summary["movies"]) == (52_028, 600)
+    assert datetime.fromtimestamp(summary["first_time"], UTC).date().isoformat() == "2003-11-20"
+    assert datetime.fromtimestamp(summary["last_time"], UTC).date().isoformat() == "2019-12-16"
+    assert len(set_aside(artifact)) == 0
+    movies = read(artifact, "movies").select(["movie", "original_year"])
+    rated = read(artifact, "ratings").join(movies, "movie")
+    assert rated["original_year"].null_count == 921  # 0.7 %; 0.8 % without years that stand alone
+    assert len(movies) == 999
+    assert len(read(artifact, "people")) == 7_172

@@ -1,0 +1,104 @@
+"""The handle promises what was known at a moment, and never more."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.artifact_store import Artifact, ArtifactStore
+from widedeep.data.ingest import ingest
+from widedeep.data.ratings import Counts, RatingLog, Ratings
+
+MOVIES = "movie\ttitle\ttitle_eng\tyear\tgrade\n1\t\t\t\t\n2\t\t\t\t\n3\t\t\t\t\n"
+NOW = 10_000
+
+
+def handle(folder, rows):
+    folder.mkdir()
+    (folder / "movies.txt").write_text(MOVIES)
+    (folder / "rates.csv").write_text("\n".join(["user,movie,rate,time", *rows]))
+    return Ratings(ingest(folder, ArtifactStore(folder / "store"), NOW))
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    """Times 100 … 3000; of user 1 a repeat at 500, and three bad rows of which two tell a time."""
+    good = [f"{user},{1 + user % 3},{1 + user % 10},{100 * user}" for user in range(1, 31)]
+    bad = ["1,2,ten,700", "1,2,10", "1,2,10,20000"]
+    return handle(tmp_path_factory.mktemp("handle") / "kmrd", [*good, "1,2,9,500", *bad])
+
+
+def test_all_examples_are_loaded_as_arrays_in_order_of_time(ratings):
+    log = ratings.load()
+    assert len(log) == 30
+    assert log.time.tolist() == [100 * n for n in range(1, 31)]
+    assert log.user.tolist() == list(range(1, 31))
+    assert log.movie.tolist() == [1 + n % 3 for n in range(1, 31)]
+    assert log.rate.tolist() == [1 + n % 10 for n in range(1, 31)]
+    assert [column.dtype for column in (log.user, log.movie, log.rate, log.time)] == [
+        np.int64,
+        np.int64,
+        np.int8,
+        np.int64,
+    ]
+
+
+@pytest.mark.parametrize(("until", "rows"), [(100, 0), (101, 1), (1000, 9), (10**6, 30)])
+def test_only_examples_strictly_before_a_moment_are_loaded(ratings, until, rows):
+    assert len(ratings.load(until)) == rows
+
+
+def test_counts_are_what_was_known_strictly_before_the_moment(ratings):
+    assert ratings.counts(50) == Counts(read=1, examples=0, superseded=0, quarantined=1)
+    assert ratings.counts(500) == Counts(read=5, examples=4, superseded=0, quarantined=1)
+    assert ratings.counts(501) == Counts(read=7, examples=5, superseded=1, quarantined=1)
+    assert ratings.counts(701) == Counts(read=10, examples=7, superseded=1, quarantined=2)
+    assert ratings.counts(20_000) == Counts(read=33, examples=30, superseded=1, quarantined=2)
+    assert ratings.counts(20_001) == Counts(read=34, examples=30, superseded=1, quarantined=3)
+
+
+def test_only_rows_of_rates_are_counted(kmrd, store, now):
+    with (kmrd / "genres.csv").open("a", encoding="utf-8") as genres:
+        genres.write("unknown,SF\n")
+    counts = Ratings(ingest(kmrd, store, now)).counts(now)
+    assert counts == Counts(read=40, examples=40, superseded=0, quarantined=0)
+
+
+def test_the_last_time_is_that_of_the_last_good_rating(ratings, tmp_path):
+    assert ratings.last_time == 3000
+    repeated = handle(tmp_path / "kmrd", ["1,1,10,100", "2,1,10,200", "1,1,10,900"])
+    assert repeated.last_time == 900
+
+
+def test_movies_are_those_of_the_file_rated_or_not(ratings):
+    assert ratings.movies()["movie"].to_pylist() == [1, 2, 3]
+
+
+def test_a_handle_on_a_reloaded_artefact_reads_the_same(ratings):
+    again = Ratings(Artifact.load(ratings.artifact.path))
+    assert again.last_time == ratings.last_time
+    for mine, theirs in zip(astuple(again.load()), astuple(ratings.load()), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_log_is_equal_after_a_round_trip_through_the_disk(ratings, tmp_path):
+    log = ratings.load(until=1500)
+    log.save(tmp_path / "log.parquet")
+    loaded = RatingLog.load(tmp_path / "log.parquet")
+    for mine, theirs in zip(astuple(loaded), astuple(log), strict=True):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@settings(max_examples=25)
+@given(as_of=st.integers(-10, 25_000))
+def test_counts_add_up_and_agree_with_the_log_at_any_moment(ratings, as_of):
+    counts = ratings.counts(as_of)
+    assert counts.read == counts.examples + counts.superseded + counts.quarantined
+    assert counts.examples == len(ratings.load(as_of))
+
+
+def astuple(log):
+    return [getattr(log, field.name) for field in dataclasses.fields(log)]

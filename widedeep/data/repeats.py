@@ -1,0 +1,91 @@
+"""Repeated ratings: the first one of each (user, movie) is the example, later ones are superseded.
+
+A second rating of the same pair on both sides of a split by time would hand over its label, and
+a conflicting one would contradict it. Measured on KMRD-small: 6,379 of 140,710 ratings repeat a
+pair, 2,074 of them with another rate.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRatings:
+    """All ratings, told apart.
+
+    Attributes:
+        examples: user, movie int64, rate int8, time int64 (UNIX seconds), sorted by time, user and
+            movie; no pair twice.
+        superseded: The same columns, `line` int64 and `reason` string, sorted by time, user, movie
+            and line.
+    """
+
+    examples: pa.Table
+    superseded: pa.Table
+
+
+def first_ratings(ratings: pa.Table) -> FirstRatings:
+    """Tell first ratings from later ones.
+
+    Of several ratings of one pair at one time the one on the first line of the file counts as the
+    first; otherwise the order of lines has no say.
+
+    Args:
+        ratings: user, movie int64, rate int8, time int64, line int64, in the order of `line`.
+    """
+    pair, time = _pairs(ratings), ratings["time"].to_numpy()
+    order = _grouped(pair, time)
+    starts = np.diff(pair[order], prepend=-1) != 0
+    first, later = order[starts], order[~starts]
+    partner = first[np.cumsum(starts)[~starts] - 1]
+    in_time = np.argsort(time[later], kind="stable")
+    later, partner = later[in_time], partner[in_time]
+    examples = first[np.argsort(time[first], kind="stable")]
+    return FirstRatings(
+        ratings.drop_columns("line").take(pa.array(examples)),
+        ratings.take(pa.array(later)).append_column("reason", _reasons(ratings, partner, later)),
+    )
+
+
+def _pairs(ratings: pa.Table) -> Positions:
+    """One number for each (user, movie), shape (n,), in the order of user and then movie."""
+    user, _ = pd.factorize(ratings["user"].to_numpy(), sort=True)
+    movie, movies = pd.factorize(ratings["movie"].to_numpy(), sort=True)
+    pairs: Positions = user * len(movies) + movie
+    return pairs
+
+
+def _grouped(pair: Positions, time: Positions) -> Positions:
+    """The order by pair, time and line, shape (n,).
+
+    Sorting by time is left to the few pairs that are repeated: a file that is ordered by user, as
+    KMRD's is, then costs next to nothing.
+    """
+    order = np.argsort(pair, kind="stable")
+    same = np.diff(pair[order]) == 0
+    repeated = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    rows = order[repeated]
+    order[repeated] = rows[np.lexsort((time[rows], pair[rows]))]
+    return order
+
+
+def _reasons(ratings: pa.Table, first: Positions, later: Positions) -> pa.ChunkedArray:
+    then, now = ratings.take(pa.array(first)), ratings.take(pa.array(later))
+    line, old, new = (
+        column.cast(pa.string()) for column in (then["line"], then["rate"], now["rate"])
+    )
+    same_time = pc.equal(then["time"], now["time"])
+    repeat = _text(pc.if_else(same_time, "exact duplicate of line ", "repeats line "), line)
+    conflict = _text("conflicts with line ", line, ": rate ", old, " then, ", new, " now")
+    return pc.if_else(pc.equal(then["rate"], now["rate"]), repeat, conflict)
+
+
+def _text(*parts: str | pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(*parts, "")
