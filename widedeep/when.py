@@ -6,19 +6,28 @@ from widedeep.errors import InputError
 
 
 def parse(text: str, name: str) -> int:
-    """UNIX seconds of `text`; `name` says in an error what it was given for."""
+    """UNIX seconds of `text`; `name` says in an error what it was given for.
+
+    Digits alone are always UNIX seconds, so a date wants its dashes.
+    """
     try:
-        if text.strip().isdecimal():
-            return int(text)
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        seconds = _seconds(text.strip())
+        iso(seconds)
+    except (ValueError, OverflowError, OSError) as error:
         raise InputError(
             f"{name} is {text!r}; ISO-8601 (2018-07-01 or 2018-07-01T12:00:00Z) or UNIX seconds "
             "are wanted"
         ) from error
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+    return seconds
 
 
 def iso(seconds: int) -> str:
     """UNIX seconds as ISO-8601."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _seconds(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    moment = datetime.fromisoformat(text)
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())

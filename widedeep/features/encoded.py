@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from widedeep.features.ragged import Ragged
 
+Scalar = TypeVar("Scalar", bound=np.generic)
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """`categories` int32 (n, categories); `bags` of int32 ids, one a bag feature;
+    """Columns of n rows.
 
-    `numbers` float32 (n, columns); `wide` int32 ids of fired features in one id space.
+    `categories`: int32 (n, categories). `bags`: int32 ids, one a bag feature. `numbers`: float32
+    (n, columns). `wide`: int32 ids of fired features in one id space.
     """
 
     categories: NDArray[np.int32]
@@ -48,9 +51,9 @@ class Encoded:
         """Write one Parquet file."""
         table = pa.table(
             {
-                "categories": _fixed(self.categories),
+                **{f"category_{i}": column for i, column in enumerate(self.categories.T)},
                 **{f"bag_{i}": _list(bag) for i, bag in enumerate(self.bags)},
-                "numbers": _fixed(self.numbers),
+                **{f"number_{i}": column for i, column in enumerate(self.numbers.T)},
                 "wide": _list(self.wide),
             }
         )
@@ -59,30 +62,30 @@ class Encoded:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote, equal to the bit."""
-        table = pq.read_table(path).combine_chunks()
-        bags = sorted(
-            (name for name in table.column_names if name.startswith("bag_")),
-            key=lambda name: int(name.removeprefix("bag_")),
-        )
+        table = pq.read_table(path)
         return cls(
-            _matrix(table["categories"]),
-            tuple(_ragged(table[name]) for name in bags),
-            _matrix(table["numbers"]),
+            _matrix(table, "category_", np.int32),
+            tuple(_ragged(column) for column in _columns(table, "bag_")),
+            _matrix(table, "number_", np.float32),
             _ragged(table["wide"]),
         )
-
-
-def _fixed(matrix: NDArray[Any]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
 
 
 def _list(bag: Ragged) -> pa.Array:
     return pa.LargeListArray.from_arrays(bag.offsets, pa.array(bag.values))
 
 
-def _matrix(column: pa.ChunkedArray) -> NDArray[Any]:
-    array = column.combine_chunks()
-    return np.array(array.flatten()).reshape(len(array), array.type.list_size)
+def _columns(table: pa.Table, prefix: str) -> list[pa.ChunkedArray]:
+    """The columns of that prefix, in the order in which they were written."""
+    return [table[name] for name in table.column_names if name.startswith(prefix)]
+
+
+def _matrix(table: pa.Table, prefix: str, dtype: type[Scalar]) -> NDArray[Scalar]:
+    columns = _columns(table, prefix)
+    matrix = np.empty((len(table), len(columns)), dtype)
+    for i, column in enumerate(columns):
+        matrix[:, i] = column.to_numpy()
+    return matrix
 
 
 def _ragged(column: pa.ChunkedArray) -> Ragged:

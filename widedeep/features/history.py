@@ -3,7 +3,8 @@
 Streaming queries are known until their own time; frozen ones until the start of the holdout.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,14 @@ from widedeep.features.history_state import (
 from widedeep.features.ragged import Ragged
 
 Ints = NDArray[np.int64]
+
+_POSITIVE = {
+    "user_smoothing",
+    "movie_smoothing",
+    "taste_smoothing",
+    "long_half_life",
+    "short_half_life",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +68,17 @@ class HistoryConfig:
             raise InputError(f"positive_rating is {self.positive_rating}; 2 to 10 is wanted")
         if self.length < 1:
             raise InputError(f"length is {self.length}; at least 1 remembered movie is wanted")
+        for name in Rates._fields[1:]:
+            value, zero = getattr(self, name), name not in _POSITIVE
+            if not (isfinite(value) and (value > 0 or (zero and value == 0))):
+                wanted = "at least 0" if zero else "a positive number"
+                raise InputError(f"{name} is {value}; {wanted} is wanted")
 
     def rates(self, prior: float) -> Rates:
         """The constants, with the share of positive labels in training as prior."""
-        return Rates(prior, *astuple(self)[2:])
+        if not 0 < prior < 1:
+            raise InputError(f"the prior is {prior}; a share between 0 and 1 is wanted")
+        return Rates(prior, *(getattr(self, name) for name in Rates._fields[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +94,9 @@ class Queries:
     known_until: Ints
 
     def __post_init__(self) -> None:
+        lengths = [len(column) for column in (self.user, self.movie, self.time, self.known_until)]
+        if len(set(lengths)) > 1:
+            raise InputError(f"the columns of the queries have {lengths} rows; as many are wanted")
         if (self.known_until > self.time).any():
             row = int(np.argmax(self.known_until > self.time))
             raise InputError(
@@ -100,7 +119,10 @@ class Queries:
 
 @dataclass(frozen=True, slots=True)
 class HistoryColumns:
-    """`numeric` float32 (n, len(NUMERIC)), NaN where missing; bags of movie tokens, newest first."""
+    """`numeric` float32 (n, len(NUMERIC)), NaN where missing.
+
+    Bags hold movie tokens, the newest first; of one instant, the highest movie id.
+    """
 
     numeric: NDArray[np.float32]
     liked: Ragged
@@ -114,7 +136,12 @@ class HistoryColumns:
 def history_columns(
     log: RatingLog, queries: Queries, catalogue: Catalogue, config: HistoryConfig, prior: float
 ) -> HistoryColumns:
-    """Describe `queries` by the ratings of `log` (in order of time) that each may know."""
+    """Describe `queries` by the ratings of `log` that each may know.
+
+    Raises:
+        InputError: the log is not in order of time, so the future could not be told from the past.
+    """
+    _check_order(log)
     sweep, tokens = _start(log, queries, catalogue, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
     numeric = np.empty((len(queries), len(NUMERIC)), np.float32)
@@ -123,6 +150,16 @@ def history_columns(
     run(sweep, order, numeric, rings, lengths)
     liked, disliked = (_bag(rings[i], lengths[i], tokens) for i in range(2))
     return HistoryColumns(numeric, liked, disliked)
+
+
+def _check_order(log: RatingLog) -> None:
+    early = np.flatnonzero(np.diff(log.time) < 0)
+    if len(early):
+        row = int(early[0]) + 1
+        raise InputError(
+            f"rating {row} of the log has time {log.time[row]}, earlier than {log.time[row - 1]} "
+            "before it; an order by time is wanted"
+        )
 
 
 def _start(
@@ -135,13 +172,14 @@ def _start(
     events = Events(
         user[:rated],
         movie[:rated],
-        log.time,
+        np.array(log.time),
         (log.rate >= config.positive_rating).astype(np.float64),
         log.rate / 10.0,
     )
     attributes, genres, people = _attributes(catalogue, movies)
     state = empty_state(len(users), len(movies), genres, people, config.length)
-    asked = (user[rated:], movie[rated:], queries.time, queries.known_until)
+    # Copies are writable, and a file's columns are not: numba would compile for each mixture.
+    asked = (user[rated:], movie[rated:], np.array(queries.time), np.array(queries.known_until))
     return Sweep(state, attributes, config.rates(prior), events, *asked), movies
 
 

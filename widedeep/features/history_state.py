@@ -120,6 +120,12 @@ class Attributes(NamedTuple):
     people_offsets: Codes
 
 
+JUDGED_COLUMNS = 5
+J_ERROR, J_MOVIE_SURPRISE, J_USER_SURPRISE, J_USER_COUNT, J_MOVIE_COUNT = range(JUDGED_COLUMNS)
+"""What `observe` notes of a rating from the state before its instant: the error of the expectation,
+the label against the mean of its movie and of its user, and the ratings these two had."""
+
+
 class State(NamedTuple):
     """The arrays; unseen users and movies are rows of zeros.
 
@@ -175,27 +181,31 @@ def empty_state(users: int, movies: int, genres: int, people: int, length: int) 
 
 
 @njit(cache=True)
-def observe(
+def observe(  # noqa: PLR0917  compiled code takes no keywords
     state: State, attributes: Attributes, rates: Rates, events: Events, start: int, stop: int
 ) -> int:
     """Move the state past the events `start` … `stop`, and past none that is later in part.
 
     Ratings of one instant are judged from the state before it and then applied together, so the
-    order in which they stand does not matter. Returns `stop`.
+    order in which they stand does not matter, with one exception: a user's last label, moving
+    averages and remembered movies take that user's ratings of one instant as they stand.
+    Returns `stop`.
     """
     first = start
     while first < stop:
         last = first + 1
         while last < stop and events.time[last] == events.time[first]:
             last += 1
-        errors = np.empty(last - first)
-        surprises = np.empty((last - first, 2))
+        judged = np.empty((last - first, JUDGED_COLUMNS))
         for i in range(first, last):
-            _judge(state, rates, events, i, errors, surprises, i - first)
+            _judge(state, rates, events, i, judged[i - first])
         for i in range(first, last):
-            _apply_user(state, rates, events, i, errors[i - first], surprises[i - first, 0])
-            _apply_movie(state, rates, events, i, errors[i - first], surprises[i - first])
-            _apply_attributes(state, attributes, events, i, errors[i - first])
+            state.user[events.user[i], U_COUNT] += 1.0
+            state.movie[events.movie[i], M_COUNT] += 1.0
+        for i in range(first, last):
+            _apply_user(state, rates, events, i, judged[i - first])
+            _apply_movie(state, rates, events, i, judged[i - first])
+            _apply_attributes(state, attributes, events, i, judged[i - first, J_ERROR])
         first = last
     return stop
 
@@ -292,34 +302,27 @@ def _newest_first(ring: NDArray[np.int32], count: float, out: NDArray[np.int32])
 
 
 @njit(cache=True)
-def _judge(
-    state: State, rates: Rates, events: Events, i: int, errors: Floats, surprises: Floats, at: int
-) -> None:
-    """The error of the expectation, and the label against the movie's and the user's mean."""
+def _judge(state: State, rates: Rates, events: Events, i: int, out: Floats) -> None:
+    """Note rating i in `out`, by JUDGED_COLUMNS."""
     u, m, label = events.user[i], events.movie[i], events.label[i]
-    errors[at] = label - _sigmoid(_expected_logit(state, rates, u, m))
     movie, user = state.movie[m], state.user[u]
-    surprises[at, 0] = label - _mean(
-        movie[M_LABELS], movie[M_COUNT], rates.prior, rates.movie_smoothing
-    )
-    surprises[at, 1] = label - _mean(
-        user[U_LABELS], user[U_COUNT], rates.prior, rates.user_smoothing
-    )
+    count, seen = user[U_COUNT], movie[M_COUNT]
+    out[J_ERROR] = label - _sigmoid(_expected_logit(state, rates, u, m))
+    out[J_MOVIE_SURPRISE] = label - _mean(movie[M_LABELS], seen, rates.prior, rates.movie_smoothing)
+    out[J_USER_SURPRISE] = label - _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
+    out[J_USER_COUNT] = count
+    out[J_MOVIE_COUNT] = seen
 
 
 @njit(cache=True)
-def _apply_user(
-    state: State, rates: Rates, events: Events, i: int, error: float, surprise: float
-) -> None:
+def _apply_user(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
     user, label = state.user[events.user[i]], events.label[i]
-    count = user[U_COUNT]
-    activity = W_ACTIVITY + _activity(count)
+    error, surprise = judged[J_ERROR], judged[J_MOVIE_SURPRISE]
     state.world[W_BASE] += rates.world_step * error
-    state.world[activity] += rates.world_step * error
-    if count == 0:
+    state.world[W_ACTIVITY + _activity(judged[J_USER_COUNT])] += rates.world_step * error
+    if judged[J_USER_COUNT] == 0:
         user[U_FIRST_TIME] = events.time[i]
-    user[U_BIAS] += rates.user_step / (1.0 + rates.user_step_decay * count) * error
-    user[U_COUNT] = count + 1.0
+    user[U_BIAS] += rates.user_step / (1.0 + rates.user_step_decay * (user[U_COUNT] - 1.0)) * error
     user[U_LABELS] += label
     user[U_RATES] += events.rate[i]
     user[U_RESIDUALS] += surprise
@@ -334,24 +337,22 @@ def _apply_user(
 
 
 @njit(cache=True)
-def _apply_movie(
-    state: State, rates: Rates, events: Events, i: int, error: float, surprises: Floats
-) -> None:
+def _apply_movie(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
     movie, label, time = state.movie[events.movie[i]], events.label[i], events.time[i]
-    count = movie[M_COUNT]
-    if count == 0:
+    error = judged[J_ERROR]
+    if judged[J_MOVIE_COUNT] == 0:
         movie[M_FIRST_TIME] = time
         movie[M_LAST_TIME] = time
     gap = (time - movie[M_LAST_TIME]) / DAY
-    step = max(rates.movie_step / (1.0 + rates.movie_step_decay * count), rates.movie_step_floor)
+    shrunk = rates.movie_step / (1.0 + rates.movie_step_decay * (movie[M_COUNT] - 1.0))
+    step = max(shrunk, rates.movie_step_floor)
     movie[M_BIAS] += step * error
-    if state.user[events.user[i], U_COUNT] <= 1.0:
+    if judged[J_USER_COUNT] == 0:
         movie[M_FIRSTS] += 1.0
         movie[M_FIRST_LABELS] += label
         movie[M_FIRST_BIAS] += step * error
-    movie[M_COUNT] = count + 1.0
     movie[M_LABELS] += label
-    movie[M_RESIDUALS] += surprises[1]
+    movie[M_RESIDUALS] += judged[J_USER_SURPRISE]
     long = 0.5 ** (gap / rates.long_half_life)
     short = 0.5 ** (gap / rates.short_half_life)
     movie[M_LONG_WEIGHT] = movie[M_LONG_WEIGHT] * long + 1.0

@@ -45,10 +45,11 @@ class Ragged:
         values = np.concatenate([part.values for part in parts])
         return cls.from_lengths(values, np.concatenate([part.lengths for part in parts]))
 
-    def take(self, rows: NDArray[np.integer]) -> "Ragged":
-        """The named rows, in that order (repeats allowed)."""
-        offsets = np.concatenate([[0], np.cumsum(self.lengths[rows])])
-        return Ragged(_gather(self.values, self.offsets, rows, offsets), offsets)
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Ragged":
+        """The named rows, in that order (repeats allowed), as indexing an array names them."""
+        places = np.arange(len(self))[rows]
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[places])])
+        return Ragged(_gather(self.values, self.offsets, places, offsets), offsets)
 
     def row_numbers(self) -> NDArray[np.int64]:
         """For each value, the row it stands in; shape (len(values),)."""
@@ -60,13 +61,14 @@ class Ragged:
 
 
 def _gather(
-    values: NDArray[Any], offsets: Offsets, rows: NDArray[np.integer], target: Offsets
+    values: NDArray[Any], offsets: Offsets, rows: NDArray[np.int64], target: Offsets
 ) -> NDArray[Any]:
-    if values.dtype.hasobject or values.dtype.kind in "UT":
+    if values.dtype.kind in "OUT":
         starts = np.repeat(offsets[rows] - target[:-1], np.diff(target))
-        return values[starts + np.arange(target[-1])]
+        gathered: NDArray[Any] = values[starts + np.arange(target[-1])]
+        return gathered
     out = np.empty(target[-1], values.dtype)
-    _copy_rows(values, offsets, np.asarray(rows, np.int64), target, out)
+    _copy_rows(values, offsets, rows, target, out)
     return out
 
 

@@ -1,7 +1,7 @@
 """The raw features of queries: what stands in the log and the catalogue, before any fitting."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import HistoryColumns, HistoryConfig, Queries, history_columns
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
+
+Column = TypeVar("Column")
 
 SECONDS_A_YEAR = 31_556_952.0
 FILM_AGE = "film_age"
@@ -69,13 +71,14 @@ class RawColumns:
         """A numeric feature, shape (n,), NaN where missing."""
         if name == FILM_AGE:
             year = self.catalogue.numbers["original_year"][self.movie_rows]
-            return 1970.0 + self.queries.time / SECONDS_A_YEAR - year
+            age: NDArray[np.float64] = 1970.0 + self.queries.time / SECONDS_A_YEAR - year
+            return age
         if name not in NUMERIC:
             raise InputError(f"no numeric feature {name!r}; there are {list(NUMBERS)}")
         return self.history.column(name)
 
 
-def _find(table: dict[str, Any], name: str) -> Any:  # noqa: ANN401
+def _find(table: dict[str, Column], name: str) -> Column:
     if name not in table:
         raise InputError(f"no feature {name!r} in the catalogue; there are {sorted(table)}")
     return table[name]

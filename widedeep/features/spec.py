@@ -1,7 +1,9 @@
 """What a model reads of a row, declared (the fitted counterpart is `Transform`)."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, Self
 
 from widedeep.errors import InputError
@@ -75,14 +77,37 @@ class FeatureSpec:
     history: HistoryConfig = field(default_factory=HistoryConfig)
 
     def __post_init__(self) -> None:
-        discrete = {feature.name for feature in (*self.categories, *self.bags, *self.buckets)}
-        used = [*self.wide, *(part for cross in self.crosses for part in cross.parts)]
-        used += [bag.vocabulary_of for bag in self.bags if bag.vocabulary_of]
-        for name in used:
-            if name not in discrete:
-                raise InputError(
-                    f"feature {name!r} is used but not declared; declared are {sorted(discrete)}"
-                )
+        self._check_names()
+        self._check_sizes()
+        discrete = self._discrete()
+        _check_declared([*self.wide, *chain(*(cross.parts for cross in self.crosses))], discrete)
+        shared = [bag.vocabulary_of for bag in self.bags if bag.vocabulary_of]
+        _check_declared(shared, [category.name for category in self.categories])
+
+    def _discrete(self) -> list[str]:
+        names = [category.name for category in self.categories]
+        names += [bag.name for bag in self.bags]
+        return [*names, *(bucket.name for bucket in self.buckets)]
+
+    def _check_names(self) -> None:
+        crosses = [cross.name for cross in self.crosses]
+        for names in (self._discrete(), [n.name for n in self.numbers], crosses, self.wide):
+            repeated = [name for name, count in Counter(names).items() if count > 1]
+            if repeated:
+                raise InputError(f"feature {repeated[0]!r} is declared more than once")
+
+    def _check_sizes(self) -> None:
+        continuous: list[Number | Bucket] = [*self.numbers, *self.buckets]
+        for feature in continuous:
+            if feature.quantiles < 2:  # noqa: PLR2004
+                raise InputError(f"{feature}: at least 2 quantiles are wanted")
+        discrete: list[Category | Bag] = [*self.categories, *self.bags]
+        for part in discrete:
+            if part.minimum_count < 1:
+                raise InputError(f"{part}: a minimum count of at least 1 is wanted")
+        for cross in self.crosses:
+            if len(cross.parts) < 2 or cross.minimum_support < 1:  # noqa: PLR2004
+                raise InputError(f"{cross}: 2 parts and a minimum support of 1 are the least")
 
     def as_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back to an equal spec."""
@@ -101,3 +126,11 @@ class FeatureSpec:
             tuple(values["wide"]),
             HistoryConfig(**values["history"]),
         )
+
+
+def _check_declared(used: list[str], declared: list[str]) -> None:
+    for name in used:
+        if name not in declared:
+            raise InputError(
+                f"feature {name!r} is used but not declared; declared are {sorted(declared)}"
+            )

@@ -75,7 +75,7 @@ class Examples:
         """Read what `save` wrote."""
         labels = pq.read_table(folder / "labels.parquet")
         rows = Encoded.load(folder / "rows.parquet")
-        return cls(rows, labels["label"].to_numpy(), labels["weight"].to_numpy())
+        return cls(rows, *(labels[name].to_numpy().copy() for name in ("label", "weight")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class TrainingSet:
     validation: Mapping[str, Examples]
 
     @classmethod
-    def build(
+    def build(  # noqa: PLR0917  each is a stage's product of its own
         cls,
         log: RatingLog,
         catalogue: Catalogue,

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from widedeep.errors import InputError
 from widedeep.features.cross_product import CrossVocabulary, combine
 from widedeep.features.encoded import Encoded
 from widedeep.features.quantile_normaliser import QuantileNormaliser
@@ -48,14 +49,19 @@ class Transform:
         Vocabularies and crosses are those of these rows. The boundaries of numbers are taken over
         from `previous`, if there is one: the weights that travel with a warm start were learned
         on them. (The rows must then have been described with its prior, too.)
+
+        Raises:
+            InputError: `previous` has another spec, or a cross has no room for its combinations.
         """
+        if previous and previous.spec != spec:
+            raise InputError("the previous transform has other features; fit without it")
         vocabularies = _fit_vocabularies(spec, rows)
         normalisers = previous.normalisers if previous else _fit_normalisers(spec, rows)
         partial = cls(spec, prior, vocabularies, normalisers, ())
-        discrete = partial._discrete(rows)  # noqa: SLF001
+        discrete = partial._discrete(rows)
         crosses = []
         for cross in spec.crosses:
-            sizes = tuple(partial._size(part) for part in cross.parts)  # noqa: SLF001
+            sizes = tuple(partial._size(part) for part in cross.parts)
             combinations = combine([discrete[part] for part in cross.parts], sizes)
             crosses.append(CrossVocabulary.fit(combinations, sizes, cross.minimum_support))
         return cls(spec, prior, vocabularies, normalisers, tuple(crosses))
@@ -68,7 +74,7 @@ class Transform:
             np.stack(categories, axis=1) if categories else np.empty((len(rows), 0), np.int32),
             tuple(discrete[bag.name] for bag in self.spec.bags),
             self._numbers(rows),
-            self._wide(discrete),
+            _side_by_side(self._wide(discrete), len(rows)),
         )
 
     @cached_property
@@ -106,6 +112,7 @@ class Transform:
         text = {
             "spec": self.spec.as_json(),
             "prior": self.prior,
+            "vocabularies": list(self.vocabularies),
             "boundaries": boundaries,
             "cross_sizes": [cross.sizes for cross in self.crosses],
         }
@@ -120,8 +127,8 @@ class Transform:
         """Read what `save` wrote."""
         text = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         vocabularies = {
-            file.stem: Vocabulary(_read(file))
-            for file in sorted((folder / _VOCABULARIES).glob("*.parquet"))
+            name: Vocabulary(_read(folder / _VOCABULARIES / f"{name}.parquet"))
+            for name in text["vocabularies"]
         }
         crosses = tuple(
             CrossVocabulary(_read(folder / _CROSSES / f"{i}.parquet"), tuple(sizes))
@@ -167,7 +174,7 @@ class Transform:
         both = [*values, *missing]
         return np.stack(both, axis=1) if both else np.empty((len(rows), 0), np.float32)
 
-    def _wide(self, discrete: Mapping[str, Ragged]) -> Ragged:
+    def _wide(self, discrete: Mapping[str, Ragged]) -> list[Ragged]:
         blocks = [
             discrete[name].replace(discrete[name].values + self.wide_offsets[name])
             for name in self.spec.wide
@@ -176,7 +183,7 @@ class Transform:
             combinations = combine([discrete[part] for part in cross.parts], vocabulary.sizes)
             fired = vocabulary.encode(combinations)
             blocks.append(fired.replace(fired.values + self.wide_offsets[cross.name]))
-        return _side_by_side(blocks)
+        return blocks
 
     def _size(self, name: str) -> int:
         """Number of ids of a category, bag or bucket."""
@@ -195,8 +202,10 @@ def _fit_vocabularies(spec: FeatureSpec, rows: RawColumns) -> dict[str, Vocabula
         fitted[category.name] = Vocabulary.fit(tokens, category.minimum_count)
     for bag in spec.bags:
         if bag.vocabulary_of is None:
-            values = rows.attribute_bag(bag.name).take(rows.movie_rows).values
-            fitted[bag.name] = Vocabulary.fit(values, bag.minimum_count)
+            held = rows.history_bag(bag.name)
+            if held is None:
+                held = rows.attribute_bag(bag.name).take(rows.movie_rows)
+            fitted[bag.name] = Vocabulary.fit(held.values, bag.minimum_count)
     return fitted
 
 
@@ -211,9 +220,11 @@ def _single(ids: NDArray[np.int32]) -> Ragged:
     return Ragged(ids, np.arange(len(ids) + 1))
 
 
-def _side_by_side(blocks: list[Ragged]) -> Ragged:
+def _side_by_side(blocks: list[Ragged], rows: int) -> Ragged:
     """The blocks' rows joined: row i holds row i of each block, in their order."""
-    lengths = np.sum([block.lengths for block in blocks], axis=0, dtype=np.int64)
+    lengths = np.zeros(rows, np.int64)
+    for block in blocks:
+        lengths += block.lengths
     out = Ragged.from_lengths(np.empty(lengths.sum(), np.int32), lengths)
     filled = out.offsets[:-1].copy()
     for block in blocks:
@@ -232,4 +243,4 @@ def _read(path: Path) -> NDArray[Any]:
     column = pq.read_table(path).column(0)
     if pa.types.is_string(column.type):
         return np.array(column.to_pylist(), np.dtypes.StringDType())
-    return column.to_numpy()
+    return np.array(column.to_numpy())

@@ -25,22 +25,26 @@ class Vocabulary:
     def fit(cls, tokens: NDArray[Any], minimum_count: int) -> Self:
         """Keep the tokens that stand at least `minimum_count` times in `tokens`, shape (n,)."""
         unique, counts = count_tokens(tokens)
-        return cls(np.sort(unique[counts >= minimum_count]))
+        kept = np.sort(_comparable(unique[counts >= minimum_count]))
+        return cls(kept.astype(tokens.dtype))
 
     def encode(self, tokens: NDArray[Any]) -> NDArray[np.int32]:
         """Ids, int32 of the shape of `tokens` (n,)."""
         codes, unique = pd.factorize(tokens)
-        return self._lookup(np.asarray(unique, self.tokens.dtype))[codes]
+        ids: NDArray[np.int32] = self._lookup(np.asarray(unique, self.tokens.dtype))[codes]
+        return ids
 
     def decode(self, ids: NDArray[np.integer]) -> NDArray[Any]:
         """Tokens of ids ≥ 1, shape (n,)."""
-        return self.tokens[ids - 1]
+        tokens: NDArray[Any] = self.tokens[ids - 1]
+        return tokens
 
     def _lookup(self, tokens: NDArray[Any]) -> NDArray[np.int32]:
         if not len(self.tokens):
             return np.zeros(len(tokens), np.int32)
-        place = np.searchsorted(self.tokens, tokens).clip(max=len(self.tokens) - 1)
-        known = self.tokens[place] == tokens
+        sought, held = _comparable(tokens), _comparable(self.tokens)
+        place = np.searchsorted(held, sought).clip(max=len(held) - 1)
+        known = held[place] == sought
         return np.where(known, place + 1, OUT_OF_VOCABULARY).astype(np.int32)
 
 
@@ -48,3 +52,8 @@ def count_tokens(tokens: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]
     """The distinct tokens and how often each stands there; counts of parts may be added up."""
     codes, unique = pd.factorize(tokens)
     return np.asarray(unique, tokens.dtype), np.bincount(codes, minlength=len(unique))
+
+
+def _comparable(tokens: NDArray[Any]) -> NDArray[Any]:
+    """Strings as Python's own: numpy 2.4 looks up a long one (over 15 bytes) in wrong memory."""
+    return tokens.astype(object) if tokens.dtype.kind == "T" else tokens

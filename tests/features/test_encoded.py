@@ -1,0 +1,75 @@
+"""Encoded rows: what was written is read back equal, and rows stay together."""
+
+import numpy as np
+import pytest
+
+from widedeep.features.encoded import Encoded
+from widedeep.features.ragged import Ragged
+
+BAGS = [[], [3], [1, 1, 0]]
+FULL = Encoded(
+    np.array([[1, 0], [2, 9], [2**31 - 1, 4]], np.int32),
+    (Ragged.from_lists(BAGS, np.int32), Ragged.from_lists([[], [], []], np.int32)),
+    np.array([[0.1, 1], [1 / 3, 0], [np.float32(1e-30), 1]], np.float32),
+    Ragged.from_lists([[5, 2], [], [7]], np.int32),
+)
+MANY = Encoded(
+    np.arange(2 * 12, dtype=np.int32).reshape(2, 12),
+    tuple(Ragged.from_lists([[i], []], np.int32) for i in range(12)),
+    np.arange(2 * 12, dtype=np.float32).reshape(2, 12),
+    Ragged.from_lists([[], []], np.int32),
+)
+BARE = Encoded(
+    np.empty((2, 0), np.int32),
+    (),
+    np.empty((2, 0), np.float32),
+    Ragged.from_lists([[1], []], np.int32),
+)
+NO_ROWS = FULL.take(np.empty(0, np.int64))
+CASES = {"full": FULL, "more than ten of each": MANY, "wide alone": BARE, "no rows": NO_ROWS}
+
+
+def arrays(rows):
+    ragged = [*rows.bags, rows.wide]
+    return [rows.categories, rows.numbers, *(a for r in ragged for a in (r.values, r.offsets))]
+
+
+def assert_equal(found, wanted):
+    assert len(found.bags) == len(wanted.bags)
+    for one, other in zip(arrays(found), arrays(wanted), strict=True):
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
+        assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("rows", CASES.values(), ids=CASES)
+def test_what_was_saved_is_loaded_equal_and_can_be_written_to(rows, tmp_path):
+    rows.save(tmp_path / "rows.parquet")
+
+    found = Encoded.load(tmp_path / "rows.parquet")
+
+    assert_equal(found, rows)
+    assert all(array.flags.writeable for array in arrays(found))
+
+
+def test_taking_keeps_each_rows_parts_together():
+    taken = FULL.take(np.array([2, 0, 2]))
+
+    assert taken.categories[:, 1].tolist() == [4, 0, 4]
+    assert taken.numbers[:, 1].tolist() == [1, 1, 1]
+    assert taken.bags[0].lengths.tolist() == [3, 0, 3]
+    assert taken.wide.values.tolist() == [7, 5, 2, 7]
+    assert len(taken) == 3
+
+
+def test_a_mask_takes_the_rows_it_marks():
+    mask = np.array([True, False, True])
+
+    assert_equal(FULL.take(mask), FULL.take(np.array([0, 2])))
+
+
+@pytest.mark.parametrize("rows", CASES.values(), ids=CASES)
+def test_parts_joined_are_the_whole(rows):
+    parts = [rows.take(np.array([i])) for i in range(len(rows))]
+
+    assert_equal(Encoded.concatenate([*parts, rows.take(np.empty(0, np.int64))]), rows)

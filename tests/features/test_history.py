@@ -1,0 +1,469 @@
+"""History is strictly the past: nothing at or after `known_until` can move a feature.
+
+The numeric features are held against a plain reading of their descriptions, kept in dictionaries.
+"""
+
+from collections import defaultdict
+from dataclasses import replace
+from itertools import groupby
+from math import exp, log, log2
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.data.ratings import RatingLog
+from widedeep.errors import InputError
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import HistoryConfig, Queries, history_columns
+from widedeep.features.history_state import NUMERIC
+from widedeep.features.ragged import Ragged
+
+patient = settings(deadline=None, max_examples=60)
+CONFIG = HistoryConfig(length=2, long_half_life=3.0, short_half_life=0.7)
+PRIOR = 0.6
+HALF_DAY, DAY = 43_200, 86_400.0
+GENRES = {10: ["드라마"], 11: ["드라마", "액션"], 12: [], 13: ["액션"]}
+PEOPLE = {10: [1], 11: [2, 1], 12: [3], 13: []}
+USERS, MOVIES = range(1, 6), (10, 11, 12, 13, 99)  # 99 is not in the catalogue
+AS_THEY_STAND = ("user_fast", "user_slow", "user_last")
+
+rating = st.tuples(
+    st.integers(0, 9),
+    st.sampled_from(USERS),
+    st.sampled_from(MOVIES),
+    st.sampled_from([1, 6, 9, 10, 10, 10]),
+)
+ratings = st.lists(rating, max_size=22, unique_by=lambda r: r[1:3])
+ratings_apart = st.lists(rating, max_size=22, unique_by=(lambda r: r[1:3], lambda r: r[:2]))
+query = st.tuples(
+    st.sampled_from([*USERS, 77]),
+    st.sampled_from([*MOVIES, 98]),
+    st.integers(-1, 10),
+    st.integers(0, 3),
+)
+queries = st.lists(query, min_size=1, max_size=6)
+
+
+def catalogue_of(movies=None):
+    """The films, under other ids if `movies` maps them."""
+    names = sorted(movies[m] if movies else m for m in GENRES)
+    back = {movies[m] if movies else m: m for m in GENRES}
+    genres = [GENRES[back[m]] for m in names]
+    people = [PEOPLE[back[m]] for m in names]
+    bags = {
+        "genres": Ragged.from_lists([*genres, []], np.dtypes.StringDType()),
+        "people": Ragged.from_lists([*people, []], np.int64),
+    }
+    return Catalogue(np.array(names), {}, {}, bags)
+
+
+CATALOGUE = catalogue_of()
+
+
+def log_of(rows, key=lambda r: r[:3]):
+    columns = [[row[i] for row in sorted(rows, key=key)] for i in (1, 2, 3, 0)]
+    user, movie, rate, time = (np.array(column, np.int64) for column in columns)
+    return RatingLog(user, movie, rate.astype(np.int8), time * HALF_DAY)
+
+
+def queries_of(rows):
+    user, movie, known_until, ahead = (np.array(c, np.int64) for c in zip(*rows, strict=True))
+    return Queries(user, movie, (known_until + ahead) * HALF_DAY, known_until * HALF_DAY)
+
+
+def describe(rows, asked, catalogue=CATALOGUE, config=CONFIG):
+    return history_columns(log_of(rows), queries_of(asked), catalogue, config, PRIOR)
+
+
+def bag_lists(bag):
+    return [bag.values[a:b].tolist() for a, b in zip(bag.offsets, bag.offsets[1:], strict=False)]
+
+
+def bags_of(columns):
+    return bag_lists(columns.liked), bag_lists(columns.disliked)
+
+
+def assert_identical(found, wanted):
+    assert found.numeric.tobytes() == wanted.numeric.tobytes()
+    assert bags_of(found) == bags_of(wanted)
+
+
+def assert_close(found, wanted, but=()):
+    """Equal but for the order of sums, which the features (float32) show in their last digit."""
+    kept = [i for i, name in enumerate(NUMERIC) if name not in but]
+    np.testing.assert_allclose(found.numeric[:, kept], wanted.numeric[:, kept], 1e-5, 1e-6)
+
+
+@patient
+@given(ratings, ratings, ratings, query)
+def test_no_rating_at_or_after_known_until_can_move_a_feature(past, future, other_future, asked):
+    until = asked[2]
+    past = [row for row in past if row[0] < until]
+    after = [[row for row in rows if row[0] >= until] for rows in (future, other_future, [])]
+
+    one, other, nothing = (describe(past + rows, [asked]) for rows in after)
+
+    assert_identical(one, nothing)
+    assert_identical(other, nothing)
+
+
+@patient
+@given(ratings.filter(len), st.data())
+def test_no_label_can_move_the_features_of_its_own_row(rows, data):
+    at = data.draw(st.integers(0, len(rows) - 1))
+    time, user, movie, rate = rows[at]
+    flipped = [*rows[:at], (time, user, movie, 1 if rate == 10 else 10), *rows[at + 1 :]]
+    asked = [(user, movie, time, 0)]
+
+    assert_identical(describe(flipped, asked), describe(rows, asked))
+
+
+@patient
+@given(ratings, queries)
+def test_every_numeric_feature_is_what_its_description_says(rows, asked):
+    found = describe(rows, asked)
+
+    for i, row in enumerate(asked):
+        wanted = reference(rows, row)
+        numeric = dict(zip(NUMERIC, found.numeric[i].tolist(), strict=True))
+        assert numeric == pytest.approx(wanted, rel=1e-5, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("count", [1, 3, 62, 63, 126, 127, 200])
+def test_a_busy_user_is_described_so_too(count):
+    rows = [(i, 1, 1000 + i, 10 if i % 3 else 2) for i in range(count)]
+
+    found = describe(rows, [(1, 10, count, 1)])
+
+    wanted = reference(rows, (1, 10, count, 1))
+    numeric = dict(zip(NUMERIC, found.numeric[0].tolist(), strict=True))
+    assert numeric == pytest.approx(wanted, rel=1e-5, abs=1e-6, nan_ok=True)
+
+
+@patient
+@given(ratings, queries)
+def test_bags_hold_the_latest_liked_and_disliked_movies_newest_first(rows, asked):
+    liked, disliked = bags_of(describe(rows, asked))
+
+    for i, (user, _, until, _) in enumerate(asked):
+        past = sorted((r for r in rows if r[1] == user and r[0] < until), reverse=True)
+        assert liked[i] == [r[2] for r in past if r[3] == 10][: CONFIG.length]
+        assert disliked[i] == [r[2] for r in past if r[3] < 10][: CONFIG.length]
+
+
+@patient
+@given(ratings, queries, st.randoms(use_true_random=False))
+def test_the_order_of_ratings_of_one_instant_has_no_say(rows, asked, random):
+    config = replace(CONFIG, length=30)
+    shuffled = log_of(random.sample(rows, len(rows)), key=lambda r: r[0])
+
+    found = history_columns(shuffled, queries_of(asked), CATALOGUE, config, PRIOR)
+    wanted = describe(rows, asked, config=config)
+
+    assert_close(found, wanted, but=AS_THEY_STAND)
+    for one, other in zip(bags_of(found), bags_of(wanted), strict=True):
+        assert [sorted(bag) for bag in one] == [sorted(bag) for bag in other]
+
+
+def relabelled(rows, asked, random):
+    """Rows and queries under a random permutation of user and of movie ids, and that of movies."""
+    users, movies = [*USERS, 77], [*MOVIES, 98]
+    user = dict(zip(users, random.sample(users, len(users)), strict=True))
+    movie = dict(zip(movies, random.sample(movies, len(movies)), strict=True))
+    renamed = [(time, user[u], movie[m], rate) for time, u, m, rate in rows]
+    return renamed, [(user[u], movie[m], *rest) for u, m, *rest in asked], movie
+
+
+@patient
+@given(ratings_apart, queries, st.randoms(use_true_random=False))
+def test_ids_are_names_so_new_names_give_the_same_features(rows, asked, random):
+    renamed, asked_so, movie = relabelled(rows, asked, random)
+
+    found = describe(renamed, asked_so, catalogue_of(movie))
+    wanted = describe(rows, asked)
+
+    assert_close(found, wanted)
+    for one, other in zip(bags_of(found), bags_of(wanted), strict=True):
+        assert one == [[movie[m] for m in bag] for bag in other]
+
+
+@patient
+@given(ratings, queries, st.randoms(use_true_random=False))
+def test_new_names_move_only_the_order_of_a_users_own_ratings_of_one_instant(rows, asked, random):
+    config = replace(CONFIG, length=30)
+    renamed, asked_so, movie = relabelled(rows, asked, random)
+
+    found = describe(renamed, asked_so, catalogue_of(movie), config)
+    wanted = describe(rows, asked, config=config)
+
+    assert_close(found, wanted, but=AS_THEY_STAND)
+    for one, other in zip(bags_of(found), bags_of(wanted), strict=True):
+        assert [set(bag) for bag in one] == [{movie[m] for m in bag} for bag in other]
+
+
+@patient
+@given(ratings, queries, st.randoms(use_true_random=False))
+def test_queries_in_any_order_give_the_same_rows(rows, asked, random):
+    order = random.sample(range(len(asked)), len(asked))
+
+    found = describe(rows, [asked[i] for i in order])
+    wanted = describe(rows, asked)
+
+    assert found.numeric.tobytes() == wanted.numeric[order].tobytes()
+    liked, disliked = bags_of(wanted)
+    assert bags_of(found) == ([liked[i] for i in order], [disliked[i] for i in order])
+
+
+@patient
+@given(ratings, queries)
+def test_one_query_at_a_time_equals_all_at_once(rows, asked):
+    together = describe(rows, asked)
+
+    for i, row in enumerate(asked):
+        alone = describe(rows, [row])
+        assert alone.numeric.tobytes() == together.numeric[i : i + 1].tobytes()
+        assert bags_of(alone) == tuple([bags[i]] for bags in bags_of(together))
+
+
+def test_nothing_is_known_of_an_unseen_user_and_movie():
+    found = describe([(0, 1, 10, 10)], [(77, 98, 4, 2)])
+
+    numeric = dict(zip(NUMERIC, found.numeric[0].tolist(), strict=True))
+    known = {name: value for name, value in numeric.items() if not np.isnan(value)}
+    base = CONFIG.world_step * (1 - PRIOR)
+    assert known == pytest.approx(
+        {
+            "expected_logit": log(PRIOR / (1 - PRIOR)) + 2 * base,
+            "movie_bias": 0,
+            "movie_first_timer_bias": 0,
+            "user_count": 0,
+            "movie_count": 0,
+            "movie_mean": PRIOR,
+            "movie_first_timer_mean": PRIOR,
+            "mean_plus_residual": PRIOR,
+            "staleness": 1,
+        }
+    )
+    assert bags_of(found) == ([[]], [[]])
+
+
+def test_no_queries_give_no_rows():
+    empty = np.empty(0, np.int64)
+    asked = Queries(empty, empty, empty, empty)
+
+    found = history_columns(log_of([(0, 1, 10, 10)]), asked, CATALOGUE, CONFIG, PRIOR)
+
+    assert found.numeric.shape == (0, len(NUMERIC))
+    assert bags_of(found) == ([], [])
+
+
+def test_knowing_more_than_a_rows_own_time_is_an_error():
+    time = np.array([5, 7])
+
+    with pytest.raises(InputError, match="query 1: known until 8, later than its own time 7"):
+        Queries(time, time, time, np.array([5, 8]))
+
+
+def test_queries_of_uneven_columns_are_an_error():
+    with pytest.raises(InputError, match=r"\[2, 2, 2, 1\] rows"):
+        Queries(np.arange(2), np.arange(2), np.arange(2), np.zeros(1, np.int64))
+
+
+def test_queries_can_be_taken_and_made_to_know_less():
+    asked = queries_of([(1, 10, 4, 0), (2, 11, 6, 0)]).take(np.array([1]))
+
+    earlier = asked.known_earlier(np.array([HALF_DAY]))
+
+    assert (earlier.user[0], earlier.time[0]) == (2, 6 * HALF_DAY)
+    assert earlier.known_until[0] == 5 * HALF_DAY
+
+
+def test_a_log_out_of_order_is_an_error():
+    rows = [(2, 1, 10, 10), (1, 1, 11, 10)]
+
+    with pytest.raises(InputError, match="rating 1 of the log has time 43200"):
+        history_columns(
+            log_of(rows, key=lambda r: -r[0]),
+            queries_of([(1, 10, 5, 0)]),
+            CATALOGUE,
+            CONFIG,
+            PRIOR,
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("positive_rating", 1),
+        ("positive_rating", 11),
+        ("length", 0),
+        ("movie_smoothing", 0.0),
+        ("user_step", -1.0),
+        ("short_half_life", 0.0),
+        ("fast", float("nan")),
+    ],
+)
+def test_settings_out_of_range_are_named(name, value):
+    with pytest.raises(InputError, match=f"{name} is {value}"):
+        HistoryConfig(**{name: value})
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, float("nan")])
+def test_a_prior_without_both_classes_is_an_error(prior):
+    with pytest.raises(InputError, match="the prior is"):
+        CONFIG.rates(prior)
+
+
+def test_the_positive_rating_is_a_setting():
+    rows, asked = [(0, 1, 10, 9)], [(1, 11, 2, 0)]
+
+    strict = describe(rows, asked)
+    lenient = describe(rows, asked, config=replace(CONFIG, positive_rating=9))
+
+    assert bags_of(strict) == ([[]], [[10]])
+    assert bags_of(lenient) == ([[10]], [[]])
+    assert (strict.column("user_last")[0], lenient.column("user_last")[0]) == (0, 1)
+
+
+def reference(rows, asked):
+    """Every numeric feature of one query, from the ratings it may know."""
+    user, movie, until, ahead = asked
+    now = (until + ahead) * HALF_DAY
+    past = sorted(row for row in rows if row[0] < until)
+    own = [row for row in past if row[1] == user]
+    of_movie = [row for row in past if row[2] == movie]
+    firsts = [row for row in of_movie if not earlier(past, row)]
+    online = replay(past)
+    c, nan = CONFIG, float("nan")
+    residual = sum(online.user_surprises[user]) / (len(own) + c.user_smoothing)
+    movie_mean = mean(labels(of_movie), c.movie_smoothing)
+    return {
+        "expected_logit": online.expected(user, movie),
+        "user_bias": online.user_bias[user] if own else nan,
+        "movie_bias": online.movie_bias[movie],
+        "movie_first_timer_bias": online.first_timer_bias[movie],
+        "user_count": len(own),
+        "user_mean": mean(labels(own), c.user_smoothing) if own else nan,
+        "user_residual": residual if own else nan,
+        "user_rate": sum(row[3] for row in own) / 10 / len(own) if own else nan,
+        "user_fast": average(online.user_surprises[user], c.fast) if own else nan,
+        "user_slow": average(online.user_surprises[user], c.slow) if own else nan,
+        "user_last": labels(own)[-1] if own else nan,
+        "user_recency": days(own[-1], now) if own else nan,
+        "user_tenure": days(own[0], now) if own else nan,
+        "movie_count": len(of_movie),
+        "movie_mean": movie_mean,
+        "movie_residual": sum(online.movie_surprises[movie]) / (len(of_movie) + c.movie_smoothing)
+        if of_movie
+        else nan,
+        "movie_first_timer_mean": mean(labels(firsts), c.movie_smoothing),
+        "movie_long_mean": decayed(of_movie, now, c.long_half_life) if of_movie else nan,
+        "movie_short_mean": decayed(of_movie, now, c.short_half_life) if of_movie else nan,
+        "movie_recency": days(of_movie[-1], now) if of_movie else nan,
+        "movie_tenure": days(of_movie[0], now) if of_movie else nan,
+        "taste": shrunk([e for g in GENRES.get(movie, []) for e in online.taste[user, g]]),
+        "people": shrunk([e for p in PEOPLE.get(movie, []) for e in online.appeal[p]]),
+        "mean_plus_residual": movie_mean + residual,
+        "staleness": ahead / 2,
+    }
+
+
+def replay(past):
+    """The terms of the online model and the residuals against it, instant by instant."""
+    o = SimpleNamespace(
+        base=0.0,
+        activity=defaultdict(float),
+        user_bias=defaultdict(float),
+        movie_bias=defaultdict(float),
+        first_timer_bias=defaultdict(float),
+        user_labels=defaultdict(list),
+        movie_labels=defaultdict(list),
+        user_surprises=defaultdict(list),
+        movie_surprises=defaultdict(list),
+        taste=defaultdict(list),
+        appeal=defaultdict(list),
+    )
+
+    def expected(user, movie):
+        level = activity(len(o.user_labels[user]))
+        terms = o.base + o.activity[level] + o.user_bias[user] + o.movie_bias[movie]
+        return log(PRIOR / (1 - PRIOR)) + terms
+
+    o.expected = expected
+    for _, group in groupby(past, key=lambda row: row[0]):
+        instant = [(row, judge(o, row)) for row in group]
+        for (_, user, movie, rate), _ in instant:
+            o.user_labels[user].append(float(rate == 10))
+            o.movie_labels[movie].append(float(rate == 10))
+        for (_, user, movie, _), judged in instant:
+            move(o, user, movie, judged)
+    return o
+
+
+def judge(o, row):
+    _, user, movie, rate = row
+    label, own, of_movie = rate == 10, o.user_labels[user], o.movie_labels[movie]
+    return SimpleNamespace(
+        error=label - 1 / (1 + exp(-o.expected(user, movie))),
+        of_movie=label - mean(of_movie, CONFIG.movie_smoothing),
+        of_user=label - mean(own, CONFIG.user_smoothing),
+        count=len(own),
+    )
+
+
+def move(o, user, movie, judged):
+    c, error = CONFIG, judged.error
+    count, seen = len(o.user_labels[user]) - 1, len(o.movie_labels[movie]) - 1
+    movie_step = max(c.movie_step / (1 + c.movie_step_decay * seen), c.movie_step_floor)
+    o.base += c.world_step * error
+    o.activity[activity(judged.count)] += c.world_step * error
+    o.user_bias[user] += c.user_step / (1 + c.user_step_decay * count) * error
+    o.movie_bias[movie] += movie_step * error
+    if judged.count == 0:
+        o.first_timer_bias[movie] += movie_step * error
+    o.user_surprises[user].append(judged.of_movie)
+    o.movie_surprises[movie].append(judged.of_user)
+    for genre in GENRES.get(movie, []):
+        o.taste[user, genre].append(error)
+    for person in PEOPLE.get(movie, []):
+        o.appeal[person].append(error)
+
+
+def activity(count):
+    return min(int(log2(count + 1)), 7)
+
+
+def labels(rows):
+    return [float(row[3] == 10) for row in rows]
+
+
+def earlier(past, row):
+    return [other for other in past if other[1] == row[1] and other[0] < row[0]]
+
+
+def days(row, now):
+    return (now - row[0] * HALF_DAY) / DAY
+
+
+def mean(found, smoothing):
+    return (sum(found) + PRIOR * smoothing) / (len(found) + smoothing)
+
+
+def decayed(rows, now, half_life):
+    weights = [0.5 ** (days(row, now) / half_life) for row in rows]
+    total = sum(w * label for w, label in zip(weights, labels(rows), strict=True))
+    return (total + PRIOR * CONFIG.movie_smoothing) / (sum(weights) + CONFIG.movie_smoothing)
+
+
+def average(surprises, weight):
+    value = 0.0
+    for surprise in surprises:
+        value += weight * (surprise - value)
+    return value
+
+
+def shrunk(errors):
+    return sum(errors) / (len(errors) + CONFIG.taste_smoothing) if errors else float("nan")

@@ -1,0 +1,144 @@
+"""The state: order within an instant, cuts between instants, rings, and what numba compiles."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba.core.registry import CPUDispatcher
+
+from widedeep.data.ratings import RatingLog
+from widedeep.features import history_state, ragged
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import HistoryConfig, Queries, history_columns
+from widedeep.features.history_state import (
+    NUMERIC,
+    U_FAST,
+    U_LAST_LABEL,
+    U_SLOW,
+    Attributes,
+    Events,
+    Rates,
+    empty_state,
+    observe,
+    read,
+)
+
+patient = settings(deadline=None, max_examples=60)
+USERS, MOVIES, LENGTH = 4, 3, 3
+RATES = HistoryConfig().rates(0.6)
+ATTRIBUTES = Attributes(
+    np.array([0, 1, 1]), np.array([0, 2, 3, 3]), np.array([0, 1, 1, 2]), np.array([0, 1, 2, 4])
+)
+AS_THEY_STAND = [U_LAST_LABEL, U_FAST, U_SLOW]
+
+rating = st.tuples(
+    st.integers(0, 5), st.integers(0, USERS - 1), st.integers(0, MOVIES - 1), st.booleans()
+)
+ratings = st.lists(rating, max_size=25).map(lambda rows: sorted(rows, key=lambda row: row[0]))
+
+
+def events_of(rows):
+    time, user, movie, label = (np.array([row[i] for row in rows], np.int64) for i in range(4))
+    return Events(user, movie, time * 86_400, label.astype(np.float64), label * 0.9 + 0.1)
+
+
+def observed(rows, cuts=()):
+    state = empty_state(USERS, MOVIES, 2, 3, LENGTH)
+    for start, stop in pairwise([0, *cuts, len(rows)]):
+        observe(state, ATTRIBUTES, RATES, events_of(rows), start, stop)
+    return state
+
+
+@patient
+@given(ratings, st.randoms(use_true_random=False))
+def test_the_order_within_an_instant_matters_to_nothing_but_what_is_kept_as_it_stands(rows, random):
+    shuffled = sorted(random.sample(rows, len(rows)), key=lambda row: row[0])
+
+    state, other = observed(rows), observed(shuffled)
+
+    for name in ("movie", "world", "person"):
+        np.testing.assert_allclose(getattr(state, name), getattr(other, name), 1e-9, 1e-9)
+    users = [np.delete(s.user, AS_THEY_STAND, axis=1) for s in (state, other)]
+    np.testing.assert_allclose(*users, 1e-9, 1e-9)
+    np.testing.assert_allclose(state.taste, other.taste, 1e-5, 1e-6)  # sums of float32
+
+
+@patient
+@given(ratings, st.data())
+def test_stopping_between_instants_changes_no_bit(rows, data):
+    borders = [i for i in range(1, len(rows)) if rows[i][0] > rows[i - 1][0]]
+    cuts = sorted(data.draw(st.sets(st.sampled_from(borders)))) if borders else []
+
+    at_once, in_parts = observed(rows), observed(rows, cuts)
+
+    for one, other in zip(at_once, in_parts, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@patient
+@given(ratings)
+def test_reading_changes_nothing(rows):
+    state, untouched = observed(rows), observed(rows)
+
+    out = np.empty(len(NUMERIC))
+    read(state, ATTRIBUTES, RATES, (0, 1, 9 * 86_400, 8 * 86_400), out)
+
+    for one, other in zip(state, untouched, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_rings_keep_the_newest_movies():
+    rows = [(day, 0, movie, True) for day, movie in enumerate([2, 1, 0, 1, 2])]
+
+    state = observed(rows)
+
+    assert state.liked[0].tolist() == [1, 2, 0]  # place of the 4th, the 5th and the 3rd
+    assert not state.disliked.any()
+
+
+def test_the_constants_stand_in_the_order_in_which_they_are_named():
+    config = HistoryConfig()
+
+    assert RATES._asdict() == {"prior": 0.6} | {
+        name: getattr(config, name) for name in Rates._fields[1:]
+    }
+
+
+def compiled(module):
+    return {name: f for name, f in vars(module).items() if isinstance(f, CPUDispatcher)}
+
+
+@pytest.mark.parametrize("module", [history_state, ragged])
+def test_compiled_code_calls_no_compiled_code_of_another_file(module):
+    """numba's cache would go on using what it compiled before that file changed."""
+    assert compiled(module)
+    for function in compiled(module).values():
+        called = {function.py_func.__globals__.get(n) for n in function.py_func.__code__.co_names}
+        modules = {f.__module__ for f in called if isinstance(f, CPUDispatcher)}
+        assert modules <= {module.__name__}
+
+
+def test_read_only_columns_compile_nothing_new():
+    log = RatingLog(
+        *(np.array([v], dtype) for v, dtype in ((1, int), (2, int), (9, "i1"), (5, int)))
+    )
+    catalogue = Catalogue(np.empty(0, np.int64), {}, {}, no_bags())
+    time = np.array([7])
+
+    def ask():
+        asked = Queries(log.user, log.movie, time, time)
+        return history_columns(log, asked, catalogue, HistoryConfig(), 0.5).numeric.tobytes()
+
+    found = ask()
+    signatures = len(history_state.run.signatures)
+    for column in (log.user, log.movie, log.rate, log.time, time):
+        column.flags.writeable = False
+
+    assert ask() == found
+    assert len(history_state.run.signatures) == signatures
+
+
+def no_bags():
+    return {name: ragged.Ragged.from_lists([[]], np.int64) for name in ("genres", "people")}

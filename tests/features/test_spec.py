@@ -1,0 +1,56 @@
+"""A spec is checked when it is made, and comes back equal from JSON."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from widedeep.errors import InputError
+from widedeep.features.history import HistoryConfig
+from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
+
+
+@pytest.fixture
+def spec(world):
+    return replace(world.spec, history=HistoryConfig(length=3, positive_rating=9))
+
+
+def test_json_gives_back_an_equal_spec(spec):
+    assert FeatureSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"wide": ("movies",)}, "'movies' is used but not declared"),
+        ({"crosses": (Cross(("movie", "film_age")),)}, "'film_age' is used but not declared"),
+        ({"bags": (Bag("liked", vocabulary_of="film"),)}, "'film' is used but not declared"),
+        ({"bags": (Bag("genres"), Bag("leading", vocabulary_of="genres"))}, "'genres' is used"),
+        ({"categories": (Category("user"), Category("user"))}, "'user' is declared more than once"),
+        ({"bags": (Bag("movie"),)}, "'movie' is declared more than once"),
+        ({"numbers": (Number("taste"), Number("taste", 5))}, "'taste' is declared more than once"),
+        (
+            {"buckets": (Bucket("taste"), Bucket("taste", 5))},
+            "'taste_bucket' is declared more than once",
+        ),
+        ({"crosses": (Cross(("user", "movie")),) * 2}, "'user x movie' is declared more than once"),
+        ({"wide": ("movie", "movie")}, "'movie' is declared more than once"),
+        ({"numbers": (Number("taste", 1),)}, "at least 2 quantiles"),
+        ({"buckets": (Bucket("taste", 0),)}, "at least 2 quantiles"),
+        ({"categories": (Category("movie", 0),)}, "a minimum count of at least 1"),
+        ({"bags": (Bag("genres", -1),)}, "a minimum count of at least 1"),
+        ({"crosses": (Cross(("movie",)),)}, "2 parts"),
+        ({"crosses": (Cross(("user", "movie"), 0),)}, "a minimum support of 1"),
+    ],
+)
+def test_a_spec_that_can_not_be_meant_is_refused(change, message):
+    fields = {
+        "categories": (Category("user"), Category("movie")),
+        "bags": (),
+        "numbers": (),
+        "buckets": (),
+        "crosses": (),
+        "wide": (),
+    }
+    with pytest.raises(InputError, match=message):
+        FeatureSpec(**(fields | change))
