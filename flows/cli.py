@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
-from flows.environment import prepare_command, configure, default_home
+from flows.environment import configure, default_home, prepare_command
 from widedeep import when
 from widedeep.errors import InputError
 from widedeep.home import BusyError, Home
@@ -106,7 +104,7 @@ def retrain(options: argparse.Namespace) -> None:
             seed=options.seed,
             home=home.root,
         )
-        show(report, home, Console())
+        show(report, home)
     if options.json:
         sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
 

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.ingest import Ingested
+from tasks.job import Job
 from tasks.promotion import Outcome
 from widedeep.artifact_store import Artifact
 from widedeep.evaluation.comparison import PREDICTIONS
-from widedeep.model.start import Start
 
 
 class Stopwatch:
@@ -37,8 +36,7 @@ class Stopwatch:
 class Report:
     """Everything a finished run has to say."""
 
-    ingested: Ingested
-    start: Start
+    job: Job
     run_id: str
     evaluation: Artifact
     outcome: Outcome
@@ -46,16 +44,17 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The object that `widedeep retrain --json` prints."""
-        split, counts = self.ingested.split, self.ingested.counts
-        train, validation, holdout = self.ingested.examples
+        ingested, previous = self.job.ingested, self.job.start.previous
+        split = ingested.split
+        train, validation, holdout = ingested.examples
         found = self.evaluation.summary
         return {
-            "data": self.ingested.source.name,
+            "data": ingested.source.name,
             "as_of": split.as_of,
             "run_id": self.run_id,
-            "mode": "warm" if self.start.warm else "cold",
-            "warm_started_from": self.start.previous and self.start.previous.number,
-            "rows": asdict(counts),
+            "mode": "warm" if previous else "cold",
+            "warm_started_from": previous.number if previous else None,
+            "rows": asdict(ingested.counts),
             "split": {
                 **asdict(split),
                 "train": train,
@@ -65,8 +64,8 @@ class Report:
             "challenger": found["challenger"],
             "champion": found["champion"],
             "decision": found["decision"]["verdict"],
-            "reasons": [self.start.reason, *found["decision"]["reasons"]],
-            "model": self.ingested.model,
+            "reasons": [self.job.start.reason, *found["decision"]["reasons"]],
+            "model": ingested.model,
             "version": self.outcome.version,
             "champion_version": self.outcome.champion,
             "predictions": str(self.evaluation.path / PREDICTIONS),

@@ -13,6 +13,7 @@ from flows.stale_runs import marked
 from tasks.evaluation import evaluate
 from tasks.features import features
 from tasks.ingest import Window, ingest
+from tasks.job import Job, Request
 from tasks.promotion import promote
 from tasks.tracking import Tracker
 from tasks.training import train
@@ -22,8 +23,12 @@ from widedeep.model.presets import preset as named
 from widedeep.model.start import Mode, Start
 
 
-@flow(name="retrain", flow_run_name="retrain {data}")
-def retrain(
+def _run_name() -> str:
+    return f"retrain {Path(flow_run.parameters['data']).name}"
+
+
+@flow(name="retrain", flow_run_name=_run_name)
+def retrain(  # noqa: PLR0917  the run form
     data: str = "auto",
     as_of: datetime | None = None,
     validation_from: datetime | None = None,
@@ -50,30 +55,32 @@ def retrain(
     """
     place = Home(home.resolve()) if home else default_home()
     window = Window(*(_seconds(moment) for moment in (as_of, validation_from, holdout_from)))
+    request = Request(data, window, Mode(mode), named(preset), seed)
     with place.exclusive(), marked(place, flow_run.id):
         place.stages.sweep()
-        return _chain(place, data, window, Mode(mode), preset, seed)
+        return _chain(place, request)
 
 
-def _chain(place: Home, data: str, window: Window, mode: Mode, preset: str, seed: int) -> Report:
-    watch, settings, gate = Stopwatch(), named(preset), GateConfig()
+def _chain(place: Home, request: Request) -> Report:
+    watch, gate = Stopwatch(), GateConfig()
     with watch.stage("ingest"):
-        ingested = ingest(place, data, window)
+        ingested = ingest(place, request.data, request.window)
     tracker = Tracker(place)
     champion = tracker.champion(ingested.model)
-    start = Start.choose(mode, champion, ingested.split, settings)
-    run = tracker.start(ingested, settings, start, seed, flow_run.id)
+    start = Start.choose(request.mode, champion, ingested.split, request.preset)
+    job = Job(place, ingested, request.preset, champion, start, request.seed)
+    run = tracker.start(job, flow_run.id)
     with tracker.closing(run):
         with watch.stage("features"):
-            encoded = features(place, ingested, settings, start)
+            encoded = features(job)
         with watch.stage("train"):
-            model = train(place, ingested, encoded, settings, start, seed)
+            model = train(job, encoded)
         tracker.log_training(run, model)
         with watch.stage("evaluate"):
-            evaluation = evaluate(place, ingested, model, champion, gate)
+            evaluation = evaluate(job, model, gate)
         with watch.stage("promote"):
-            outcome = promote(place, run, ingested, model, evaluation, champion)
-        report = Report(ingested, start, run.run_id, evaluation, outcome, watch.seconds())
+            outcome = promote(job, run, model, evaluation)
+        report = Report(job, run.run_id, evaluation, outcome, watch.seconds())
         tracker.log_seconds(run, report.seconds)
     return report
 

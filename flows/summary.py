@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -10,10 +11,13 @@ from flows.report import Report
 from widedeep.home import Home
 from widedeep.when import iso
 
+WIDTH = 120
+"""Columns where there is no terminal to ask."""
+
 METRICS = (
     ("streaming", "auc", "streaming AUC"),
     ("streaming", "log_loss", "streaming log loss"),
-    ("streaming", "ece", "streaming calibration error"),
+    ("streaming", "ece", "streaming ECE"),
     ("frozen", "auc", "frozen AUC"),
     ("frozen", "log_loss", "frozen log loss"),
     ("frozen", "gauc", "frozen GAUC"),
@@ -21,12 +25,16 @@ METRICS = (
 )
 
 
-def show(report: Report, home: Home, console: Console) -> None:
+def show(report: Report, home: Home) -> None:
     """Print data, split, comparison, decision, and where to look next."""
-    split, counts = report.ingested.split, report.ingested.counts
-    train, validation, holdout = report.ingested.examples
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console = Console(soft_wrap=True, highlight=False, width=WIDTH)
+    ingested = report.job.ingested
+    split, counts = ingested.split, ingested.counts
+    train, validation, holdout = ingested.examples
     console.print()
-    console.print(f"[bold]{report.ingested.model}[/bold]  ({report.ingested.source.origin})")
+    console.print(f"[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
     console.print(
         f"rows      {counts.read:,} read = {counts.examples:,} examples + "
         f"{counts.superseded:,} superseded + {counts.quarantined:,} set aside"
@@ -35,7 +43,7 @@ def show(report: Report, home: Home, console: Console) -> None:
         f"split     {train:,} training | {iso(split.validation_from)} | {validation:,} validation "
         f"| {iso(split.holdout_from)} | {holdout:,} holdout | {iso(split.as_of)}"
     )
-    console.print(f"start     {report.start.reason}")
+    console.print(f"start     {report.job.start.reason}")
     console.print(_table(report))
     _show_decision(report, console)
     _show_next(report, home, console)
@@ -45,7 +53,7 @@ def _table(report: Report) -> Table:
     found = report.evaluation.summary
     opponent = "champion" if found["champion"] else "user + movie mean"
     theirs = found["champion"] or found["baseline"]
-    table = Table("holdout", "challenger", opponent, "difference and 95 % interval")
+    table = Table("holdout", "challenger", opponent, "difference, 95 % interval", box=box.SIMPLE)
     for protocol, metric, title in METRICS:
         ours, other = found["challenger"][protocol][metric], theirs[protocol][metric]
         interval = _interval(found["difference"], protocol, metric)
@@ -71,7 +79,7 @@ def _show_decision(report: Report, console: Console) -> None:
         f"decision  [bold]{decision['verdict']}[/bold] version {report.outcome.version}; {serving}"
     )
     for reason in decision["reasons"]:
-        console.print(f"          - {reason}", highlight=False)
+        console.print(f"          - {reason}")
     times = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
     console.print(f"seconds   {times}")
 
@@ -84,4 +92,4 @@ def _show_next(report: Report, home: Home, console: Console) -> None:
         f"  Prefect      PREFECT_HOME={home.prefect} .venv/bin/prefect server start",
     )
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line)

@@ -7,32 +7,25 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.ingest import Ingested
+from tasks.job import Job
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.data.ratings import Ratings
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.features.catalogue import Catalogue
-from widedeep.home import Home
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.version import ModelVersion
 
 
-@task(name="evaluate", task_run_name="evaluate {ingested.source.name}", cache_policy=NO_CACHE)
-def evaluate(
-    home: Home,
-    ingested: Ingested,
-    challenger: Artifact,
-    champion: ModelVersion | None,
-    gate: GateConfig,
-) -> Artifact:
+@task(name="evaluate", task_run_name="evaluate {job.ingested.source.name}", cache_policy=NO_CACHE)
+def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
     """Score challenger and champion on the same holdout rows, and decide."""
     logger = get_run_logger()
+    ingested, champion = job.ingested, job.champion
     key = {
         "ratings": ingested.artifact.id,
         "split": asdict(ingested.split),
         "challenger": challenger.id,
-        "champion": champion and champion.model_id,
+        "champion": champion.model_id if champion else None,
         "gate": asdict(gate),
         "code": code_version("data", "features", "model", "evaluation"),
     }
@@ -48,7 +41,7 @@ def evaluate(
         theirs = TrainedModel.load(champion.path) if champion else None
         return evaluator.compare(TrainedModel.load(challenger.path), theirs, folder).as_json()
 
-    evaluation = home.stages.get("evaluations", key, build)
+    evaluation = job.home.stages.get("evaluations", key, build)
     logger.info("evaluate: %s", evaluation.summary["decision"]["verdict"])
     for reason in evaluation.summary["decision"]["reasons"]:
         logger.info("evaluate: %s", reason)

@@ -7,43 +7,40 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.ingest import Ingested
+from tasks.job import Job
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.data.ratings import Ratings
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.training_set import TrainingSet
-from widedeep.home import Home
-from widedeep.model.presets import Preset
-from widedeep.model.start import Start
 
 
-@task(name="features", task_run_name="features {ingested.source.name}", cache_policy=NO_CACHE)
-def features(home: Home, ingested: Ingested, preset: Preset, start: Start) -> Artifact:
+@task(name="features", task_run_name="features {job.ingested.source.name}", cache_policy=NO_CACHE)
+def features(job: Job) -> Artifact:
     """Fit vocabularies, quantiles and crosses on the training part, and encode."""
     logger = get_run_logger()
     key = {
-        "ratings": ingested.artifact.id,
-        "split": asdict(ingested.split),
-        "spec": preset.features.as_json(),
-        "staleness": asdict(preset.staleness),
-        "previous": start.model_id,
+        "ratings": job.ingested.artifact.id,
+        "split": asdict(job.ingested.split),
+        "spec": job.preset.features.as_json(),
+        "staleness": asdict(job.preset.staleness),
+        "previous": job.start.model_id,
         "code": code_version("data", "features"),
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        ratings = Ratings(ingested.artifact)
+        ratings = Ratings(job.ingested.artifact)
         training_set = TrainingSet.build(
-            ratings.load(until=ingested.split.as_of),
+            ratings.load(until=job.ingested.split.as_of),
             Catalogue.from_table(ratings.movies()),
-            ingested.split,
-            preset.features,
-            preset.staleness,
-            start.transform(),
+            job.ingested.split,
+            job.preset.features,
+            job.preset.staleness,
+            job.start.transform(),
         )
         training_set.save(folder)
         return training_set.summary()
 
-    artifact = home.stages.get("features", key, build)
+    artifact = job.home.stages.get("features", key, build)
     sizes = ", ".join(f"{k} {v:,}" for k, v in artifact.summary["vocabularies"].items())
     logger.info("features: vocabularies of %s", sizes)
     sizes = ", ".join(f"{k} {v:,}" for k, v in artifact.summary["crosses"].items())

@@ -40,7 +40,7 @@ class Ingested:
         return f"widedeep-{self.source.name}"
 
 
-@task(name="ingest", task_run_name="ingest {data}", cache_policy=NO_CACHE)
+@task(name="ingest", task_run_name="ingest", cache_policy=NO_CACHE)
 def ingest(home: Home, data: str, window: Window) -> Ingested:
     """Find the data, check every row, and split what was known by time."""
     logger = get_run_logger()

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.ingest import Ingested
+from tasks.job import Job
 from tasks.tracking import Run, Tracker
 from widedeep import decision_log
 from widedeep.artifact_store import Artifact
 from widedeep.evaluation.promotion import Verdict
-from widedeep.home import Home
-from widedeep.model.version import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +21,18 @@ class Outcome:
 
 
 @task(name="promote", task_run_name="promote {run.model}", cache_policy=NO_CACHE)
-def promote(
-    home: Home,
-    run: Run,
-    ingested: Ingested,
-    model: Artifact,
-    evaluation: Artifact,
-    champion: ModelVersion | None,
-) -> Outcome:
+def promote(job: Job, run: Run, model: Artifact, evaluation: Artifact) -> Outcome:
     """Register the challenger and, if the gate said so, make it the champion.
 
     Aliases move last, so a run that dies before has changed nothing that serves.
     """
     logger = get_run_logger()
-    tracker = Tracker(home)
+    tracker = Tracker(job.home)
     tracker.log_evaluation(run, evaluation)
-    version = tracker.register(run, model, ingested)
+    version = tracker.register(run, model, job.ingested)
     verdict = evaluation.summary["decision"]["verdict"]
     if verdict == Verdict.PROMOTE:
-        tracker.promote(run.model, version.number, replacing=champion)
+        tracker.promote(run.model, version.number, replacing=job.champion)
     serving = tracker.champion(run.model)
     serving_number = serving.number if serving else None
     decision = {
@@ -52,9 +43,9 @@ def promote(
         "run_id": run.run_id,
         "model": model.id,
         "evaluation": evaluation.id,
-        "ratings": ingested.artifact.id,
+        "ratings": job.ingested.artifact.id,
     }
-    decision_log.record(home.decisions / run.model, decision)
+    decision_log.record(job.home.decisions / run.model, decision)
     tracker.log_decision(run, verdict, version.number, evaluation.summary["decision"]["reasons"])
     logger.info("promote: version %s: %s", version.number, verdict)
     return Outcome(version.number, serving_number)

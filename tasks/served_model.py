@@ -33,7 +33,10 @@ class ServedModel(PythonModel):
         self._score = model_scorer(model, log, catalogue)
 
     def predict(
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None
+        self,
+        context: PythonModelContext,  # noqa: ARG002  MLflow passes it
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,  # noqa: ARG002  likewise
     ) -> pd.DataFrame:
         """Score each row; an unknown user or movie is a cold one."""
         user, movie = (model_input[name].to_numpy(np.int64) for name in ("user", "movie"))

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -22,12 +24,11 @@ from mlflow.types import ColSpec, DataType, Schema
 
 import widedeep
 from tasks.ingest import Ingested
+from tasks.job import Job
 from widedeep.artifact_store import Artifact
 from widedeep.data.ratings import Ratings
 from widedeep.evaluation.comparison import PREDICTIONS
 from widedeep.home import Home
-from widedeep.model.presets import Preset
-from widedeep.model.start import Start
 from widedeep.model.version import ModelVersion
 from widedeep.when import iso
 
@@ -36,7 +37,6 @@ PREVIOUS = "previous"
 CHALLENGER = "challenger"
 
 _MODEL_ID = "widedeep.model_id"
-_MODEL_FILES = "artifacts/model"
 _SIGNATURE = ModelSignature(
     inputs=Schema(
         [
@@ -62,9 +62,10 @@ class Run:
 
 
 class Tracker:
-    """MLflow for one home. Only for the holder of the home's lock: creating the database is not
+    """MLflow for one home.
 
-    safe between processes, and the champion is moved by comparing and setting.
+    Only for the holder of the home's lock: creating the database is not safe between processes,
+    and the champion is moved by comparing and setting.
     """
 
     def __init__(self, home: Home) -> None:
@@ -73,17 +74,16 @@ class Tracker:
         mlflow.set_registry_uri(home.tracking_uri)
         self._client = MlflowClient(home.tracking_uri, home.tracking_uri)
 
-    def start(
-        self, ingested: Ingested, preset: Preset, start: Start, seed: int, prefect_run: str | None
-    ) -> Run:
+    def start(self, job: Job, prefect_run: str | None) -> Run:
         """Begin a run in the model's experiment, after closing those a killed process left."""
+        ingested, preset, start = job.ingested, job.preset, job.start
         model, split = ingested.model, ingested.split
         experiment = self._experiment(model)
         self._close_stale(experiment)
         parameters = {
             "data": ingested.source.name,
             "preset": preset.name,
-            "seed": seed,
+            "seed": job.seed,
             "mode": "warm" if start.warm else "cold",
             "warm_started_from": start.previous.number if start.previous else "nothing",
             "positive_rating": preset.features.history.positive_rating,
@@ -98,7 +98,7 @@ class Tracker:
             "widedeep.ratings": ingested.artifact.id,
             "widedeep.origin": ingested.source.origin,
         }
-        name = f"{ingested.source.name} as of {iso(split.as_of)[:10]}"
+        name = f"{ingested.source.name} as of {iso(split.as_of)[:10]}, {start.reason.split(',')[0]}"
         run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
         params = [Param(key, str(value)) for key, value in parameters.items()]
         self._client.log_batch(run_id, params=params)
@@ -215,21 +215,23 @@ class Tracker:
 
     def _version(self, found: Any) -> ModelVersion:  # noqa: ANN401
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}"))
-        return ModelVersion(str(found.version), found.tags[_MODEL_ID], folder / _MODEL_FILES)
+        model_id = found.tags[_MODEL_ID]
+        # MLflow keeps an artefact under the name of its folder, which is the id.
+        return ModelVersion(str(found.version), model_id, folder / "artifacts" / model_id)
 
     def _log_model(self, run: Run, model: Artifact, ingested: Ingested) -> ModelVersion:
         with tempfile.TemporaryDirectory() as folder:
-            ratings = Ratings(ingested.artifact)
-            ratings.load(until=ingested.split.as_of).save(Path(folder) / "ratings.parquet")
-            pq.write_table(ratings.movies(), Path(folder) / "movies.parquet")
+            history = Path(folder) / "history"
+            _save_history(ingested, history)
             with mlflow.start_run(run_id=run.run_id):
                 logged = mlflow.pyfunc.log_model(
                     name="model",
                     python_model=str(Path(__file__).with_name("served_model.py")),
-                    artifacts={"model": str(model.path), "history": folder},
+                    artifacts={"model": str(model.path), "history": str(history)},
                     code_paths=[str(Path(widedeep.__file__).parent)],
                     pip_requirements=_requirements(),
                     signature=_SIGNATURE,
+                    input_example=_example(ingested),
                 )
         if not self._exists(run.model):
             self._client.create_registered_model(run.model)
@@ -252,6 +254,21 @@ class Tracker:
 
     def _exists(self, model: str) -> bool:
         return model in self.models()
+
+
+def _save_history(ingested: Ingested, folder: Path) -> None:
+    """What was known at the run's as-of: the served model's own copy."""
+    ratings = Ratings(ingested.artifact)
+    folder.mkdir()
+    ratings.load(until=ingested.split.as_of).save(folder / "ratings.parquet")
+    pq.write_table(ratings.movies(), folder / "movies.parquet")
+
+
+def _example(ingested: Ingested) -> pd.DataFrame:
+    """A request: the last rated pairs and a user and a movie that nobody knows."""
+    log = Ratings(ingested.artifact).load(until=ingested.split.as_of)
+    user, movie = np.append(log.user[-2:], -1), np.append(log.movie[-2:], -1)
+    return pd.DataFrame({"user": user, "movie": movie, "time": ingested.split.as_of})
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

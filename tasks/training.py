@@ -8,46 +8,41 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.ingest import Ingested
+from tasks.job import Job
 from tasks.progress import epoch_bar
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.features.training_set import TrainingSet
-from widedeep.home import Home
 from widedeep.model.fitting import Fitting
-from widedeep.model.presets import Preset
-from widedeep.model.start import Start
 from widedeep.model.training import EpochResult
 
 
-@task(name="train", task_run_name="train {start.reason}", cache_policy=NO_CACHE)
-def train(
-    home: Home, ingested: Ingested, encoded: Artifact, preset: Preset, start: Start, seed: int
-) -> Artifact:
+@task(name="train", task_run_name="train {job.start.reason}", cache_policy=NO_CACHE)
+def train(job: Job, encoded: Artifact) -> Artifact:
     """Train wide and deep jointly; the summary has the curve, an entry an epoch."""
     logger = get_run_logger()
     key = {
         "features": encoded.id,
-        "network": asdict(preset.network),
-        "training": asdict(preset.training),
-        "previous": start.model_id,
-        "seed": seed,
+        "network": asdict(job.preset.network),
+        "training": asdict(job.preset.training),
+        "previous": job.start.model_id,
+        "seed": job.seed,
         "code": code_version("data", "features", "model"),
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        fitting = Fitting.begin(TrainingSet.load(encoded.path), preset, start, seed)
-        curve = [asdict(result) for result in _shown(fitting.epochs(), preset)]
-        fitting.finish(ingested.split).save(folder)
+        fitting = Fitting.begin(TrainingSet.load(encoded.path), job.preset, job.start, job.seed)
+        curve = [asdict(result) for result in _shown(fitting.epochs())]
+        fitting.finish(job.ingested.split).save(folder)
         return {"curve": curve, **fitting.summary()}
 
-    def _shown(results: Iterator[EpochResult], preset: Preset) -> Iterator[EpochResult]:
-        with epoch_bar(preset.training.epochs) as advance:
+    def _shown(results: Iterator[EpochResult]) -> Iterator[EpochResult]:
+        with epoch_bar(job.preset.training.epochs) as advance:
             for result in results:
                 logger.info("train: %s", describe(result))
                 advance(result.epoch)
                 yield result
 
-    model = home.stages.get("models", key, build)
+    model = job.home.stages.get("models", key, build)
     logger.info("train: best epoch %s of model %s", model.summary["best_epoch"], model.id)
     return model
 

@@ -4,21 +4,22 @@ McMahan et al. 2013, "Ad Click Prediction: a View from the Trenches", algorithm 
 its wide part with it (section 3.3).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from widedeep.errors import InputError
+from widedeep.model.row_optimizer import RowOptimizer, State
 
 
 @dataclass(frozen=True, slots=True)
 class FtrlConfig:
     """`alpha` and `beta` set the rate of each coordinate, alpha / (beta + sqrt(sum of squares)).
 
-    `l1` and `l2` are penalties on the sum of the rows' losses.
+    `l1` and `l2` are penalties on the summed loss of all rows seen so far, in every epoch and in
+    every model a warm start goes back to: the more a weight has seen, the less they press on it.
     """
 
     alpha: float = 0.05
@@ -27,24 +28,28 @@ class FtrlConfig:
     l2: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.alpha <= 0 or min(self.beta, self.l1, self.l2) < 0:
-            raise InputError(f"{self}: alpha above 0 and beta, l1, l2 of at least 0 are wanted")
+        if min(self.alpha, self.beta) <= 0 or min(self.l1, self.l2) < 0:
+            raise InputError(f"{self}: alpha and beta above 0 and l1, l2 of at least 0 are wanted")
 
 
 def weight_from(z: Tensor, n: Tensor, config: FtrlConfig) -> Tensor:
     """The weight that FTRL's state determines; 0 where |z| does not exceed l1."""
-    rate = (config.beta + n.sqrt()) / config.alpha + config.l2
-    return torch.where(z.abs() <= config.l1, 0.0, (z.sign() * config.l1 - z) / rate)
+    return torch.where(z.abs() <= config.l1, 0.0, (z.sign() * config.l1 - z) / _rate(n, config))
+
+
+def z_for(weight: Tensor, n: Tensor, config: FtrlConfig) -> Tensor:
+    """The z that, together with n, determines `weight` (to rounding); 0 for a weight of 0."""
+    return -weight * _rate(n, config) - weight.sign() * config.l1
 
 
 def state_for(weight: Tensor, config: FtrlConfig) -> tuple[Tensor, Tensor]:
     """A state (z, n) without any history (n = 0) that determines `weight`."""
-    rate = config.beta / config.alpha + config.l2
-    return -weight * rate - weight.sign() * config.l1, torch.zeros_like(weight)
+    n = torch.zeros_like(weight)
+    return z_for(weight, n, config), n
 
 
 def step(z: Tensor, n: Tensor, weight: Tensor, gradient: Tensor, config: FtrlConfig) -> None:
-    """One update in place; all tensors float32 of the same shape."""
+    """One update in place; all tensors of the same shape."""
     squares = n + gradient * gradient
     sigma = (squares.sqrt() - n.sqrt()) / config.alpha
     z += gradient - sigma * weight
@@ -52,33 +57,30 @@ def step(z: Tensor, n: Tensor, weight: Tensor, gradient: Tensor, config: FtrlCon
     weight.copy_(weight_from(z, n, config))
 
 
-class Ftrl(torch.optim.Optimizer):
-    """The update as an optimiser; rows that a sparse gradient doesn't name stay untouched."""
+class Ftrl(RowOptimizer):
+    """The update as an optimiser, fed by the gradient of the summed loss; it remembers z and n."""
 
     def __init__(self, parameters: Iterable[Tensor], config: FtrlConfig) -> None:
-        super().__init__(parameters, {"config": config})
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                z, n = state_for(parameter.detach(), config)
-                self.state[parameter] = {"z": z, "n": n}
+        self.config = config
+        super().__init__(parameters)
+
+    def begin(self, weight: Tensor) -> State:
+        """See `state_for`."""
+        z, n = state_for(weight, self.config)
+        return {"z": z, "n": n}
+
+    def update(self, weight: Tensor, state: State, gradient: Tensor) -> None:
+        """See `step`."""
+        step(state["z"], state["n"], weight, gradient, self.config)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update all weights that have a gradient of the summed loss."""
-        if closure is not None:
-            raise InputError("FTRL evaluates no closure; call backward before step")
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group["config"])
+    def keep_weights(self) -> None:
+        """Mend each z that came from another config, so that it determines the present weight."""
+        limit = self.config.l1
+        for weight, state in self.state.items():
+            z, wanted = state["z"], z_for(weight, state["n"], self.config)
+            z.copy_(torch.where(weight == 0, z.clamp(-limit, limit), wanted))
 
-    def _update(self, parameter: Tensor, gradient: Tensor, config: FtrlConfig) -> None:
-        state = self.state[parameter]
-        if not gradient.is_sparse:
-            step(state["z"], state["n"], parameter, gradient, config)
-            return
-        gradient = gradient.coalesce()
-        rows = gradient.indices()[0]
-        z, n, weight = state["z"][rows], state["n"][rows], parameter[rows]
-        step(z, n, weight, gradient.values(), config)
-        state["z"][rows], state["n"][rows], parameter[rows] = z, n, weight
+
+def _rate(n: Tensor, config: FtrlConfig) -> Tensor:
+    return (config.beta + n.sqrt()) / config.alpha + config.l2

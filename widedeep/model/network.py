@@ -5,6 +5,7 @@ logit = bias + sum of the fired wide weights + deep tower, and P(y = 1 | x) its 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -80,14 +81,13 @@ class WideDeep(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
         tables = {
             name: nn.Parameter(torch.randn(size, config.embedding, generator=generator) * 0.01)
-            for name, size in shape.tables.items()
+            for name, size in sorted(shape.tables.items())
         }
         self.embeddings = nn.ParameterDict(tables)
         columns = len(shape.categories) + len(shape.bags)
         widths = (columns * config.embedding + shape.numbers, *config.hidden, 1)
         self.layers = nn.ModuleList(
-            _linear(width, narrow, generator)
-            for width, narrow in zip(widths, widths[1:], strict=False)
+            _linear(width, narrow, generator) for width, narrow in pairwise(widths)
         )
 
     def forward(self, batch: Batch) -> Tensor:
@@ -122,15 +122,17 @@ class WideDeep(nn.Module):
     def _dropped(self, values: Tensor, share: float) -> Tensor:
         if not self.training or share == 0:
             return values
-        kept = torch.empty_like(values).bernoulli_(1 - share, generator=self.generator)
-        return values * kept / (1 - share)
+        return values * (self._kept(values.shape, share) / (1 - share))
 
     def _dropped_ids(self, ids: Tensor) -> Tensor:
         if not self.training or self.config.id_dropout == 0:
             return ids
-        kept = torch.empty(ids.shape, device=ids.device)
-        kept.bernoulli_(1 - self.config.id_dropout, generator=self.generator)
-        return ids * kept.to(ids.dtype)
+        return ids * self._kept(ids.shape, self.config.id_dropout)
+
+    def _kept(self, shape: torch.Size, dropped: float) -> Tensor:
+        """True with probability 1 - dropped; drawn by comparison, since `bernoulli_` is slow."""
+        drawn = torch.rand(shape, generator=self.generator, device=self.generator.device)
+        return drawn >= dropped
 
 
 def _pool(table: Tensor, bag: Bag, mode: str) -> Tensor:
@@ -141,7 +143,7 @@ def _pool(table: Tensor, bag: Bag, mode: str) -> Tensor:
 
 def _linear(width: int, narrow: int, generator: Generator) -> nn.Linear:
     """He initialisation, drawn from `generator` alone."""
-    layer = nn.utils.skip_init(nn.Linear, width, narrow)
+    layer = nn.Linear(width, narrow, device="meta").to_empty(device="cpu")
     with torch.no_grad():
         layer.weight.normal_(0, (2 / width) ** 0.5, generator=generator)
         layer.bias.zero_()

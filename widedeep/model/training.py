@@ -14,15 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.optim import Adagrad, Optimizer
 
 from widedeep import metrics
 from widedeep.errors import InputError
 from widedeep.features.encoded import Encoded
 from widedeep.features.training_set import Examples
+from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import Batch
 from widedeep.model.ftrl import Ftrl, FtrlConfig
 from widedeep.model.network import WideDeep
+from widedeep.model.row_optimizer import RowOptimizer
 
 SCORING_BATCH = 8192
 
@@ -49,7 +50,9 @@ class TrainingConfig:
         if min(self.batch, self.epochs, self.patience) < 1:
             raise InputError(f"{self}: batch, epochs and patience of at least 1 are wanted")
         if self.learning_rate <= 0 or self.initial_accumulator < 0:
-            raise InputError(f"{self}: a positive learning rate is wanted")
+            raise InputError(
+                f"{self}: a learning rate above 0 and an accumulator of at least 0 are wanted"
+            )
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -76,22 +79,18 @@ class Optimisers:
     """FTRL for the wide weights, AdaGrad for everything else; each parameter has exactly one."""
 
     def __init__(self, network: WideDeep, config: TrainingConfig) -> None:
-        dense = [p for name, p in network.named_parameters() if name != "wide"]
+        rest = [p for name, p in network.named_parameters() if name != "wide"]
         self.wide = Ftrl([network.wide], config.ftrl)
-        self.deep = Adagrad(
-            dense,
-            lr=config.learning_rate,
-            initial_accumulator_value=config.initial_accumulator,
-        )
-        self._names = {p: name for name, p in network.named_parameters()}
+        self.deep = AdaGrad(rest, config.learning_rate, config.initial_accumulator)
+        self._names: dict[Tensor, str] = {p: name for name, p in network.named_parameters()}
 
     @property
-    def both(self) -> tuple[Optimizer, Optimizer]:
+    def both(self) -> tuple[RowOptimizer, RowOptimizer]:
         """The two, wide first."""
         return self.wide, self.deep
 
     def state(self) -> dict[str, Tensor]:
-        """What they remember, as `<parameter>/<name>`: z and n, or the sums of squares."""
+        """What they remember, as `<parameter>/<name>`: `wide/z`, `wide/n`, of all others `/sum`."""
         return {
             f"{self._names[parameter]}/{name}": value
             for optimiser in self.both
@@ -147,29 +146,33 @@ class Trainer:
         order = self._generator.permutation(len(training))
         total = 0.0
         for start in range(0, len(order), self.config.batch):
-            loss = self._step(training.take(order[start : start + self.config.batch]))
-            if not np.isfinite(loss):
+            loss = self._loss(training.take(order[start : start + self.config.batch]))
+            value = loss.item()
+            if not np.isfinite(value):
                 row = f"epoch {epoch}, row {start} of {len(order)}"
-                raise DivergenceError(f"the training loss became {loss} at {row}")
-            total += loss
-        return total / float(training.weight.sum())
+                raise DivergenceError(f"the training loss became {value} at {row}")
+            self._update(loss)
+            total += value
+        return total / float(training.weight.sum(dtype=np.float64))
 
-    def _step(self, examples: Examples) -> float:
-        """One joint update; returns the summed loss.
+    def _loss(self, examples: Examples) -> Tensor:
+        """The summed loss of a minibatch.
 
-        FTRL's penalties are stated against the summed loss, and AdaGrad does not mind the scale.
+        FTRL's penalties are stated against the summed loss, and AdaGrad does not mind the scale
+        (but for its initial accumulator).
         """
         device = self.network.bias.device
-        logits = self.network(Batch.from_encoded(examples.rows, device))
+        logit = self.network(Batch.from_encoded(examples.rows, device))
         label = torch.from_numpy(examples.label.astype(np.float32)).to(device)
         weight = torch.from_numpy(examples.weight).to(device)
-        loss = binary_cross_entropy_with_logits(logits, label, weight, reduction="sum")
-        for optimiser in self.optimisers.both:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        return binary_cross_entropy_with_logits(logit, label, weight, reduction="sum")
+
+    def _update(self, loss: Tensor) -> None:
+        """One joint step of both optimisers."""
+        self.network.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
         for optimiser in self.optimisers.both:
             optimiser.step()
-        return loss.item()
 
     def _judge(
         self,
@@ -178,16 +181,22 @@ class Trainer:
         validation: Mapping[str, Examples],
         started: float,
     ) -> EpochResult:
-        scores = [(v.label, predict(self.network, v.rows)) for v in validation.values()]
+        scores = [(v.label, self._scores(epoch, name, v)) for name, v in validation.items()]
         loss = float(np.mean([metrics.log_loss(label, p) for label, p in scores]))
-        if not np.isfinite(loss):
-            raise DivergenceError(f"the validation loss became {loss} in epoch {epoch}")
         best = loss < self._best_loss
         if best:
             self._best_loss = loss
             self._best = copy.deepcopy((self.network.state_dict(), self.optimisers.state()))
         seconds = time.perf_counter() - started
         return EpochResult(epoch, train_loss, loss, metrics.auc(*scores[0]), seconds, best)
+
+    def _scores(self, epoch: int, name: str, validation: Examples) -> NDArray[np.float64]:
+        found = logits(self.network, validation.rows)
+        strange = np.flatnonzero(~np.isfinite(found))
+        if len(strange):
+            row = f"epoch {epoch}, row {strange[0]} of {len(found)} of {name} validation"
+            raise DivergenceError(f"the score became {found[strange[0]]} at {row}")
+        return _sigmoid(found)
 
     def _restore(self) -> None:
         if self._best is not None:
@@ -209,5 +218,10 @@ def logits(network: WideDeep, rows: Encoded) -> NDArray[np.float64]:
 
 def predict(network: WideDeep, rows: Encoded) -> NDArray[np.float64]:
     """P(y = 1 | x) of each row, float64 of shape (rows,)."""
-    found: NDArray[np.float64] = 1 / (1 + np.exp(-logits(network, rows)))
+    return _sigmoid(logits(network, rows))
+
+
+def _sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / (1 + exp(-logit)), in a form that doesn't overflow."""
+    found: NDArray[np.float64] = np.exp(-np.logaddexp(0, -logit))
     return found

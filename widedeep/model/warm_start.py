@@ -12,7 +12,9 @@ learn at full rate.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ from widedeep.errors import InputError
 from widedeep.features.cross_product import CrossVocabulary, pack
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
-from widedeep.model.network import WideDeep
+from widedeep.model.network import NetworkConfig, WideDeep
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import Optimisers, TrainingConfig
 
@@ -77,11 +79,13 @@ def warm_start(
             parameter.copy_(_carry(weights[name], sources.get(name)))
     optimisers = Optimisers(network, training)
     optimisers.load(_carried_state(previous.state, optimisers.state(), sources))
+    if training.ftrl != previous.training.ftrl:
+        optimisers.wide.keep_weights()
     report = {name: s.report(len(weights[name])) for name, s in sources.items()}
     return optimisers, report
 
 
-def check_compatible(previous: TrainedModel, network: object, transform: Transform) -> None:
+def check_compatible(previous: TrainedModel, network: NetworkConfig, transform: Transform) -> None:
     """Raise InputError, naming the difference, where a warm start cannot preserve the function."""
     pairs = {
         "network": (previous.network.config, network),
@@ -90,13 +94,27 @@ def check_compatible(previous: TrainedModel, network: object, transform: Transfo
     }
     for name, (found, wanted) in pairs.items():
         if found != wanted:
-            raise InputError(
-                f"cannot warm-start: the previous model's {name} is {found}, the new one's "
-                f"{wanted}; start cold"
-            )
+            difference = _difference(name, found, wanted)
+            raise InputError(f"cannot warm-start: the previous model's {difference}; start cold")
     for name, normaliser in previous.transform.normalisers.items():
         if not np.array_equal(normaliser.boundaries, transform.normalisers[name].boundaries):
-            raise InputError(f"cannot warm-start: the quantile boundaries of {name} have changed")
+            raise InputError(
+                f"cannot warm-start: the quantile boundaries of {name} are not the previous "
+                "model's; fit the features with its transform, or start cold"
+            )
+
+
+def _difference(name: str, found: Any, wanted: Any) -> str:  # noqa: ANN401
+    """The first place at which two unequal settings differ, and what stands there."""
+    if is_dataclass(found) and is_dataclass(wanted):
+        names = [field.name for field in fields(found)]
+        inner = [(f"{name}.{n}", getattr(found, n), getattr(wanted, n)) for n in names]
+    elif isinstance(found, tuple) and isinstance(wanted, tuple):
+        pairs = enumerate(zip_longest(found, wanted))
+        inner = [(f"{name}[{i}]", *pair) for i, pair in pairs]
+    else:
+        return f"{name} is {found!r}, the new one's {wanted!r}"
+    return next(_difference(*part) for part in inner if part[1] != part[2])
 
 
 def _vocabulary_source(old: Transform, new: Transform, name: str) -> _Source:
@@ -163,7 +181,7 @@ def _carried_state(
     state = {}
     for name, beginning in beginnings.items():
         source = sources.get(name.partition("/")[0])
-        if source is None or beginning.dim() == 0:
+        if source is None:
             state[name] = old[name]
             continue
         fresh = torch.from_numpy(source.fresh)

@@ -1,0 +1,32 @@
+"""One retrain: what its stages need to know besides each other's artefacts."""
+
+from dataclasses import dataclass
+
+from tasks.ingest import Ingested, Window
+from widedeep.home import Home
+from widedeep.model.presets import Preset
+from widedeep.model.start import Mode, Start
+from widedeep.model.version import ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked for."""
+
+    data: str
+    window: Window
+    mode: Mode
+    preset: Preset
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`champion` is the version that served when the job began."""
+
+    home: Home
+    ingested: Ingested
+    preset: Preset
+    champion: ModelVersion | None
+    start: Start
+    seed: int

@@ -1,0 +1,154 @@
+"""Bad input gets one clear error and exit status 2, and what was there stays as it was."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def champion(home, simulated, prefect_server):
+    """A champion that no bad input may touch."""
+    del prefect_server
+    assert main(["retrain", "--home", str(home), "--data", str(simulated)]) == 0
+
+
+def fingerprint(home):
+    """Every file of finished work: artefacts, registered models, decisions."""
+    folders = ("stages", "artifacts", "decisions")
+    files = [p for f in folders for p in sorted((Path(home) / f).rglob("*")) if p.is_file()]
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def replace_line(path, number, text):
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines[number] = text
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def missing_file(world):
+    (world / "rates.csv").unlink()
+
+
+def missing_column(world):
+    replace_line(world / "rates.csv", 0, "user,movie,rate,when")
+
+
+def wrong_separator(world):
+    path = world / "rates.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",", "\t"), encoding="utf-8")
+
+
+def not_utf8(world):
+    path = world / "movies.txt"
+    path.write_bytes(path.read_text(encoding="utf-8").encode("utf-16"))
+
+
+def empty_file(world):
+    (world / "rates.csv").write_text("", encoding="utf-8")
+
+
+def duplicated_header(world):
+    replace_line(world / "rates.csv", 0, "user,movie,rate,rate")
+
+
+def mostly_bad_rows(world):
+    path = world / "rates.csv"
+    text = re.sub(
+        r",(\d+),(\d+)$", r",ten,\2", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    path.write_text(text, encoding="utf-8")
+
+
+def one_class(world):
+    path = world / "rates.csv"
+    text = re.sub(r",\d+,(\d+)$", r",10,\1", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "wanted"),
+    [
+        (missing_file, "rates.csv"),
+        (missing_column, "time"),
+        (wrong_separator, "separator"),
+        (not_utf8, "UTF-8"),
+        (empty_file, "empty"),
+        (duplicated_header, "rate"),
+        (mostly_bad_rows, "ten"),
+        (one_class, "both classes"),
+    ],
+)
+def test_a_bad_file_stops_the_run_before_anything_changes(capsys, home, world, spoil, wanted):
+    spoil(world)
+    before = fingerprint(home)
+    assert main(["retrain", "--home", str(home), "--data", str(world)]) == 2
+    error = capsys.readouterr().err
+    assert wanted in error.splitlines()[0]
+    assert "Traceback" not in error
+    assert {k: v for k, v in fingerprint(home).items() if k in before} == before
+    assert not [k for k in set(fingerprint(home)) - set(before) if "/models/" in k]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["--as-of", "yesterday"], "--as-of is 'yesterday'"),
+        (["--as-of", "1990-01-01"], "no rating is older than"),
+        (["--holdout-from", "2019-12-15"], "the holdout part has"),
+        (
+            ["--validation-from", "2019-01-01", "--holdout-from", "2018-01-01"],
+            "before holdout-from",
+        ),
+    ],
+)
+def test_an_impossible_window_is_refused(capsys, home, simulated, arguments, wanted):
+    before = fingerprint(home)
+    assert main(["retrain", "--home", str(home), "--data", str(simulated), *arguments]) == 2
+    assert wanted in capsys.readouterr().err.splitlines()[0]
+    assert fingerprint(home) == before
+
+
+def test_a_missing_folder_is_refused(capsys, home):
+    assert main(["retrain", "--home", str(home), "--data", "/no/such/folder"]) == 2
+    assert "/no/such/folder" in capsys.readouterr().err.splitlines()[0]
+
+
+def test_bad_rows_are_set_aside_and_counted(capsys, home, world):
+    import json
+
+    path = world / "rates.csv"
+    user, movie, _, time = path.read_text(encoding="utf-8").splitlines()[1].split(",")
+    bad = [
+        f"{user},{movie},11,{time}",
+        f"{user},{movie},ten,{time}",
+        f"{user},{movie},5,32503680000",
+        f"{user},{movie},5,soon",
+        f"{user},999999,5,{time}",
+        "user,movie,rate,time",
+        "1,2,3",
+    ]
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n".join(bad) + "\n")
+    assert main(["retrain", "--home", str(home), "--json", "--data", str(world)]) == 0
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert rows["quarantined"] == len(bad)
+    assert rows["read"] == 20_000 + len(bad)
+    assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"]
+
+
+def test_usage_errors_end_with_status_2(capsys):
+    with pytest.raises(SystemExit) as found:
+        main(["retrain", "--mode", "tepid"])
+    assert found.value.code == 2
+    capsys.readouterr()

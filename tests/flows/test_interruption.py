@@ -1,0 +1,69 @@
+"""Two runs at once, and `kill -9` in the middle of each stage, with real processes."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+from filelock import FileLock
+
+COMMAND = [sys.executable, "-m", "flows.cli", "retrain", "--json"]
+# What is said when the stage (or the step after it) has begun.
+STAGES = ("data:", "split:", "train: epoch 1", "evaluate:")
+PATIENCE = 120
+
+
+@pytest.fixture
+def command(simulated, tmp_path):
+    return [*COMMAND, "--home", str(tmp_path / "home"), "--data", str(simulated)]
+
+
+def kill_when(command, line):
+    """Start the command, and kill it without warning as soon as it prints `line`."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as run:
+        limit = time.monotonic() + PATIENCE
+        for printed in run.stdout:
+            if line in printed or time.monotonic() > limit:
+                break
+        os.kill(run.pid, signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+
+
+def states(home):
+    """Every run's state in Prefect's and in MLflow's own database."""
+    with sqlite3.connect(home / "prefect" / "prefect.db") as prefect:
+        flows = [state for (state,) in prefect.execute("select state_type from flow_run")]
+        tasks = [state for (state,) in prefect.execute("select state_type from task_run")]
+    with sqlite3.connect(home / "mlflow.db") as mlflow:
+        runs = [status for (status,) in mlflow.execute("select status from runs")]
+    return flows, tasks, runs
+
+
+def test_a_run_killed_in_any_stage_is_finished_by_the_same_command(command, tmp_path):
+    for line in STAGES:
+        kill_when(command, line)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["champion_version"] == "1"
+    assert "train: epoch" not in done.stdout, "a model that was finished is not trained again"
+    flows, tasks, runs = states(tmp_path / "home")
+    assert flows.count("COMPLETED") == 1
+    assert flows.count("CRASHED") == len(STAGES)
+    assert set(tasks) <= {"COMPLETED", "CRASHED"}
+    assert runs.count("FINISHED") == 1
+    assert "RUNNING" not in runs
+    assert not list((tmp_path / "home" / "stages" / "drafts").glob("*"))
+
+
+def test_a_second_run_while_one_works_is_refused_at_once(command, tmp_path):
+    (tmp_path / "home").mkdir()
+    with FileLock(tmp_path / "home" / "retrain.lock"):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "another run is using" in done.stderr.splitlines()[0]
+    assert not (tmp_path / "home" / "stages").exists()

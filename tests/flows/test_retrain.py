@@ -1,0 +1,207 @@
+"""The chain through the command line, with real Prefect and real MLflow."""
+
+import json
+import os
+import subprocess
+import sys
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.cli import main
+from widedeep.metrics import auc
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+KEYS = {
+    "data",
+    "as_of",
+    "run_id",
+    "mode",
+    "warm_started_from",
+    "rows",
+    "split",
+    "challenger",
+    "champion",
+    "decision",
+    "reasons",
+    "model",
+    "version",
+    "champion_version",
+    "predictions",
+    "seconds",
+}
+POINTWISE = {"auc", "log_loss", "pr_auc", "ece"}
+
+
+def retrain(capsys, home, *arguments):
+    """Run the command; returns the JSON object and all of stdout."""
+    assert main(["retrain", "--home", str(home), "--json", *map(str, arguments)]) == 0
+    out = capsys.readouterr().out
+    return json.loads(out.splitlines()[-1]), out
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def first(home, simulated, prefect_server):
+    """The first run of a home; later tests of this module build on it."""
+    del prefect_server
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    out = StringIO()
+    with redirect_stdout(out):
+        assert main(["retrain", "--home", str(home), "--json", "--data", str(simulated)]) == 0
+    return json.loads(out.getvalue().splitlines()[-1]), out.getvalue()
+
+
+def test_a_first_run_fulfils_the_contract(first):
+    result, _ = first
+    assert set(result) == KEYS
+    rows, split = result["rows"], result["split"]
+    assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"] == 20_000
+    assert split["train"] + split["validation"] + split["holdout"] == rows["examples"]
+    assert set(result["challenger"]["streaming"]) == POINTWISE
+    assert set(result["challenger"]["frozen"]) == POINTWISE | {"gauc", "ndcg_at_10"}
+    assert set(result["seconds"]) == {"ingest", "features", "train", "evaluate", "promote", "total"}
+    assert (result["mode"], result["warm_started_from"], result["champion"]) == ("cold", None, None)
+    assert result["model"] == "widedeep-sim-small"
+
+
+def test_a_first_model_better_than_the_means_is_promoted(first):
+    result, out = first
+    assert result["decision"] == "promote"
+    assert result["champion_version"] == result["version"] == "1"
+    assert "user + movie mean" in out
+
+
+def test_predictions_are_those_that_were_measured(first):
+    result, _ = first
+    rows = pd.read_parquet(result["predictions"])
+    assert list(rows) == ["user", "movie", "time", "label", "streaming", "frozen"]
+    assert len(rows) == result["split"]["holdout"]
+    assert rows.time.between(result["split"]["holdout_from"], result["as_of"] - 1).all()
+    for protocol in ("streaming", "frozen"):
+        found = auc(rows.label.to_numpy(), rows[protocol].to_numpy())
+        assert found == pytest.approx(result["challenger"][protocol]["auc"], abs=1e-12)
+
+
+def test_the_summary_says_where_to_look(first, home):
+    _, out = first
+    assert f"mlflow ui --backend-store-uri sqlite:///{home}/mlflow.db" in out
+    assert f"PREFECT_HOME={home}/prefect" in out
+
+
+def test_the_champion_is_served_by_mlflow_outside_our_code(first, home):
+    result, _ = first
+    rows = pd.read_parquet(result["predictions"]).tail(50)
+    frame = rows[["user", "movie"]].assign(time=result["as_of"])
+    frame.loc[len(frame)] = [-1, -1, result["as_of"]]
+    frame.to_json(home / "request.json", orient="split", index=False)
+    code = (
+        "import mlflow, pandas as pd, sys; "
+        f"frame = pd.read_json({str(home / 'request.json')!r}, orient='split'); "
+        f"model = mlflow.pyfunc.load_model('models:/{result['model']}@champion'); "
+        "print(model.predict(frame).probability.between(0, 1).sum())"
+    )
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "PYTHONPATH": "",
+    }
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=home,
+    )
+    assert found.stdout.split() == ["51"]
+
+
+def test_mlflow_has_the_metrics_under_their_stable_names(first, home):
+    result, _ = first
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    run = client.get_run(result["run_id"])
+    assert run.info.status == "FINISHED"
+    for protocol, measured in result["challenger"].items():
+        for metric, value in measured.items():
+            assert run.data.metrics[f"holdout_{protocol}_{metric}"] == pytest.approx(value)
+    curve = client.get_metric_history(result["run_id"], "validation_auc")
+    assert [point.step for point in curve] == list(range(1, len(curve) + 1))
+    assert "train_loss" in run.data.metrics
+
+
+def test_a_second_run_warm_starts_and_is_compared_on_the_same_rows(capsys, first, home, simulated):
+    before, _ = first
+    result, out = retrain(capsys, home, "--data", simulated)
+    assert (result["mode"], result["warm_started_from"]) == ("warm", "1")
+    assert result["champion"]["streaming"]["auc"] == pytest.approx(
+        before["challenger"]["streaming"]["auc"], abs=1e-9
+    )
+    assert result["decision"] in {"promote", "hold", "insufficient_evidence"}
+    assert "epoch 0" in out
+
+
+def test_the_same_run_again_reuses_every_artefact(capsys, first, home, simulated):
+    del first
+    arguments = ("--data", simulated, "--mode", "cold")
+    one, _ = retrain(capsys, home, *arguments)
+    other, _ = retrain(capsys, home, *arguments)
+    assert other["predictions"] == one["predictions"]
+    assert other["version"] == one["version"]
+
+
+def test_a_champion_that_saw_the_holdout_is_not_compared_quietly(capsys, first, home, simulated):
+    before, _ = first
+    earlier = before["split"]["holdout_from"]
+    result, _ = retrain(capsys, home, "--data", simulated, "--as-of", earlier)
+    assert (result["mode"], result["champion"], result["decision"]) == ("cold", None, "hold")
+    assert "unfair" in " ".join(result["reasons"])
+    assert result["as_of"] == earlier
+    rows = result["rows"]
+    assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"] < 20_000
+
+
+def test_a_warm_start_that_is_impossible_is_refused(capsys, home, first, simulated):
+    earlier = str(first[0]["split"]["holdout_from"])
+    arguments = ["--data", str(simulated), "--mode", "warm", "--as-of", earlier]
+    assert main(["retrain", "--home", str(home), *arguments]) == 2
+    assert "no warm start is possible" in capsys.readouterr().err.splitlines()[0]
+
+
+def test_status_tells_champion_and_history(capsys, first, home):
+    del first
+    assert main(["status", "--home", str(home), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert set(status) == {"model", "champion_version", "previous_version", "history"}
+    assert status["model"] == "widedeep-sim-small"
+    assert status["history"][0]["action"] == "promote"
+    assert set(status["history"][0]) == {"at", "version", "action", "reason"}
+
+
+def test_kmrd_small_reaches_what_was_promised(capsys, kmrd_small, tmp_path):
+    result, _ = retrain(
+        capsys,
+        tmp_path,
+        *("--data", kmrd_small, "--validation-from", 1441884720, "--holdout-from", 1507421280),
+    )
+    assert result["rows"] == {
+        "read": 140_710,
+        "examples": 134_331,
+        "superseded": 6_379,
+        "quarantined": 0,
+    }
+    parts = {name: result["split"][name] for name in ("train", "validation", "holdout")}
+    assert parts == {"train": 106_541, "validation": 13_871, "holdout": 13_919}
+    assert result["challenger"]["streaming"]["auc"] >= 0.815
+    assert result["challenger"]["frozen"]["auc"] >= 0.74
+    assert np.isfinite(list(result["challenger"]["frozen"].values())).all()

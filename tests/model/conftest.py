@@ -1,0 +1,146 @@
+"""A small random world, described without the history's machinery, and models of it."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import HistoryColumns, Queries
+from widedeep.features.history_state import NUMERIC
+from widedeep.features.ragged import Ragged
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
+from widedeep.features.training_set import FROZEN, STREAMING, Examples, Staleness, TrainingSet
+from widedeep.features.transform import Transform
+from widedeep.model.ftrl import FtrlConfig
+from widedeep.model.network import InputShape, NetworkConfig, WideDeep
+from widedeep.model.presets import Preset
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.training import Optimisers, TrainingConfig
+
+MOVIES = np.arange(100, 130)
+GENRES = ("드라마", "코미디", "액션", "애니메이션", "SF")
+SPEC = FeatureSpec(
+    categories=(Category("user", 3), Category("movie", 3), Category("grade", 1)),
+    bags=(
+        Bag("genres", 2),
+        Bag("liked", vocabulary_of="movie"),
+        Bag("disliked", vocabulary_of="movie"),
+    ),
+    numbers=(Number("user_count", 5), Number("movie_mean", 4)),
+    buckets=(Bucket("user_count", 4),),
+    crosses=(
+        Cross(("liked", "movie"), 1),
+        Cross(("genres", "grade"), 2),
+        Cross(("user_count_bucket", "disliked", "genres"), 2),
+    ),
+    wide=("user", "movie", "genres", "liked", "user_count_bucket"),
+)
+PRESET = Preset(
+    "small",
+    SPEC,
+    Staleness(copies=0),
+    NetworkConfig(embedding=4, hidden=(16, 8), dropout=0.2, id_dropout=0.2),
+    TrainingConfig(batch=64, epochs=3, patience=3, ftrl=FtrlConfig(alpha=0.1, l1=0.1)),
+)
+PRIOR = 0.6
+
+
+@dataclass(frozen=True, repr=False)
+class World:
+    """Makes rows, transforms, training sets and models; everything random comes from a seed."""
+
+    catalogue: Catalogue
+    spec: FeatureSpec = SPEC
+    preset: Preset = PRESET
+    prior: float = PRIOR
+
+    def raw(self, seed, rows=200, users=range(1, 40), movies=MOVIES):
+        """Rows of the given users and movies, likings included."""
+        generator = np.random.default_rng(seed)
+        users, movies = np.array(users), np.array(movies)
+        user, movie = generator.choice(users, rows), generator.choice(movies, rows)
+        time = np.arange(rows) + 1_200_000_000
+        numeric = generator.normal(size=(rows, len(NUMERIC))).astype(np.float32).round(1)
+        numeric[generator.random(numeric.shape) < 0.1] = np.nan
+        bags = []
+        for _ in range(2):
+            lengths = generator.integers(0, 5, rows)
+            bags.append(Ragged.from_lengths(generator.choice(movies, lengths.sum()), lengths))
+        asked = Queries(user, movie, time, time)
+        history = HistoryColumns(numeric, *bags)
+        return RawColumns(asked, history, self.catalogue, self.catalogue.rows(movie))
+
+    def transform(self, seed=0, previous=None, **raw):
+        return Transform.fit(self.spec, self.prior, self.raw(seed, **raw), previous)
+
+    def training_set(self, label, seed=0, rows=600, **raw):
+        """Training and two validation sets; `label` makes the labels from raw columns."""
+        described = [self.raw(seed + i, rows, **raw) for i in range(3)]
+        transform = Transform.fit(self.spec, self.prior, described[0])
+        parts = [
+            Examples(transform.encode(part), label(part), np.ones(rows, np.float32))
+            for part in described
+        ]
+        return TrainingSet(transform, parts[0], {STREAMING: parts[1], FROZEN: parts[2]})
+
+    def network(self, transform, seed=0, config=None):
+        generator = torch.Generator().manual_seed(seed)
+        return WideDeep(config or self.preset.network, InputShape.of(transform), generator)
+
+    def model(self, transform, seed=0, config=None, training=None):
+        """A model with random weights and memories of gradients everywhere."""
+        training = training or self.preset.training
+        network = self.network(transform, seed, config)
+        generator = torch.Generator().manual_seed(seed + 1)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.normal_(generator=generator)
+            optimisers = Optimisers(network, training)
+            for name, value in optimisers.state().items():
+                if name != "wide/z":
+                    value.add_(torch.rand(value.shape, generator=generator))
+            optimisers.wide.keep_weights()
+        return TrainedModel(transform, network, training, optimisers.state(), 1000, 2000)
+
+    def with_preset(self, network=None, training=None):
+        preset = self.preset
+        return replace(
+            self,
+            preset=replace(
+                preset,
+                network=replace(preset.network, **(network or {})),
+                training=replace(preset.training, **(training or {})),
+            ),
+        )
+
+
+def catalogue():
+    strings = np.dtypes.StringDType()
+    grades = [("전체 관람가", "", "12세 관람가")[i % 3] for i in range(len(MOVIES))]
+    genres = [[GENRES[i % 5], GENRES[(i + 2) % 5]][: i % 3] for i in range(len(MOVIES))]
+    return Catalogue(
+        MOVIES,
+        {"grade": np.array([*grades, ""], strings)},
+        {"original_year": np.full(len(MOVIES) + 1, 2000.0)},
+        {
+            "genres": Ragged.from_lists([*genres, []], strings),
+            "people": Ragged.from_lists([[] for _ in range(len(MOVIES) + 1)], np.int64),
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def world():
+    return World(catalogue())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """The machine is shared, and equality to the bit is promised for one number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

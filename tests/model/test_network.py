@@ -1,0 +1,160 @@
+"""The network against a plain recomputation, and the randomness it may use."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from widedeep.errors import InputError
+from widedeep.features.transform import Transform
+from widedeep.model.batch import Batch
+from widedeep.model.network import InputShape, NetworkConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def model(world):
+    return world.model(world.transform())
+
+
+def encoded(world, model, rows=50, seed=5):
+    return model.transform.encode(world.raw(seed, rows))
+
+
+def plain_logits(model, rows):
+    """Bias + wide + deep, row by row, in float64."""
+    weights = {k: v.numpy().astype(np.float64) for k, v in model.network.state_dict().items()}
+    return [plain_logit(weights, model.network.shape, rows, i) for i in range(len(rows))]
+
+
+def plain_logit(weights, shape, rows, i):
+    wide = rows.wide.values[rows.wide.offsets[i] : rows.wide.offsets[i + 1]]
+    columns = [
+        weights[f"embeddings.{table}"][rows.categories[i, j]]
+        for j, table in enumerate(shape.categories)
+    ]
+    for table, bag in zip(shape.bags, rows.bags, strict=True):
+        held = weights[f"embeddings.{table}"][bag.values[bag.offsets[i] : bag.offsets[i + 1]]]
+        columns.append(held.mean(0) if len(held) else np.zeros(held.shape[1]))
+    activation = np.concatenate([*columns, rows.numbers[i]])
+    last = sum(name.endswith(".bias") for name in weights) - 1
+    for layer in range(last + 1):
+        activation = activation @ weights[f"layers.{layer}.weight"].T
+        activation += weights[f"layers.{layer}.bias"]
+        activation = activation if layer == last else np.maximum(activation, 0)
+    return weights["bias"][0] + weights["wide"][wide, 0].sum() + activation[0]
+
+
+def test_forward_equals_a_plain_recomputation(world, model):
+    rows = encoded(world, model)
+    found = model.network.eval()(Batch.from_encoded(rows, CPU)).detach().numpy()
+    assert (np.diff(rows.bags[1].offsets) == 0).any()
+    np.testing.assert_allclose(found, plain_logits(model, rows), rtol=1e-4, atol=1e-4)
+
+
+def test_the_logit_is_bias_plus_wide_plus_deep(world, model):
+    network, batch = model.network.eval(), Batch.from_encoded(encoded(world, model), CPU)
+    parts = network.bias + network.wide_logit(batch) + network.deep_logit(batch)
+    assert torch.equal(network(batch), parts)
+
+
+def test_a_fresh_wide_part_adds_nothing(world):
+    transform = world.transform()
+    network = world.network(transform).eval()
+    batch = Batch.from_encoded(transform.encode(world.raw(2)), CPU)
+    assert not network.wide_logit(batch).any()
+    assert torch.equal(network(batch), network.deep_logit(batch))
+
+
+def test_no_rows_have_no_logits(world, model):
+    rows = encoded(world, model).take(np.empty(0, np.int64))
+    assert model.network(Batch.from_encoded(rows, CPU)).shape == (0,)
+
+
+def test_a_model_without_wide_features_is_deep_only(world):
+    deep = replace(world, spec=replace(world.spec, crosses=(), wide=()))
+    model = deep.model(deep.transform())
+    rows = encoded(deep, model)
+    assert model.network.wide.shape == (0, 1)
+    found = model.network.eval()(Batch.from_encoded(rows, CPU)).detach().numpy()
+    np.testing.assert_allclose(found, plain_logits(model, rows), rtol=1e-4, atol=1e-4)
+
+
+def test_bags_read_the_embedding_of_the_vocabulary_they_name(world):
+    shape = InputShape.of(world.transform())
+    assert shape.categories == ("user", "movie", "grade")
+    assert shape.bags == ("genres", "movie", "movie")
+    assert set(shape.tables) == {"user", "movie", "grade", "genres"}
+
+
+def test_the_input_is_all_embeddings_and_all_numbers_with_their_missing_marks(world):
+    network = world.network(world.transform())
+    assert network.layers[0].in_features == 6 * 4 + 2 * 2
+    assert [layer.out_features for layer in network.layers] == [16, 8, 1]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(world):
+    transform = world.transform()
+    first, again, other = (world.network(transform, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    drawn = [name for name in first if name.startswith("embeddings") or name.endswith("weight")]
+    assert not any(torch.equal(first[name], other[name]) for name in drawn)
+
+
+def test_a_transform_read_from_disk_gives_the_same_first_weights(world, tmp_path):
+    transform = world.transform()
+    transform.save(tmp_path / "transform")
+    read = Transform.load(tmp_path / "transform")
+    wanted, found = (world.network(t, 3).state_dict() for t in (transform, read))
+    assert wanted.keys() == found.keys()
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
+
+
+def test_building_and_dropping_leave_the_global_generator_alone(world):
+    transform = world.transform()
+    before = torch.get_rng_state()
+    network = world.network(transform).train()
+    network(Batch.from_encoded(transform.encode(world.raw(2)), CPU))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_drops_its_share_and_scales_the_rest_up(world):
+    config = NetworkConfig(embedding=2, hidden=(4,), dropout=0.3)
+    network = world.network(world.transform(), config=config).train()
+    dropped = network._dropped(torch.ones(400, 500), 0.3)
+    kept = dropped != 0
+    assert kept.float().mean().item() == pytest.approx(0.7, abs=0.005)
+    torch.testing.assert_close(dropped[kept], torch.full((int(kept.sum()),), 1 / 0.7))
+
+
+def test_a_dropped_id_becomes_out_of_vocabulary(world):
+    config = NetworkConfig(embedding=2, hidden=(4,), id_dropout=0.4)
+    network = world.network(world.transform(), config=config).train()
+    ids = torch.arange(1, 100_001).reshape(-1, 2)
+    dropped = network._dropped_ids(ids)
+    assert ((dropped == ids) | (dropped == 0)).all()
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.01)
+
+
+def test_scoring_drops_nothing(world):
+    config = NetworkConfig(embedding=2, hidden=(4,), dropout=0.9, id_dropout=0.9)
+    transform = world.transform()
+    network = world.network(transform, config=config).eval()
+    batch = Batch.from_encoded(transform.encode(world.raw(2)), CPU)
+    assert torch.equal(network(batch), network(batch))
+
+
+def test_a_config_survives_json(world):
+    config = world.preset.network
+    values = {"embedding": 4, "hidden": [16, 8], "dropout": 0.2, "id_dropout": 0.2}
+    assert NetworkConfig.from_json(values) == config
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"embedding": 0}, {"hidden": ()}, {"hidden": (8, 0)}, {"dropout": 1.0}]
+)
+def test_impossible_sizes_are_refused(wrong):
+    with pytest.raises(InputError, match="are wanted"):
+        NetworkConfig(**wrong)

@@ -1,0 +1,111 @@
+"""Where a training begins, branch by branch."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from widedeep.data.split import Split
+from widedeep.errors import InputError
+from widedeep.model.start import Mode, Start
+from widedeep.model.training import logits
+from widedeep.model.version import ModelVersion
+
+SPLIT = Split(1000, 2000, 3000)
+"""The champion learned until 1000 and was chosen until 2000, so it may just be used."""
+
+
+@pytest.fixture(scope="module")
+def model(world):
+    return world.model(world.transform())
+
+
+@pytest.fixture(scope="module")
+def champion(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("champion")
+    model.save(folder)
+    return ModelVersion("7", "abc", folder)
+
+
+@pytest.fixture
+def objections(world, tmp_path, model):
+    """A champion, a split and a preset that don't go together, and what is said of them."""
+    seen = replace(model, learned_until=1001)
+    seen.save(tmp_path / "seen")
+    chosen = replace(model, chosen_until=2001)
+    chosen.save(tmp_path / "chosen")
+    other = world.with_preset({"embedding": 5}).preset
+    narrow = replace(world.preset, features=replace(world.spec, wide=("movie",)))
+    version = ModelVersion("7", "abc", tmp_path / "seen")
+    return {
+        "other architecture": (replace(version, path=tmp_path / "chosen"), other),
+        "other features": (replace(version, path=tmp_path / "chosen"), narrow),
+        "past this run's validation-from": (version, world.preset),
+        "past this run's holdout-from": (
+            replace(version, path=tmp_path / "chosen"),
+            world.preset,
+        ),
+    }
+
+
+CAUSES = {
+    "other architecture": r"other features or another architecture than preset 'small'",
+    "other features": r"other features or another architecture than preset 'small'",
+    "past this run's validation-from": (
+        r"learned from ratings up to 1970-01-01T00:16:41Z, past this run's validation-from "
+        r"1970-01-01T00:16:40Z"
+    ),
+    "past this run's holdout-from": (
+        r"chosen by ratings up to 1970-01-01T00:33:21Z, past this run's holdout-from "
+        r"1970-01-01T00:33:20Z"
+    ),
+}
+
+
+def test_cold_is_cold_whatever_champion_there_is(champion, world):
+    start = Start.choose(Mode.COLD, champion, SPLIT, world.preset)
+    assert start == Start("cold, as asked")
+    assert not start.warm
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.WARM])
+def test_a_champion_that_fits_and_saw_nothing_of_the_run_is_begun_from(mode, champion, world):
+    start = Start.choose(mode, champion, SPLIT, world.preset)
+    assert start == Start("warm, from version 7", champion)
+    assert start.warm
+    assert start.model_id == "abc"
+
+
+def test_settings_of_training_may_change_between_models(champion, world):
+    changed = world.with_preset(training={"learning_rate": 0.5, "epochs": 1}).preset
+    assert Start.choose(Mode.AUTO, champion, SPLIT, changed).warm
+
+
+def test_without_a_champion_auto_is_cold(world):
+    start = Start.choose(Mode.AUTO, None, SPLIT, world.preset)
+    assert start == Start("cold, there is no champion yet")
+    assert start.model_id is None
+    assert start.model() is None
+    assert start.transform() is None
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_auto_is_cold_and_says_why_the_champion_is_not_begun_from(cause, objections):
+    champion, preset = objections[cause]
+    start = Start.choose(Mode.AUTO, champion, SPLIT, preset)
+    assert not start.warm
+    with pytest.raises(InputError, match=CAUSES[cause]):
+        Start.choose(Mode.WARM, champion, SPLIT, preset)
+    assert start.reason.startswith("cold, not from the champion: it ")
+
+
+def test_warm_without_a_champion_is_refused(world):
+    with pytest.raises(InputError, match="no champion yet; use --mode cold or auto"):
+        Start.choose(Mode.WARM, None, SPLIT, world.preset)
+
+
+def test_the_previous_model_is_read_from_its_folder(champion, world, model):
+    start = Start.choose(Mode.AUTO, champion, SPLIT, world.preset)
+    rows = model.transform.encode(world.raw(4))
+    assert np.array_equal(logits(start.model().network, rows), logits(model.network, rows))
+    assert start.transform().prior == model.transform.prior

@@ -1,0 +1,315 @@
+"""A warm start preserves the function, whatever became of the vocabularies."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.errors import InputError
+from widedeep.features.history import HistoryColumns
+from widedeep.features.quantile_normaliser import QuantileNormaliser
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.transform import Transform
+from widedeep.model.ftrl import FtrlConfig, weight_from
+from widedeep.model.training import Trainer, logits
+from widedeep.model.warm_start import warm_start
+
+patient = settings(deadline=None, max_examples=30)
+
+UNKNOWN = None
+USERS = st.sets(st.integers(1, 25), min_size=1).map(sorted)
+MOVIES = st.sets(st.integers(98, 131), min_size=1).map(sorted)
+SEEDS = st.integers(0, 2**32 - 1)
+CHANGES = st.tuples(USERS, MOVIES, USERS, MOVIES, SEEDS)
+"""Users and movies of the old and of the new training rows."""
+
+
+def wide_names(transform):
+    """What each wide id stands for: (block, token) or (cross, tokens of its parts)."""
+    names = []
+    for name in transform.spec.wide:
+        names += [(name, token) for token in tokens(transform, name)]
+    for cross, vocabulary in zip(transform.spec.crosses, transform.crosses, strict=True):
+        named = [tokens(transform, part) for part in cross.parts]
+        for ids in zip(*vocabulary.parts(), strict=True):
+            names.append((cross.name, tuple(n[i] for n, i in zip(named, ids, strict=True))))
+    return names
+
+
+def tokens(transform, name):
+    """The token of each id of a feature; a bucket's ids are their own tokens."""
+    if name in transform.normalisers:
+        return list(range(transform.normalisers[name].quantiles + 2))
+    return [UNKNOWN, *transform.vocabulary_of(name).tokens.tolist()]
+
+
+def named_rows(transform, rows):
+    """For each row the names of all it fires and of all ids it holds, in order."""
+    wide = wide_names(transform)
+    spec = transform.spec
+    tables = [(c.name, tokens(transform, c.name)) for c in spec.categories]
+    bags = [
+        (b.name, tokens(transform, b.name), r) for b, r in zip(spec.bags, rows.bags, strict=True)
+    ]
+    for i in range(len(rows)):
+        found = [wide[j] for j in row(rows.wide, i)]
+        found += [(n, t[rows.categories[i, j]]) for j, (n, t) in enumerate(tables)]
+        yield found + [(name, held[j]) for name, held, bag in bags for j in row(bag, i)]
+
+
+def row(bag, i):
+    return bag.values[bag.offsets[i] : bag.offsets[i + 1]]
+
+
+def preserved(old, new, raw):
+    """Rows of which the new model has all that the old one knew, shape (n,)."""
+    before, after = (named_rows(t, t.encode(raw)) for t in (old, new))
+    known = [[name for name in names if name[1] is not UNKNOWN] for names in before]
+    return np.array([set(b) <= set(a) for b, a in zip(known, after, strict=True)])
+
+
+def transforms(world, change):
+    users, movies, new_users, new_movies, seed = change
+    old = world.transform(seed, rows=80, users=users, movies=movies)
+    new = world.transform(seed + 1, old, rows=80, users=new_users, movies=new_movies)
+    return old, new
+
+
+def warm(world, previous, transform, training=None):
+    network = world.network(transform, seed=77)
+    optimisers, report = warm_start(previous, network, transform, training or world.preset.training)
+    return network, optimisers, report
+
+
+def bits(array):
+    return array.astype(np.float32).view(np.int32)
+
+
+@patient
+@given(change=CHANGES)
+def test_rows_of_known_ids_keep_their_logit_to_the_bit(world, change):
+    old, new = transforms(world, change)
+    previous = world.model(old, change[-1])
+    network, _, _ = warm(world, previous, new)
+    raw = world.raw(change[-1] + 2, 150, range(1, 27), range(98, 132))
+    kept = preserved(old, new, raw)
+    before = bits(logits(previous.network, old.encode(raw)))
+    after = bits(logits(network, new.encode(raw)))
+    assert np.array_equal(before[kept], after[kept])
+
+
+def test_rows_of_users_and_movies_neither_model_knows_keep_their_logit_to_the_bit(world):
+    old = world.transform(1, users=range(1, 9), movies=range(100, 110))
+    new = world.transform(2, old, users=range(4, 19), movies=range(104, 119))
+    raw = world.raw(3, users=range(30, 40), movies=range(119, 130))
+    assert preserved(old, new, raw).all()
+    previous = world.model(old)
+    network, _, _ = warm(world, previous, new)
+    before = logits(previous.network, old.encode(raw))
+    assert np.array_equal(bits(before), bits(logits(network, new.encode(raw))))
+
+
+@patient
+@given(seed=SEEDS)
+def test_where_training_rows_are_only_added_every_row_keeps_its_logit_to_the_bit(world, seed):
+    """New tokens and crosses fall between the old ones, so all ids move."""
+    more = world.raw(seed, 400, range(1, 40))
+    old = Transform.fit(world.spec, world.prior, first(more, 100))
+    new = Transform.fit(world.spec, world.prior, more, old)
+    assert set(wide_names(old)) < set(wide_names(new))
+    previous = world.model(old, seed)
+    network, _, report = warm(world, previous, new)
+    assert all(rows.dropped == 0 for rows in report.values())
+    before = bits(logits(previous.network, old.encode(more)))
+    assert np.array_equal(before, bits(logits(network, new.encode(more))))
+
+
+def first(raw, rows):
+    taken = np.arange(rows)
+    bags = (bag.take(taken) for bag in (raw.history.liked, raw.history.disliked))
+    history = HistoryColumns(raw.history.numeric[:rows], *bags)
+    return RawColumns(raw.queries.take(taken), history, raw.catalogue, raw.movie_rows[:rows])
+
+
+@patient
+@given(change=CHANGES)
+def test_weights_and_memories_travel_by_token(world, change):
+    old, new = transforms(world, change)
+    previous = world.model(old, change[-1])
+    network, optimisers, _ = warm(world, previous, new)
+    before = {**previous.network.state_dict(), **previous.state}
+    after = {**network.state_dict(), **optimisers.state()}
+    found = dict(zip(wide_names(new), _rows(after, "wide"), strict=True))
+    known = dict(zip(wide_names(old), _rows(before, "wide"), strict=True))
+    for name, values in found.items():
+        assert values == (known[name] if name in known else _new_wide(name, known, values))
+    for table in new.vocabularies:
+        places = {token: i for i, token in enumerate(tokens(old, table))}
+        sources = [places.get(token) for token in tokens(new, table)]
+        _check_table(f"embeddings.{table}", sources, before, after)
+
+
+def _rows(values, name):
+    """(weight, z, n) of each row."""
+    columns = [values[key][:, 0].tolist() for key in (name, f"{name}/z", f"{name}/n")]
+    return list(zip(*columns, strict=True))
+
+
+def _new_wide(name, known, found):
+    """A new token begins as the unknown, a new cross at 0; both without gradients behind them."""
+    weight = 0.0 if isinstance(name[1], tuple) else known[name[0], UNKNOWN][0]
+    z = found[1]
+    assert z == pytest.approx(-weight / 0.1 - np.sign(weight) * 0.1, rel=1e-5)
+    return weight, z, 0.0
+
+
+def _check_table(table, sources, before, after):
+    """`sources`: the old row of each new one, None for a new token."""
+    fresh = torch.full_like(after[table][0], 0.1)
+    for i, source in enumerate(sources):
+        assert torch.equal(after[table][i], before[table][source or 0])
+        wanted = fresh if source is None else before[f"{table}/sum"][source]
+        assert torch.equal(after[f"{table}/sum"][i], wanted)
+
+
+@patient
+@given(change=CHANGES)
+def test_bias_and_layers_travel_with_their_memories(world, change):
+    old, new = transforms(world, change)
+    previous = world.model(old, change[-1])
+    network, optimisers, _ = warm(world, previous, new)
+    before = {**previous.network.state_dict(), **previous.state}
+    after = {**network.state_dict(), **optimisers.state()}
+    assert before.keys() == after.keys()
+    shared = [name for name in after if name.startswith(("bias", "layers"))]
+    assert len(shared) == 2 * (1 + 2 * 3)
+    assert all(torch.equal(after[name], before[name]) for name in shared)
+
+
+@patient
+@given(change=CHANGES)
+def test_the_report_adds_up(world, change):
+    old, new = transforms(world, change)
+    previous = world.model(old, change[-1])
+    network, _, report = warm(world, previous, new)
+    assert set(report) == {"wide", *(f"embeddings.{name}" for name in new.vocabularies)}
+    for name, rows in report.items():
+        assert rows.carried + rows.added == len(network.state_dict()[name])
+        assert rows.carried + rows.dropped == len(previous.network.state_dict()[name])
+        assert min(rows.carried, rows.added, rows.dropped) >= 0
+    both = set(wide_names(old)) & set(wide_names(new))
+    assert report["wide"].carried == len(both)
+
+
+def test_the_paper_sized_network_keeps_logits_to_the_bit(world):
+    """Wide vectors and long sums, where another order of additions would show."""
+    wider = world.with_preset({"embedding": 32, "hidden": (256, 128, 64)})
+    old = wider.transform(1, rows=3000, movies=range(103, 130, 2))
+    new = wider.transform(2, old, rows=3000, movies=range(100, 130))
+    raw = wider.raw(3, 3000, movies=range(100, 130))
+    previous = wider.model(old)
+    network, _, _ = warm(wider, previous, new)
+    kept = preserved(old, new, raw)
+    assert kept.mean() > 0.5
+    before, after = logits(previous.network, old.encode(raw)), logits(network, new.encode(raw))
+    assert np.array_equal(bits(before)[kept], bits(after)[kept])
+    firing = [len(names) for names in named_rows(new, new.encode(raw))]
+    assert np.mean(firing) > np.mean([len(n) for n in named_rows(old, old.encode(raw))])
+
+
+def test_the_same_vocabulary_gives_the_same_model(world):
+    transform = world.transform()
+    previous = world.model(transform)
+    network, optimisers, report = warm(world, previous, transform)
+    before = {**previous.network.state_dict(), **previous.state}
+    after = {**network.state_dict(), **optimisers.state()}
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert all(rows.added == rows.dropped == 0 for rows in report.values())
+
+
+def test_a_new_token_learns_at_full_rate_and_a_known_one_at_its_own(world):
+    old = world.transform(1, users=range(1, 10))
+    new = world.transform(2, old, users=range(1, 20))
+    previous = world.model(old)
+    for name, value in previous.state.items():
+        if name.endswith("/sum"):
+            value.fill_(1e6)
+    network, optimisers, _ = warm(world, previous, new)
+    before = network.embeddings["user"].detach().clone()
+    network.embeddings["user"].grad = torch.ones_like(before)
+    optimisers.deep.step()
+    moved = (network.embeddings["user"].detach() - before).abs().mean(1)
+    known = torch.from_numpy(np.isin(new.vocabularies["user"].tokens, range(1, 10)))
+    assert moved[1:][known].max() < 0.01 * moved[1:][~known].min()
+
+
+def test_training_on_leaves_the_previous_model_as_it_was(world):
+    rows = world.training_set(lambda raw: raw.queries.movie % 3 == 0)
+    previous = world.model(rows.transform)
+    before = {name: value.clone() for name, value in previous.network.state_dict().items()}
+    memories = {name: value.clone() for name, value in previous.state.items()}
+    network, optimisers, _ = warm(world, previous, rows.transform)
+    trainer = Trainer(network, optimisers, world.preset.training, np.random.default_rng(0))
+    list(trainer.epochs(rows.training, rows.validation, warm=True))
+    assert not torch.equal(network.wide, before["wide"])
+    after = previous.network.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert all(torch.equal(previous.state[name], memories[name]) for name in memories)
+
+
+def test_other_settings_of_ftrl_keep_the_weights_through_the_first_step(world):
+    transform = world.transform()
+    previous = world.model(transform)
+    changed = replace(world.preset.training, ftrl=FtrlConfig(alpha=0.01, l1=5.0, l2=1.0))
+    network, optimisers, _ = warm(world, previous, transform, changed)
+    assert torch.equal(network.wide, previous.network.wide)
+    state = optimisers.state()
+    assert torch.equal(state["wide/n"], previous.state["wide/n"])
+    found = weight_from(state["wide/z"], state["wide/n"], changed.ftrl)
+    torch.testing.assert_close(found, network.wide.detach(), rtol=1e-4, atol=1e-6)
+
+
+def _other_prior(world, transform):
+    return world, replace(transform, prior=0.7)
+
+
+def _other_boundaries(world, transform):
+    moved = QuantileNormaliser(transform.normalisers["movie_mean"].boundaries + 1)
+    return world, replace(transform, normalisers={**transform.normalisers, "movie_mean": moved})
+
+
+def _other_spec(world, transform):
+    first, *others = transform.spec.crosses
+    crosses = (replace(first, minimum_support=9), *others)
+    return world, replace(transform, spec=replace(transform.spec, crosses=crosses))
+
+
+def _fewer_features(world, transform):
+    spec = replace(transform.spec, wide=transform.spec.wide[:-1])
+    return world, replace(transform, spec=spec)
+
+
+def _other_network(world, transform):
+    return world.with_preset({"dropout": 0.3}), transform
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_other_prior, r"prior is 0.6, the new one's 0.7; start cold$"),
+        (_other_boundaries, r"the quantile boundaries of movie_mean"),
+        (_other_spec, r"features.crosses\[0\].minimum_support is 1, the new one's 9; start"),
+        (_fewer_features, r"features.wide\[4\] is 'user_count_bucket', the new one's None"),
+        (_other_network, r"network.dropout is 0.2, the new one's 0.3"),
+    ],
+    ids=["prior", "boundaries", "spec", "features", "network"],
+)
+def test_a_model_that_cannot_be_carried_over_is_refused_by_name(world, change, message):
+    transform = world.transform()
+    previous = world.model(transform)
+    changed, other = change(world, transform)
+    with pytest.raises(InputError, match=f"^cannot warm-start: .*{message}"):
+        warm(changed, previous, other)
