@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import flows  # noqa: F401  settles the environment before torch is imported
 from widedeep.data.simulator import Simulation, simulate
 
 PROJECT = Path(__file__).resolve().parent.parent

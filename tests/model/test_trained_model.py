@@ -66,6 +66,13 @@ def test_a_loaded_model_is_ready_to_score(folder):
     assert not TrainedModel.load(folder).network.training
 
 
+def test_the_optimisers_are_in_the_state_in_which_training_left_them(model):
+    state = model.optimisers().state()
+    assert (state["wide/n"] > 0).any()
+    assert state.keys() == model.state.keys()
+    assert all(torch.equal(state[name], model.state[name]) for name in state)
+
+
 def test_training_continues_equally_after_a_round_trip(folder, rows):
     fits = [one_more_epoch(TrainedModel.load(folder), rows) for _ in range(2)]
     moved = TrainedModel.load(folder)

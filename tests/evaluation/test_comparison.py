@@ -1,0 +1,130 @@
+"""Challenger and champion on the same raw rows, each through its own transform."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from widedeep import metrics
+from widedeep.artifact_store import ArtifactStore
+from widedeep.data.ingest import ingest
+from widedeep.data.ratings import Ratings
+from widedeep.data.split import Split
+from widedeep.evaluation.comparison import CHAMPION_PREDICTIONS, PREDICTIONS, Evaluator
+from widedeep.evaluation.promotion import GateConfig, Verdict
+from widedeep.evaluation.scoring import Predictions, model_scorer, slices, user_movie_mean
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import Queries
+from widedeep.features.training_set import TrainingSet, queries
+from widedeep.model.fitting import Fitting
+from widedeep.model.presets import preset
+from widedeep.model.start import Start
+
+NOW = 1_700_000_000
+
+
+@pytest.fixture(scope="module")
+def world(simulated, tmp_path_factory):
+    """Log, catalogue and split of the simulated ratings."""
+    ratings = Ratings(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
+    log = ratings.load()
+    return log, Catalogue.from_table(ratings.movies()), Split.of(log.time, ratings.last_time + 1)
+
+
+def train(world, seed, epochs=1):
+    log, catalogue, split = world
+    chosen = preset("default")
+    chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
+    rows = TrainingSet.build(log, catalogue, split, chosen.features, chosen.staleness)
+    fitting = Fitting.begin(rows, chosen, Start("cold"), seed)
+    list(fitting.epochs())
+    return fitting.finish(split)
+
+
+@pytest.fixture(scope="module")
+def models(world):
+    return train(world, 0), train(world, 1)
+
+
+@pytest.fixture
+def evaluator(world):
+    return Evaluator(*world, GateConfig(replicates=200))
+
+
+def test_the_measured_numbers_are_those_of_the_written_predictions(evaluator, models, tmp_path):
+    found = evaluator.compare(*models, tmp_path)
+    for name, measured in ((PREDICTIONS, found.challenger), (CHAMPION_PREDICTIONS, found.champion)):
+        rows = pd.read_parquet(tmp_path / name)
+        for protocol in ("streaming", "frozen"):
+            scores = rows[protocol].to_numpy()
+            assert measured[protocol]["auc"] == metrics.auc(rows.label.to_numpy(), scores)
+    assert "gauc" in found.challenger["frozen"]
+    assert "gauc" not in found.challenger["streaming"]
+
+
+def test_a_model_against_itself_is_no_evidence(evaluator, models, tmp_path):
+    found = evaluator.compare(models[0], models[0], tmp_path)
+    assert found.decision.verdict == Verdict.INSUFFICIENT
+    assert found.difference.auc.difference == 0
+
+
+def test_a_first_model_is_held_against_the_means_and_the_constant(evaluator, models, tmp_path):
+    found = evaluator.compare(models[0], None, tmp_path)
+    assert found.champion is None
+    assert "user + movie mean" in found.decision.reasons[0]
+    assert "constant" in found.decision.reasons[1]
+    assert not (tmp_path / CHAMPION_PREDICTIONS).exists()
+
+
+def test_a_champion_that_saw_the_holdout_is_not_compared(evaluator, models, tmp_path):
+    seen = replace(models[1], chosen_until=evaluator.split.holdout_from + 1)
+    found = evaluator.compare(models[0], seen, tmp_path)
+    assert (found.decision.verdict, found.champion, found.difference) == (Verdict.HOLD, None, None)
+    assert "unfair" in found.decision.reasons[0]
+
+
+def test_another_label_is_not_compared(evaluator, models, tmp_path):
+    spec = models[1].transform.spec
+    nine = replace(spec, history=replace(spec.history, positive_rating=9))
+    other = replace(models[1], transform=replace(models[1].transform, spec=nine))
+    found = evaluator.compare(models[0], other, tmp_path)
+    assert found.decision.verdict == Verdict.HOLD
+    assert "cannot be compared" in found.decision.reasons[0]
+
+
+def test_frozen_scores_know_nothing_of_the_holdout(world, models):
+    log, catalogue, split = world
+    before = replace(
+        log, **{n: getattr(log, n)[log.time < split.holdout_from] for n in log.__slots__}
+    )
+    asked = queries(log, split.holdout(log.time), split.holdout_from)
+    whole, cut = (model_scorer(models[0], known, catalogue)(asked) for known in (log, before))
+    assert np.array_equal(whole, cut)
+
+
+def test_a_cold_user_and_movie_get_a_probability(world, models):
+    log, catalogue, split = world
+    nobody = np.array([-1])
+    asked = Queries(nobody, nobody, np.array([split.as_of]), np.array([split.as_of]))
+    for scorer in (model_scorer, user_movie_mean):
+        assert 0 <= scorer(models[0], log, catalogue)(asked)[0] <= 1
+
+
+def test_slices_part_the_holdout_by_what_is_known(world):
+    log, _, split = world
+    masks = slices(log, split)
+    held = split.holdout(log.time)
+    assert (masks["new_user"] ^ masks["returning_user"]).all()
+    assert (masks["new_movie"] ^ masks["old_movie"]).all()
+    for user, time, new in zip(log.user[held], log.time[held], masks["new_user"], strict=True):
+        assert new == (not ((log.user == user) & (log.time < time)).any())
+
+
+def test_predictions_keep_the_order_of_the_log(world, models):
+    log, catalogue, split = world
+    scorer = model_scorer(models[0], log, catalogue)
+    found = Predictions.of(log, split, 10, scorer)
+    held = split.holdout(log.time)
+    assert np.array_equal(found.user, log.user[held])
+    assert np.array_equal(found.label, log.rate[held] >= 10)

@@ -1,0 +1,47 @@
+"""Where state lies is settled before Prefect and MLflow are imported, whatever the folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flows
+
+PROJECT = Path(flows.__file__).resolve().parent.parent
+CODE = (
+    "import flows, prefect, os; from prefect.settings import PREFECT_HOME; "
+    "print(PREFECT_HOME.value()); print(os.environ['MLFLOW_TRACKING_URI'])"
+)
+
+
+def settings(cwd, **variables):
+    ours = ("PREFECT_HOME", "MLFLOW_TRACKING_URI", "WIDEDEEP_HOME")
+    environment = {k: v for k, v in os.environ.items() if k not in ours} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=cwd,
+        env=environment,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("folder", [PROJECT, PROJECT / "flows", Path("/")])
+def test_state_lies_in_the_projects_mlruns_from_any_folder(folder):
+    home = PROJECT / "mlruns"
+    assert settings(folder) == [str(home / "prefect"), f"sqlite:///{home}/mlflow.db"]
+
+
+def test_another_home_can_be_named(tmp_path):
+    found = settings(tmp_path, WIDEDEEP_HOME=str(tmp_path))
+    assert found == [str(tmp_path / "prefect"), f"sqlite:///{tmp_path}/mlflow.db"]
+
+
+def test_what_the_user_set_stays(tmp_path):
+    (tmp_path / "mine").mkdir()
+    found = settings(tmp_path, PREFECT_HOME=str(tmp_path / "mine"), MLFLOW_TRACKING_URI="http://x")
+    assert found == [str(tmp_path / "mine"), "http://x"]
