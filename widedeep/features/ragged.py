@@ -47,8 +47,11 @@ class Ragged:
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Ragged":
         """The named rows, in that order (repeats allowed), as indexing an array names them."""
-        places = np.arange(len(self))[rows]
-        offsets = np.concatenate([[0], np.cumsum(self.lengths[places])])
+        # Of the cost of the named rows only: every minibatch takes its rows out of all.
+        places = np.flatnonzero(rows) if rows.dtype == bool else rows
+        places = np.where(places < 0, places + len(self), places)
+        lengths = self.offsets[places + 1] - self.offsets[places]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
         return Ragged(_gather(self.values, self.offsets, places, offsets), offsets)
 
     def row_numbers(self) -> NDArray[np.int64]:
