@@ -48,7 +48,7 @@ class Ragged:
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Ragged":
         """The named rows, in that order (repeats allowed), as indexing an array names them."""
         # Of the cost of the named rows only: every minibatch takes its rows out of all.
-        places = np.flatnonzero(rows) if rows.dtype == bool else rows
+        places = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         places = np.where(places < 0, places + len(self), places)
         lengths = self.offsets[places + 1] - self.offsets[places]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
