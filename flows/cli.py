@@ -89,12 +89,14 @@ def retrain(options: argparse.Namespace) -> None:
     )
     prepare_command()
     with home.exclusive():
-        from flows.console import show_progress
-        from flows.retrain import retrain as flow
-        from flows.stale_runs import stop_orphaned_servers
-        from flows.summary import show
+        from flows import temporary_server
 
-        stop_orphaned_servers()
+        temporary_server.stop_orphans()
+        with temporary_server.starting():
+            from flows.console import show_progress
+            from flows.retrain import retrain as flow
+            from flows.summary import show
+
         show_progress()
         report = flow(
             options.data,

@@ -11,7 +11,10 @@ from widedeep.home import Home
 HOME_VARIABLE = "WIDEDEEP_HOME"
 PID_VARIABLE = "WIDEDEEP_PID"
 _PROJECT = Path(__file__).resolve().parent.parent
-_GIVEN = frozenset(os.environ)
+_OURS_VARIABLE = "WIDEDEEP_SETTINGS"
+"""Names the variables that a parent process set by `configure`, so that no user set them."""
+
+_GIVEN = frozenset(os.environ) - set(os.environ.get(_OURS_VARIABLE, "").split())
 
 
 def default_home() -> Home:
@@ -39,9 +42,9 @@ def configure(home: Home) -> None:
         # cores training became 10 to 20 times slower. Waiting passively costs 5 % when alone.
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-    for name, value in settings.items():
-        if name not in _GIVEN or name == HOME_VARIABLE:
-            os.environ[name] = value
+    ours = {k: v for k, v in settings.items() if k not in _GIVEN or k == HOME_VARIABLE}
+    os.environ.update(ours)
+    os.environ[_OURS_VARIABLE] = " ".join(ours)
 
 
 def prepare_command() -> None:

@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from flows.environment import PID_VARIABLE
 from widedeep.home import Home
 
-_SERVER = "prefect.server.api.server:create_app"
 _MESSAGE = "its process was killed; found by the next run"
 
 
@@ -38,19 +35,6 @@ def marked(home: Home, run_id: str | None) -> Iterator[None]:
         yield
     finally:
         mark.unlink()
-
-
-def stop_orphaned_servers() -> None:
-    """End the temporary servers whose process, named in their environment, is dead."""
-    for process in psutil.process_iter(["cmdline"]):
-        if _SERVER not in (process.info["cmdline"] or []):
-            continue
-        try:
-            starter = process.environ().get(PID_VARIABLE)
-            if starter is not None and not psutil.pid_exists(int(starter)):
-                process.terminate()
-        except psutil.Error:
-            continue
 
 
 def _crash(run_id: UUID) -> None:

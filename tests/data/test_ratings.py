@@ -24,7 +24,7 @@ def handle(folder, rows):
 
 @pytest.fixture(scope="module")
 def ratings(tmp_path_factory):
-    """Times 100 … 3000; of user 1 a repeat at 500, and three bad rows of which two tell a time."""
+    """Times 100 … 3000; a repeat at 500; three bad rows, without time, at 700, in the future."""
     good = [f"{user},{1 + user % 3},{1 + user % 10},{100 * user}" for user in range(1, 31)]
     bad = ["1,2,ten,700", "1,2,10", "1,2,10,20000"]
     return handle(tmp_path_factory.mktemp("handle") / "kmrd", [*good, "1,2,9,500", *bad])
@@ -51,11 +51,10 @@ def test_only_examples_strictly_before_a_moment_are_loaded(ratings, until, rows)
 
 
 def test_counts_are_what_was_known_strictly_before_the_moment(ratings):
-    assert ratings.counts(50) == Counts(read=1, examples=0, superseded=0, quarantined=1)
-    assert ratings.counts(500) == Counts(read=5, examples=4, superseded=0, quarantined=1)
-    assert ratings.counts(501) == Counts(read=7, examples=5, superseded=1, quarantined=1)
-    assert ratings.counts(701) == Counts(read=10, examples=7, superseded=1, quarantined=2)
-    assert ratings.counts(20_000) == Counts(read=33, examples=30, superseded=1, quarantined=2)
+    assert ratings.counts(50) == Counts(read=2, examples=0, superseded=0, quarantined=2)
+    assert ratings.counts(500) == Counts(read=6, examples=4, superseded=0, quarantined=2)
+    assert ratings.counts(501) == Counts(read=8, examples=5, superseded=1, quarantined=2)
+    assert ratings.counts(701) == Counts(read=11, examples=7, superseded=1, quarantined=3)
     assert ratings.counts(20_001) == Counts(read=34, examples=30, superseded=1, quarantined=3)
 
 

@@ -44,7 +44,7 @@ def set_aside(artifact):
         ("1,10001,10,then", 'time is not an integer: "then"', None),
         ("1,10001,10,1e9", 'time is not an integer: "1e9"', None),
         ("1,10001,10,-5", 'time is negative: "-5"', -5),
-        ("1,10001,10,1600000001", 'time is in the future: "1600000001"', 1_600_000_001),
+        ("1,10001,10,1600000001", 'time is in the future: "1600000001"', None),
         (
             "u,10001,12,-5",
             'user is not an integer: "u"; rate is not from 1 to 10: "12"; time is negative: "-5"',

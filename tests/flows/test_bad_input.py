@@ -1,7 +1,10 @@
 """Bad input gets one clear error and exit status 2, and what was there stays as it was."""
 
 import hashlib
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -81,7 +84,7 @@ def one_class(world):
     [
         (missing_file, "rates.csv"),
         (missing_column, "time"),
-        (wrong_separator, "separator"),
+        (wrong_separator, "comma wanted"),
         (not_utf8, "UTF-8"),
         (empty_file, "empty"),
         (duplicated_header, "rate"),
@@ -105,7 +108,10 @@ def test_a_bad_file_stops_the_run_before_anything_changes(capsys, home, world, s
     [
         (["--as-of", "yesterday"], "--as-of is 'yesterday'"),
         (["--as-of", "1990-01-01"], "no rating is older than"),
-        (["--holdout-from", "2019-12-15"], "the holdout part has"),
+        (
+            ["--validation-from", "2018-01-01", "--holdout-from", "2019-12-15"],
+            "the holdout part has",
+        ),
         (
             ["--validation-from", "2019-01-01", "--holdout-from", "2018-01-01"],
             "before holdout-from",
@@ -125,8 +131,6 @@ def test_a_missing_folder_is_refused(capsys, home):
 
 
 def test_bad_rows_are_set_aside_and_counted(capsys, home, world):
-    import json
-
     path = world / "rates.csv"
     user, movie, _, time = path.read_text(encoding="utf-8").splitlines()[1].split(",")
     bad = [
@@ -152,3 +156,30 @@ def test_usage_errors_end_with_status_2(capsys):
         main(["retrain", "--mode", "tepid"])
     assert found.value.code == 2
     capsys.readouterr()
+
+
+@pytest.fixture
+def full_disk(home):
+    """Stages on a disk that is too small for what a run writes there."""
+    stages = home / "stages"
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(stages)]
+    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode != 0:
+        pytest.skip("no right to mount a small tmpfs here")
+    yield
+    # Lazily: the error that was raised still refers to the file it could not write.
+    subprocess.run(["umount", "--lazy", str(stages)], check=True)  # noqa: S607
+
+
+def champion_of(capsys, home):
+    capsys.readouterr()
+    assert main(["status", "--home", str(home), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["champion_version"]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_ends_the_run_with_status_1_and_keeps_the_champion(capsys, home, world):
+    before = champion_of(capsys, home)
+    assert main(["retrain", "--home", str(home), "--data", str(world), "--seed", "7"]) == 1
+    assert "No space left on device" in capsys.readouterr().err.splitlines()[0]
+    assert champion_of(capsys, home) == before
+    assert len(list((home / "stages").rglob("manifest.json"))) <= 1

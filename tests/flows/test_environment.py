@@ -17,7 +17,7 @@ CODE = (
 
 
 def settings(cwd, **variables):
-    ours = ("PREFECT_HOME", "MLFLOW_TRACKING_URI", "WIDEDEEP_HOME")
+    ours = ("PREFECT_HOME", "MLFLOW_TRACKING_URI", "WIDEDEEP_HOME", "WIDEDEEP_SETTINGS")
     environment = {k: v for k, v in os.environ.items() if k not in ours} | variables
     done = subprocess.run(
         [sys.executable, "-c", CODE],
@@ -45,3 +45,13 @@ def test_what_the_user_set_stays(tmp_path):
     (tmp_path / "mine").mkdir()
     found = settings(tmp_path, PREFECT_HOME=str(tmp_path / "mine"), MLFLOW_TRACKING_URI="http://x")
     assert found == [str(tmp_path / "mine"), "http://x"]
+
+
+def test_a_child_process_may_use_another_home_than_its_parent(tmp_path):
+    code = (
+        "import flows, subprocess, sys, os; "
+        f"os.environ['WIDEDEEP_HOME'] = {str(tmp_path)!r}; "
+        f"subprocess.run([sys.executable, '-c', {CODE!r}], check=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == str(tmp_path / "prefect")

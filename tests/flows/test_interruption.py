@@ -1,5 +1,6 @@
 """Two runs at once, and `kill -9` in the middle of each stage, with real processes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -44,6 +46,18 @@ def states(home):
     return flows, tasks, runs
 
 
+def servers_of(home):
+    """Prefect servers that work on this home."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if "prefect.server.api.server:create_app" in (process.info["cmdline"] or []):
+            with contextlib.suppress(psutil.Error):
+                found += [process] * (
+                    process.environ().get("PREFECT_HOME") == str(home / "prefect")
+                )
+    return found
+
+
 def test_a_run_killed_in_any_stage_is_finished_by_the_same_command(command, tmp_path):
     for line in STAGES:
         kill_when(command, line)
@@ -58,6 +72,7 @@ def test_a_run_killed_in_any_stage_is_finished_by_the_same_command(command, tmp_
     assert runs.count("FINISHED") == 1
     assert "RUNNING" not in runs
     assert not list((tmp_path / "home" / "stages" / "drafts").glob("*"))
+    assert not servers_of(tmp_path / "home"), "temporary servers of killed runs are ended"
 
 
 def test_a_second_run_while_one_works_is_refused_at_once(command, tmp_path):

@@ -78,7 +78,7 @@ class Ratings:
     def counts(self, as_of: int) -> Counts:
         """What was known strictly before `as_of` (UNIX seconds).
 
-        A quarantined row whose time can't be read counts as known at any moment.
+        A quarantined row whose time can't be read or believed counts as known at any moment.
         """
         earlier = ds.field("time") < as_of
         known = (ds.field("file") == RATES.name) & (ds.field("time").is_null() | earlier)

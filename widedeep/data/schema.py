@@ -25,7 +25,8 @@ QUARANTINE = pa.schema(
     }
 )
 """Rows set aside: `line` is counted from 1 with the header, `text` is the raw line, `reason` says
-each fault as `what is wrong: "value found"`, `time` is null where the row has none to be read."""
+each fault as `what is wrong: "value found"`, `time` is null where the row has none to be believed.
+"""
 
 IN_FUTURE = "time is in the future"
 
@@ -107,7 +108,7 @@ def judge(file: KmrdFile, lines: Lines, schema: Schema) -> Verdict:
     values = _typed(texts, schema)
     failures = _failures(values, texts, schema)
     failed, shapeless = failures["row"], lines.filter(malformed)
-    times = values["time"].take(failed) if "time" in values.column_names else None
+    times = _believed(values, failures) if "time" in values.column_names else None
     passed = np.ones(len(texts), np.bool_)
     passed[failed.to_numpy()] = False
     bad = [
@@ -197,6 +198,13 @@ def _say(column: str, checks: pd.Series, texts: pa.ChunkedArray) -> pd.Series:
     )
     wrong = checks.astype("str").replace("not_nullable", f"{column} is not an integer")
     return wrong + ': "' + pd.Series(found.to_pandas(), dtype="str").set_axis(checks.index) + '"'
+
+
+def _believed(values: pa.Table, failures: pa.Table) -> pa.ChunkedArray:
+    """Times of the failed rows; one in the future says nothing of when the row was known."""
+    times = values["time"].take(failures["row"])
+    future = pc.match_substring(failures["reason"], IN_FUTURE)
+    return pc.if_else(future, pa.scalar(None, pa.int64()), times)
 
 
 def _set_aside(
