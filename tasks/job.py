@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tasks.ingest import Ingested, Window
+from widedeep.errors import InputError
 from widedeep.home import Home
 from widedeep.model.presets import Preset
 from widedeep.model.start import Mode, Start
@@ -18,6 +19,10 @@ class Request:
     mode: Mode
     preset: Preset
     seed: int
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; a whole number from 0 is wanted")
 
 
 @dataclass(frozen=True, slots=True)

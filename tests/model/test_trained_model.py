@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from widedeep.errors import InputError
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import Optimisers, Trainer, logits
 
@@ -109,3 +110,10 @@ def test_the_json_can_be_read_by_people(folder):
     text = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert text["network"]["hidden"] == [16, 8]
     assert text["training"]["ftrl"]["l1"] == 0.1
+
+
+def test_a_model_of_another_format_is_refused_plainly(folder):
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 0}), encoding="utf-8")
+    with pytest.raises(InputError, match="a model of format 0, wanted is 1"):
+        TrainedModel.load(folder)

@@ -41,10 +41,10 @@ class Simulation:
         InputError: A setting is out of range, or the ratings don't fit the users and movies.
     """
 
-    users: int
-    movies: int
-    ratings: int
-    seed: int
+    users: int = 52_028
+    movies: int = 999
+    ratings: int = 140_710
+    seed: int = 0
     latent_dimension: int = 8
     exceptions: int = 8
     exception_effect: float = 2.5

@@ -38,7 +38,7 @@ class Source:
 
 def simulate_defaults(folder: Path) -> None:
     """Fill `folder` by the built-in simulator with its default settings, as large as KMRD-small."""
-    simulate(Simulation(users=52_028, movies=999, ratings=140_710, seed=0), folder)
+    simulate(Simulation(), folder)
 
 
 def resolve(

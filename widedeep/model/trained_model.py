@@ -10,9 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from widedeep.errors import InputError
 from widedeep.features.transform import Transform
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.training import Optimisers, TrainingConfig
+
+FORMAT = 1
+"""Of the files; it changes when older ones can no longer be read."""
 
 _JSON = "model.json"
 _WEIGHTS = "weights.safetensors"
@@ -41,6 +45,7 @@ class TrainedModel:
         save_file(self.network.state_dict(), folder / _WEIGHTS)
         save_file({k: v.contiguous() for k, v in self.state.items()}, folder / _OPTIMISERS)
         text = {
+            "format": FORMAT,
             "network": asdict(self.network.config),
             "training": asdict(self.training),
             "learned_until": self.learned_until,
@@ -52,6 +57,11 @@ class TrainedModel:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; the same rows get the same logits to the bit."""
         text: dict[str, Any] = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        if text.get("format") != FORMAT:
+            raise InputError(
+                f"{folder}: a model of format {text.get('format')}, wanted is {FORMAT}; it was "
+                "made by another version of widedeep, so begin anew in another --home"
+            )
         transform = Transform.load(folder / _TRANSFORM)
         config = NetworkConfig.from_json(text["network"])
         network = WideDeep(config, InputShape.of(transform), torch.Generator())
