@@ -1,8 +1,13 @@
-"""The lines a run shows on a terminal: what our own tasks say, and nothing of the machinery."""
+"""What the commands show on a terminal: what our own tasks say, and nothing of the machinery."""
 
 import logging
 import sys
 from pathlib import Path
+
+from rich.console import Console
+
+WIDTH = 120
+"""Columns where there is no terminal to ask."""
 
 _OURS = {"tasks", "flows"}
 _LOGGERS = ("prefect.task_runs", "prefect.flow_runs")
@@ -20,6 +25,12 @@ class ConsoleHandler(logging.Handler):
         """Write one line."""
         sys.stdout.write(self.format(record) + "\n")
         sys.stdout.flush()
+
+
+def plain_console() -> Console:
+    """Stdout for tables and sentences: lines are not broken, numbers not coloured."""
+    width = None if sys.stdout.isatty() else WIDTH
+    return Console(soft_wrap=True, highlight=False, width=width)
 
 
 def show_progress() -> None:

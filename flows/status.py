@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
+from flows.console import plain_console
 from tasks.tracking import Tracker
 from widedeep import decision_log
 from widedeep.home import Home
@@ -21,13 +22,16 @@ def statuses(home: Home) -> list[dict[str, Any]]:
 
 def show(found: Sequence[dict[str, Any]]) -> None:
     """Print them for people."""
-    console = Console()
+    console = plain_console()
     if not found:
         console.print("no model yet; begin with: widedeep retrain")
     for one in found:
         champion = one["champion_version"] or "none"
         console.print(f"\n[bold]{one['model']}[/bold]  champion: version {champion}")
-        table = Table("at", "version", "action", "reason")
+        table = Table(box=box.SIMPLE)
+        for column in ("at", "version", "action"):
+            table.add_column(column, no_wrap=True)
+        table.add_column("reason")
         for decision in one["history"]:
             table.add_row(*(str(decision[name]) for name in ("at", "version", "action", "reason")))
         console.print(table)

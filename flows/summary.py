@@ -7,12 +7,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from flows.console import plain_console
 from flows.report import Report
 from widedeep.home import Home
 from widedeep.when import iso
-
-WIDTH = 120
-"""Columns where there is no terminal to ask."""
 
 METRICS = (
     ("streaming", "auc", "streaming AUC"),
@@ -27,9 +25,7 @@ METRICS = (
 
 def show(report: Report, home: Home) -> None:
     """Print data, split, comparison, decision, and where to look next."""
-    console = Console(soft_wrap=True, highlight=False)
-    if not console.is_terminal:
-        console = Console(soft_wrap=True, highlight=False, width=WIDTH)
+    console = plain_console()
     ingested = report.job.ingested
     split, counts = ingested.split, ingested.counts
     train, validation, holdout = ingested.examples
