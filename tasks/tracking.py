@@ -79,7 +79,7 @@ class Tracker:
         ingested, preset, start = job.ingested, job.preset, job.start
         model, split = ingested.model, ingested.split
         experiment = self._experiment(model)
-        self._close_stale(experiment)
+        self._close_stale()
         parameters = {
             "data": ingested.source.name,
             "preset": preset.name,
@@ -241,8 +241,10 @@ class Tracker:
         )
         return self._version(created)
 
-    def _close_stale(self, experiment: str) -> None:
-        running = self._client.search_runs([experiment], "attributes.status = 'RUNNING'")
+    def _close_stale(self) -> None:
+        """Whoever holds the home's lock knows that no other run of it is alive."""
+        experiments = [found.experiment_id for found in self._client.search_experiments()]
+        running = self._client.search_runs(experiments, "attributes.status = 'RUNNING'")
         for run in running:
             self._client.set_terminated(run.info.run_id, "KILLED")
 
