@@ -80,7 +80,7 @@ PRESETS = {
         _FEATURES,
         Staleness(),
         NetworkConfig(),
-        TrainingConfig(),
+        TrainingConfig(learning_rate=0.002, ftrl=FtrlConfig(alpha=0.005, l1=10.0)),
     ),
 }
 
