@@ -61,8 +61,6 @@ def _interval(difference: Mapping[str, Any] | None, protocol: str, metric: str) 
     """The bootstrap's interval, for the two metrics that have one."""
     if difference is None or protocol != "streaming" or metric not in difference:
         return ""
-    if not isinstance(difference[metric], Mapping):
-        return ""
     low, high = difference[metric]["low"], difference[metric]["high"]
     return f"  [{low:+.4f}, {high:+.4f}]"
 

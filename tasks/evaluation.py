@@ -9,7 +9,6 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.job import Job
 from widedeep.artifact_store import Artifact, code_version
-from widedeep.data.ratings import Ratings
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.features.catalogue import Catalogue
@@ -31,13 +30,8 @@ def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        ratings = Ratings(ingested.artifact)
-        evaluator = Evaluator(
-            ratings.load(until=ingested.split.as_of),
-            Catalogue.from_table(ratings.movies()),
-            ingested.split,
-            gate,
-        )
+        catalogue = Catalogue.from_table(ingested.movies())
+        evaluator = Evaluator(ingested.known(), catalogue, ingested.split, gate)
         theirs = TrainedModel.load(champion.path) if champion else None
         return evaluator.compare(TrainedModel.load(challenger.path), theirs, folder).as_json()
 

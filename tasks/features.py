@@ -9,7 +9,6 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.job import Job
 from widedeep.artifact_store import Artifact, code_version
-from widedeep.data.ratings import Ratings
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.training_set import TrainingSet
 
@@ -28,10 +27,9 @@ def features(job: Job) -> Artifact:
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        ratings = Ratings(job.ingested.artifact)
         training_set = TrainingSet.build(
-            ratings.load(until=job.ingested.split.as_of),
-            Catalogue.from_table(ratings.movies()),
+            job.ingested.known(),
+            Catalogue.from_table(job.ingested.movies()),
             job.ingested.split,
             job.preset.features,
             job.preset.staleness,

@@ -4,12 +4,13 @@ import os
 import time
 from dataclasses import dataclass
 
+import pyarrow as pa
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from widedeep.artifact_store import Artifact
 from widedeep.data.ingest import ingest as ingest_files
-from widedeep.data.ratings import Counts, Ratings
+from widedeep.data.ratings import Counts, RatingLog, Ratings
 from widedeep.data.source import Source, resolve
 from widedeep.data.split import Split
 from widedeep.home import Home
@@ -38,6 +39,14 @@ class Ingested:
     def model(self) -> str:
         """The registered model's name: simulated and real data never meet in one."""
         return f"widedeep-{self.source.name}"
+
+    def known(self) -> RatingLog:
+        """The examples known at the split's `as_of`."""
+        return Ratings(self.artifact).load(until=self.split.as_of)
+
+    def movies(self) -> pa.Table:
+        """What is known of each movie."""
+        return Ratings(self.artifact).movies()
 
 
 @task(name="ingest", task_run_name="ingest", cache_policy=NO_CACHE)

@@ -26,7 +26,6 @@ import widedeep
 from tasks.ingest import Ingested
 from tasks.job import Job
 from widedeep.artifact_store import Artifact
-from widedeep.data.ratings import Ratings
 from widedeep.evaluation.comparison import PREDICTIONS
 from widedeep.home import Home
 from widedeep.model.version import ModelVersion
@@ -233,7 +232,7 @@ class Tracker:
                     signature=_SIGNATURE,
                     input_example=_example(ingested),
                 )
-        if not self._exists(run.model):
+        if run.model not in self.models():
             self._client.create_registered_model(run.model)
         tags = {_MODEL_ID: model.id}
         created = self._client.create_model_version(
@@ -254,21 +253,17 @@ class Tracker:
         metrics = [Metric(name, value, now, step) for name, value in known.items()]
         self._client.log_batch(run.run_id, metrics=metrics)
 
-    def _exists(self, model: str) -> bool:
-        return model in self.models()
-
 
 def _save_history(ingested: Ingested, folder: Path) -> None:
     """What was known at the run's as-of: the served model's own copy."""
-    ratings = Ratings(ingested.artifact)
     folder.mkdir()
-    ratings.load(until=ingested.split.as_of).save(folder / "ratings.parquet")
-    pq.write_table(ratings.movies(), folder / "movies.parquet")
+    ingested.known().save(folder / "ratings.parquet")
+    pq.write_table(ingested.movies(), folder / "movies.parquet")
 
 
 def _example(ingested: Ingested) -> pd.DataFrame:
     """A request: the last rated pairs and a user and a movie that nobody knows."""
-    log = Ratings(ingested.artifact).load(until=ingested.split.as_of)
+    log = ingested.known()
     user, movie = np.append(log.user[-2:], -1), np.append(log.movie[-2:], -1)
     return pd.DataFrame({"user": user, "movie": movie, "time": ingested.split.as_of})
 

@@ -70,10 +70,14 @@ class Evaluator:
         means = self._predict(challenger, user_movie_mean)
         masks = slices(self.log, self.split)
         objection = self._objection(challenger, champion) if champion else None
-        if champion is None or objection:
-            difference = None if champion else self._difference(ours, means)
-            decision = unfair(objection) if objection else self._first(ours, means, challenger)
-            theirs = None
+        theirs, difference = None, None
+        if objection:
+            decision = unfair(objection)
+        elif champion is None:
+            difference = self._difference(ours, means)
+            constant = np.full(len(ours.label), challenger.transform.prior)
+            floor = metrics.log_loss(ours.label, constant)
+            decision = decide_first(difference, _score(ours), _score(means), floor, self.gate)
         else:
             theirs = self._predict(champion)
             theirs.save(folder / CHAMPION_PREDICTIONS)
@@ -112,12 +116,6 @@ class Evaluator:
                 f"their scores cannot be compared"
             )
         return None
-
-    def _first(self, ours: Predictions, means: Predictions, model: TrainedModel) -> Decision:
-        constant = np.full(len(ours.label), model.transform.prior)
-        constant_loss = metrics.log_loss(ours.label, constant)
-        difference = self._difference(ours, means)
-        return decide_first(difference, _score(ours), _score(means), constant_loss, self.gate)
 
     def _difference(self, ours: Predictions, theirs: Predictions) -> PairedDifference:
         return paired_bootstrap(

@@ -22,6 +22,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.training_set import FROZEN, STREAMING, queries
+from widedeep.features.transform import Transform
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import predict
 
@@ -85,8 +86,7 @@ def model_scorer(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -> S
     """Score by the model, through its own transform."""
 
     def score(asked: Queries) -> Floats:
-        spec, prior = model.transform.spec, model.transform.prior
-        rows = RawColumns.describe(log, asked, catalogue, spec.history, prior)
+        rows = _describe(model.transform, log, asked, catalogue)
         return predict(model.network, model.transform.encode(rows))
 
     return score
@@ -96,8 +96,7 @@ def user_movie_mean(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -
     """The baseline without training: the movie's smoothed mean plus the user's mean residual."""
 
     def score(asked: Queries) -> Floats:
-        spec, prior = model.transform.spec, model.transform.prior
-        rows = RawColumns.describe(log, asked, catalogue, spec.history, prior)
+        rows = _describe(model.transform, log, asked, catalogue)
         return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
 
     return score
@@ -134,6 +133,12 @@ def measure_slices(
             found[protocol] = _slice_metrics(label, scores)
         measured[name] = found
     return measured
+
+
+def _describe(
+    transform: Transform, log: RatingLog, asked: Queries, catalogue: Catalogue
+) -> RawColumns:
+    return RawColumns.describe(log, asked, catalogue, transform.spec.history, transform.prior)
 
 
 def _slice_metrics(label: NDArray[np.bool_], scores: Floats) -> dict[str, float | None]:
