@@ -12,18 +12,21 @@ FULL = Encoded(
     (Ragged.from_lists(BAGS, np.int32), Ragged.from_lists([[], [], []], np.int32)),
     np.array([[0.1, 1], [1 / 3, 0], [np.float32(1e-30), 1]], np.float32),
     Ragged.from_lists([[5, 2], [], [7]], np.int32),
+    np.array([-0.5, 1 / 3, 2], np.float32),
 )
 MANY = Encoded(
     np.arange(2 * 12, dtype=np.int32).reshape(2, 12),
     tuple(Ragged.from_lists([[i], []], np.int32) for i in range(12)),
     np.arange(2 * 12, dtype=np.float32).reshape(2, 12),
     Ragged.from_lists([[], []], np.int32),
+    np.zeros(2, np.float32),
 )
 BARE = Encoded(
     np.empty((2, 0), np.int32),
     (),
     np.empty((2, 0), np.float32),
     Ragged.from_lists([[1], []], np.int32),
+    np.ones(2, np.float32),
 )
 NO_ROWS = FULL.take(np.empty(0, np.int64))
 CASES = {"full": FULL, "more than ten of each": MANY, "wide alone": BARE, "no rows": NO_ROWS}
@@ -31,7 +34,12 @@ CASES = {"full": FULL, "more than ten of each": MANY, "wide alone": BARE, "no ro
 
 def arrays(rows):
     ragged = [*rows.bags, rows.wide]
-    return [rows.categories, rows.numbers, *(a for r in ragged for a in (r.values, r.offsets))]
+    return [
+        rows.categories,
+        rows.numbers,
+        rows.offset,
+        *(a for r in ragged for a in (r.values, r.offsets)),
+    ]
 
 
 def assert_equal(found, wanted):
@@ -57,6 +65,7 @@ def test_taking_keeps_each_rows_parts_together():
 
     assert taken.categories[:, 1].tolist() == [4, 0, 4]
     assert taken.numbers[:, 1].tolist() == [1, 1, 1]
+    assert taken.offset.tolist() == [2, -0.5, 2]
     assert taken.bags[0].lengths.tolist() == [3, 0, 3]
     assert taken.wide.values.tolist() == [7, 5, 2, 7]
     assert len(taken) == 3

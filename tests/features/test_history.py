@@ -22,13 +22,13 @@ from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
 
 patient = settings(deadline=None, max_examples=60)
-CONFIG = HistoryConfig(length=2, long_half_life=3.0, short_half_life=0.7)
+CONFIG = HistoryConfig(length=2, long_half_life=3.0, short_half_life=0.7, world_half_life=2.0)
 PRIOR = 0.6
 HALF_DAY, DAY = 43_200, 86_400.0
 GENRES = {10: ["드라마"], 11: ["드라마", "액션"], 12: [], 13: ["액션"]}
 PEOPLE = {10: [1], 11: [2, 1], 12: [3], 13: []}
 USERS, MOVIES = range(1, 6), (10, 11, 12, 13, 99)  # 99 is not in the catalogue
-AS_THEY_STAND = ("user_fast", "user_slow", "user_last")
+AS_THEY_STAND = ("user_fast", "user_slow", "user_last", "user_fast_rate", "user_last_rate")
 
 rating = st.tuples(
     st.integers(0, 9),
@@ -245,6 +245,10 @@ def test_nothing_is_known_of_an_unseen_user_and_movie():
             "movie_first_timer_mean": PRIOR,
             "mean_plus_residual": PRIOR,
             "staleness": 1,
+            "movie_peer_residual": 0,
+            "movie_late_peer_residual": 0,
+            "world_first_mean": mean([1], CONFIG.movie_smoothing),
+            "world_later_mean": PRIOR,
         }
     )
     assert bags_of(found) == ([[]], [[]])
@@ -368,7 +372,70 @@ def reference(rows, asked):
         "people": shrunk([e for p in PEOPLE.get(movie, []) for e in online.appeal[p]]),
         "mean_plus_residual": movie_mean + residual,
         "staleness": ahead / 2,
+        **lately(past, own, of_movie, online, (user, movie, now)),
     }
+
+
+def lately(past, own, of_movie, online, asked):
+    """The features of rates, of decayed errors, of bursts, of peers and of everybody."""
+    user, movie, now = asked
+    c, nan = CONFIG, float("nan")
+    rates = [row[3] / 10 for row in own]
+    own_errors, peers = online.user_errors[user], online.peers[movie, peer_group(len(own))]
+    firsts = [row for row in past if not earlier(past, row)]
+    later = [row for row in past if earlier(past, row)]
+    weights = [faded(row, now, c.burst_half_life) for row in of_movie]
+    hits = sum(w * label for w, label in zip(weights, labels(of_movie), strict=True))
+    seen = bool(of_movie)
+    return {
+        "user_day_residual": faded_mean(own_errors, now, c.day_half_life, 1) if own else nan,
+        "user_month_residual": faded_mean(own_errors, now, c.month_half_life, 1) if own else nan,
+        "user_fast_rate": fast_rate(own) if own else nan,
+        "user_last_rate": rates[-1] if own else nan,
+        "user_rate_spread": float(np.std(rates)) if len(own) > 1 else nan,
+        "movie_short_count": sum(faded(r, now, c.short_half_life) for r in of_movie)
+        if seen
+        else nan,
+        "movie_burst_count": sum(weights) if seen else nan,
+        "movie_burst_mean": (hits + PRIOR * c.burst_smoothing) / (sum(weights) + c.burst_smoothing)
+        if seen
+        else nan,
+        "movie_peer_residual": sum(e for _, e in peers) / (len(peers) + c.movie_smoothing),
+        "movie_late_peer_residual": faded_mean(peers, now, c.long_half_life, c.movie_smoothing),
+        "world_first_mean": latest_mean(past, firsts),
+        "world_later_mean": latest_mean(past, later),
+    }
+
+
+def faded(row, now, half_life):
+    return 0.5 ** (days(row, now) / half_life)
+
+
+def faded_mean(errors, now, half_life, smoothing):
+    """Of pairs of a rating and its error."""
+    weights = [faded(row, now, half_life) for row, _ in errors]
+    total = sum(w * error for w, (_, error) in zip(weights, errors, strict=True))
+    return total / (sum(weights) + smoothing)
+
+
+def fast_rate(own):
+    """A moving average that begins at the last rate of the first instant."""
+    begun = [row[3] / 10 for row in own if row[0] == own[0][0]]
+    average = begun[-1]
+    for row in own[len(begun) :]:
+        average += CONFIG.fast_rate * (row[3] / 10 - average)
+    return average
+
+
+def latest_mean(past, rows):
+    """Of the labels of `rows`, decayed up to the last rating of all."""
+    weights = [faded(row, past[-1][0] * HALF_DAY, CONFIG.world_half_life) for row in rows]
+    total = sum(w * label for w, label in zip(weights, labels(rows), strict=True))
+    return (total + PRIOR * CONFIG.movie_smoothing) / (sum(weights) + CONFIG.movie_smoothing)
+
+
+def peer_group(count):
+    return int(np.searchsorted([1, 3, 10], count, side="right"))
 
 
 def replay(past):
@@ -385,6 +452,8 @@ def replay(past):
         movie_surprises=defaultdict(list),
         taste=defaultdict(list),
         appeal=defaultdict(list),
+        user_errors=defaultdict(list),
+        peers=defaultdict(list),
     )
 
     def expected(user, movie):
@@ -398,8 +467,10 @@ def replay(past):
         for (_, user, movie, rate), _ in instant:
             o.user_labels[user].append(float(rate == 10))
             o.movie_labels[movie].append(float(rate == 10))
-        for (_, user, movie, _), judged in instant:
-            move(o, user, movie, judged)
+        for row, judged in instant:
+            move(o, *row[1:3], judged)
+            o.user_errors[row[1]].append((row, judged.error))
+            o.peers[row[2], peer_group(judged.count)].append((row, judged.error))
     return o
 
 

@@ -15,7 +15,9 @@ from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_state import (
     NUMERIC,
     U_FAST,
+    U_FAST_RATE,
     U_LAST_LABEL,
+    U_LAST_RATE,
     U_SLOW,
     Attributes,
     Events,
@@ -31,7 +33,7 @@ RATES = HistoryConfig().rates(0.6)
 ATTRIBUTES = Attributes(
     np.array([0, 1, 1]), np.array([0, 2, 3, 3]), np.array([0, 1, 1, 2]), np.array([0, 1, 2, 4])
 )
-AS_THEY_STAND = [U_LAST_LABEL, U_FAST, U_SLOW]
+AS_THEY_STAND = [U_LAST_LABEL, U_FAST, U_SLOW, U_FAST_RATE, U_LAST_RATE]
 
 rating = st.tuples(
     st.integers(0, 5), st.integers(0, USERS - 1), st.integers(0, MOVIES - 1), st.booleans()
@@ -58,7 +60,7 @@ def test_the_order_within_an_instant_matters_to_nothing_but_what_is_kept_as_it_s
 
     state, other = observed(rows), observed(shuffled)
 
-    for name in ("movie", "world", "person"):
+    for name in ("movie", "world", "peers", "person"):
         np.testing.assert_allclose(getattr(state, name), getattr(other, name), 1e-9, 1e-9)
     users = [np.delete(s.user, AS_THEY_STAND, axis=1) for s in (state, other)]
     np.testing.assert_allclose(*users, 1e-9, 1e-9)

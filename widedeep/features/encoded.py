@@ -1,4 +1,4 @@
-"""Rows as a model reads them: ids, bags of ids, numbers in [0, 1], and fired wide features."""
+"""Rows as a model reads them: ids, bags, numbers in [0, 1], fired wide features, an offset."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,15 @@ class Encoded:
     """Columns of n rows.
 
     `categories`: int32 (n, categories). `bags`: int32 ids, one a bag feature. `numbers`: float32
-    (n, columns). `wide`: int32 ids of fired features in one id space.
+    (n, columns). `wide`: int32 ids of fired features in one id space. `offset`: float32 (n,), a
+    logit from which the model starts.
     """
 
     categories: NDArray[np.int32]
     bags: tuple[Ragged, ...]
     numbers: NDArray[np.float32]
     wide: Ragged
+    offset: NDArray[np.float32]
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -35,7 +37,9 @@ class Encoded:
     def take(self, rows: NDArray[Any]) -> "Encoded":
         """The named rows, in that order."""
         bags = tuple(bag.take(rows) for bag in self.bags)
-        return Encoded(self.categories[rows], bags, self.numbers[rows], self.wide.take(rows))
+        return Encoded(
+            self.categories[rows], bags, self.numbers[rows], self.wide.take(rows), self.offset[rows]
+        )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
@@ -45,6 +49,7 @@ class Encoded:
             tuple(Ragged.concatenate(bags) for bags in zip(*(p.bags for p in parts), strict=True)),
             np.concatenate([part.numbers for part in parts]),
             Ragged.concatenate([part.wide for part in parts]),
+            np.concatenate([part.offset for part in parts]),
         )
 
     def save(self, path: Path) -> None:
@@ -55,6 +60,7 @@ class Encoded:
                 **{f"bag_{i}": _list(bag) for i, bag in enumerate(self.bags)},
                 **{f"number_{i}": column for i, column in enumerate(self.numbers.T)},
                 "wide": _list(self.wide),
+                "offset": self.offset,
             }
         )
         pq.write_table(table, path, compression="zstd")
@@ -68,6 +74,7 @@ class Encoded:
             tuple(_ragged(column) for column in _columns(table, "bag_")),
             _matrix(table, "number_", np.float32),
             _ragged(table["wide"]),
+            table["offset"].to_numpy().copy(),
         )
 
 

@@ -33,6 +33,11 @@ _POSITIVE = {
     "taste_smoothing",
     "long_half_life",
     "short_half_life",
+    "burst_half_life",
+    "burst_smoothing",
+    "day_half_life",
+    "month_half_life",
+    "world_half_life",
 }
 
 
@@ -62,6 +67,12 @@ class HistoryConfig:
     slow: float = 0.12
     long_half_life: float = 365.0
     short_half_life: float = 30.0
+    burst_half_life: float = 3.0
+    burst_smoothing: float = 2.0
+    day_half_life: float = 1.0
+    month_half_life: float = 30.0
+    fast_rate: float = 0.3
+    world_half_life: float = 60.0
 
     def __post_init__(self) -> None:
         if not 2 <= self.positive_rating <= 10:  # noqa: PLR2004

@@ -24,7 +24,7 @@ Codes = NDArray[np.int64]
 
 DAY = 86_400.0
 
-USER_COLUMNS = 12
+USER_COLUMNS = 19
 (
     U_COUNT,
     U_LABELS,
@@ -38,9 +38,16 @@ USER_COLUMNS = 12
     U_LIKED,
     U_DISLIKED,
     U_RATES,
+    U_SQUARES,
+    U_FAST_RATE,
+    U_LAST_RATE,
+    U_DAY_WEIGHT,
+    U_DAY_ERRORS,
+    U_MONTH_WEIGHT,
+    U_MONTH_ERRORS,
 ) = range(USER_COLUMNS)
 
-MOVIE_COLUMNS = 13
+MOVIE_COLUMNS = 15
 (
     M_COUNT,
     M_LABELS,
@@ -55,41 +62,71 @@ MOVIE_COLUMNS = 13
     M_LAST_TIME,
     M_FIRST_TIME,
     M_FIRST_BIAS,
+    M_BURST_WEIGHT,
+    M_BURST_LABELS,
 ) = range(MOVIE_COLUMNS)
 
+PEER_GROUPS = 4
+PEER_COLUMNS = 5
+P_COUNT, P_ERRORS, P_LATE_WEIGHT, P_LATE_ERRORS, P_LAST_TIME = range(PEER_COLUMNS)
+"""What is kept of the ratings that a movie got from users of one peer group."""
+
 ACTIVITIES = 8
-WORLD_COLUMNS = 1 + ACTIVITIES
+WORLD_COLUMNS = 1 + ACTIVITIES + 5
 W_BASE = 0
 W_ACTIVITY = 1
+W_LAST_TIME, W_FIRST_WEIGHT, W_FIRST_LABELS, W_LATER_WEIGHT, W_LATER_LABELS = range(
+    W_ACTIVITY + ACTIVITIES, WORLD_COLUMNS
+)
 
-NUMERIC = (
+PAIR_NUMERIC = (
     "expected_logit",
-    "user_bias",
-    "movie_bias",
-    "movie_first_timer_bias",
-    "user_count",
-    "user_mean",
-    "user_residual",
-    "user_rate",
-    "user_fast",
-    "user_slow",
-    "user_last",
-    "user_recency",
-    "user_tenure",
-    "movie_count",
-    "movie_mean",
-    "movie_residual",
-    "movie_first_timer_mean",
-    "movie_long_mean",
-    "movie_short_mean",
-    "movie_recency",
-    "movie_tenure",
+    "mean_plus_residual",
     "taste",
     "people",
-    "mean_plus_residual",
     "staleness",
+    "movie_peer_residual",
+    "movie_late_peer_residual",
+    "world_first_mean",
+    "world_later_mean",
 )
+USER_NUMERIC = (
+    "user_count",
+    "user_bias",
+    "user_mean",
+    "user_residual",
+    "user_fast",
+    "user_slow",
+    "user_day_residual",
+    "user_month_residual",
+    "user_last",
+    "user_rate",
+    "user_fast_rate",
+    "user_last_rate",
+    "user_rate_spread",
+    "user_recency",
+    "user_tenure",
+)
+MOVIE_NUMERIC = (
+    "movie_count",
+    "movie_bias",
+    "movie_first_timer_bias",
+    "movie_mean",
+    "movie_first_timer_mean",
+    "movie_residual",
+    "movie_long_mean",
+    "movie_short_count",
+    "movie_short_mean",
+    "movie_burst_count",
+    "movie_burst_mean",
+    "movie_recency",
+    "movie_tenure",
+)
+NUMERIC = (*PAIR_NUMERIC, *USER_NUMERIC, *MOVIE_NUMERIC)
 """Names of the numeric features `read` writes, in its order. Times are in days."""
+
+_USER = len(PAIR_NUMERIC)
+_MOVIE = _USER + len(USER_NUMERIC)
 
 
 class Rates(NamedTuple):
@@ -109,6 +146,12 @@ class Rates(NamedTuple):
     slow: float
     long_half_life: float
     short_half_life: float
+    burst_half_life: float
+    burst_smoothing: float
+    day_half_life: float
+    month_half_life: float
+    fast_rate: float
+    world_half_life: float
 
 
 class Attributes(NamedTuple):
@@ -130,6 +173,7 @@ class State(NamedTuple):
     """The arrays; unseen users and movies are rows of zeros.
 
     `user` (users, USER_COLUMNS), `movie` (movies, MOVIE_COLUMNS), `world` (WORLD_COLUMNS,),
+    `peers` (movies, PEER_GROUPS, PEER_COLUMNS),
     `taste` (users, genres, 2: residuals and count), `person` (people, 2: likewise),
     `liked` and `disliked` (users, length): rings of movie codes, the newest at
     (count - 1) % length.
@@ -138,6 +182,7 @@ class State(NamedTuple):
     user: Floats
     movie: Floats
     world: Floats
+    peers: Floats
     taste: NDArray[np.float32]
     person: Floats
     liked: NDArray[np.int32]
@@ -173,6 +218,7 @@ def empty_state(users: int, movies: int, genres: int, people: int, length: int) 
         np.zeros((users, USER_COLUMNS)),
         np.zeros((movies, MOVIE_COLUMNS)),
         np.zeros(WORLD_COLUMNS),
+        np.zeros((movies, PEER_GROUPS, PEER_COLUMNS)),
         np.zeros((users, genres, 2), np.float32),
         np.zeros((people, 2)),
         np.zeros((users, length), np.int32),
@@ -203,7 +249,9 @@ def observe(  # noqa: PLR0917  compiled code takes no keywords
             state.user[events.user[i], U_COUNT] += 1.0
             state.movie[events.movie[i], M_COUNT] += 1.0
         for i in range(first, last):
+            _apply_world(state, rates, events, i, judged[i - first])
             _apply_user(state, rates, events, i, judged[i - first])
+            _apply_peers(state, rates, events, i, judged[i - first])
             _apply_movie(state, rates, events, i, judged[i - first])
             _apply_attributes(state, attributes, events, i, judged[i - first, J_ERROR])
         first = last
@@ -223,45 +271,84 @@ def read(
     `out` is float64 of shape (len(NUMERIC),); NaN stands where there is no history to speak of.
     """
     u, m, time, known_until = query
-    user = state.user[u]
-    movie = state.movie[m]
-    count = user[U_COUNT]
-    seen = movie[M_COUNT]
-    movie_mean = _mean(movie[M_LABELS], seen, rates.prior, rates.movie_smoothing)
-    residual = user[U_RESIDUALS] / (count + rates.user_smoothing)
     out[:] = np.nan
+    _read_user(state.user[u], rates, time, out[_USER:_MOVIE])
+    _read_movie(state.movie[m], rates, time, out[_MOVIE:])
+    movie, user = state.movie[m], state.user[u]
+    residual = user[U_RESIDUALS] / (user[U_COUNT] + rates.user_smoothing)
+    peers = state.peers[m, _peer_group(user[U_COUNT])]
+    gap = (time - peers[P_LAST_TIME]) / DAY
+    decay = 0.5 ** (gap / rates.long_half_life)
     out[0] = _expected_logit(state, rates, u, m)
-    out[2] = movie[M_BIAS]
-    out[3] = movie[M_FIRST_BIAS]
-    out[4] = count
-    out[13] = seen
-    out[14] = movie_mean
-    out[16] = _mean(movie[M_FIRST_LABELS], movie[M_FIRSTS], rates.prior, rates.movie_smoothing)
-    out[21] = _taste(state, attributes, rates, u, m)
-    out[22] = _appeal(state, attributes, rates, m)
-    out[23] = movie_mean + residual
-    out[24] = (time - known_until) / DAY
-    if count > 0:
-        out[1] = user[U_BIAS]
-        out[5] = _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
-        out[6] = residual
-        out[7] = user[U_RATES] / count
-        out[8] = user[U_FAST]
-        out[9] = user[U_SLOW]
-        out[10] = user[U_LAST_LABEL]
-        out[11] = (time - user[U_LAST_TIME]) / DAY
-        out[12] = (time - user[U_FIRST_TIME]) / DAY
-    if seen > 0:
-        gap = (time - movie[M_LAST_TIME]) / DAY
-        out[15] = movie[M_RESIDUALS] / (seen + rates.movie_smoothing)
-        out[17] = _decayed_mean(
-            movie[M_LONG_WEIGHT], movie[M_LONG_LABELS], gap, rates.long_half_life, rates
-        )
-        out[18] = _decayed_mean(
-            movie[M_SHORT_WEIGHT], movie[M_SHORT_LABELS], gap, rates.short_half_life, rates
-        )
-        out[19] = gap
-        out[20] = (time - movie[M_FIRST_TIME]) / DAY
+    out[1] = _mean(movie[M_LABELS], movie[M_COUNT], rates.prior, rates.movie_smoothing) + residual
+    out[2] = _taste(state, attributes, rates, u, m)
+    out[3] = _appeal(state, attributes, rates, m)
+    out[4] = (time - known_until) / DAY
+    out[5] = peers[P_ERRORS] / (peers[P_COUNT] + rates.movie_smoothing)
+    out[6] = peers[P_LATE_ERRORS] * decay / (peers[P_LATE_WEIGHT] * decay + rates.movie_smoothing)
+    out[7] = _mean(
+        state.world[W_FIRST_LABELS],
+        state.world[W_FIRST_WEIGHT],
+        rates.prior,
+        rates.movie_smoothing,
+    )
+    out[8] = _mean(
+        state.world[W_LATER_LABELS],
+        state.world[W_LATER_WEIGHT],
+        rates.prior,
+        rates.movie_smoothing,
+    )
+
+
+@njit(cache=True)
+def _read_user(user: Floats, rates: Rates, time: int, out: Floats) -> None:
+    """By USER_NUMERIC."""
+    count = user[U_COUNT]
+    out[0] = count
+    if count == 0:
+        return
+    gap = (time - user[U_LAST_TIME]) / DAY
+    rate = user[U_RATES] / count
+    out[1] = user[U_BIAS]
+    out[2] = _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
+    out[3] = user[U_RESIDUALS] / (count + rates.user_smoothing)
+    out[4] = user[U_FAST]
+    out[5] = user[U_SLOW]
+    out[6] = _faded(user[U_DAY_ERRORS], user[U_DAY_WEIGHT], gap, rates.day_half_life)
+    out[7] = _faded(user[U_MONTH_ERRORS], user[U_MONTH_WEIGHT], gap, rates.month_half_life)
+    out[8] = user[U_LAST_LABEL]
+    out[9] = rate
+    out[10] = user[U_FAST_RATE]
+    out[11] = user[U_LAST_RATE]
+    if count > 1:
+        out[12] = math.sqrt(max(user[U_SQUARES] / count - rate * rate, 0.0))
+    out[13] = gap
+    out[14] = (time - user[U_FIRST_TIME]) / DAY
+
+
+@njit(cache=True)
+def _read_movie(movie: Floats, rates: Rates, time: int, out: Floats) -> None:
+    """By MOVIE_NUMERIC."""
+    seen, prior, smoothing = movie[M_COUNT], rates.prior, rates.movie_smoothing
+    out[0] = seen
+    out[1] = movie[M_BIAS]
+    out[2] = movie[M_FIRST_BIAS]
+    out[3] = _mean(movie[M_LABELS], seen, prior, smoothing)
+    out[4] = _mean(movie[M_FIRST_LABELS], movie[M_FIRSTS], prior, smoothing)
+    if seen == 0:
+        return
+    gap = (time - movie[M_LAST_TIME]) / DAY
+    long = 0.5 ** (gap / rates.long_half_life)
+    short = 0.5 ** (gap / rates.short_half_life)
+    burst = 0.5 ** (gap / rates.burst_half_life)
+    out[5] = movie[M_RESIDUALS] / (seen + smoothing)
+    out[6] = _mean(movie[M_LONG_LABELS] * long, movie[M_LONG_WEIGHT] * long, prior, smoothing)
+    out[7] = movie[M_SHORT_WEIGHT] * short
+    out[8] = _mean(movie[M_SHORT_LABELS] * short, out[7], prior, smoothing)
+    out[9] = movie[M_BURST_WEIGHT] * burst
+    out[10] = _mean(movie[M_BURST_LABELS] * burst, out[9], prior, rates.burst_smoothing)
+    out[11] = gap
+    out[12] = (time - movie[M_FIRST_TIME]) / DAY
 
 
 @njit(cache=True)
@@ -315,25 +402,60 @@ def _judge(state: State, rates: Rates, events: Events, i: int, out: Floats) -> N
 
 
 @njit(cache=True)
+def _apply_world(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
+    world, label, time = state.world, events.label[i], events.time[i]
+    error, count = judged[J_ERROR], judged[J_USER_COUNT]
+    world[W_BASE] += rates.world_step * error
+    world[W_ACTIVITY + _activity(count)] += rates.world_step * error
+    decay = 0.5 ** ((time - world[W_LAST_TIME]) / DAY / rates.world_half_life)
+    world[W_FIRST_WEIGHT:] *= decay
+    weight = W_FIRST_WEIGHT if count == 0 else W_LATER_WEIGHT
+    world[weight] += 1.0
+    world[weight + 1] += label
+    world[W_LAST_TIME] = time
+
+
+@njit(cache=True)
 def _apply_user(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
-    user, label = state.user[events.user[i]], events.label[i]
+    user, label, rate = state.user[events.user[i]], events.label[i], events.rate[i]
     error, surprise = judged[J_ERROR], judged[J_MOVIE_SURPRISE]
-    state.world[W_BASE] += rates.world_step * error
-    state.world[W_ACTIVITY + _activity(judged[J_USER_COUNT])] += rates.world_step * error
     if judged[J_USER_COUNT] == 0:
         user[U_FIRST_TIME] = events.time[i]
+        user[U_LAST_TIME] = events.time[i]
+        user[U_FAST_RATE] = rate
+    gap = (events.time[i] - user[U_LAST_TIME]) / DAY
     user[U_BIAS] += rates.user_step / (1.0 + rates.user_step_decay * (user[U_COUNT] - 1.0)) * error
     user[U_LABELS] += label
-    user[U_RATES] += events.rate[i]
+    user[U_RATES] += rate
+    user[U_SQUARES] += rate * rate
     user[U_RESIDUALS] += surprise
     user[U_FAST] += rates.fast * (surprise - user[U_FAST])
     user[U_SLOW] += rates.slow * (surprise - user[U_SLOW])
+    user[U_FAST_RATE] += rates.fast_rate * (rate - user[U_FAST_RATE])
+    day, month = 0.5 ** (gap / rates.day_half_life), 0.5 ** (gap / rates.month_half_life)
+    user[U_DAY_WEIGHT] = user[U_DAY_WEIGHT] * day + 1.0
+    user[U_DAY_ERRORS] = user[U_DAY_ERRORS] * day + error
+    user[U_MONTH_WEIGHT] = user[U_MONTH_WEIGHT] * month + 1.0
+    user[U_MONTH_ERRORS] = user[U_MONTH_ERRORS] * month + error
     user[U_LAST_LABEL] = label
+    user[U_LAST_RATE] = rate
     user[U_LAST_TIME] = events.time[i]
     ring = state.liked if label > 0 else state.disliked
     column = U_LIKED if label > 0 else U_DISLIKED
     ring[events.user[i], int(user[column]) % ring.shape[1]] = events.movie[i]
     user[column] += 1.0
+
+
+@njit(cache=True)
+def _apply_peers(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
+    time, error = events.time[i], judged[J_ERROR]
+    peers = state.peers[events.movie[i], _peer_group(judged[J_USER_COUNT])]
+    decay = 0.5 ** ((time - peers[P_LAST_TIME]) / DAY / rates.long_half_life)
+    peers[P_COUNT] += 1.0
+    peers[P_ERRORS] += error
+    peers[P_LATE_WEIGHT] = peers[P_LATE_WEIGHT] * decay + 1.0
+    peers[P_LATE_ERRORS] = peers[P_LATE_ERRORS] * decay + error
+    peers[P_LAST_TIME] = time
 
 
 @njit(cache=True)
@@ -359,6 +481,9 @@ def _apply_movie(state: State, rates: Rates, events: Events, i: int, judged: Flo
     movie[M_LONG_LABELS] = movie[M_LONG_LABELS] * long + label
     movie[M_SHORT_WEIGHT] = movie[M_SHORT_WEIGHT] * short + 1.0
     movie[M_SHORT_LABELS] = movie[M_SHORT_LABELS] * short + label
+    burst = 0.5 ** (gap / rates.burst_half_life)
+    movie[M_BURST_WEIGHT] = movie[M_BURST_WEIGHT] * burst + 1.0
+    movie[M_BURST_LABELS] = movie[M_BURST_LABELS] * burst + label
     movie[M_LAST_TIME] = time
 
 
@@ -410,11 +535,10 @@ def _appeal(state: State, attributes: Attributes, rates: Rates, m: int) -> float
 
 
 @njit(cache=True)
-def _decayed_mean(
-    weight: float, labels: float, gap: float, half_life: float, rates: Rates
-) -> float:
+def _faded(errors: float, weight: float, gap: float, half_life: float) -> float:
+    """Decayed mean of errors, shrunk towards 0 by one more rating."""
     decay = 0.5 ** (gap / half_life)
-    return _mean(labels * decay, weight * decay, rates.prior, rates.movie_smoothing)
+    return float(errors * decay / (weight * decay + 1.0))
 
 
 @njit(cache=True)
@@ -426,6 +550,16 @@ def _mean(total: float, count: float, prior: float, smoothing: float) -> float:
 @njit(cache=True)
 def _activity(count: float) -> int:
     return min(int(math.log2(count + 1.0)), ACTIVITIES - 1)
+
+
+@njit(cache=True)
+def _peer_group(count: float) -> int:
+    """Users by their ratings so far: none, 1 or 2, 3 to 9, 10 and more."""
+    if count < 1:
+        return 0
+    if count < 3:  # noqa: PLR2004
+        return 1
+    return 2 if count < 10 else 3  # noqa: PLR2004
 
 
 @njit(cache=True)

@@ -66,7 +66,10 @@ class Cross:
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """All features. `wide` names the categories, bags and buckets the wide part reads raw."""
+    """All features. `wide` names the categories, bags and buckets the wide part reads raw.
+
+    `offset` names the number that is a logit already: the model starts from it and learns the rest.
+    """
 
     categories: tuple[Category, ...]
     bags: tuple[Bag, ...]
@@ -74,6 +77,7 @@ class FeatureSpec:
     buckets: tuple[Bucket, ...]
     crosses: tuple[Cross, ...]
     wide: tuple[str, ...]
+    offset: str | None = None
     history: HistoryConfig = field(default_factory=HistoryConfig)
 
     def __post_init__(self) -> None:
@@ -124,6 +128,7 @@ class FeatureSpec:
             tuple(Bucket(**value) for value in values["buckets"]),
             crosses,
             tuple(values["wide"]),
+            values["offset"],
             HistoryConfig(**values["history"]),
         )
 

@@ -75,6 +75,7 @@ class Transform:
             tuple(discrete[bag.name] for bag in self.spec.bags),
             self._numbers(rows),
             _side_by_side(self._wide(discrete), len(rows)),
+            self._offset(rows),
         )
 
     @cached_property
@@ -173,6 +174,11 @@ class Transform:
         missing = [np.isnan(column).astype(np.float32) for column in columns]
         both = [*values, *missing]
         return np.stack(both, axis=1) if both else np.empty((len(rows), 0), np.float32)
+
+    def _offset(self, rows: RawColumns) -> NDArray[np.float32]:
+        if self.spec.offset is None:
+            return np.zeros(len(rows), np.float32)
+        return rows.number(self.spec.offset).astype(np.float32)
 
     def _wide(self, discrete: Mapping[str, Ragged]) -> list[Ragged]:
         blocks = [

@@ -16,12 +16,13 @@ Bag = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`categories` int64 (rows, categories), `numbers` float32 (rows, columns), bags and wide."""
+    """`Encoded` in tensors, with ids in int64."""
 
     categories: Tensor
     bags: tuple[Bag, ...]
     numbers: Tensor
     wide: Bag
+    offset: Tensor
 
     @classmethod
     def from_encoded(cls, rows: Encoded, device: torch.device) -> Self:
@@ -31,6 +32,7 @@ class Batch:
             tuple(_bag(bag, device) for bag in rows.bags),
             torch.from_numpy(rows.numbers).to(device),
             _bag(rows.wide, device),
+            torch.from_numpy(rows.offset).to(device),
         )
 
 

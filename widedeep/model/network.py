@@ -1,6 +1,6 @@
 """The Wide & Deep network (paper, figure 4 and equation 3).
 
-logit = bias + sum of the fired wide weights + deep tower, and P(y = 1 | x) its sigmoid.
+logit = bias + offset + sum of the fired wide weights + deep tower, and P(y = 1 | x) its sigmoid.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from torch.nn.functional import embedding_bag
 from widedeep.errors import InputError
 from widedeep.features.transform import Transform
 from widedeep.model.batch import Bag, Batch
+from widedeep.model.number_embedding import NumberEmbedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +23,28 @@ class NetworkConfig:
     """`embedding` dimensions a categorical feature; widths of the `hidden` ReLU layers.
 
     `dropout` of hidden units and `id_dropout` of ids (a dropped id becomes out-of-vocabulary) act
-    in training only.
+    in training only. With `number_embedding` dimensions, the deep part reads each number as a
+    vector too (see `NumberEmbedding`). Without `wide` there are no wide weights, without `deep`
+    there are neither embeddings nor layers; the part that is missing adds 0 to the logit.
     """
 
     embedding: int = 32
     hidden: tuple[int, ...] = (1024, 512, 256)
     dropout: float = 0.0
     id_dropout: float = 0.0
+    number_embedding: int = 0
+    wide: bool = True
+    deep: bool = True
 
     def __post_init__(self) -> None:
         if self.embedding < 1 or not self.hidden or min(self.hidden) < 1:
             raise InputError(f"{self}: positive embedding and hidden sizes are wanted")
+        if self.number_embedding < 0:
+            raise InputError(f"{self}: a number embedding of at least 0 is wanted")
         if not (0 <= self.dropout < 1 and 0 <= self.id_dropout < 1):
             raise InputError(f"{self}: dropouts from 0 to below 1 are wanted")
+        if not (self.wide or self.deep):
+            raise InputError(f"{self}: a wide part, a deep part or both are wanted")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -44,7 +54,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class InputShape:
-    """What the network reads: the id tables, who reads which, and how many numbers.
+    """What the network reads: the id tables, who reads which, and how many columns of numbers.
 
     `tables` gives the number of ids by vocabulary; `categories` and `bags` name the table of each
     column.
@@ -77,29 +87,41 @@ class WideDeep(nn.Module):
         self.config = config
         self.shape = shape
         self.generator = generator
-        self.wide = nn.Parameter(torch.zeros(shape.wide, 1))
+        self.wide = nn.Parameter(torch.zeros(shape.wide if config.wide else 0, 1))
         self.bias = nn.Parameter(torch.zeros(1))
         tables = {
             name: nn.Parameter(torch.randn(size, config.embedding, generator=generator) * 0.01)
             for name, size in sorted(shape.tables.items())
+            if config.deep
         }
         self.embeddings = nn.ParameterDict(tables)
         columns = len(shape.categories) + len(shape.bags)
-        widths = (columns * config.embedding + shape.numbers, *config.hidden, 1)
+        numbers = shape.numbers // 2
+        self.numbers = (
+            NumberEmbedding(numbers, config.number_embedding, generator)
+            if config.deep and config.number_embedding
+            else None
+        )
+        inputs = columns * config.embedding + numbers * config.number_embedding + shape.numbers
+        widths = (inputs, *config.hidden, 1)
         self.layers = nn.ModuleList(
-            _linear(width, narrow, generator) for width, narrow in pairwise(widths)
+            _linear(width, narrow, generator) for width, narrow in pairwise(widths) if config.deep
         )
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits, float32 of shape (rows,)."""
-        return self.bias + self.wide_logit(batch) + self.deep_logit(batch)
+        return self.bias + batch.offset + self.wide_logit(batch) + self.deep_logit(batch)
 
     def wide_logit(self, batch: Batch) -> Tensor:
         """The wide part alone, shape (rows,): w_wide · [x, φ(x)]."""
+        if not self.config.wide:
+            return self.bias.new_zeros(len(batch.numbers))
         return _pool(self.wide, batch.wide, "sum").squeeze(1)
 
     def deep_logit(self, batch: Batch) -> Tensor:
         """The deep part alone, shape (rows,): w_deep · a."""
+        if not self.config.deep:
+            return self.bias.new_zeros(len(batch.numbers))
         activation = self._inputs(batch)
         for layer in self.layers[:-1]:
             activation = self._dropped(torch.relu(layer(activation)), self.config.dropout)
@@ -117,6 +139,8 @@ class WideDeep(nn.Module):
             _pool(self.embeddings[table], bag, "mean")
             for table, bag in zip(self.shape.bags, batch.bags, strict=True)
         ]
+        if self.numbers is not None:
+            columns.append(self.numbers(*batch.numbers.chunk(2, dim=1)))
         return torch.cat([*columns, batch.numbers], dim=1)
 
     def _dropped(self, values: Tensor, share: float) -> Tensor:

@@ -65,6 +65,7 @@ _FEATURES = FeatureSpec(
         "user_fast_bucket",
         "movie_short_mean_bucket",
     ),
+    offset="expected_logit",
 )
 
 PRESETS = {
@@ -72,8 +73,10 @@ PRESETS = {
         "default",
         _FEATURES,
         Staleness(),
-        NetworkConfig(embedding=8, hidden=(256, 128), dropout=0.5, id_dropout=0.5),
-        TrainingConfig(learning_rate=0.005, ftrl=FtrlConfig(alpha=0.005, l1=10.0)),
+        NetworkConfig(
+            embedding=8, hidden=(256, 128), dropout=0.4, id_dropout=0.5, number_embedding=6
+        ),
+        TrainingConfig(learning_rate=0.01, ftrl=FtrlConfig(alpha=0.005, l1=40.0)),
     ),
     "paper": Preset(
         "paper",

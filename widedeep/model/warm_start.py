@@ -68,12 +68,14 @@ def warm_start(
         InputError: the previous model has other features or another architecture.
     """
     check_compatible(previous, network.config, transform)
+    weights = previous.network.state_dict()
     sources = {
         f"embeddings.{name}": _vocabulary_source(previous.transform, transform, name)
         for name in transform.vocabularies
+        if network.config.deep
     }
-    sources["wide"] = _wide_source(previous.transform, transform)
-    weights = previous.network.state_dict()
+    if network.config.wide:
+        sources["wide"] = _wide_source(previous.transform, transform)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(_carry(weights[name], sources.get(name)))
