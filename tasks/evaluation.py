@@ -10,6 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from tasks.job import Job
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.evaluation.comparison import Evaluator
+from widedeep.evaluation.memorisation import Memorisation
+from widedeep.evaluation.names import Names
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.features.catalogue import Catalogue
 from widedeep.model.trained_model import TrainedModel
@@ -17,7 +19,7 @@ from widedeep.model.trained_model import TrainedModel
 
 @task(name="evaluate", task_run_name="evaluate {job.ingested.source.name}", cache_policy=NO_CACHE)
 def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
-    """Score challenger and champion on the same holdout rows, and decide."""
+    """Score challenger and champion on the same holdout rows, decide, and report the memory."""
     logger = get_run_logger()
     ingested, champion = job.ingested, job.champion
     key = {
@@ -32,8 +34,13 @@ def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
     def build(folder: Path) -> dict[str, Any]:
         catalogue = Catalogue.from_table(ingested.movies())
         evaluator = Evaluator(ingested.known(), catalogue, ingested.split, gate)
+        ours = TrainedModel.load(challenger.path)
         theirs = TrainedModel.load(champion.path) if champion else None
-        return evaluator.compare(TrainedModel.load(challenger.path), theirs, folder).as_json()
+        names = Names.of(ingested.movies(), ingested.people())
+        memorisation = Memorisation.of(ours, names, previous=theirs)
+        memorisation.save(folder)
+        found = evaluator.compare(ours, theirs, folder).as_json()
+        return {**found, "memorisation": memorisation.summary()}
 
     evaluation = job.home.stages.get("evaluations", key, build)
     logger.info("evaluate: %s", evaluation.summary["decision"]["verdict"])

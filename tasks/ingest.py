@@ -48,6 +48,10 @@ class Ingested:
         """What is known of each movie."""
         return Ratings(self.artifact).movies()
 
+    def people(self) -> pa.Table:
+        """The names of people."""
+        return Ratings(self.artifact).people()
+
 
 @task(name="ingest", task_run_name="ingest", cache_policy=NO_CACHE)
 def ingest(home: Home, data: str, window: Window) -> Ingested:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from math import fsum
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -140,6 +142,56 @@ def test_mlflow_has_the_metrics_under_their_stable_names(first, home):
     assert "train_loss" in run.data.metrics
 
 
+def test_mlflow_keeps_what_the_wide_part_remembers_with_the_run(first, home):
+    result, _ = first
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    kept = {found.path for found in client.list_artifacts(result["run_id"])}
+    assert {"predictions.parquet", "memorisation.parquet", "memorisation.md"} <= kept
+
+
+def test_explain_takes_apart_what_the_served_model_answers(capsys, first, home):
+    result, _ = first
+    row = pd.read_parquet(result["predictions"]).iloc[-1]
+    pair = ["--user", str(row.user), "--movie", str(row.movie)]
+    arguments = ["explain", "--home", str(home), *pair, "--at", str(result["as_of"])]
+    assert main([*arguments, "--version", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["model"], found["version"]) == (result["model"], "1")
+    parts = [found["bias"], found["deep"], *(fired["weight"] for fired in found["wide"])]
+    assert fsum(parts) == found["logit"]
+    served = mlflow.pyfunc.load_model(f"models:/{result['model']}/1")
+    asked = pd.DataFrame({"user": [row.user], "movie": [row.movie], "time": [result["as_of"]]})
+    assert found["probability"] == served.predict(asked).probability[0]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert found["korean"] in out
+    assert f"{found['logit']:+.4f}" in out
+
+
+def test_explain_knows_strangers_and_refuses_what_is_no_moment(capsys, first, home):
+    del first
+    arguments = ["explain", "--home", str(home), "--user", "-1", "--movie", "-1"]
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["korean"] == "#-1"
+    assert main([*arguments, "--at", "yesterday"]) == 2
+    assert main([*arguments, "--version", "99"]) == 2
+    assert main([*arguments, "--model", "widedeep-other"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert [word in line for word, line in zip(("--at", "'99'", "other"), errors, strict=True)]
+
+
+def test_memorisation_prints_the_report_of_the_run(capsys, first, home):
+    del first
+    assert main(["memorisation", "--home", str(home), "--version", "1"]) == 0
+    report = capsys.readouterr().out
+    assert "## Strongest of liked x movie" in report
+    assert "There is no previous model." in report
+    assert main(["memorisation", "--home", str(home), "--version", "1", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"block", "korean", "english", "weight", "support", "lift"} <= set(rows[0])
+    assert all(row["weight"] for row in rows)
+
+
 def test_a_second_run_warm_starts_and_is_compared_on_the_same_rows(capsys, first, home, simulated):
     before, _ = first
     result, out = retrain(capsys, home, "--data", simulated)
@@ -149,6 +201,8 @@ def test_a_second_run_warm_starts_and_is_compared_on_the_same_rows(capsys, first
     )
     assert result["decision"] in {"promote", "hold", "insufficient_evidence"}
     assert "epoch 0" in out
+    report = Path(result["predictions"]).with_name("memorisation.md").read_text(encoding="utf-8")
+    assert "### Learned" in report
 
 
 def test_the_same_run_again_reuses_every_artefact(capsys, first, home, simulated):

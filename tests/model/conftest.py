@@ -14,6 +14,7 @@ from widedeep.features.raw_columns import RawColumns
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
 from widedeep.features.training_set import FROZEN, STREAMING, Examples, Staleness, TrainingSet
 from widedeep.features.transform import Transform
+from widedeep.model.evidence import Evidence
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.presets import Preset
@@ -103,7 +104,14 @@ class World:
                 if name != "wide/z":
                     value.add_(torch.rand(value.shape, generator=generator))
             optimisers.wide.keep_weights()
-        return TrainedModel(transform, network, training, optimisers.state(), 1000, 2000)
+        evidence = self.evidence(transform, seed)
+        return TrainedModel(transform, network, training, optimisers.state(), 1000, 2000, evidence)
+
+    def evidence(self, transform, seed=0):
+        """As of random rows."""
+        generator = np.random.default_rng(seed)
+        support = generator.integers(0, 50, transform.wide_size)
+        return Evidence(support, generator.integers(0, support + 1), 400, 250)
 
     def with_preset(self, network=None, training=None):
         preset = self.preset

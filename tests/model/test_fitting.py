@@ -10,7 +10,7 @@ from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
 from widedeep.features.history import Queries
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_set import TrainingSet
+from widedeep.features.training_set import Staleness, TrainingSet
 from widedeep.model.fitting import Fitting
 from widedeep.model.start import Mode, Start
 from widedeep.model.trained_model import TrainedModel
@@ -96,6 +96,21 @@ def test_a_training_set_from_disk_gives_the_same_model(world, rows, champion, tm
     wanted = TrainedModel.load(champion.path).network.state_dict()
     found = fitting.finish(FIRST).network.state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_evidence_counts_each_fresh_row_once_and_no_stale_copy(world, log):
+    staleness = Staleness(copies=2, days=1, weight=0.5)
+    preset = replace(world.preset, staleness=staleness)
+    stale = TrainingSet.build(log, world.catalogue, FIRST, preset.features, staleness)
+    found = Fitting.begin(stale, preset, COLD, seed=1).finish(FIRST).evidence
+    fresh = stale.training.take(np.arange(len(stale.training) // 3))
+    assert (found.rows, found.positive_rows) == (len(fresh), fresh.label.sum())
+    for wide_id in range(0, stale.transform.wide_size, 7):
+        fired = [
+            wide_id in fresh.rows.wide.take(np.array([row])).values for row in range(len(fresh))
+        ]
+        assert found.support[wide_id] == sum(fired)
+        assert found.positives[wide_id] == (fresh.label & fired).sum()
 
 
 def test_a_model_says_up_to_when_it_learned_and_was_chosen(champion):

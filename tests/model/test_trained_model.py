@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from widedeep.errors import InputError
-from widedeep.model.trained_model import TrainedModel
+from widedeep.model.trained_model import FORMAT, TrainedModel
 from widedeep.model.training import Optimisers, Trainer, logits
 
 
@@ -26,8 +26,9 @@ def model(world, rows):
     optimisers = Optimisers(network, world.preset.training)
     trainer = Trainer(network, optimisers, world.preset.training, np.random.default_rng(0))
     list(trainer.epochs(rows.training, rows.validation, warm=False))
+    evidence = world.evidence(rows.transform)
     return TrainedModel(
-        rows.transform, network, world.preset.training, optimisers.state(), 1000, 2000
+        rows.transform, network, world.preset.training, optimisers.state(), 1000, 2000, evidence
     )
 
 
@@ -61,6 +62,22 @@ def test_a_loaded_model_has_every_setting_and_memory(model, folder):
     assert (read.learned_until, read.chosen_until) == (1000, 2000)
     assert read.state.keys() == model.state.keys()
     assert all(torch.equal(read.state[name], model.state[name]) for name in model.state)
+
+
+def test_a_loaded_model_has_the_evidence_of_every_wide_feature(model, folder):
+    read, wanted = TrainedModel.load(folder).evidence, model.evidence
+    assert len(read.support) == len(read.positives) == model.transform.wide_size
+    assert read.support.dtype == read.positives.dtype == np.int64
+    assert np.array_equal(read.support, wanted.support)
+    assert np.array_equal(read.positives, wanted.positives)
+    assert (read.rows, read.positive_rows) == (400, 250)
+
+
+def test_wide_weights_are_the_networks_own_at_the_moment_of_asking(model):
+    found = model.wide_weights
+    assert np.array_equal(found, model.network.wide.detach().numpy()[:, 0])
+    found += 1
+    assert not np.array_equal(found, model.wide_weights)
 
 
 def test_a_loaded_model_is_ready_to_score(folder):
@@ -115,5 +132,5 @@ def test_the_json_can_be_read_by_people(folder):
 def test_a_model_of_another_format_is_refused_plainly(folder):
     path = folder / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 0}), encoding="utf-8")
-    with pytest.raises(InputError, match="a model of format 0, wanted is 1"):
+    with pytest.raises(InputError, match=f"a model of format 0, wanted is {FORMAT}"):
         TrainedModel.load(folder)

@@ -75,6 +75,10 @@ class Ratings:
         """Read what is known of each movie of movies.txt, see `movies.MOVIE_COLUMNS`."""
         return pq.read_table(self._path("movies"))
 
+    def people(self) -> pa.Table:
+        """Read the names of people, see `movies.PEOPLE_COLUMNS`."""
+        return pq.read_table(self._path("people"))
+
     def counts(self, as_of: int) -> Counts:
         """What was known strictly before `as_of` (UNIX seconds).
 

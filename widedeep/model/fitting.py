@@ -9,6 +9,7 @@ import torch
 
 from widedeep.data.split import Split
 from widedeep.features.training_set import TrainingSet
+from widedeep.model.evidence import Evidence
 from widedeep.model.network import InputShape, WideDeep
 from widedeep.model.presets import Preset
 from widedeep.model.start import Start
@@ -58,6 +59,7 @@ class Fitting:
             self.optimisers.state(),
             learned_until=split.validation_from,
             chosen_until=split.holdout_from,
+            evidence=self._evidence(),
         )
 
     def summary(self) -> dict[str, Any]:
@@ -70,3 +72,10 @@ class Fitting:
             "wide_weights": self.network.wide.numel(),
             "wide_nonzero": int((self.network.wide != 0).sum()),
         }
+
+    def _evidence(self) -> Evidence:
+        """Counted over the fresh rows; their stale copies weigh otherwise."""
+        training = self.rows.training
+        fresh = np.flatnonzero(training.weight == 1)
+        wide_size = self.rows.transform.wide_size
+        return Evidence.count(training.rows.wide.take(fresh), training.label[fresh], wide_size)

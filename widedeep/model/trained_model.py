@@ -6,21 +6,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from widedeep.errors import InputError
 from widedeep.features.transform import Transform
+from widedeep.model.evidence import Evidence
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.training import Optimisers, TrainingConfig
 
-FORMAT = 1
+FORMAT = 2
 """Of the files; it changes when older ones can no longer be read."""
 
 _JSON = "model.json"
 _WEIGHTS = "weights.safetensors"
 _OPTIMISERS = "optimisers.safetensors"
+_EVIDENCE = "evidence.safetensors"
 _TRANSFORM = "transform"
 
 
@@ -29,7 +33,8 @@ class TrainedModel:
     """`state` is what the optimisers remember, as `Optimisers.state` names it.
 
     Every rating it learned from is older than `learned_until`, every one it was chosen by
-    (early stopping) is older than `chosen_until`; UNIX seconds.
+    (early stopping) is older than `chosen_until`; UNIX seconds. `evidence` counts what it learned
+    from by wide feature.
     """
 
     transform: Transform
@@ -38,12 +43,20 @@ class TrainedModel:
     state: Mapping[str, Tensor]
     learned_until: int
     chosen_until: int
+    evidence: Evidence
+
+    @property
+    def wide_weights(self) -> NDArray[np.float32]:
+        """The weight of each wide id, (wide_size,); all 0 for a network without a wide part."""
+        held = self.network.wide.detach().cpu().numpy()[:, 0].copy()
+        return held if len(held) else np.zeros(self.transform.wide_size, np.float32)
 
     def save(self, folder: Path) -> None:
         """Write JSON, Parquet and safetensors (no pickle) into `folder`."""
         self.transform.save(folder / _TRANSFORM)
         save_file(self.network.state_dict(), folder / _WEIGHTS)
         save_file({k: v.contiguous() for k, v in self.state.items()}, folder / _OPTIMISERS)
+        self.evidence.save(folder / _EVIDENCE)
         text = {
             "format": FORMAT,
             "network": asdict(self.network.config),
@@ -74,6 +87,7 @@ class TrainedModel:
             load_file(folder / _OPTIMISERS),
             text["learned_until"],
             text["chosen_until"],
+            Evidence.load(folder / _EVIDENCE),
         )
 
     def optimisers(self) -> Optimisers:

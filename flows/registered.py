@@ -1,0 +1,49 @@
+"""Which registered model a command means."""
+
+from dataclasses import dataclass
+
+from tasks.tracking import Tracker
+from widedeep.errors import InputError
+from widedeep.home import Home
+from widedeep.model.version import ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A version of a model, and the tracker that knows it."""
+
+    tracker: Tracker
+    model: str
+    version: ModelVersion
+
+    @property
+    def title(self) -> str:
+        """Both names, for people."""
+        return f"{self.model} version {self.version.number}"
+
+
+def choose(home: Home, model: str | None, version: str) -> Registered:
+    """The version (a number or an alias) of `model`, or of the only one in the home.
+
+    Raises:
+        InputError: There is no such model or version, or several models to choose from.
+    """
+    if not (home.root / "mlflow.db").exists():
+        raise InputError(f"no model yet in {home.root}; begin with: widedeep retrain")
+    tracker = Tracker(home)
+    chosen = _model(tracker.models(), model)
+    found = tracker.find(chosen, version)
+    if found is None:
+        wanted = "its number or an alias (champion, previous, challenger) is wanted"
+        raise InputError(f"{chosen} has no version {version!r}; {wanted}, see widedeep status")
+    return Registered(tracker, chosen, found)
+
+
+def _model(models: list[str], wanted: str | None) -> str:
+    if not models:
+        raise InputError("no model yet; begin with: widedeep retrain")
+    if wanted is None and len(models) > 1:
+        raise InputError(f"there are several models; name one by --model: {', '.join(models)}")
+    if wanted is not None and wanted not in models:
+        raise InputError(f"no model {wanted!r}; there are: {', '.join(models)}")
+    return wanted or models[0]

@@ -1,0 +1,47 @@
+"""An explanation on the terminal."""
+
+from dataclasses import replace
+
+from flows.explain import Explained, show
+from flows.registered import Registered
+from tasks.tracking import Tracker
+from widedeep.evaluation.explanation import Explanation, Fired
+from widedeep.home import Home
+from widedeep.model.version import ModelVersion
+
+FIRED = Fired("movie", "movie 알이씨 [REC]", "movie [REC]", 0.25)
+SILENT = Fired("genres", "genres 공포", "genres 공포", 0.0)
+EXPLANATION = Explanation(1, 2, 0, 0, -0.5, (FIRED, SILENT), 0.75, 0.68)
+
+
+def explained(tmp_path, explanation=EXPLANATION):
+    version = ModelVersion("3", "abc", tmp_path)
+    registered = Registered(Tracker(Home(tmp_path)), "widedeep-test", version)
+    return Explained(registered, "알이씨 [REC]", "[REC]", explanation)
+
+
+def test_every_part_is_shown_and_adds_up(capsys, tmp_path):
+    show(explained(tmp_path))
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["-0.5000", "bias"] in rows
+    assert ["+1.0000", "deep"] in rows
+    assert ["+0.7500", "logit", "probability", "0.6800"] in rows
+    assert "widedeep-test version 3" in out
+    assert "1970-01-01T00:00:00Z" in out
+
+
+def test_brackets_in_a_title_are_no_markup(capsys, tmp_path):
+    show(explained(tmp_path))
+    out = capsys.readouterr().out
+    assert "movie 2: 알이씨 [REC] | [REC]" in out
+    assert "movie 알이씨 [REC] | movie [REC]" in out
+
+
+def test_features_without_a_weight_are_counted_only(capsys, tmp_path):
+    show(explained(tmp_path))
+    out = capsys.readouterr().out
+    assert "공포" not in out
+    assert "1 more wide features fired; their weight is 0" in out
+    show(explained(tmp_path, replace(EXPLANATION, wide=(FIRED,))))
+    assert "more wide features" not in capsys.readouterr().out

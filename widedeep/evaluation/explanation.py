@@ -1,0 +1,135 @@
+"""Why a model scores a pair as it does: bias + offset + fired wide features + deep part = logit."""
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import fsum
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from widedeep.data.ratings import RatingLog
+from widedeep.evaluation.names import Names
+from widedeep.evaluation.wording import Wording
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import Queries
+from widedeep.features.ragged import Ragged
+from widedeep.features.raw_columns import RawColumns
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.training import logits, predict
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """A wide feature that is present in a row; `weight` is what it adds to the logit."""
+
+    block: str
+    korean: str
+    english: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The logit of one row, taken apart.
+
+    `math.fsum` of `contributions` is `logit`, to the last bit: `deep` is what the deep part adds
+    with the rounding of the network's float32 sum. (A fired weight below a billionth of the deep
+    part would need more bits than a float has; the sum is then equal to the last bit of a float32.)
+
+    Attributes:
+        user: Token.
+        movie: Token.
+        time: Of the query, UNIX seconds.
+        known_until: Ratings strictly before it were known, UNIX seconds.
+        bias: The network's.
+        offset: The logit from which the model starts (the online model's expectation).
+        wide: Every fired wide feature, the heaviest first; one out of vocabulary may fire twice.
+        logit: As `widedeep.model.training.logits` gives it.
+        probability: P(positive), as the model is served.
+    """
+
+    user: int
+    movie: int
+    time: int
+    known_until: int
+    bias: float
+    offset: float
+    wide: tuple[Fired, ...]
+    logit: float
+    probability: float
+
+    @property
+    def deep(self) -> float:
+        """What the deep part adds, see above."""
+        return fsum([self.logit, -self.bias, -self.offset, *(-fired.weight for fired in self.wide)])
+
+    @property
+    def contributions(self) -> tuple[float, ...]:
+        """Bias, offset, wide weights, deep part."""
+        return (self.bias, self.offset, *(fired.weight for fired in self.wide), self.deep)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self) | {"deep": self.deep}
+
+
+@dataclass(frozen=True, slots=True)
+class Explainer:
+    """A model with the ratings and films it may know of; `names` are for its words."""
+
+    model: TrainedModel
+    log: RatingLog
+    catalogue: Catalogue
+    names: Names
+
+    @classmethod
+    def load(cls, model: Path, history: Path) -> Self:
+        """Read a registered model's folders."""
+        movies = pq.read_table(history / "movies.parquet")
+        return cls(
+            TrainedModel.load(model),
+            RatingLog.load(history / "ratings.parquet"),
+            Catalogue.from_table(movies),
+            Names.of(movies, pq.read_table(history / "people.parquet")),
+        )
+
+    @property
+    def known_until(self) -> int:
+        """UNIX seconds: every rating of the log is older."""
+        return int(self.log.time[-1]) + 1
+
+    def explain(self, asked: Queries) -> list[Explanation]:
+        """One explanation a query; an unknown user or movie is a cold one."""
+        transform, network = self.model.transform, self.model.network
+        history = transform.spec.history
+        raw = RawColumns.describe(self.log, asked, self.catalogue, history, transform.prior)
+        encoded = transform.encode(raw)
+        wide, bias = self._fired(encoded.wide), network.bias.item()
+        logit, probability = logits(network, encoded), predict(network, encoded)
+        return [
+            Explanation(
+                int(asked.user[row]),
+                int(asked.movie[row]),
+                int(asked.time[row]),
+                int(asked.known_until[row]),
+                bias,
+                float(encoded.offset[row]),
+                wide[row],
+                float(logit[row]),
+                float(probability[row]),
+            )
+            for row in range(len(asked))
+        ]
+
+    def _fired(self, wide: Ragged) -> list[tuple[Fired, ...]]:
+        """What fires in each row, in words, the heaviest first."""
+        ids, place = np.unique(wide.values, return_inverse=True)
+        worded = Wording(self.model.transform, self.names).describe(ids.astype(np.int64))
+        weights = self.model.wide_weights[ids].tolist()
+        fired = [Fired(**asdict(one), weight=w) for one, w in zip(worded, weights, strict=True)]
+        return [
+            tuple(sorted((fired[i] for i in place[start:end]), key=lambda one: -abs(one.weight)))
+            for start, end in pairwise(wide.offsets)
+        ]

@@ -1,0 +1,74 @@
+"""Which wide features of two models are the same: by token, whatever became of the ids."""
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.evaluation.wide_block import Ids, WideBlock, wide_blocks
+from widedeep.features.cross_product import pack
+from widedeep.features.quantile_normaliser import QuantileNormaliser
+from widedeep.features.ragged import Ragged
+from widedeep.features.transform import Transform
+from widedeep.features.vocabulary import OUT_OF_VOCABULARY
+
+ABSENT = -1
+"""The translation of a feature that the other model does not have."""
+
+
+def translate(old: Transform, new: Transform) -> Ids:
+    """For each wide id of `old`, that of the same feature in `new`; int64 (old.wide_size,).
+
+    A block is the same by its name, a value by its token, a bucket by its range, and a cross by
+    all of its parts. The two may have different features.
+    """
+    found = np.full(old.wide_size, ABSENT, np.int64)
+    there = {block.name: block for block in wide_blocks(new)}
+    for block in wide_blocks(old):
+        if block.name in there and there[block.name].features == block.features:
+            found[block.ids] = _translate(block, there[block.name], old, new)
+    return found
+
+
+def _translate(block: WideBlock, there: WideBlock, old: Transform, new: Transform) -> Ids:
+    parts = [
+        _same(feature, old, new)[ids]
+        for feature, ids in zip(block.features, block.parts, strict=True)
+    ]
+    if len(parts) == 1:
+        places = parts[0]
+    else:
+        names = [cross.name for cross in new.spec.crosses]
+        places = _crossed(parts, new, names.index(block.name))
+    return np.where(places == ABSENT, ABSENT, places + there.first)
+
+
+def _same(feature: str, old: Transform, new: Transform) -> Ids:
+    """For each id of a feature in `old`, the id in `new`."""
+    if feature in old.normalisers and feature in new.normalisers:
+        return _same_ranges(old.normalisers[feature], new.normalisers[feature])
+    found = new.vocabulary_of(feature).encode(old.vocabulary_of(feature).tokens)
+    known = np.where(found == OUT_OF_VOCABULARY, ABSENT, found.astype(np.int64))
+    return np.concatenate([[OUT_OF_VOCABULARY], known])
+
+
+def _same_ranges(old: QuantileNormaliser, new: QuantileNormaliser) -> Ids:
+    """By both ends of the range; no bucket (0) and the missing value (1) stay what they are."""
+    place = {ends: i + 2 for i, ends in enumerate(_ends(new))}
+    return np.array([0, 1, *(place.get(ends, ABSENT) for ends in _ends(old))], np.int64)
+
+
+def _ends(normaliser: QuantileNormaliser) -> list[tuple[float, float]]:
+    cuts = [-np.inf, *normaliser.boundaries.tolist(), np.inf]
+    return [*pairwise(cuts)]
+
+
+def _crossed(parts: list[NDArray[np.int64]], new: Transform, index: int) -> Ids:
+    """Position of each combination of `new`'s ids within its cross."""
+    vocabulary = new.crosses[index]
+    known = np.all([ids != ABSENT for ids in parts], axis=0)
+    keys = pack([ids[known] for ids in parts], vocabulary.sizes)
+    found = vocabulary.encode(Ragged(keys, np.arange(len(keys) + 1)))
+    places = np.full(len(known), ABSENT, np.int64)
+    places[np.flatnonzero(known)[found.lengths > 0]] = found.values
+    return places
