@@ -1,0 +1,51 @@
+"""Rankers without training: a constant, and the user's and the movie's means."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from tests.benchmarks.rankers.problem import Problem
+from tests.benchmarks.rankers.run import Run, both_parts
+from widedeep.evaluation.scoring import user_movie_mean
+from widedeep.model.fitting import Fitting
+from widedeep.model.start import Start
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """The share of positive labels in training, for every row."""
+
+    seeded: ClassVar[bool] = False
+    problem: Problem
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        return cls(problem)
+
+    def train(self, _: int) -> Run:
+        prior = self.problem.training_set.transform.prior
+
+        def score(asked):
+            return np.full(len(asked), prior)
+
+        return Run(*both_parts(self.problem, score, score), seconds=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class UserMovieMean:
+    """The baseline of the gate, see `scoring.user_movie_mean`."""
+
+    seeded: ClassVar[bool] = False
+    problem: Problem
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        return cls(problem)
+
+    def train(self, seed: int) -> Run:
+        rows, preset = self.problem.training_set, self.problem.preset
+        # The baseline reads the model's transform only, so its network may stay untrained.
+        model = Fitting.begin(rows, preset, Start("cold"), seed).finish(self.problem.split)
+        score = user_movie_mean(model, self.problem.log, self.problem.catalogue)
+        return Run(*both_parts(self.problem, score, score), seconds=0.0)

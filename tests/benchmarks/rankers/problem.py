@@ -1,0 +1,130 @@
+"""One split as every ranker meets it: the same rows to learn from, the same questions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.data.ratings import RatingLog, Ratings
+from widedeep.data.split import Split
+from widedeep.evaluation.scoring import Predictions
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.encoded import Encoded
+from widedeep.features.history import Queries
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.training_set import DAY, FROZEN, STREAMING, TrainingSet, queries
+from widedeep.features.transform import Transform
+from widedeep.model.presets import Preset
+
+GRADE, GENRES = "grade", "genres"
+"""What the catalogue calls them."""
+
+Floats = NDArray[np.float64]
+Answers = Mapping[str, Floats]
+"""P(positive) of each question, by protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Rows to learn from: `parts` are the fresh rows and each stale copy of them.
+
+    `label` (bool) and `weight` (float32) run over all parts; `prior` is the share of positive
+    labels, by which the history was described.
+    """
+
+    prior: float
+    parts: tuple[RawColumns, ...]
+    label: NDArray[np.bool_]
+    weight: NDArray[np.float32]
+
+    def encode(self, transform: Transform) -> Encoded:
+        """All parts as the Wide & Deep model reads them."""
+        return Encoded.concatenate([transform.encode(part) for part in self.parts])
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The ratings known at the split's end, and the training set of the default preset."""
+
+    log: RatingLog
+    catalogue: Catalogue
+    split: Split
+    preset: Preset
+    training_set: TrainingSet
+
+    @classmethod
+    def of(cls, ratings: Ratings, split: Split, preset: Preset):
+        """Load what is known at the end of `split`, and describe and encode it."""
+        log = ratings.load(split.as_of)
+        catalogue = Catalogue.from_table(ratings.movies())
+        encoded = TrainingSet.build(log, catalogue, split, preset.features, preset.staleness)
+        return cls(log, catalogue, split, preset, encoded)
+
+    @property
+    def validation(self) -> Split:
+        """The split whose holdout is this one's validation part."""
+        return Split(0, self.split.validation_from, self.split.holdout_from)
+
+    def lesson(self) -> Lesson:
+        """The very rows of the training set, before any encoding (and checked to be those)."""
+        lesson = self._lesson(self.split.validation_from)
+        ours, theirs = lesson.encode(self.training_set.transform), self.training_set.training
+        same = (
+            np.array_equal(ours.numbers, theirs.rows.numbers)
+            and np.array_equal(lesson.label, theirs.label)
+            and np.array_equal(lesson.weight, theirs.weight)
+        )
+        if not same:
+            raise AssertionError("the rankers' training rows differ from the features stage's")
+        return lesson
+
+    def refit_lesson(self) -> Lesson:
+        """The rows of training and validation, by the same recipe."""
+        return self._lesson(self.split.holdout_from)
+
+    def describe(self, asked: Queries, prior: float) -> RawColumns:
+        """Point-in-time features of the default preset."""
+        history = self.preset.features.history
+        return RawColumns.describe(self.log, asked, self.catalogue, history, prior)
+
+    def questions(self, part: Split) -> dict[str, Queries]:
+        """The rows of the part's holdout, by protocol."""
+        rows = part.holdout(self.log.time)
+        return {
+            STREAMING: queries(self.log, rows),
+            FROZEN: queries(self.log, rows, part.holdout_from),
+        }
+
+    def ask(self, scorer: Callable[[Queries], Floats], part: Split) -> Predictions:
+        """Both protocols' answers of a ranker that scores on demand."""
+        asked = self.questions(part)
+        return self.answered({name: scorer(rows) for name, rows in asked.items()}, part)
+
+    def answered(self, answers: Answers, part: Split) -> Predictions:
+        """The part's rows and labels with the answers to its `questions`."""
+        rows = part.holdout(self.log.time)
+        log = self.log
+        label = self._positive()[rows]
+        return Predictions(log.user[rows], log.movie[rows], log.time[rows], label, **answers)
+
+    def _positive(self) -> NDArray[np.bool_]:
+        return self.log.rate >= self.preset.features.history.positive_rating
+
+    def _lesson(self, until: int) -> Lesson:
+        rows, staleness = self.log.time < until, self.preset.staleness
+        label = self._positive()[rows]
+        prior = float(label.mean())
+        fresh = queries(self.log, rows)
+        generator = np.random.default_rng(staleness.seed)
+        asked = [fresh]
+        for _ in range(staleness.copies):
+            cut = generator.integers(0, staleness.days * DAY, len(fresh))
+            asked.append(fresh.known_earlier(cut))
+        weights = np.array([1.0] + [staleness.weight] * staleness.copies, np.float32)
+        return Lesson(
+            prior,
+            tuple(self.describe(part, prior) for part in asked),
+            np.tile(label, len(asked)),
+            np.repeat(weights, len(fresh)),
+        )
