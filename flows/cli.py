@@ -8,7 +8,8 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,23 +48,56 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("widedeep", description="Wide & Deep, retrained on schedule.")
     commands = parser.add_subparsers(required=True, metavar="command")
     _retrain_options(commands.add_parser("retrain", help="from rating files to a decision"))
+    _ablation_options(commands.add_parser("ablation", help="what each part of the model is worth"))
     _status_options(commands.add_parser("status", help="which model serves, and what was decided"))
+    _explain_options(commands.add_parser("explain", help="why the model scores a pair as it does"))
+    _memorisation_options(commands.add_parser("memorisation", help="what the wide part remembers"))
     _simulate_options(commands.add_parser("simulate", help="write rating files with known truth"))
     return parser
 
 
 def _retrain_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", default="auto", metavar="auto|kmrd-small|kmrd-2m|kmrd-5m|sim|DIR")
-    for name in ("--as-of", "--validation-from", "--holdout-from"):
-        parser.add_argument(name, metavar="WHEN", help="ISO-8601 or UNIX seconds, UTC")
+    _data_options(parser)
     parser.add_argument("--mode", choices=("auto", "warm", "cold"), default="auto")
     parser.add_argument("--preset", choices=("default", "paper"), default="default")
     parser.add_argument("--seed", type=int, default=0)
     _shared_options(parser, retrain)
 
 
+def _ablation_options(parser: argparse.ArgumentParser) -> None:
+    _data_options(parser)
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant")
+    help_variants = 'names, as in "wide only" "deep only"; all if not given'
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help=help_variants)
+    _shared_options(parser, ablation)
+
+
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default="auto", metavar="auto|kmrd-small|kmrd-2m|kmrd-5m|sim|DIR")
+    for name in ("--as-of", "--validation-from", "--holdout-from"):
+        parser.add_argument(name, metavar="WHEN", help="ISO-8601 or UNIX seconds, UTC")
+
+
 def _status_options(parser: argparse.ArgumentParser) -> None:
     _shared_options(parser, status)
+
+
+def _explain_options(parser: argparse.ArgumentParser) -> None:
+    for name in ("--user", "--movie"):
+        parser.add_argument(name, type=token, required=True, metavar="ID")
+    parser.add_argument("--at", metavar="WHEN", help="ISO-8601 or UNIX seconds, UTC")
+    _registered_options(parser)
+    _shared_options(parser, explain)
+
+
+def _memorisation_options(parser: argparse.ArgumentParser) -> None:
+    _registered_options(parser)
+    _shared_options(parser, memorisation)
+
+
+def _registered_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="NAME", help="wanted where the home has several")
+    parser.add_argument("--version", default="champion", metavar="champion|N")
 
 
 def _simulate_options(parser: argparse.ArgumentParser) -> None:
@@ -81,23 +115,12 @@ def _shared_options(parser: argparse.ArgumentParser, command: Command) -> None:
 
 def retrain(options: argparse.Namespace) -> None:
     """Run the chain once in this process."""
-    home = _home(options)
-    moments = (
-        _moment(options.as_of, "--as-of"),
-        _moment(options.validation_from, "--validation-from"),
-        _moment(options.holdout_from, "--holdout-from"),
-    )
-    prepare_command()
-    with home.exclusive():
-        from flows import temporary_server
-
-        temporary_server.stop_orphans()
-        with temporary_server.starting():
-            from flows.console import show_progress
+    home, moments = _home(options), _moments(options)
+    with _held(home) as starting:
+        with starting():
             from flows.retrain import retrain as flow
             from flows.summary import show
 
-        show_progress()
         report = flow(
             options.data,
             *moments,
@@ -111,6 +134,22 @@ def retrain(options: argparse.Namespace) -> None:
         sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
 
 
+def ablation(options: argparse.Namespace) -> None:
+    """Train the model with parts left out, and compare."""
+    home, moments = _home(options), _moments(options)
+    with _held(home) as starting:
+        with starting():
+            from flows.ablation import ablation as flow
+            from flows.ablation_summary import show
+
+        found = flow(
+            options.data, *moments, seeds=options.seeds, variants=options.variants, home=home.root
+        )
+        show(found, home)
+    if options.json:
+        sys.stdout.write(json.dumps(found.as_json(), ensure_ascii=False) + "\n")
+
+
 def status(options: argparse.Namespace) -> None:
     """Print the champion, the one before it, and the decisions of each model in the home."""
     from flows.status import show, statuses
@@ -121,6 +160,32 @@ def status(options: argparse.Namespace) -> None:
             sys.stdout.write(json.dumps(one, ensure_ascii=False) + "\n")
     else:
         show(found)
+
+
+def explain(options: argparse.Namespace) -> None:
+    """Print what adds up to the logit of one user and movie."""
+    home = _home(options)
+    from flows.explain import explain as explained
+    from flows.explain import show
+    from flows.registered import choose
+
+    at = None if options.at is None else when.parse(options.at, "--at")
+    registered = choose(home, options.model, options.version)
+    found = explained(registered, options.user, options.movie, at)
+    if options.json:
+        sys.stdout.write(json.dumps(found.as_json(), ensure_ascii=False) + "\n")
+    else:
+        show(found)
+
+
+def memorisation(options: argparse.Namespace) -> None:
+    """Print the memorisation report of a registered model."""
+    home = _home(options)
+    from flows.memorisation import show, write_json
+    from flows.registered import choose
+
+    registered = choose(home, options.model, options.version)
+    (write_json if options.json else show)(registered)
 
 
 def simulate(options: argparse.Namespace) -> None:
@@ -137,6 +202,38 @@ def _home(options: argparse.Namespace) -> Home:
     home = Home(options.home.expanduser().resolve()) if options.home else default_home()
     configure(home)
     return home
+
+
+@contextmanager
+def _held(home: Home) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Hold the home for a flow; gives the block that loads it while Prefect's server starts."""
+    prepare_command()
+    with home.exclusive():
+        from flows import temporary_server
+        from flows.console import show_progress
+
+        temporary_server.stop_orphans()
+        show_progress()
+        yield temporary_server.starting
+
+
+def _moments(
+    options: argparse.Namespace,
+) -> tuple[datetime | None, datetime | None, datetime | None]:
+    """As of, validation from, holdout from."""
+    return (
+        _moment(options.as_of, "--as-of"),
+        _moment(options.validation_from, "--validation-from"),
+        _moment(options.holdout_from, "--holdout-from"),
+    )
+
+
+def token(text: str) -> int:
+    """A user's or a movie's id; argparse names this function in its error."""
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(text)
+    return value
 
 
 def _moment(text: str | None, name: str) -> datetime | None:

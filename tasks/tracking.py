@@ -5,7 +5,7 @@ With `served_model.py`, which MLflow itself executes, the only file that imports
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed_version
@@ -21,11 +21,13 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 import widedeep
 from tasks.ingest import Ingested
 from tasks.job import Job
 from widedeep.artifact_store import Artifact
+from widedeep.evaluation import memorisation
 from widedeep.evaluation.comparison import PREDICTIONS
 from widedeep.home import Home
 from widedeep.model.version import ModelVersion
@@ -75,33 +77,30 @@ class Tracker:
 
     def start(self, job: Job, prefect_run: str | None) -> Run:
         """Begin a run in the model's experiment, after closing those a killed process left."""
-        ingested, preset, start = job.ingested, job.preset, job.start
-        model, split = ingested.model, ingested.split
-        experiment = self._experiment(model)
+        ingested = job.ingested
+        tags = _origin(ingested, prefect_run)
+        how = job.start.reason.split(",")[0]
+        name = f"{ingested.source.name} as of {iso(ingested.split.as_of)[:10]}, {how}"
+        experiment = self._experiment(ingested.model)
         self._close_stale()
-        parameters = {
-            "data": ingested.source.name,
-            "preset": preset.name,
-            "seed": job.seed,
-            "mode": "warm" if start.warm else "cold",
-            "warm_started_from": start.previous.number if start.previous else "nothing",
-            "positive_rating": preset.features.history.positive_rating,
-            "validation_from": iso(split.validation_from),
-            "holdout_from": iso(split.holdout_from),
-            "as_of": iso(split.as_of),
-            **_flat("network", asdict(preset.network)),
-            **_flat("training", asdict(preset.training)),
-        }
-        tags = {
-            "prefect.flow_run_id": prefect_run or "none",
-            "widedeep.ratings": ingested.artifact.id,
-            "widedeep.origin": ingested.source.origin,
-        }
-        name = f"{ingested.source.name} as of {iso(split.as_of)[:10]}, {start.reason.split(',')[0]}"
-        run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        params = [Param(key, str(value)) for key, value in parameters.items()]
-        self._client.log_batch(run_id, params=params)
-        return Run(run_id, model)
+        return self._begin(experiment, ingested.model, name, _parameters(job), tags)
+
+    def start_ablation(self, ingested: Ingested, seeds: int, prefect_run: str | None) -> Run:
+        """Begin the run that holds an ablation's trials, in an experiment of its own."""
+        tags = _origin(ingested, prefect_run)
+        parameters = {"data": ingested.source.name, "seeds": seeds, **_moments(ingested)}
+        name = f"{ingested.source.name} ablation as of {iso(ingested.split.as_of)[:10]}"
+        experiment = self._experiment(f"{ingested.model}-ablation")
+        self._close_stale()
+        return self._begin(experiment, ingested.model, name, parameters, tags)
+
+    def start_trial(self, ablation: Run, job: Job, variant: str) -> Run:
+        """Begin a run below an ablation's."""
+        tags = {MLFLOW_PARENT_RUN_ID: ablation.run_id, "widedeep.variant": variant}
+        parameters = {"variant": variant, **_parameters(job)}
+        experiment = self._client.get_run(ablation.run_id).info.experiment_id
+        name = f"{variant}, seed {job.seed}"
+        return self._begin(experiment, ablation.model, name, parameters, tags)
 
     @contextmanager
     def closing(self, run: Run) -> Iterator[None]:
@@ -125,18 +124,15 @@ class Tracker:
         self._log(run, {name: model.summary[name] for name in sizes})
 
     def log_evaluation(self, run: Run, evaluation: Artifact) -> None:
-        """`holdout_streaming_auc` … of the challenger, its advantage, and its predictions."""
-        measured = {
-            f"holdout_{protocol}_{metric}": value
-            for protocol, metrics in evaluation.summary["challenger"].items()
-            for metric, value in metrics.items()
-        }
+        """`holdout_streaming_auc` … of the challenger, its advantage, predictions and memory."""
+        measured = _flat("holdout", evaluation.summary["challenger"])
         difference = evaluation.summary["difference"]
         if difference is not None:
             for metric in ("auc", "log_loss"):
                 measured |= _flat(f"difference_{metric}", difference[metric])
         self._log(run, measured)
-        self._client.log_artifact(run.run_id, str(evaluation.path / PREDICTIONS))
+        for name in (PREDICTIONS, memorisation.TABLE, memorisation.REPORT):
+            self._client.log_artifact(run.run_id, str(evaluation.path / name))
 
     def log_decision(self, run: Run, verdict: str, version: str, reasons: list[str]) -> None:
         """Tag the run with what was decided."""
@@ -146,6 +142,16 @@ class Tracker:
             "mlflow.note.content": "\n\n".join(reasons),
         }
         self._client.log_batch(run.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+    def log_scores(self, run: Run, measured: Mapping[str, Any]) -> None:
+        """`holdout_streaming_auc` … of a trial."""
+        self._log(run, _flat("holdout", measured))
+
+    def log_files(self, run: Run, files: Iterable[Path], note: str) -> None:
+        """Keep files with the run, and show `note` (Markdown) on its page."""
+        for file in files:
+            self._client.log_artifact(run.run_id, str(file))
+        self._client.set_tag(run.run_id, "mlflow.note.content", note)
 
     def log_seconds(self, run: Run, seconds: Mapping[str, float]) -> None:
         """How long each stage took."""
@@ -158,6 +164,25 @@ class Tracker:
     def previous(self, model: str) -> ModelVersion | None:
         """The version that served before the champion."""
         return self._aliased(model, PREVIOUS)
+
+    def find(self, model: str, version: str) -> ModelVersion | None:
+        """A version by its number or by an alias, if there is such a one."""
+        if not version.isdecimal():
+            return self._aliased(model, version)
+        try:
+            return self._version(self._client.get_model_version(model, version))
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def file(self, model: str, version: ModelVersion, name: str) -> Path | None:
+        """A file that the run which registered a version kept, if it did."""
+        run_id = self._client.get_model_version(model, version.number).run_id
+        kept = self._client.list_artifacts(run_id) if run_id else []
+        if name not in {found.path for found in kept}:
+            return None
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name))
 
     def register(self, run: Run, model: Artifact, ingested: Ingested) -> ModelVersion:
         """Make the model a version that MLflow can load and serve, and the alias `challenger`.
@@ -189,11 +214,24 @@ class Tracker:
         """Names of all registered models."""
         return sorted(model.name for model in self._client.search_registered_models())
 
-    def _experiment(self, model: str) -> str:
-        found = self._client.get_experiment_by_name(model)
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        return str(self._client.create_experiment(model, self._home.artifacts_uri))
+        return str(self._client.create_experiment(name, self._home.artifacts_uri))
+
+    def _begin(
+        self,
+        experiment: str,
+        model: str,
+        name: str,
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> Run:
+        run_id = self._client.create_run(experiment, run_name=name, tags=dict(tags)).info.run_id
+        params = [Param(key, str(value)) for key, value in parameters.items()]
+        self._client.log_batch(run_id, params=params)
+        return Run(run_id, model)
 
     def _aliased(self, model: str, alias: str) -> ModelVersion | None:
         try:
@@ -259,6 +297,7 @@ def _save_history(ingested: Ingested, folder: Path) -> None:
     folder.mkdir()
     ingested.known().save(folder / "ratings.parquet")
     pq.write_table(ingested.movies(), folder / "movies.parquet")
+    pq.write_table(ingested.people(), folder / "people.parquet")
 
 
 def _example(ingested: Ingested) -> pd.DataFrame:
@@ -266,6 +305,37 @@ def _example(ingested: Ingested) -> pd.DataFrame:
     log = ingested.known()
     user, movie = np.append(log.user[-2:], -1), np.append(log.movie[-2:], -1)
     return pd.DataFrame({"user": user, "movie": movie, "time": ingested.split.as_of})
+
+
+def _parameters(job: Job) -> dict[str, Any]:
+    """Everything that made the model, for comparing runs."""
+    preset, start = job.preset, job.start
+    return {
+        "data": job.ingested.source.name,
+        "preset": preset.name,
+        "seed": job.seed,
+        "mode": "warm" if start.warm else "cold",
+        "warm_started_from": start.previous.number if start.previous else "nothing",
+        "positive_rating": preset.features.history.positive_rating,
+        **_moments(job.ingested),
+        **_flat("network", asdict(preset.network)),
+        **_flat("training", asdict(preset.training)),
+    }
+
+
+def _moments(ingested: Ingested) -> dict[str, str]:
+    split = ingested.split
+    return {
+        name: iso(getattr(split, name)) for name in ("validation_from", "holdout_from", "as_of")
+    }
+
+
+def _origin(ingested: Ingested, prefect_run: str | None) -> dict[str, str]:
+    return {
+        "prefect.flow_run_id": prefect_run or "none",
+        "widedeep.ratings": ingested.artifact.id,
+        "widedeep.origin": ingested.source.origin,
+    }
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
