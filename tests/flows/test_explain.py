@@ -11,7 +11,7 @@ from widedeep.model.version import ModelVersion
 
 FIRED = Fired("movie", "movie 알이씨 [REC]", "movie [REC]", 0.25)
 SILENT = Fired("genres", "genres 공포", "genres 공포", 0.0)
-EXPLANATION = Explanation(1, 2, 0, 0, -0.5, (FIRED, SILENT), 0.75, 0.68)
+EXPLANATION = Explanation(1, 2, 0, 0, -0.5, 0.25, (FIRED, SILENT), 0.75, 0.68)
 
 
 def explained(tmp_path, explanation=EXPLANATION):
@@ -25,7 +25,8 @@ def test_every_part_is_shown_and_adds_up(capsys, tmp_path):
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
     assert ["-0.5000", "bias"] in rows
-    assert ["+1.0000", "deep"] in rows
+    assert ["+0.2500", "offset", "the", "online", "model's", "expectation"] in rows
+    assert ["+0.7500", "deep"] in rows
     assert ["+0.7500", "logit", "probability", "0.6800"] in rows
     assert "widedeep-test version 3" in out
     assert "1970-01-01T00:00:00Z" in out

@@ -56,8 +56,8 @@ def test_deep_only_has_no_wide_weights_and_does_not_read_wide_ids(world):
 
 def test_wide_only_has_no_tower_and_does_not_read_what_it_would_read(world):
     rows, network, optimisers, results = trained(half(world, **WIDE_ONLY))
-    assert {name for name, _ in network.named_parameters()} == {"wide", "bias"}
-    assert set(optimisers.state()) == {"wide/z", "wide/n", "bias/sum"}
+    assert {name for name, _ in network.named_parameters()} == {"wide", "bias", "slope"}
+    assert set(optimisers.state()) == {"wide/z", "wide/n", "bias/sum", "slope/sum"}
     held = rows.validation["streaming"].rows
     np.testing.assert_array_equal(logits(network, held), logits(network, other_deep_inputs(held)))
     assert (logits(network, held) != logits(network, shuffled_wide(held, 40))).any()

@@ -44,7 +44,7 @@ class Explanation:
         time: Of the query, UNIX seconds.
         known_until: Ratings strictly before it were known, UNIX seconds.
         bias: The network's.
-        offset: The logit from which the model starts (the online model's expectation).
+        offset: What the online model's expectation adds.
         wide: Every fired wide feature, the heaviest first; one out of vocabulary may fire twice.
         logit: As `widedeep.model.training.logits` gives it.
         probability: P(positive), as the model is served.
@@ -107,6 +107,7 @@ class Explainer:
         raw = RawColumns.describe(self.log, asked, self.catalogue, history, transform.prior)
         encoded = transform.encode(raw)
         wide, bias = self._fired(encoded.wide), network.bias.item()
+        offset = encoded.offset * network.slope.detach().numpy()
         logit, probability = logits(network, encoded), predict(network, encoded)
         return [
             Explanation(
@@ -115,7 +116,7 @@ class Explainer:
                 int(asked.time[row]),
                 int(asked.known_until[row]),
                 bias,
-                float(encoded.offset[row]),
+                float(offset[row]),
                 wide[row],
                 float(logit[row]),
                 float(probability[row]),

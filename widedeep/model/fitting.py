@@ -11,6 +11,7 @@ from widedeep.data.split import Split
 from widedeep.features.training_set import TrainingSet
 from widedeep.model.evidence import Evidence
 from widedeep.model.network import InputShape, WideDeep
+from widedeep.model.offset import begin_from_offset
 from widedeep.model.presets import Preset
 from widedeep.model.start import Start
 from widedeep.model.trained_model import TrainedModel
@@ -37,6 +38,7 @@ class Fitting:
         network = WideDeep(preset.network, shape, torch.Generator().manual_seed(seed))
         previous = start.model()
         if previous is None:
+            begin_from_offset(network, rows.training)
             optimisers, carried = Optimisers(network, preset.training), None
         else:
             optimisers, carried = warm_start(previous, network, rows.transform, preset.training)

@@ -1,6 +1,7 @@
 """The Wide & Deep network (paper, figure 4 and equation 3).
 
-logit = bias + offset + sum of the fired wide weights + deep tower, and P(y = 1 | x) its sigmoid.
+logit = bias + slope * offset + sum of the fired wide weights + deep tower, and P(y = 1 | x) its
+sigmoid. The slope says how far the offset is to be trusted; it begins at 1 and learns.
 """
 
 from collections.abc import Mapping
@@ -89,6 +90,7 @@ class WideDeep(nn.Module):
         self.generator = generator
         self.wide = nn.Parameter(torch.zeros(shape.wide if config.wide else 0, 1))
         self.bias = nn.Parameter(torch.zeros(1))
+        self.slope = nn.Parameter(torch.ones(1))
         tables = {
             name: nn.Parameter(torch.randn(size, config.embedding, generator=generator) * 0.01)
             for name, size in sorted(shape.tables.items())
@@ -110,7 +112,13 @@ class WideDeep(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits, float32 of shape (rows,)."""
-        return self.bias + batch.offset + self.wide_logit(batch) + self.deep_logit(batch)
+        return (
+            self.bias + self.offset_logit(batch) + self.wide_logit(batch) + self.deep_logit(batch)
+        )
+
+    def offset_logit(self, batch: Batch) -> Tensor:
+        """What the offset adds, shape (rows,)."""
+        return self.slope * batch.offset
 
     def wide_logit(self, batch: Batch) -> Tensor:
         """The wide part alone, shape (rows,): w_wide · [x, φ(x)]."""

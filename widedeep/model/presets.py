@@ -76,7 +76,7 @@ PRESETS = {
         NetworkConfig(
             embedding=8, hidden=(256, 128), dropout=0.4, id_dropout=0.5, number_embedding=6
         ),
-        TrainingConfig(learning_rate=0.01, ftrl=FtrlConfig(alpha=0.005, l1=40.0)),
+        TrainingConfig(learning_rate=0.01, ftrl=FtrlConfig(alpha=0.005, l1=10.0)),
     ),
     "paper": Preset(
         "paper",
