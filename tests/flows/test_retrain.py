@@ -157,7 +157,10 @@ def test_explain_takes_apart_what_the_served_model_answers(capsys, first, home):
     assert main([*arguments, "--version", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["model"], found["version"]) == (result["model"], "1")
-    parts = [found["bias"], found["deep"], *(fired["weight"] for fired in found["wide"])]
+    parts = [
+        *(found[name] for name in ("bias", "offset", "deep")),
+        *(fired["weight"] for fired in found["wide"]),
+    ]
     assert fsum(parts) == found["logit"]
     served = mlflow.pyfunc.load_model(f"models:/{result['model']}/1")
     asked = pd.DataFrame({"user": [row.user], "movie": [row.movie], "time": [result["as_of"]]})
