@@ -46,10 +46,10 @@ class HistoryConfig:
     """How history becomes numbers.
 
     `positive_rating`: a rating of at least this is a positive label. `length`: how many liked and
-    disliked movies are remembered. The three smoothings count rows of the prior that are mixed into
-    means. Steps move the terms of the online logistic model (logit per unit of error);
-    those of users and movies shrink as 1 / (1 + decay * count), the movie's to a floor. `fast` and
-    `slow` weigh the newest rating in a user's moving averages. Half-lives are in days.
+    disliked movies are remembered. The smoothings count rows of the prior that are mixed into
+    means. Steps move the terms of the online logistic model (logit per unit of error); those of
+    users and movies shrink as 1 / (1 + decay * count), the movie's to a floor. `fast`, `slow` and
+    `fast_rate` weigh the newest rating in a user's moving averages. Half-lives are in days.
     """
 
     positive_rating: int = 10

@@ -277,15 +277,14 @@ def read(
     movie, user = state.movie[m], state.user[u]
     residual = user[U_RESIDUALS] / (user[U_COUNT] + rates.user_smoothing)
     peers = state.peers[m, _peer_group(user[U_COUNT])]
-    gap = (time - peers[P_LAST_TIME]) / DAY
-    decay = 0.5 ** (gap / rates.long_half_life)
+    decay = _decay((time - peers[P_LAST_TIME]) / DAY, rates.long_half_life)
     out[0] = _expected_logit(state, rates, u, m)
     out[1] = _mean(movie[M_LABELS], movie[M_COUNT], rates.prior, rates.movie_smoothing) + residual
     out[2] = _taste(state, attributes, rates, u, m)
     out[3] = _appeal(state, attributes, rates, m)
     out[4] = (time - known_until) / DAY
     out[5] = peers[P_ERRORS] / (peers[P_COUNT] + rates.movie_smoothing)
-    out[6] = peers[P_LATE_ERRORS] * decay / (peers[P_LATE_WEIGHT] * decay + rates.movie_smoothing)
+    out[6] = _decayed_error(peers, P_LATE_WEIGHT, decay, rates.movie_smoothing)
     out[7] = _mean(
         state.world[W_FIRST_LABELS],
         state.world[W_FIRST_WEIGHT],
@@ -314,8 +313,8 @@ def _read_user(user: Floats, rates: Rates, time: int, out: Floats) -> None:
     out[3] = user[U_RESIDUALS] / (count + rates.user_smoothing)
     out[4] = user[U_FAST]
     out[5] = user[U_SLOW]
-    out[6] = _faded(user[U_DAY_ERRORS], user[U_DAY_WEIGHT], gap, rates.day_half_life)
-    out[7] = _faded(user[U_MONTH_ERRORS], user[U_MONTH_WEIGHT], gap, rates.month_half_life)
+    out[6] = _decayed_error(user, U_DAY_WEIGHT, _decay(gap, rates.day_half_life), 1.0)
+    out[7] = _decayed_error(user, U_MONTH_WEIGHT, _decay(gap, rates.month_half_life), 1.0)
     out[8] = user[U_LAST_LABEL]
     out[9] = rate
     out[10] = user[U_FAST_RATE]
@@ -338,9 +337,9 @@ def _read_movie(movie: Floats, rates: Rates, time: int, out: Floats) -> None:
     if seen == 0:
         return
     gap = (time - movie[M_LAST_TIME]) / DAY
-    long = 0.5 ** (gap / rates.long_half_life)
-    short = 0.5 ** (gap / rates.short_half_life)
-    burst = 0.5 ** (gap / rates.burst_half_life)
+    long = _decay(gap, rates.long_half_life)
+    short = _decay(gap, rates.short_half_life)
+    burst = _decay(gap, rates.burst_half_life)
     out[5] = movie[M_RESIDUALS] / (seen + smoothing)
     out[6] = _mean(movie[M_LONG_LABELS] * long, movie[M_LONG_WEIGHT] * long, prior, smoothing)
     out[7] = movie[M_SHORT_WEIGHT] * short
@@ -407,8 +406,7 @@ def _apply_world(state: State, rates: Rates, events: Events, i: int, judged: Flo
     error, count = judged[J_ERROR], judged[J_USER_COUNT]
     world[W_BASE] += rates.world_step * error
     world[W_ACTIVITY + _activity(count)] += rates.world_step * error
-    decay = 0.5 ** ((time - world[W_LAST_TIME]) / DAY / rates.world_half_life)
-    world[W_FIRST_WEIGHT:] *= decay
+    world[W_FIRST_WEIGHT:] *= _decay((time - world[W_LAST_TIME]) / DAY, rates.world_half_life)
     weight = W_FIRST_WEIGHT if count == 0 else W_LATER_WEIGHT
     world[weight] += 1.0
     world[weight + 1] += label
@@ -432,11 +430,8 @@ def _apply_user(state: State, rates: Rates, events: Events, i: int, judged: Floa
     user[U_FAST] += rates.fast * (surprise - user[U_FAST])
     user[U_SLOW] += rates.slow * (surprise - user[U_SLOW])
     user[U_FAST_RATE] += rates.fast_rate * (rate - user[U_FAST_RATE])
-    day, month = 0.5 ** (gap / rates.day_half_life), 0.5 ** (gap / rates.month_half_life)
-    user[U_DAY_WEIGHT] = user[U_DAY_WEIGHT] * day + 1.0
-    user[U_DAY_ERRORS] = user[U_DAY_ERRORS] * day + error
-    user[U_MONTH_WEIGHT] = user[U_MONTH_WEIGHT] * month + 1.0
-    user[U_MONTH_ERRORS] = user[U_MONTH_ERRORS] * month + error
+    _add_decayed(user, U_DAY_WEIGHT, _decay(gap, rates.day_half_life), error)
+    _add_decayed(user, U_MONTH_WEIGHT, _decay(gap, rates.month_half_life), error)
     user[U_LAST_LABEL] = label
     user[U_LAST_RATE] = rate
     user[U_LAST_TIME] = events.time[i]
@@ -450,11 +445,10 @@ def _apply_user(state: State, rates: Rates, events: Events, i: int, judged: Floa
 def _apply_peers(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
     time, error = events.time[i], judged[J_ERROR]
     peers = state.peers[events.movie[i], _peer_group(judged[J_USER_COUNT])]
-    decay = 0.5 ** ((time - peers[P_LAST_TIME]) / DAY / rates.long_half_life)
+    decay = _decay((time - peers[P_LAST_TIME]) / DAY, rates.long_half_life)
     peers[P_COUNT] += 1.0
     peers[P_ERRORS] += error
-    peers[P_LATE_WEIGHT] = peers[P_LATE_WEIGHT] * decay + 1.0
-    peers[P_LATE_ERRORS] = peers[P_LATE_ERRORS] * decay + error
+    _add_decayed(peers, P_LATE_WEIGHT, decay, error)
     peers[P_LAST_TIME] = time
 
 
@@ -475,15 +469,9 @@ def _apply_movie(state: State, rates: Rates, events: Events, i: int, judged: Flo
         movie[M_FIRST_BIAS] += step * error
     movie[M_LABELS] += label
     movie[M_RESIDUALS] += judged[J_USER_SURPRISE]
-    long = 0.5 ** (gap / rates.long_half_life)
-    short = 0.5 ** (gap / rates.short_half_life)
-    movie[M_LONG_WEIGHT] = movie[M_LONG_WEIGHT] * long + 1.0
-    movie[M_LONG_LABELS] = movie[M_LONG_LABELS] * long + label
-    movie[M_SHORT_WEIGHT] = movie[M_SHORT_WEIGHT] * short + 1.0
-    movie[M_SHORT_LABELS] = movie[M_SHORT_LABELS] * short + label
-    burst = 0.5 ** (gap / rates.burst_half_life)
-    movie[M_BURST_WEIGHT] = movie[M_BURST_WEIGHT] * burst + 1.0
-    movie[M_BURST_LABELS] = movie[M_BURST_LABELS] * burst + label
+    _add_decayed(movie, M_LONG_WEIGHT, _decay(gap, rates.long_half_life), label)
+    _add_decayed(movie, M_SHORT_WEIGHT, _decay(gap, rates.short_half_life), label)
+    _add_decayed(movie, M_BURST_WEIGHT, _decay(gap, rates.burst_half_life), label)
     movie[M_LAST_TIME] = time
 
 
@@ -535,10 +523,22 @@ def _appeal(state: State, attributes: Attributes, rates: Rates, m: int) -> float
 
 
 @njit(cache=True)
-def _faded(errors: float, weight: float, gap: float, half_life: float) -> float:
-    """Decayed mean of errors, shrunk towards 0 by one more rating."""
-    decay = 0.5 ** (gap / half_life)
-    return float(errors * decay / (weight * decay + 1.0))
+def _decay(gap: float, half_life: float) -> float:
+    """What is left of a weight after `gap` days."""
+    return float(0.5 ** (gap / half_life))
+
+
+@njit(cache=True)
+def _add_decayed(row: Floats, weight: int, decay: float, value: float) -> None:
+    """Let the weight in column `weight` and the sum behind it decay, then add one rating."""
+    row[weight] = row[weight] * decay + 1.0
+    row[weight + 1] = row[weight + 1] * decay + value
+
+
+@njit(cache=True)
+def _decayed_error(row: Floats, weight: int, decay: float, smoothing: float) -> float:
+    """The mean that `_add_decayed` keeps, of errors: shrunk towards 0 by `smoothing` ratings."""
+    return float(row[weight + 1] * decay / (row[weight] * decay + smoothing))
 
 
 @njit(cache=True)
