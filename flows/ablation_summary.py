@@ -9,22 +9,17 @@ from rich.table import Table
 
 from flows.ablation import Ablation
 from flows.console import plain_console
+from flows.window import split_line
 from widedeep.evaluation.ablation_table import NOTE
 from widedeep.home import Home
-from widedeep.when import iso
 
 
 def show(found: Ablation, home: Home) -> None:
     """Print data, tables, and where to look next."""
     console = plain_console()
     ingested, report = found.ingested, found.as_json()
-    train, validation, holdout = ingested.examples
-    split = ingested.split
     console.print(f"\n[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
-    console.print(
-        f"split     {train:,} training | {iso(split.validation_from)} | {validation:,} validation "
-        f"| {iso(split.holdout_from)} | {holdout:,} holdout | {iso(split.as_of)}"
-    )
+    console.print(split_line(ingested))
     summary = found.comparison.summary
     for table in (*summary["tables"], *summary["slice_tables"]):
         console.print()

@@ -1,6 +1,6 @@
 """The chain: ingest → features → train → evaluate → promote."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +10,10 @@ from prefect.runtime import flow_run
 from flows.environment import default_home
 from flows.report import Report, Stopwatch
 from flows.stale_runs import marked
+from flows.window import window
 from tasks.evaluation import evaluate
 from tasks.features import features
-from tasks.ingest import Window, ingest
+from tasks.ingest import ingest
 from tasks.job import Job, Request
 from tasks.promotion import promote
 from tasks.tracking import Tracker
@@ -54,8 +55,8 @@ def retrain(  # noqa: PLR0917  the run form
         All that was found; `Report.as_json` is the contract's object.
     """
     place = Home(home.resolve()) if home else default_home()
-    window = Window(*(_seconds(moment) for moment in (as_of, validation_from, holdout_from)))
-    request = Request(data, window, Mode(mode), named(preset), seed)
+    asked = window(as_of, validation_from, holdout_from)
+    request = Request(data, asked, Mode(mode), named(preset), seed)
     with place.exclusive(), marked(place, flow_run.id):
         place.stages.sweep()
         return _chain(place, request)
@@ -83,9 +84,3 @@ def _chain(place: Home, request: Request) -> Report:
         report = Report(job, run.run_id, evaluation, outcome, watch.seconds())
         tracker.log_seconds(run, report.seconds)
     return report
-
-
-def _seconds(moment: datetime | None) -> int | None:
-    if moment is None:
-        return None
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())

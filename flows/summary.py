@@ -9,8 +9,8 @@ from rich.table import Table
 
 from flows.console import plain_console
 from flows.report import Report
+from flows.window import split_line
 from widedeep.home import Home
-from widedeep.when import iso
 
 METRICS = (
     ("streaming", "auc", "streaming AUC"),
@@ -27,18 +27,14 @@ def show(report: Report, home: Home) -> None:
     """Print data, split, comparison, decision, and where to look next."""
     console = plain_console()
     ingested = report.job.ingested
-    split, counts = ingested.split, ingested.counts
-    train, validation, holdout = ingested.examples
+    counts = ingested.counts
     console.print()
     console.print(f"[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
     console.print(
         f"rows      {counts.read:,} read = {counts.examples:,} examples + "
         f"{counts.superseded:,} superseded + {counts.quarantined:,} set aside"
     )
-    console.print(
-        f"split     {train:,} training | {iso(split.validation_from)} | {validation:,} validation "
-        f"| {iso(split.holdout_from)} | {holdout:,} holdout | {iso(split.as_of)}"
-    )
+    console.print(split_line(ingested))
     console.print(f"start     {report.job.start.reason}")
     console.print(_table(report))
     _show_decision(report, console)

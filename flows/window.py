@@ -1,8 +1,9 @@
-"""The moments a run was asked for, as Prefect's run form and the command line give them."""
+"""The moments a run was asked for (by Prefect's run form or the command line) and those it has."""
 
 from datetime import UTC, datetime
 
-from tasks.ingest import Window
+from tasks.ingest import Ingested, Window
+from widedeep.when import iso
 
 
 def window(
@@ -10,6 +11,16 @@ def window(
 ) -> Window:
     """In UNIX seconds; a moment without a time zone is in UTC."""
     return Window(*(_seconds(moment) for moment in (as_of, validation_from, holdout_from)))
+
+
+def split_line(ingested: Ingested) -> str:
+    """The parts of the split and the moments between them, for people."""
+    train, validation, holdout = ingested.examples
+    split = ingested.split
+    return (
+        f"split     {train:,} training | {iso(split.validation_from)} | {validation:,} validation "
+        f"| {iso(split.holdout_from)} | {holdout:,} holdout | {iso(split.as_of)}"
+    )
 
 
 def _seconds(moment: datetime | None) -> int | None:

@@ -7,7 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -17,7 +16,7 @@ from widedeep.artifact_store import Artifact, code_version
 from widedeep.evaluation import planted_pairs
 from widedeep.evaluation.ablation import FULL, Variant
 from widedeep.evaluation.ablation_plot import draw
-from widedeep.evaluation.ablation_result import PROTOCOLS, Scored, compare
+from widedeep.evaluation.ablation_result import Scored, compare
 from widedeep.evaluation.ablation_slices import Masks, slice_holdout
 from widedeep.evaluation.ablation_table import (
     NOTE,
@@ -30,7 +29,7 @@ from widedeep.evaluation.comparison import PREDICTIONS
 from widedeep.evaluation.scoring import Predictions, model_scorer
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.training_rows import Rows, keep
-from widedeep.features.training_set import STREAMING, TrainingSet
+from widedeep.features.training_set import PROTOCOLS, STREAMING, TrainingSet
 from widedeep.home import Home
 from widedeep.model.trained_model import TrainedModel
 
@@ -139,18 +138,13 @@ def _scored(trials: Sequence[Trial]) -> list[Scored]:
     return [
         Scored(
             same[0].variant,
-            tuple(_predictions(trial.scores) for trial in same),
+            tuple(Predictions.load(trial.scores.path / PREDICTIONS) for trial in same),
             tuple(trial.model.summary["wide_nonzero"] for trial in same),
             tuple(trial.model.summary["best_epoch"] for trial in same),
             tuple(trial.seconds for trial in same),
         )
         for same in by_variant.values()
     ]
-
-
-def _predictions(scores: Artifact) -> Predictions:
-    table = pq.read_table(scores.path / PREDICTIONS)
-    return Predictions(*(table[name].to_numpy() for name in Predictions.__slots__))
 
 
 def _slices(

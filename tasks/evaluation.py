@@ -32,11 +32,12 @@ def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        catalogue = Catalogue.from_table(ingested.movies())
+        movies = ingested.movies()
+        catalogue = Catalogue.from_table(movies)
         evaluator = Evaluator(ingested.known(), catalogue, ingested.split, gate)
         ours = TrainedModel.load(challenger.path)
         theirs = TrainedModel.load(champion.path) if champion else None
-        names = Names.of(ingested.movies(), ingested.people())
+        names = Names.of(movies, ingested.people())
         memorisation = Memorisation.of(ours, names, previous=theirs)
         memorisation.save(folder)
         found = evaluator.compare(ours, theirs, folder).as_json()

@@ -5,12 +5,12 @@ With `served_model.py`, which MLflow itself executes, the only file that imports
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlflow
 import numpy as np
@@ -36,6 +36,8 @@ from widedeep.when import iso
 CHAMPION = "champion"
 PREVIOUS = "previous"
 CHALLENGER = "challenger"
+
+Found = TypeVar("Found")
 
 _MODEL_ID = "widedeep.model_id"
 _SIGNATURE = ModelSignature(
@@ -169,12 +171,8 @@ class Tracker:
         """A version by its number or by an alias, if there is such a one."""
         if not version.isdecimal():
             return self._aliased(model, version)
-        try:
-            return self._version(self._client.get_model_version(model, version))
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
+        found = _if_there(lambda: self._client.get_model_version(model, version))
+        return self._version(found) if found else None
 
     def file(self, model: str, version: ModelVersion, name: str) -> Path | None:
         """A file that the run which registered a version kept, if it did."""
@@ -234,15 +232,10 @@ class Tracker:
         return Run(run_id, model)
 
     def _aliased(self, model: str, alias: str) -> ModelVersion | None:
-        try:
-            aliases = self._client.get_registered_model(model).aliases
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-        if alias not in aliases:
+        found = _if_there(lambda: self._client.get_registered_model(model))
+        if found is None or alias not in found.aliases:
             return None
-        return self._version(self._client.get_model_version(model, aliases[alias]))
+        return self._version(self._client.get_model_version(model, found.aliases[alias]))
 
     def _registered(self, model: str, model_id: str) -> ModelVersion | None:
         for found in self._client.search_model_versions(f"name = '{model}'"):
@@ -290,6 +283,16 @@ class Tracker:
         known = {name: float(value) for name, value in values.items() if value is not None}
         metrics = [Metric(name, value, now, step) for name, value in known.items()]
         self._client.log_batch(run.run_id, metrics=metrics)
+
+
+def _if_there(look: Callable[[], Found]) -> Found | None:
+    """What MLflow finds; None where it has no such thing."""
+    try:
+        return look()
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
 
 
 def _save_history(ingested: Ingested, folder: Path) -> None:

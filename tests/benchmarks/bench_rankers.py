@@ -61,8 +61,8 @@ def prepare(name: str, problem: Problem, options: argparse.Namespace) -> Ranker:
         OURS: lambda: WideAndDeep.of(problem, preset(options.preset)),
         BOOSTING: lambda: Boosting.of(problem, refit=options.refit),
         "logistic": lambda: Logistic.of(problem, refit=options.refit),
-        "user-movie-mean": lambda: UserMovieMean.of(problem),
-        "constant": lambda: Constant.of(problem),
+        "user-movie-mean": lambda: UserMovieMean(problem),
+        "constant": lambda: Constant(problem),
         LECTURE: lambda: LectureModel.of(problem, options.pytorch_widedeep, refit=options.refit),
     }
     return makers[name]()

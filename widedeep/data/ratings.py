@@ -55,6 +55,12 @@ class RatingLog:
         return cls(*(table[name].to_numpy() for name in cls.__slots__))
 
 
+def first_times(tokens: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each row, when its token stands in `time` (ascending) for the first time, shape (n,)."""
+    _, first, inverse = np.unique(tokens, return_index=True, return_inverse=True)
+    return time[first][inverse]
+
+
 @dataclass(frozen=True, slots=True)
 class Ratings:
     """A handle on the artefact that `ingest` made; nothing is read before it is asked for."""

@@ -100,7 +100,7 @@ def chosen(names: Iterable[str] | None) -> tuple[Variant, ...]:
 
 def without_taste_crosses(spec: FeatureSpec) -> FeatureSpec:
     """`spec` without the crosses that a liked or disliked film is part of."""
-    return replace(spec, crosses=tuple(c for c in spec.crosses if not _TASTE & set(c.parts)))
+    return replace(spec, crosses=_crosses_without(_TASTE, spec))
 
 
 def without_numbers(spec: FeatureSpec) -> FeatureSpec:
@@ -110,16 +110,21 @@ def without_numbers(spec: FeatureSpec) -> FeatureSpec:
     know of a user only what a kept cross tells.
     """
     buckets = {bucket.name for bucket in spec.buckets}
-    crosses = tuple(cross for cross in spec.crosses if not buckets & set(cross.parts))
     tastes = [bag.name for bag in spec.bags if bag.name in _TASTE]
     read = dict.fromkeys([*spec.wide, *tastes])
     wide = tuple(name for name in read if name not in buckets)
-    return replace(spec, numbers=(), buckets=(), crosses=crosses, wide=wide, offset=None)
+    return replace(
+        spec,
+        numbers=(),
+        buckets=(),
+        crosses=_crosses_without(buckets, spec),
+        wide=wide,
+        offset=None,
+    )
 
 
-def memory_crosses(spec: FeatureSpec) -> list[Cross]:
-    """The crosses that remember which film goes with which liked one."""
-    return [cross for cross in spec.crosses if set(cross.parts) == {"liked", "movie"}]
+def _crosses_without(parts: set[str], spec: FeatureSpec) -> tuple[Cross, ...]:
+    return tuple(cross for cross in spec.crosses if not parts & set(cross.parts))
 
 
 def _raw(base: Preset) -> Preset:

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from widedeep.evaluation.ablation_result import PROTOCOLS, Result
+from widedeep.evaluation.ablation_result import Result
 from widedeep.evaluation.ablation_table import interval_text, spread_text
 from widedeep.evaluation.bootstrap import Interval
-from widedeep.features.training_set import FROZEN, STREAMING
+from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING
 
 _COLOURS = {STREAMING: "#1f5fa8", FROZEN: "#c05a1c"}
 _WIDTH = 14.0

@@ -23,9 +23,7 @@ from widedeep.evaluation.ablation_slices import Masks
 from widedeep.evaluation.bootstrap import Interval, PairedDifference, paired_bootstrap
 from widedeep.evaluation.comparison import BOOTSTRAP_SEED
 from widedeep.evaluation.scoring import Floats, Predictions
-from widedeep.features.training_set import FROZEN, STREAMING
-
-PROTOCOLS = (STREAMING, FROZEN)
+from widedeep.features.training_set import PROTOCOLS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,20 @@ from numpy.typing import NDArray
 
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
-from widedeep.evaluation.ablation import memory_crosses
 from widedeep.evaluation.planted_pairs import Pairs, applies
 from widedeep.evaluation.scoring import slices
+from widedeep.evaluation.wide_block import wide_blocks
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_set import FROZEN, STREAMING, queries
+from widedeep.features.training_set import PROTOCOLS, queries_by_protocol
 from widedeep.features.transform import Transform
 
 NEW = "new users"
 RETURNING = "returning users"
 REMEMBERED = "remembered pairs"
 PLANTED = "planted exceptions"
+
+_MEMORY = {"liked", "movie"}
 
 Bools = NDArray[np.bool_]
 Masks = Mapping[str, Bools]
@@ -37,14 +39,13 @@ def slice_holdout(
     """
     users = slices(log, split)
     found: dict[str, Masks] = {
-        NEW: dict.fromkeys((STREAMING, FROZEN), users["new_user"]),
-        RETURNING: dict.fromkeys((STREAMING, FROZEN), users["returning_user"]),
+        NEW: dict.fromkeys(PROTOCOLS, users["new_user"]),
+        RETURNING: dict.fromkeys(PROTOCOLS, users["returning_user"]),
     }
     held = split.holdout(log.time)
-    asked = {STREAMING: queries(log, held), FROZEN: queries(log, held, split.holdout_from)}
-    history, prior = transform.spec.history, transform.prior
+    asked = queries_by_protocol(log, held, split.holdout_from)
     found[REMEMBERED] = {
-        name: remembered(transform, RawColumns.describe(log, rows, catalogue, history, prior))
+        name: remembered(transform, transform.describe(log, rows, catalogue))
         for name, rows in asked.items()
     }
     if planted:
@@ -56,9 +57,9 @@ def remembered(transform: Transform, rows: RawColumns) -> Bools:
     """Rows that fire at least one cross of a liked film with the candidate, shape (n,)."""
     wide = transform.encode(rows).wide
     fired = np.zeros(len(rows), bool)
-    for cross in memory_crosses(transform.spec):
-        first = transform.wide_offsets[cross.name]
-        size = len(transform.crosses[transform.spec.crosses.index(cross)])
-        inside = (wide.values >= first) & (wide.values < first + size)
+    for block in wide_blocks(transform):
+        if set(block.features) != _MEMORY:
+            continue
+        inside = (wide.values >= block.ids.start) & (wide.values < block.ids.stop)
         fired[wide.row_numbers()[inside]] = True
     return fired

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from widedeep.evaluation.ablation_result import PROTOCOLS, Difference, Part, Result, Spread
+from widedeep.evaluation.ablation_result import Difference, Part, Result, Spread
 from widedeep.evaluation.bootstrap import Interval
-from widedeep.features.training_set import FROZEN, STREAMING
+from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING
 
 NOTE = (
     "Means over the seeds (± their standard deviation). A difference is variant minus the wide & "

@@ -15,9 +15,8 @@ from widedeep.evaluation.wording import Wording
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
 from widedeep.features.ragged import Ragged
-from widedeep.features.raw_columns import RawColumns
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import logits, predict
+from widedeep.model.training import logits, sigmoid
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +102,11 @@ class Explainer:
     def explain(self, asked: Queries) -> list[Explanation]:
         """One explanation a query; an unknown user or movie is a cold one."""
         transform, network = self.model.transform, self.model.network
-        history = transform.spec.history
-        raw = RawColumns.describe(self.log, asked, self.catalogue, history, transform.prior)
-        encoded = transform.encode(raw)
+        encoded = transform.encode(transform.describe(self.log, asked, self.catalogue))
         wide, bias = self._fired(encoded.wide), network.bias.item()
         offset = encoded.offset * network.slope.detach().numpy()
-        logit, probability = logits(network, encoded), predict(network, encoded)
+        logit = logits(network, encoded)
+        probability = sigmoid(logit)
         return [
             Explanation(
                 int(asked.user[row]),

@@ -15,14 +15,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep import metrics
-from widedeep.data.ratings import RatingLog
+from widedeep.data.ratings import RatingLog, first_times
 from widedeep.data.split import Split
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
-from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_set import FROZEN, STREAMING, queries
-from widedeep.features.transform import Transform
+from widedeep.features.training_rows import of_new_users
+from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING, queries_by_protocol
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import predict
 
@@ -54,18 +53,24 @@ class Predictions:
     def of(cls, log: RatingLog, split: Split, positive_rating: int, scorer: Scorer) -> Self:
         """Score every holdout row of `log` twice."""
         rows = split.holdout(log.time)
+        asked = queries_by_protocol(log, rows, split.holdout_from)
         return cls(
             log.user[rows],
             log.movie[rows],
             log.time[rows],
             log.rate[rows] >= positive_rating,
-            scorer(queries(log, rows)),
-            scorer(queries(log, rows, split.holdout_from)),
+            **{name: scorer(part) for name, part in asked.items()},
         )
 
     def save(self, path: Path) -> None:
         """Write one Parquet file with a column for each field."""
         pq.write_table(pa.table({name: getattr(self, name) for name in self.__slots__}), path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        table = pq.read_table(path)
+        return cls(*(table[name].to_numpy() for name in cls.__slots__))
 
     def measure(self) -> dict[str, dict[str, float]]:
         """All metrics by protocol.
@@ -86,7 +91,7 @@ def model_scorer(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -> S
     """Score by the model, through its own transform."""
 
     def score(asked: Queries) -> Floats:
-        rows = _describe(model.transform, log, asked, catalogue)
+        rows = model.transform.describe(log, asked, catalogue)
         return predict(model.network, model.transform.encode(rows))
 
     return score
@@ -96,7 +101,7 @@ def user_movie_mean(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -
     """The baseline without training: the movie's smoothed mean plus the user's mean residual."""
 
     def score(asked: Queries) -> Floats:
-        rows = _describe(model.transform, log, asked, catalogue)
+        rows = model.transform.describe(log, asked, catalogue)
         return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
 
     return score
@@ -108,10 +113,8 @@ def slices(log: RatingLog, split: Split) -> dict[str, NDArray[np.bool_]]:
     A user is new who has no earlier rating; a movie is new that was first rated in the holdout.
     """
     held = split.holdout(log.time)
-    first_user = _first_time(log.user, log.time)[held]
-    first_movie = _first_time(log.movie, log.time)[held]
-    new_user = first_user >= log.time[held]
-    new_movie = first_movie >= split.holdout_from
+    new_user = of_new_users(log)[held]
+    new_movie = first_times(log.movie, log.time)[held] >= split.holdout_from
     return {
         "new_user": new_user,
         "returning_user": ~new_user,
@@ -128,17 +131,11 @@ def measure_slices(
     for name, mask in masks.items():
         label = predictions.label[mask]
         found: dict[str, Any] = {"rows": int(mask.sum())}
-        for protocol in (STREAMING, FROZEN):
+        for protocol in PROTOCOLS:
             scores = getattr(predictions, protocol)[mask]
             found[protocol] = _slice_metrics(label, scores)
         measured[name] = found
     return measured
-
-
-def _describe(
-    transform: Transform, log: RatingLog, asked: Queries, catalogue: Catalogue
-) -> RawColumns:
-    return RawColumns.describe(log, asked, catalogue, transform.spec.history, transform.prior)
 
 
 def _slice_metrics(label: NDArray[np.bool_], scores: Floats) -> dict[str, float | None]:
@@ -146,9 +143,3 @@ def _slice_metrics(label: NDArray[np.bool_], scores: Floats) -> dict[str, float 
         return {"auc": metrics.auc(label, scores), "log_loss": metrics.log_loss(label, scores)}
     except InputError:
         return {"auc": None, "log_loss": None}
-
-
-def _first_time(tokens: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each row, when its token stands in `time` (ascending) for the first time."""
-    _, first, inverse = np.unique(tokens, return_index=True, return_inverse=True)
-    return time[first][inverse]

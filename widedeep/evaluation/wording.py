@@ -91,8 +91,7 @@ class Wording:
 
     def _tokens(self, feature: str, ids: Ids, language: Language) -> list[str]:
         tokens = self.transform.vocabulary_of(feature).decode(ids).tolist()
-        shared = {bag.name: bag.vocabulary_of for bag in self.transform.spec.bags}
-        kind = shared.get(feature) or feature
+        kind = self.transform.spec.vocabulary_name(feature)
         if kind == "movie":
             return [self.names.movie(token, language) for token in tokens]
         if kind in _PEOPLE:

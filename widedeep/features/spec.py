@@ -113,6 +113,11 @@ class FeatureSpec:
             if len(cross.parts) < 2 or cross.minimum_support < 1:  # noqa: PLR2004
                 raise InputError(f"{cross}: 2 parts and a minimum support of 1 are the least")
 
+    def vocabulary_name(self, feature: str) -> str:
+        """The category or bag whose vocabulary a category or bag reads: its own or a shared one."""
+        shared = {bag.name: bag.vocabulary_of for bag in self.bags}
+        return shared.get(feature) or feature
+
     def as_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back to an equal spec."""
         return asdict(self)

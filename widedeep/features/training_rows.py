@@ -4,10 +4,9 @@ from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from widedeep.data.ratings import RatingLog
+from widedeep.data.ratings import RatingLog, first_times
 from widedeep.data.split import Split
 from widedeep.features.training_set import TrainingSet
 
@@ -21,8 +20,7 @@ class Rows(StrEnum):
 
 def of_new_users(log: RatingLog) -> NDArray[np.bool_]:
     """Which ratings are their user's first (or of that same instant), shape (n,)."""
-    first = pd.Series(log.time).groupby(log.user).transform("min")
-    found: NDArray[np.bool_] = first.to_numpy() == log.time
+    found: NDArray[np.bool_] = first_times(log.user, log.time) == log.time
     return found
 
 

@@ -23,6 +23,7 @@ from widedeep.features.transform import Transform
 DAY = 86_400
 STREAMING = "streaming"
 FROZEN = "frozen"
+PROTOCOLS = (STREAMING, FROZEN)
 
 _TRANSFORM = "transform"
 _TRAINING = "training"
@@ -44,6 +45,16 @@ class Staleness:
     def __post_init__(self) -> None:
         if self.copies < 0 or self.days < 1 or self.weight <= 0:
             raise InputError(f"{self}: copies from 0, days from 1 and a positive weight are wanted")
+
+    def stale(self, fresh: Queries) -> list[Queries]:
+        """The copies of the rows, each row with a history that was cut by a time of its own."""
+        generator = np.random.default_rng(self.seed)
+        cuts = (generator.integers(0, self.days * DAY, len(fresh)) for _ in range(self.copies))
+        return [fresh.known_earlier(cut) for cut in cuts]
+
+    def weights(self, rows: int) -> NDArray[np.float32]:
+        """Of `rows` fresh rows and, behind them, each copy's."""
+        return np.repeat(np.array([1.0] + [self.weight] * self.copies, np.float32), rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +122,8 @@ class TrainingSet:
         training = maker.with_stale_copies(transform, fresh, label[rows], staleness)
         held = split.validation(log.time)
         validation = {
-            name: _unweighted(
-                transform.encode(maker.describe(queries(log, held, until))), label[held]
-            )
-            for name, until in ((STREAMING, None), (FROZEN, split.validation_from))
+            name: _unweighted(transform.encode(maker.describe(asked)), label[held])
+            for name, asked in queries_by_protocol(log, held, split.validation_from).items()
         }
         return cls(transform, training, validation)
 
@@ -143,7 +152,7 @@ class TrainingSet:
         return cls(
             Transform.load(folder / _TRANSFORM),
             Examples.load(folder / _TRAINING),
-            {name: Examples.load(folder / f"validation_{name}") for name in (STREAMING, FROZEN)},
+            {name: Examples.load(folder / f"validation_{name}") for name in PROTOCOLS},
         )
 
 
@@ -152,6 +161,13 @@ def queries(log: RatingLog, rows: NDArray[np.bool_], until: int | None = None) -
     time = log.time[rows]
     known_until = time if until is None else np.minimum(time, until)
     return Queries(log.user[rows], log.movie[rows], time, known_until)
+
+
+def queries_by_protocol(
+    log: RatingLog, rows: NDArray[np.bool_], frozen_from: int
+) -> dict[str, Queries]:
+    """The rated pairs of `rows` under each protocol; frozen history ends at `frozen_from`."""
+    return {STREAMING: queries(log, rows), FROZEN: queries(log, rows, frozen_from)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +187,10 @@ class _Maker:
         label: NDArray[np.bool_],
         staleness: Staleness,
     ) -> Examples:
-        generator = np.random.default_rng(staleness.seed)
-        encoded = [transform.encode(fresh)]
-        weights = [np.ones(len(fresh), np.float32)]
-        for _ in range(staleness.copies):
-            cut = generator.integers(0, staleness.days * DAY, len(fresh))
-            asked = fresh.queries.known_earlier(cut)
-            encoded.append(transform.encode(self.describe(asked)))
-            weights.append(np.full(len(fresh), staleness.weight, np.float32))
+        stale = (self.describe(asked) for asked in staleness.stale(fresh.queries))
+        encoded = [transform.encode(rows) for rows in (fresh, *stale)]
         labels = np.tile(label, len(encoded))
-        return Examples(Encoded.concatenate(encoded), labels, np.concatenate(weights))
+        return Examples(Encoded.concatenate(encoded), labels, staleness.weights(len(fresh)))
 
 
 def _unweighted(rows: Encoded, label: NDArray[np.bool_]) -> Examples:

@@ -12,9 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
+from widedeep.features.catalogue import Catalogue
 from widedeep.features.cross_product import CrossVocabulary, combine
 from widedeep.features.encoded import Encoded
+from widedeep.features.history import Queries
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
@@ -66,6 +69,10 @@ class Transform:
             crosses.append(CrossVocabulary.fit(combinations, sizes, cross.minimum_support))
         return cls(spec, prior, vocabularies, normalisers, tuple(crosses))
 
+    def describe(self, log: RatingLog, asked: Queries, catalogue: Catalogue) -> RawColumns:
+        """The raw columns of queries, as those it was fitted on were described."""
+        return RawColumns.describe(log, asked, catalogue, self.spec.history, self.prior)
+
     def encode(self, rows: RawColumns) -> Encoded:
         """Ids, bags, numbers and fired wide features of each row."""
         discrete = self._discrete(rows)
@@ -102,8 +109,7 @@ class Transform:
 
     def vocabulary_of(self, feature: str) -> Vocabulary:
         """The vocabulary whose ids a category or bag carries."""
-        bags = {bag.name: bag.vocabulary_of for bag in self.spec.bags}
-        return self.vocabularies[bags.get(feature) or feature]
+        return self.vocabularies[self.spec.vocabulary_name(feature)]
 
     def save(self, folder: Path) -> None:
         """Write JSON and Parquet files into a new `folder`."""

@@ -196,7 +196,7 @@ class Trainer:
         if len(strange):
             row = f"epoch {epoch}, row {strange[0]} of {len(found)} of {name} validation"
             raise DivergenceError(f"the score became {found[strange[0]]} at {row}")
-        return _sigmoid(found)
+        return sigmoid(found)
 
     def _restore(self) -> None:
         if self._best is not None:
@@ -218,10 +218,10 @@ def logits(network: WideDeep, rows: Encoded) -> NDArray[np.float64]:
 
 def predict(network: WideDeep, rows: Encoded) -> NDArray[np.float64]:
     """P(y = 1 | x) of each row, float64 of shape (rows,)."""
-    return _sigmoid(logits(network, rows))
+    return sigmoid(logits(network, rows))
 
 
-def _sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     """1 / (1 + exp(-logit)), in a form that doesn't overflow."""
     found: NDArray[np.float64] = np.exp(-np.logaddexp(0, -logit))
     return found

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tests.benchmarks.rankers.problem import GENRES, GRADE, Lesson, Problem
 from tests.benchmarks.rankers.run import Run, Stopwatch, both_parts
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_set import FROZEN, STREAMING
+from widedeep.features.training_set import PROTOCOLS
 from widedeep.features.vocabulary import Vocabulary
 
 PATIENCE = 100
@@ -126,7 +126,7 @@ def _choose(settings, training, validation) -> lightgbm.Booster:
 def _validation(problem: Problem, prior: float) -> Lesson:
     """Both protocols' rows together: their mean loss is the mean of the two protocols' losses."""
     asked = problem.questions(problem.validation)
-    parts = tuple(problem.describe(asked[name], prior) for name in (STREAMING, FROZEN))
+    parts = tuple(problem.describe(asked[name], prior) for name in PROTOCOLS)
     held = problem.training_set.validation
-    label = np.concatenate([held[name].label for name in (STREAMING, FROZEN)])
+    label = np.concatenate([held[name].label for name in PROTOCOLS])
     return Lesson(prior, parts, label, np.ones(len(label), np.float32))

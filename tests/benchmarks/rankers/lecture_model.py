@@ -23,11 +23,10 @@ from tests.benchmarks.rankers.problem import GENRES, Floats, Lesson, Problem
 from tests.benchmarks.rankers.run import Run
 from widedeep.data.split import Split
 from widedeep.features.encoded import Encoded
-from widedeep.features.training_set import FROZEN, STREAMING
+from widedeep.features.training_set import PROTOCOLS
 from widedeep.features.transform import Transform
 
 RUNNER = Path(__file__).with_name("lecture_model_runner.py")
-PROTOCOLS = (STREAMING, FROZEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Rankers without training: a constant, and the user's and the movie's means."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,10 +19,6 @@ class Constant:
     seeded: ClassVar[bool] = False
     problem: Problem
 
-    @classmethod
-    def of(cls, problem: Problem) -> Self:
-        return cls(problem)
-
     def train(self, _: int) -> Run:
         prior = self.problem.training_set.transform.prior
 
@@ -38,10 +34,6 @@ class UserMovieMean:
 
     seeded: ClassVar[bool] = False
     problem: Problem
-
-    @classmethod
-    def of(cls, problem: Problem) -> Self:
-        return cls(problem)
 
     def train(self, seed: int) -> Run:
         rows, preset = self.problem.training_set, self.problem.preset

@@ -13,7 +13,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.encoded import Encoded
 from widedeep.features.history import Queries
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_set import DAY, FROZEN, STREAMING, TrainingSet, queries
+from widedeep.features.training_set import TrainingSet, queries, queries_by_protocol
 from widedeep.features.transform import Transform
 from widedeep.model.presets import Preset
 
@@ -91,10 +91,7 @@ class Problem:
     def questions(self, part: Split) -> dict[str, Queries]:
         """The rows of the part's holdout, by protocol."""
         rows = part.holdout(self.log.time)
-        return {
-            STREAMING: queries(self.log, rows),
-            FROZEN: queries(self.log, rows, part.holdout_from),
-        }
+        return queries_by_protocol(self.log, rows, part.holdout_from)
 
     def ask(self, scorer: Callable[[Queries], Floats], part: Split) -> Predictions:
         """Both protocols' answers of a ranker that scores on demand."""
@@ -116,15 +113,10 @@ class Problem:
         label = self._positive()[rows]
         prior = float(label.mean())
         fresh = queries(self.log, rows)
-        generator = np.random.default_rng(staleness.seed)
-        asked = [fresh]
-        for _ in range(staleness.copies):
-            cut = generator.integers(0, staleness.days * DAY, len(fresh))
-            asked.append(fresh.known_earlier(cut))
-        weights = np.array([1.0] + [staleness.weight] * staleness.copies, np.float32)
+        asked = [fresh, *staleness.stale(fresh)]
         return Lesson(
             prior,
             tuple(self.describe(part, prior) for part in asked),
             np.tile(label, len(asked)),
-            np.repeat(weights, len(fresh)),
+            staleness.weights(len(fresh)),
         )

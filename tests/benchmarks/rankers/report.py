@@ -13,7 +13,7 @@ from tests.benchmarks.rankers.run import Run
 from widedeep.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from widedeep.evaluation.comparison import BOOTSTRAP_SEED
 from widedeep.evaluation.scoring import Predictions
-from widedeep.features.training_set import FROZEN, STREAMING
+from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING
 
 REPLICATES = 2000
 COLUMNS = (
@@ -48,7 +48,7 @@ class Summary:
                     metric: [one[protocol][metric] for one in found]
                     for metric in found[0][protocol]
                 }
-                for protocol in (STREAMING, FROZEN)
+                for protocol in PROTOCOLS
             }
             for part, found in measured.items()
         }
@@ -81,7 +81,7 @@ def _compare(
             generator=np.random.default_rng(BOOTSTRAP_SEED),
             replicates=REPLICATES,
         )
-        for protocol in (STREAMING, FROZEN)
+        for protocol in PROTOCOLS
     }
 
 

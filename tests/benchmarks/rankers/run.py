@@ -24,7 +24,7 @@ class Run:
 
 
 class Ranker(Protocol):
-    """Made once a split by `of(problem, …)`, which does what all seeds share."""
+    """Made once a split, which does what all seeds share."""
 
     seeded: bool
     """Whether two seeds give two models; else one training is enough."""
