@@ -1,14 +1,29 @@
 """Data that tests of several packages share."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import flows  # noqa: F401  settles the environment before torch is imported
 from widedeep.data.simulator import Simulation, simulate
+from widedeep.features.cross_product import CrossVocabulary, pack
+from widedeep.features.quantile_normaliser import QuantileNormaliser
+from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec
+from widedeep.features.transform import Transform
+from widedeep.features.vocabulary import Vocabulary
 
 PROJECT = Path(__file__).resolve().parent.parent
+SPEC = FeatureSpec(
+    categories=(Category("movie"), Category("grade")),
+    bags=(Bag("genres"), Bag("leading"), Bag("liked", vocabulary_of="movie")),
+    numbers=(),
+    buckets=(Bucket("user_count"),),
+    crosses=(Cross(("liked", "movie")), Cross(("user_count_bucket", "genres", "grade"))),
+    wide=("movie", "grade", "leading", "user_count_bucket"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +53,53 @@ def simulated(tmp_path_factory) -> Path:
     )
     simulate(settings, folder)
     return folder
+
+
+def transform(
+    movies=(1, 2, 3),
+    grades=("", "12세"),
+    genres=("SF", "드라마"),
+    leading=(5, 8),
+    ends=(2.0, 10.5),
+    liked=((1, 2), (2, 1)),
+    others=((2, "SF", "12세"),),
+    spec=SPEC,
+):
+    """Tokens in, ids inside; `others` are (quantile from 0, genre, grade)."""
+    vocabularies = {
+        "movie": Vocabulary(np.array(sorted(movies), np.int64)),
+        "grade": Vocabulary(np.array(sorted(grades), np.dtypes.StringDType())),
+        "genres": Vocabulary(np.array(sorted(genres), np.dtypes.StringDType())),
+        "leading": Vocabulary(np.array(sorted(leading), np.int64)),
+    }
+    normaliser = QuantileNormaliser(np.array(ends))
+    sizes = {name: len(vocabulary) for name, vocabulary in vocabularies.items()}
+    sizes |= {"liked": sizes["movie"], "user_count_bucket": normaliser.quantiles + 2}
+    tokens = {"liked x movie": liked, "user_count_bucket x genres x grade": others}
+    crosses = [
+        _cross(cross.parts, tokens[cross.name], vocabularies, sizes) for cross in spec.crosses
+    ]
+    return Transform(spec, 0.6, vocabularies, {"user_count_bucket": normaliser}, tuple(crosses))
+
+
+def _cross(parts, rows, vocabularies, sizes):
+    ids = []
+    for part, tokens in zip(parts, zip(*rows, strict=True), strict=False):
+        if part == "user_count_bucket":
+            ids.append(np.array(tokens) + 2)
+        else:
+            held = vocabularies["movie" if part == "liked" else part].tokens.tolist()
+            ids.append(np.array([held.index(token) + 1 for token in tokens]))
+    part_sizes = tuple(sizes[part] for part in parts)
+    return CrossVocabulary(np.sort(pack(ids, part_sizes)) if ids else np.empty(0, int), part_sizes)
+
+
+@pytest.fixture(scope="session")
+def make_transform():
+    return transform
+
+
+@pytest.fixture(scope="session")
+def smaller_spec():
+    """The spec of `make_transform` without its crosses and one raw feature."""
+    return replace(SPEC, crosses=(), wide=("grade", "movie", "user_count_bucket"))

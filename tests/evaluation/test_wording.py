@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from widedeep.evaluation.names import Language
-from widedeep.evaluation.wide_block import wide_blocks
 from widedeep.evaluation.wording import Wording
+from widedeep.features.wide_block import wide_blocks
 
 BLOCKS = (
     "movie",

@@ -9,11 +9,11 @@ from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
 from widedeep.evaluation.planted_pairs import Pairs, applies
 from widedeep.evaluation.scoring import slices
-from widedeep.evaluation.wide_block import wide_blocks
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.training_set import PROTOCOLS, queries_by_protocol
 from widedeep.features.transform import Transform
+from widedeep.features.wide_block import wide_blocks
 
 NEW = "new users"
 RETURNING = "returning users"

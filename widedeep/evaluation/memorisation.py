@@ -13,7 +13,7 @@ from widedeep.evaluation.memorisation_report import memorisation_report
 from widedeep.evaluation.memory_table import COLUMNS, Change, memory_table
 from widedeep.evaluation.names import Names
 from widedeep.evaluation.sparsity import sparsity_curve
-from widedeep.evaluation.wide_block import wide_blocks
+from widedeep.features.wide_block import wide_blocks
 from widedeep.model.trained_model import TrainedModel
 
 TABLE = "memorisation.parquet"

@@ -11,11 +11,11 @@ from itertools import pairwise
 import numpy as np
 
 from widedeep.evaluation.names import Language, Names
-from widedeep.evaluation.wide_block import Ids, WideBlock, wide_blocks
 from widedeep.features.catalogue import MISSING
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
+from widedeep.features.wide_block import Ids, WideBlock, wide_blocks
 
 RARE = "(rare)"
 """Any token that is out of vocabulary."""

@@ -22,15 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from widedeep.errors import InputError
-from widedeep.features.cross_product import CrossVocabulary, pack
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
+from widedeep.features.wide_block import wide_blocks
+from widedeep.features.wide_translation import ABSENT, translate
 from widedeep.model.network import NetworkConfig, WideDeep
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import Optimisers, TrainingConfig
-
-NOWHERE = -1
-"""Source row of a row that begins at zero."""
 
 Rows = NDArray[np.int64]
 
@@ -46,7 +44,7 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """For each row of a new table, the row of the old one it begins from (or NOWHERE).
+    """For each row of a new table, the row of the old one it begins from (or ABSENT: at zero).
 
     `fresh` marks rows of new tokens: they take the value, but no memory of gradients.
     """
@@ -128,42 +126,13 @@ def _vocabulary_source(old: Transform, new: Transform, name: str) -> _Source:
 
 
 def _wide_source(old: Transform, new: Transform) -> _Source:
-    """The blocks of the wide part, one after another, in the new order of ids."""
-    blocks = []
-    for name in new.spec.wide:
-        block = _raw_source(old, new, name)
-        blocks.append(_Source(block.rows + old.wide_offsets[name], block.fresh))
-    for i, cross in enumerate(new.spec.crosses):
-        source = _cross_source(old, new, i)
-        shift = np.where(source.fresh, 0, old.wide_offsets[cross.name])
-        blocks.append(_Source(source.rows + shift, source.fresh))
-    return _Source(
-        np.concatenate([block.rows for block in blocks] or [np.empty(0, np.int64)]),
-        np.concatenate([block.fresh for block in blocks] or [np.empty(0, bool)]),
-    )
-
-
-def _raw_source(old: Transform, new: Transform, name: str) -> _Source:
-    if name in new.normalisers:
-        quantiles = new.normalisers[name].quantiles + 2
-        return _Source(np.arange(quantiles), np.zeros(quantiles, bool))
-    bags = {bag.name: bag.vocabulary_of for bag in new.spec.bags}
-    return _vocabulary_source(old, new, bags.get(name) or name)
-
-
-def _cross_source(old: Transform, new: Transform, index: int) -> _Source:
-    """By the tokens of the parts: each part's new ids → the old ids → the old key."""
-    parts = new.spec.crosses[index].parts
-    translated = [
-        _raw_source(old, new, part).rows[ids]
-        for part, ids in zip(parts, new.crosses[index].parts(), strict=True)
-    ]
-    known = np.all([ids != OUT_OF_VOCABULARY for ids in translated], axis=0)
-    vocabulary: CrossVocabulary = old.crosses[index]
-    keys = pack(translated, vocabulary.sizes)
-    place = np.searchsorted(vocabulary.keys, keys).clip(max=max(len(vocabulary) - 1, 0))
-    found = known & (vocabulary.keys[place] == keys if len(vocabulary) else False)
-    return _Source(np.where(found, place, NOWHERE), ~found)
+    """By what each wide id stands for; a new token of a raw feature, as the unknown."""
+    rows = translate(new, old)
+    fresh = rows == ABSENT
+    for block in wide_blocks(new):
+        if len(block.features) == 1:
+            rows[block.ids][fresh[block.ids]] = old.wide_offsets[block.name] + OUT_OF_VOCABULARY
+    return _Source(rows, fresh)
 
 
 def _carry(old: Tensor, source: _Source | None) -> Tensor:
@@ -172,7 +141,7 @@ def _carry(old: Tensor, source: _Source | None) -> Tensor:
         return old
     rows = torch.from_numpy(source.rows)
     gathered = old[rows.clamp(min=0)]
-    gathered[rows == NOWHERE] = 0
+    gathered[rows == ABSENT] = 0
     return gathered
 
 

@@ -5,12 +5,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.evaluation.wide_block import Ids, WideBlock, wide_blocks
 from widedeep.features.cross_product import pack
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
+from widedeep.features.wide_block import Ids, WideBlock, wide_blocks
 
 ABSENT = -1
 """The translation of a feature that the other model does not have."""

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.evaluation.wide_block import wide_blocks
-from widedeep.evaluation.wide_translation import ABSENT, translate
+from widedeep.features.wide_block import wide_blocks
+from widedeep.features.wide_translation import ABSENT, translate
 
 MOVIES = st.sets(st.integers(1, 6), min_size=2)
 GENRES = st.sets(st.sampled_from(("SF", "드라마", "액션")), min_size=1)
