@@ -6,6 +6,7 @@ from typing import Any
 
 from widedeep.evaluation.ablation_result import Difference, Part, Result, Spread
 from widedeep.evaluation.bootstrap import Interval
+from widedeep.evaluation.markdown import markdown_table
 from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING
 
 NOTE = (
@@ -34,9 +35,7 @@ class Table:
 
     def as_markdown(self) -> str:
         """A table in Markdown under a heading."""
-        rule = ("---",) * self.words + ("---:",) * (len(self.columns) - self.words)
-        lines = [self.columns, rule, *self.rows]
-        return f"### {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return f"### {self.title}\n\n" + markdown_table(self.columns, self.rows, self.words)
 
 
 def tables(results: Sequence[Result]) -> list[Table]:

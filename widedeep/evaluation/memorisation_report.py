@@ -1,10 +1,11 @@
 """The memorisation report as Markdown, for people."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from widedeep.evaluation.markdown import markdown_table
 from widedeep.evaluation.memory_table import Change
 
 
@@ -98,15 +99,9 @@ def _sparsity(sparsity: pd.DataFrame) -> str:
 
 
 def _table(columns: Mapping[str, pd.Series], words: int) -> str:
-    """A Markdown table; the first `words` columns are text, the rest numbers."""
-    rule = ["---"] * words + ["--:"] * (len(columns) - words)
+    """A Markdown table of named columns; the first `words` of them are text."""
     rows = [*zip(*columns.values(), strict=True)]
-    lines = [_line(row) for row in (columns, rule, *rows)]
-    return "\n".join(lines) if rows else "None."
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return markdown_table([*columns], rows, words).rstrip("\n") if rows else "None."
 
 
 def _signed(value: float) -> str:
