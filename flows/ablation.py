@@ -21,7 +21,6 @@ from tasks.ablation import (
     TABLE,
     Trial,
     compare_variants,
-    keep_rows,
     score,
 )
 from tasks.features import features
@@ -135,8 +134,7 @@ def _chain(
 def _trial(tracker: Tracker, ablation: Run, job: Job, variant: Variant) -> Trial:
     run = tracker.start_trial(ablation, job, variant.name)
     with tracker.closing(run):
-        encoded = keep_rows(job, features(job), variant.rows)
-        model = train(job, encoded)
+        model = train(job, features(job))
         scores = score(job, model)
         trial = Trial(variant, job.seed, model, scores)
         tracker.log_training(run, model)

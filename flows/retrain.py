@@ -76,7 +76,8 @@ def _chain(place: Home, request: Request) -> Report:
             encoded = features(job)
         with watch.stage("train"):
             model = train(job, encoded)
-        tracker.log_training(run, model)
+        if model.id != start.model_id:
+            tracker.log_training(run, model)
         with watch.stage("evaluate"):
             evaluation = evaluate(job, model, gate)
         with watch.stage("promote"):

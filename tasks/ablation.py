@@ -28,8 +28,7 @@ from widedeep.evaluation.ablation_table import (
 from widedeep.evaluation.comparison import PREDICTIONS
 from widedeep.evaluation.scoring import Predictions, model_scorer
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_rows import Rows, keep
-from widedeep.features.training_set import PROTOCOLS, STREAMING, TrainingSet
+from widedeep.features.training_set import PROTOCOLS, STREAMING
 from widedeep.home import Home
 from widedeep.model.trained_model import TrainedModel
 
@@ -55,26 +54,6 @@ class Trial:
         return float(sum(epoch["seconds"] for epoch in self.model.summary["curve"]))
 
 
-@task(name="keep rows", cache_policy=NO_CACHE)
-def keep_rows(job: Job, encoded: Artifact, rows: Rows) -> Artifact:
-    """Leave only `rows` in the training part of encoded features."""
-    if rows is Rows.ALL:
-        return encoded
-    key = {
-        "features": encoded.id,
-        "rows": rows,
-        "code": code_version("data", "features"),
-    }
-
-    def build(folder: Path) -> dict[str, Any]:
-        whole = TrainingSet.load(encoded.path)
-        kept = keep(whole, rows, job.ingested.known(), job.ingested.split)
-        kept.save(folder)
-        return kept.summary()
-
-    return job.home.stages.get("features", key, build)
-
-
 @task(name="score", task_run_name="score {job.start.reason}", cache_policy=NO_CACHE)
 def score(job: Job, model: Artifact) -> Artifact:
     """Predict the holdout under both protocols, and measure."""
@@ -89,8 +68,8 @@ def score(job: Job, model: Artifact) -> Artifact:
     def build(folder: Path) -> dict[str, Any]:
         trained, log = TrainedModel.load(model.path), ingested.known()
         scorer = model_scorer(trained, log, Catalogue.from_table(ingested.movies()))
-        positive = trained.transform.spec.history.positive_rating
-        predictions = Predictions.of(log, ingested.split, positive, scorer)
+        history = trained.transform.spec.history
+        predictions = Predictions.of(log, ingested.split, history, scorer)
         predictions.save(folder / PREDICTIONS)
         return predictions.measure()
 

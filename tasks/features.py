@@ -1,5 +1,6 @@
 """From ratings to encoded training and validation rows."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,37 +11,46 @@ from prefect.cache_policies import NO_CACHE
 from tasks.job import Job
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_set import TrainingSet
+from widedeep.features.training_plan import TrainingPlan
 
 
 @task(name="features", task_run_name="features {job.ingested.source.name}", cache_policy=NO_CACHE)
 def features(job: Job) -> Artifact:
-    """Fit vocabularies, quantiles and crosses on the training part, and encode."""
+    """Fit vocabularies, quantiles and crosses, and encode what is to be learned."""
     logger = get_run_logger()
     key = {
         "ratings": job.ingested.artifact.id,
         "split": asdict(job.ingested.split),
         "spec": job.preset.features.as_json(),
-        "staleness": asdict(job.preset.staleness),
+        "sampling": asdict(job.preset.sampling),
         "previous": job.start.model_id,
         "code": code_version("data", "features"),
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        training_set = TrainingSet.build(
-            job.ingested.known(),
-            Catalogue.from_table(job.ingested.movies()),
-            job.ingested.split,
-            job.preset.features,
-            job.preset.staleness,
-            job.start.transform(),
-        )
-        training_set.save(folder)
-        return training_set.summary()
+        plan = _plan(job)
+        plan.save(folder)
+        return plan.summary()
 
     artifact = job.home.stages.get("features", key, build)
-    sizes = ", ".join(f"{k} {v:,}" for k, v in artifact.summary["vocabularies"].items())
-    logger.info("features: vocabularies of %s", sizes)
-    sizes = ", ".join(f"{k} {v:,}" for k, v in artifact.summary["crosses"].items())
-    logger.info("features: crosses %s", sizes)
+    for name, part in artifact.summary.items():
+        logger.info("features: %s", describe(name, part))
     return artifact
+
+
+def describe(name: str, part: Mapping[str, Any]) -> str:
+    """One line for people."""
+    judged = "".join(f", {n:,} of {p} validation" for p, n in part["validation_rows"].items())
+    sizes = {**part["vocabularies"], **part["crosses"]}
+    counts = ", ".join(f"{key} {size:,}" for key, size in sizes.items())
+    return f"{name.replace('_', ' ')} with {part['training_rows']:,} rows{judged}; {counts}"
+
+
+def _plan(job: Job) -> TrainingPlan:
+    log, split = job.ingested.known(), job.ingested.split
+    catalogue = Catalogue.from_table(job.ingested.movies())
+    preset, previous = job.preset, job.start.model()
+    if previous is None:
+        return TrainingPlan.cold(log, catalogue, split, preset.features, preset.sampling)
+    known = previous.transform, previous.learned_until
+    return TrainingPlan.warm(log, catalogue, split, preset.sampling, *known)

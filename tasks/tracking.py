@@ -321,6 +321,7 @@ def _parameters(job: Job) -> dict[str, Any]:
         "warm_started_from": start.previous.number if start.previous else "nothing",
         "positive_rating": preset.features.history.positive_rating,
         **_moments(job.ingested),
+        **_flat("sampling", asdict(preset.sampling)),
         **_flat("network", asdict(preset.network)),
         **_flat("training", asdict(preset.training)),
     }

@@ -11,15 +11,21 @@ from prefect.cache_policies import NO_CACHE
 from tasks.job import Job
 from tasks.progress import epoch_bar
 from widedeep.artifact_store import Artifact, code_version
-from widedeep.features.training_set import TrainingSet
+from widedeep.features.training_plan import TrainingPlan
 from widedeep.model.fitting import Fitting
 from widedeep.model.training import EpochResult
 
 
 @task(name="train", task_run_name="train {job.start.reason}", cache_policy=NO_CACHE)
 def train(job: Job, encoded: Artifact) -> Artifact:
-    """Train wide and deep jointly; the summary has the curve, an entry an epoch."""
+    """Train wide and deep jointly; the summary has the curve, an entry an epoch.
+
+    A warm start with nothing new to learn is the previous model itself.
+    """
     logger = get_run_logger()
+    if job.start.previous and not encoded.summary["catch_up"]["training_rows"]:
+        logger.info("train: nothing is new since version %s learned", job.start.previous.number)
+        return Artifact.load(job.start.previous.path)
     key = {
         "features": encoded.id,
         "network": asdict(job.preset.network),
@@ -30,9 +36,10 @@ def train(job: Job, encoded: Artifact) -> Artifact:
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        fitting = Fitting.begin(TrainingSet.load(encoded.path), job.preset, job.start, job.seed)
+        plan = TrainingPlan.load(encoded.path)
+        fitting = Fitting(plan, job.ingested.split, job.preset, job.start, job.seed)
         curve = [asdict(result) for result in _shown(fitting.epochs())]
-        fitting.finish(job.ingested.split).save(folder)
+        fitting.finished().save(folder)
         return {"curve": curve, **fitting.summary()}
 
     def _shown(results: Iterator[EpochResult]) -> Iterator[EpochResult]:
@@ -50,8 +57,8 @@ def train(job: Job, encoded: Artifact) -> Artifact:
 def describe(result: EpochResult) -> str:
     """One line for people."""
     loss = "" if result.train_loss is None else f"train loss {result.train_loss:.4f}, "
+    judged = "catching up, "
+    if result.validation_loss is not None:
+        judged = f"validation loss {result.validation_loss:.4f}, AUC {result.validation_auc:.4f}, "
     best = ", best so far" if result.best else ""
-    return (
-        f"epoch {result.epoch}: {loss}validation loss {result.validation_loss:.4f}, "
-        f"AUC {result.validation_auc:.4f} ({result.seconds:.1f} s){best}"
-    )
+    return f"epoch {result.epoch}: {loss}{judged}{result.seconds:.1f} s{best}"

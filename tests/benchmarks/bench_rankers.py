@@ -58,7 +58,7 @@ WIDTH = 140
 def prepare(name: str, problem: Problem, options: argparse.Namespace) -> Ranker:
     """What all seeds of a ranker share."""
     makers = {
-        OURS: lambda: WideAndDeep.of(problem, preset(options.preset)),
+        OURS: lambda: WideAndDeep.of(problem, preset(options.preset), refit=options.refit),
         BOOSTING: lambda: Boosting.of(problem, refit=options.refit),
         "logistic": lambda: Logistic.of(problem, refit=options.refit),
         "user-movie-mean": lambda: UserMovieMean(problem),

@@ -7,8 +7,8 @@ import torch
 
 from widedeep.data.movies import MOVIE_COLUMNS, PEOPLE_COLUMNS
 from widedeep.evaluation.names import Names
+from widedeep.features.evidence import Evidence
 from widedeep.features.wide_block import wide_blocks
-from widedeep.model.evidence import Evidence
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trained_model import TrainedModel
@@ -36,7 +36,7 @@ def model_of(made, weights, l1=1.0, evidence=None, config=None):
     state = Optimisers(network, training).state()
     size = made.wide_size
     nothing = Evidence(np.zeros(size, np.int64), np.zeros(size, np.int64), 0, 0)
-    return TrainedModel(made, network, training, state, 1000, 2000, evidence or nothing)
+    return TrainedModel(made, network, training, state, 2000, evidence or nothing)
 
 
 def wide_id(made, block, *part_ids):

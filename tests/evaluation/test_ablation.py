@@ -1,12 +1,10 @@
 """Each variant differs from what it is compared with where its name says, and nowhere else."""
 
-from dataclasses import replace
-
 import pytest
 
 from widedeep.errors import InputError
 from widedeep.evaluation.ablation import FULL, RAW_FULL, chosen, variants
-from widedeep.features.training_rows import Rows
+from widedeep.features.sampling import Rows
 from widedeep.model.presets import preset
 
 BY_NAME = {variant.name: variant for variant in variants()}
@@ -22,7 +20,7 @@ DIFFERENCES = {
     "wide only": {"network/deep"},
     "deep only": {"network/wide"},
     "no liked x movie": {"features/crosses"},
-    "no returning users": {"rows"},
+    "no returning users": {"sampling/rows"},
     "L1 x 0": {"training/ftrl/l1"},
     "L1 x 0.1": {"training/ftrl/l1"},
     "L1 x 10": {"training/ftrl/l1"},
@@ -32,7 +30,7 @@ DIFFERENCES = {
 
 
 def settings(variant):
-    return flat({**variant.preset.as_json(), "rows": variant.rows})
+    return flat(variant.preset.as_json())
 
 
 def flat(values, prefix=""):
@@ -117,4 +115,4 @@ def test_a_choice_with_nothing_to_compare_is_refused(names):
 def test_people_are_told_which_rows_a_variant_learned_from():
     told = BY_NAME["no returning users"].as_json()
     assert told["rows"] == "of users who had no earlier rating"
-    assert replace(BY_NAME[FULL], rows=Rows.NEW_USERS).as_json()["rows"] == told["rows"]
+    assert BY_NAME["no returning users"].rows is Rows.NEW_USERS

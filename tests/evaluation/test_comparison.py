@@ -16,7 +16,8 @@ from widedeep.evaluation.promotion import GateConfig, Verdict
 from widedeep.evaluation.scoring import Predictions, model_scorer, slices, user_movie_mean
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
-from widedeep.features.training_set import TrainingSet, queries
+from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_set import queries
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import preset
 from widedeep.model.start import Start
@@ -36,10 +37,10 @@ def train(world, seed, epochs=1):
     log, catalogue, split = world
     chosen = preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
-    rows = TrainingSet.build(log, catalogue, split, chosen.features, chosen.staleness)
-    fitting = Fitting.begin(rows, chosen, Start("cold"), seed)
+    plan = TrainingPlan.cold(log, catalogue, split, chosen.features, chosen.sampling)
+    fitting = Fitting(plan, split, chosen, Start("cold"), seed)
     list(fitting.epochs())
-    return fitting.finish(split)
+    return fitting.finished()
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_a_first_model_is_held_against_the_means_and_the_constant(evaluator, mod
 
 
 def test_a_champion_that_saw_the_holdout_is_not_compared(evaluator, models, tmp_path):
-    seen = replace(models[1], chosen_until=evaluator.split.holdout_from + 1)
+    seen = replace(models[1], learned_until=evaluator.split.holdout_from + 1)
     found = evaluator.compare(models[0], seen, tmp_path)
     assert (found.decision.verdict, found.champion, found.difference) == (Verdict.HOLD, None, None)
     assert "unfair" in found.decision.reasons[0]
@@ -124,7 +125,7 @@ def test_slices_part_the_holdout_by_what_is_known(world):
 def test_predictions_keep_the_order_of_the_log(world, models):
     log, catalogue, split = world
     scorer = model_scorer(models[0], log, catalogue)
-    found = Predictions.of(log, split, 10, scorer)
+    found = Predictions.of(log, split, models[0].transform.spec.history, scorer)
     held = split.holdout(log.time)
     assert np.array_equal(found.user, log.user[held])
     assert np.array_equal(found.label, log.rate[held] >= 10)

@@ -19,12 +19,13 @@ from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_set import Staleness, TrainingSet
+from widedeep.features.sampling import Sampling, Staleness
+from widedeep.features.training_plan import TrainingPlan
 from widedeep.model.batch import Batch
-from widedeep.model.fitting import Fitting
+from widedeep.model.network import InputShape, WideDeep
 from widedeep.model.presets import preset
-from widedeep.model.start import Start
-from widedeep.model.training import logits
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.training import Optimisers, logits
 
 NOBODY = -1
 
@@ -40,16 +41,19 @@ def explainer(ratings):
     """A model that was not trained, but has a random weight for two of three wide features."""
     log, catalogue = ratings.load(), Catalogue.from_table(ratings.movies())
     split = Split.of(log.time, ratings.last_time + 1)
-    chosen = replace(preset("default"), staleness=Staleness(copies=0))
-    rows = TrainingSet.build(log, catalogue, split, chosen.features, chosen.staleness)
-    fitting = Fitting.begin(rows, chosen, Start("cold"), seed=0)
+    chosen, fresh = preset("default"), Sampling(staleness=Staleness(copies=0))
+    rows = TrainingPlan.cold(log, catalogue, split, chosen.features, fresh).catch_up
     generator = torch.Generator().manual_seed(1)
+    network = WideDeep(chosen.network, InputShape.of(rows.transform), generator)
     with torch.no_grad():
-        fitting.network.bias.normal_(generator=generator)
-        fitting.network.wide.normal_(0, 0.3, generator=generator)
-        fitting.network.wide[::3] = 0
+        network.bias.normal_(generator=generator)
+        network.wide.normal_(0, 0.3, generator=generator)
+        network.wide[::3] = 0
+    state = Optimisers(network, chosen.training).state()
+    until = split.holdout_from
+    model = TrainedModel(rows.transform, network, chosen.training, state, until, rows.evidence)
     names = Names.of(ratings.movies(), ratings.people())
-    return Explainer(fitting.finish(split), log, catalogue, names)
+    return Explainer(model, log, catalogue, names)
 
 
 def encode(explainer, asked):

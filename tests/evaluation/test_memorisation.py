@@ -9,7 +9,7 @@ import pytest
 
 from widedeep.evaluation.memorisation import REPORT, TABLE, Memorisation
 from widedeep.evaluation.memory_table import COLUMNS
-from widedeep.model.evidence import Evidence
+from widedeep.features.evidence import Evidence
 from widedeep.model.network import NetworkConfig
 
 SEQUEL = "liked 매트릭스 → 매트릭스 2"

@@ -139,7 +139,8 @@ def test_mlflow_has_the_metrics_under_their_stable_names(first, home):
             assert run.data.metrics[f"holdout_{protocol}_{metric}"] == pytest.approx(value)
     curve = client.get_metric_history(result["run_id"], "validation_auc")
     assert [point.step for point in curve] == list(range(1, len(curve) + 1))
-    assert "train_loss" in run.data.metrics
+    losses = client.get_metric_history(result["run_id"], "train_loss")
+    assert [point.step for point in losses] == list(range(1, len(curve) + 3))
 
 
 def test_mlflow_keeps_what_the_wide_part_remembers_with_the_run(first, home):
@@ -195,15 +196,30 @@ def test_memorisation_prints_the_report_of_the_run(capsys, first, home):
     assert all(row["weight"] for row in rows)
 
 
-def test_a_second_run_warm_starts_and_is_compared_on_the_same_rows(capsys, first, home, simulated):
+def test_a_second_run_on_the_same_ratings_leaves_everything_as_it_is(
+    capsys, first, home, simulated
+):
     before, _ = first
     result, out = retrain(capsys, home, "--data", simulated)
     assert (result["mode"], result["warm_started_from"]) == ("warm", "1")
-    assert result["champion"]["streaming"]["auc"] == pytest.approx(
-        before["challenger"]["streaming"]["auc"], abs=1e-9
-    )
+    assert "nothing is new since version 1 learned" in out
+    assert (result["version"], result["champion_version"]) == ("1", "1")
+    assert result["champion"] == result["challenger"] == before["challenger"]
+    assert result["decision"] == "insufficient_evidence"
+
+
+def test_a_warm_run_learns_what_is_new_and_is_compared_on_the_same_rows(
+    capsys, first, home, simulated
+):
+    before, _ = first
+    rows = pd.read_parquet(before["predictions"])
+    later = int(rows.time.iloc[len(rows) // 2])
+    result, out = retrain(capsys, home, "--data", simulated, "--holdout-from", later)
+    assert (result["mode"], result["warm_started_from"]) == ("warm", "1")
+    assert result["version"] != "1"
+    assert "epoch 0: validation loss" in out
+    assert "epoch 2: train loss" in out
     assert result["decision"] in {"promote", "hold", "insufficient_evidence"}
-    assert "epoch 0" in out
     report = Path(result["predictions"]).with_name("memorisation.md").read_text(encoding="utf-8")
     assert "### Learned" in report
 

@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.evidence import Evidence
+from widedeep.features.examples import Examples
 from widedeep.features.history import HistoryColumns, Queries
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
+from widedeep.features.sampling import Sampling, Staleness
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
-from widedeep.features.training_set import FROZEN, STREAMING, Examples, Staleness, TrainingSet
+from widedeep.features.training_set import FROZEN, STREAMING, TrainingSet
 from widedeep.features.transform import Transform
-from widedeep.model.evidence import Evidence
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.presets import Preset
@@ -42,7 +44,7 @@ SPEC = FeatureSpec(
 PRESET = Preset(
     "small",
     SPEC,
-    Staleness(copies=0),
+    Sampling(staleness=Staleness(copies=0)),
     NetworkConfig(embedding=4, hidden=(16, 8), dropout=0.2, id_dropout=0.2),
     TrainingConfig(batch=64, epochs=3, patience=3, ftrl=FtrlConfig(alpha=0.1, l1=0.1)),
 )
@@ -85,7 +87,8 @@ class World:
             Examples(transform.encode(part), label(part), np.ones(rows, np.float32))
             for part in described
         ]
-        return TrainingSet(transform, parts[0], {STREAMING: parts[1], FROZEN: parts[2]})
+        evidence = Evidence.count(parts[0].rows.wide, parts[0].label, transform.wide_size)
+        return TrainingSet(transform, parts[0], {STREAMING: parts[1], FROZEN: parts[2]}, evidence)
 
     def network(self, transform, seed=0, config=None):
         generator = torch.Generator().manual_seed(seed)
@@ -105,7 +108,7 @@ class World:
                     value.add_(torch.rand(value.shape, generator=generator))
             optimisers.wide.keep_weights()
         evidence = self.evidence(transform, seed)
-        return TrainedModel(transform, network, training, optimisers.state(), 1000, 2000, evidence)
+        return TrainedModel(transform, network, training, optimisers.state(), 2000, evidence)
 
     def evidence(self, transform, seed=0):
         """As of random rows."""

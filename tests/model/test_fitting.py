@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from widedeep import metrics
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
-from widedeep.features.history import Queries
-from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_set import Staleness, TrainingSet
+from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_set import STREAMING, queries
 from widedeep.model.fitting import Fitting
 from widedeep.model.start import Mode, Start
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import logits
+from widedeep.model.training import predict
 from widedeep.model.version import ModelVersion
 
 RATINGS = 1200
@@ -39,120 +39,127 @@ def log():
 def build(world, log):
     def build(split, previous=None):
         preset = world.preset
-        return TrainingSet.build(
-            log, world.catalogue, split, preset.features, preset.staleness, previous
-        )
+        if previous is None:
+            return TrainingPlan.cold(log, world.catalogue, split, preset.features, preset.sampling)
+        known = previous.transform, previous.learned_until
+        return TrainingPlan.warm(log, world.catalogue, split, preset.sampling, *known)
 
     return build
 
 
 @pytest.fixture(scope="module")
-def rows(build):
+def plan(build):
     return build(FIRST)
 
 
+def fit(plan, split, preset, start=COLD, seed=1):
+    fitting = Fitting(plan, split, preset, start, seed)
+    return fitting, list(fitting.epochs())
+
+
 @pytest.fixture(scope="module")
-def champion(world, rows, tmp_path_factory):
-    fitting = Fitting.begin(rows, world.preset, COLD, seed=1)
-    list(fitting.epochs())
+def champion(world, plan, tmp_path_factory):
+    fitting, _ = fit(plan, FIRST, world.preset)
     folder = tmp_path_factory.mktemp("champion")
-    fitting.finish(FIRST).save(folder)
+    fitting.finished().save(folder)
     return ModelVersion("1", "abc", folder)
 
 
-def test_a_cold_fit_learns_and_tells_how(world, rows):
-    fitting = Fitting.begin(rows, world.preset, COLD, seed=1)
-    results = list(fitting.epochs())
-    assert [result.epoch for result in results] == [1, 2, 3]
+def remembered(model):
+    return {**model.network.state_dict(), **model.state}
+
+
+def equal(found, wanted):
+    return found.keys() == wanted.keys() and all(torch.equal(found[k], wanted[k]) for k in found)
+
+
+def test_a_cold_fit_is_chosen_by_validation_and_then_catches_up(world, plan):
+    fitting, results = fit(plan, FIRST, world.preset)
+    assert [result.epoch for result in results] == [1, 2, 3, 4, 5]
+    assert [result.validation_auc is None for result in results] == [False] * 3 + [True] * 2
     summary = fitting.summary()
     assert summary["best_epoch"] == [result.epoch for result in results if result.best][-1]
     assert summary["carried"] == {}
-    assert 0 < summary["wide_nonzero"] <= summary["wide_weights"] == rows.transform.wide_size
+    wide = plan.catch_up.transform.wide_size
+    assert 0 < summary["wide_nonzero"] <= summary["wide_weights"] == wide
+    chosen, finished = fitting.chosen, fitting.finished()
+    assert (chosen.learned_until, finished.learned_until) == (600, 800)
+    assert chosen.transform is plan.initial.transform
+    assert finished.transform is plan.catch_up.transform
+    assert finished.evidence is plan.catch_up.evidence
 
 
-def test_the_same_seed_gives_the_same_model(world, rows):
-    models = []
-    for _ in range(2):
-        fitting = Fitting.begin(rows, world.preset, COLD, seed=1)
-        list(fitting.epochs())
-        models.append(fitting.finish(FIRST).network.state_dict())
-    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+def test_catching_up_learns_what_validation_had_to_tell(world, plan):
+    fitting, _ = fit(plan, FIRST, world.preset)
+    held, caught_up = plan.initial.validation[STREAMING], plan.catch_up.training
+    new = caught_up.take(np.arange(len(caught_up))[-len(held) :])
+    assert new.label.tolist() == held.label.tolist()
+    before = metrics.log_loss(held.label, predict(fitting.chosen.network, held.rows))
+    after = metrics.log_loss(new.label, predict(fitting.finished().network, new.rows))
+    assert after < before
 
 
-def test_the_seed_decides_the_first_weights_the_dropouts_and_the_order_of_rows(world, rows):
-    first, other = (Fitting.begin(rows, world.preset, COLD, seed) for seed in (1, 2))
-    for name, weight in first.network.state_dict().items():
-        drawn = name.startswith("embeddings") or name.endswith("weight")
-        assert torch.equal(weight, other.network.state_dict()[name]) != drawn
-    dropouts = [fitting.network.generator.get_state() for fitting in (first, other)]
-    assert not torch.equal(*dropouts)
-    assert first.generator.random() != other.generator.random()
+def test_a_training_that_was_left_has_no_model(world, plan):
+    fitting = Fitting(plan, FIRST, world.preset, COLD, seed=1)
+    next(fitting.epochs())
+    with pytest.raises(RuntimeError, match="left before its end"):
+        fitting.finished()
 
 
-def test_a_training_set_from_disk_gives_the_same_model(world, rows, champion, tmp_path):
-    rows.save(tmp_path)
-    fitting = Fitting.begin(TrainingSet.load(tmp_path), world.preset, COLD, seed=1)
-    list(fitting.epochs())
-    wanted = TrainedModel.load(champion.path).network.state_dict()
-    found = fitting.finish(FIRST).network.state_dict()
-    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+def test_the_same_seed_gives_the_same_model(world, plan):
+    models = [fit(plan, FIRST, world.preset)[0].finished() for _ in range(2)]
+    assert equal(*map(remembered, models))
 
 
-def test_evidence_counts_each_fresh_row_once_and_no_stale_copy(world, log):
-    staleness = Staleness(copies=2, days=1, weight=0.5)
-    preset = replace(world.preset, staleness=staleness)
-    stale = TrainingSet.build(log, world.catalogue, FIRST, preset.features, staleness)
-    found = Fitting.begin(stale, preset, COLD, seed=1).finish(FIRST).evidence
-    fresh = stale.training.take(np.arange(len(stale.training) // 3))
-    assert (found.rows, found.positive_rows) == (len(fresh), fresh.label.sum())
-    for wide_id in range(0, stale.transform.wide_size, 7):
-        fired = [
-            wide_id in fresh.rows.wide.take(np.array([row])).values for row in range(len(fresh))
-        ]
-        assert found.support[wide_id] == sum(fired)
-        assert found.positives[wide_id] == (fresh.label & fired).sum()
+def test_the_seed_decides_weights_dropouts_and_the_order_of_rows(world, plan):
+    models = [fit(plan, FIRST, world.preset, seed=seed)[0].finished() for seed in (1, 2)]
+    assert not equal(*map(remembered, models))
 
 
-def test_a_model_says_up_to_when_it_learned_and_was_chosen(champion):
-    model = TrainedModel.load(champion.path)
-    assert (model.learned_until, model.chosen_until) == (600, 800)
+def test_a_plan_from_disk_gives_the_same_model(world, plan, champion, tmp_path):
+    plan.save(tmp_path)
+    fitting, _ = fit(TrainingPlan.load(tmp_path), FIRST, world.preset)
+    wanted = TrainedModel.load(champion.path)
+    assert equal(remembered(fitting.finished()), remembered(wanted))
 
 
-def test_a_warm_fit_begins_as_the_champion_and_reports_what_it_took_over(
+def test_a_warm_fit_is_judged_by_what_is_new_and_reports_what_it_took_over(
     world, log, build, champion
 ):
     start = Start.choose(Mode.WARM, champion, LATER, world.preset)
-    rows = build(LATER, start.transform())
-    fitting = Fitting.begin(rows, world.preset, start, seed=1)
     previous = start.model()
-    asked = Queries(log.user, log.movie, log.time, log.time)
-    raw = RawColumns.describe(
-        log, asked, world.catalogue, world.spec.history, previous.transform.prior
+    plan = build(LATER, previous)
+    fitting, results = fit(plan, LATER, world.preset, start)
+    new = (log.time >= FIRST.holdout_from) & (log.time < LATER.holdout_from)
+    asked = queries(log, new)
+    scores = predict(
+        previous.network,
+        previous.transform.encode(previous.transform.describe(log, asked, world.catalogue)),
     )
-    before = logits(previous.network, previous.transform.encode(raw))
-    after = logits(fitting.network, rows.transform.encode(raw))
-    assert (before == after).mean() > 0.5
-    results = list(fitting.epochs())
-    assert results[0].epoch == 0
-    carried = fitting.summary()["carried"]
-    assert set(carried["wide"]) == {"carried", "added", "dropped"}
-    assert carried["embeddings.user"]["added"] > 0
-    model = fitting.finish(LATER)
-    assert (model.learned_until, model.chosen_until) == (800, 1000)
+    assert [result.epoch for result in results] == [0, 1, 2]
+    assert results[0].validation_auc == pytest.approx(metrics.auc(log.rate[new] == 10, scores))
+    summary = fitting.summary()
+    assert summary["best_epoch"] == 0
+    assert set(summary["carried"]["wide"]) == {"carried", "added", "dropped"}
+    assert summary["carried"]["embeddings.user"]["added"] > 0
+    assert fitting.finished().learned_until == LATER.holdout_from
 
 
 def test_a_warm_fit_is_repeated_to_the_bit(world, build, champion):
     start = Start.choose(Mode.AUTO, champion, LATER, world.preset)
-    rows = build(LATER, start.transform())
-    models = []
-    for _ in range(2):
-        fitting = Fitting.begin(rows, world.preset, start, seed=3)
-        list(fitting.epochs())
-        model = fitting.finish(LATER)
-        models.append({**model.network.state_dict(), **model.state})
-    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    plan = build(LATER, start.model())
+    models = [fit(plan, LATER, world.preset, start, 3)[0].finished() for _ in range(2)]
+    assert equal(*map(remembered, models))
+
+
+def test_a_warm_fit_with_nothing_new_is_the_champion(world, build, champion):
+    start = Start.choose(Mode.WARM, champion, FIRST, world.preset)
+    plan = build(FIRST, start.model())
+    fitting, results = fit(plan, FIRST, world.preset, start)
+    assert results == []
+    assert equal(remembered(fitting.finished()), remembered(start.model()))
 
 
 def test_a_champion_is_not_begun_from_in_its_own_past(world, champion):
-    earlier = replace(FIRST, validation_from=599)
+    earlier = replace(FIRST, holdout_from=799)
     assert not Start.choose(Mode.AUTO, champion, earlier, world.preset).warm

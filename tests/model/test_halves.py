@@ -38,7 +38,7 @@ def trained(world, seed=0):
     network = world.network(rows.transform, seed)
     optimisers = Optimisers(network, world.preset.training)
     trainer = Trainer(network, optimisers, world.preset.training, np.random.default_rng(seed))
-    results = list(trainer.epochs(rows.training, rows.validation, warm=False))
+    results = list(trainer.epochs(rows.training, rows.validation))
     return rows, network, optimisers, results
 
 

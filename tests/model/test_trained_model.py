@@ -25,10 +25,10 @@ def model(world, rows):
     network = world.network(rows.transform)
     optimisers = Optimisers(network, world.preset.training)
     trainer = Trainer(network, optimisers, world.preset.training, np.random.default_rng(0))
-    list(trainer.epochs(rows.training, rows.validation, warm=False))
+    list(trainer.epochs(rows.training, rows.validation))
     evidence = world.evidence(rows.transform)
     return TrainedModel(
-        rows.transform, network, world.preset.training, optimisers.state(), 1000, 2000, evidence
+        rows.transform, network, world.preset.training, optimisers.state(), 2000, evidence
     )
 
 
@@ -43,7 +43,7 @@ def one_more_epoch(model, rows):
     model.network.generator.manual_seed(5)
     optimisers = model.optimisers()
     trainer = Trainer(model.network, optimisers, model.training, np.random.default_rng(5))
-    losses = [r.train_loss for r in trainer.epochs(rows.training, rows.validation, warm=False)]
+    losses = [r.train_loss for r in trainer.epochs(rows.training, rows.validation)]
     return losses, {**model.network.state_dict(), **optimisers.state()}
 
 
@@ -59,7 +59,7 @@ def test_a_loaded_model_has_every_setting_and_memory(model, folder):
     assert read.training == model.training
     assert read.network.config == model.network.config
     assert read.transform.spec == model.transform.spec
-    assert (read.learned_until, read.chosen_until) == (1000, 2000)
+    assert read.learned_until == 2000
     assert read.state.keys() == model.state.keys()
     assert all(torch.equal(read.state[name], model.state[name]) for name in model.state)
 

@@ -45,8 +45,8 @@ def trainer(world, rows, seed=0):
     return Trainer(network, optimisers, world.preset.training, np.random.default_rng(seed))
 
 
-def run(fitting, rows, *, warm=False):
-    return list(fitting.epochs(rows.training, rows.validation, warm=warm))
+def run(fitting, rows):
+    return list(fitting.epochs(rows.training, rows.validation))
 
 
 def remembered(fitting):
@@ -194,7 +194,7 @@ def test_after_training_the_best_epoch_is_back_weights_and_memories(world):
     rows = noise.training_set(lambda raw: raw.queries.time * 7919 % 13 < 6)
     fitting = trainer(noise, rows)
     results, kept = [], []
-    for result in fitting.epochs(rows.training, rows.validation, warm=False):
+    for result in fitting.epochs(rows.training, rows.validation):
         results.append(result)
         kept.append(copy.deepcopy(remembered(fitting)))
     best = [result.best for result in results]
@@ -208,27 +208,40 @@ def test_training_stops_at_the_number_of_epochs(world, rows):
     assert [result.epoch for result in run(trainer(world, rows), rows)] == [1, 2, 3]
 
 
-def test_a_warm_start_that_training_makes_worse_is_kept_as_it_was(world):
-    """Epoch 0 is a candidate: here it knows the label and training unlearns it."""
-    learner = world.with_preset(training={"epochs": 8, "patience": 8})
-    rows = learner.training_set(by_movie)
-    known = trainer(learner, rows)
-    run(known, rows)
-    before = copy.deepcopy(remembered(known))
-    contrary = replace(rows.training, label=~rows.training.label)
-    again = Trainer(known.network, known.optimisers, learner.preset.training, known._generator)
-    results = list(again.epochs(contrary, rows.validation, warm=True))
-    assert results[0].epoch == 0
-    assert results[0].train_loss is None
-    assert [result.best for result in results] == [True] + [False] * 8
-    assert equal(remembered(known), before)
+def test_catching_up_takes_its_epochs_and_no_judge(world, rows):
+    learner = world.with_preset(training={"catch_up_epochs": 4})
+    fitting = trainer(learner, rows)
+    results = list(fitting.catch_up(rows.training, {}, last=7))
+    assert [result.epoch for result in results] == [8, 9, 10, 11]
+    assert all(result.train_loss > 0 and not result.best for result in results)
+    assert all(result.validation_loss is result.validation_auc is None for result in results)
+    loss = metrics.log_loss(rows.training.label, predict(fitting.network, rows.training.rows))
+    assert loss < results[0].train_loss
+
+
+def test_what_is_about_to_be_learned_judges_before_it_is(world, rows):
+    fitting, untouched = trainer(world, rows), trainer(world, rows).network
+    judge = {STREAMING: rows.training}
+    first, *rest = fitting.catch_up(rows.training, judge, last=0)
+    before = predict(untouched, rows.training.rows)
+    assert (first.epoch, first.train_loss) == (0, None)
+    assert first.validation_loss == metrics.log_loss(rows.training.label, before)
+    assert first.validation_auc == metrics.auc(rows.training.label, before)
+    assert [result.validation_auc for result in rest] == [None, None]
+
+
+def test_nothing_new_changes_nothing(world, rows):
+    fitting = trainer(world, rows)
+    before = copy.deepcopy(remembered(fitting))
+    nothing = rows.training.take(np.arange(0))
+    assert not list(fitting.catch_up(nothing, {}, last=0))
+    assert equal(remembered(fitting), before)
 
 
 def test_the_validation_loss_is_the_mean_of_all_sets_and_the_auc_that_of_the_first(world, rows):
     fitting = trainer(world, rows)
-    result = run(fitting, rows, warm=True)[0]
-    fresh = trainer(world, rows).network
-    scores = {name: predict(fresh, part.rows) for name, part in rows.validation.items()}
+    result = next(fitting.epochs(rows.training, rows.validation))
+    scores = {name: predict(fitting.network, part.rows) for name, part in rows.validation.items()}
     losses = [metrics.log_loss(rows.validation[name].label, p) for name, p in scores.items()]
     assert result.validation_loss == np.mean(losses)
     streaming = rows.validation[STREAMING].label
@@ -244,7 +257,7 @@ def test_a_loss_that_is_no_number_ends_training_before_it_spreads(world, rows, v
     numbers[order[350]] = value
     poisoned = replace(rows.training, rows=replace(rows.training.rows, numbers=numbers))
     with pytest.raises(DivergenceError, match=r"loss became (nan|inf) at epoch 1, row 320 of 600"):
-        list(fitting.epochs(poisoned, rows.validation, warm=False))
+        list(fitting.epochs(poisoned, rows.validation))
     assert all(value.isfinite().all() for value in remembered(fitting).values())
 
 
@@ -257,7 +270,7 @@ def test_a_validation_score_that_is_no_number_ends_training(world, rows, value):
         rows.validation[STREAMING], rows=replace(rows.validation[STREAMING].rows, numbers=numbers)
     )
     with pytest.raises(DivergenceError, match="epoch 1, row 7 of 600 of streaming validation"):
-        list(fitting.epochs(rows.training, {STREAMING: poisoned}, warm=False))
+        list(fitting.epochs(rows.training, {STREAMING: poisoned}))
 
 
 @pytest.mark.parametrize("size", [1, 7, 8192])

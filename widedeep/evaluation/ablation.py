@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from widedeep.errors import InputError
+from widedeep.features.sampling import Rows
 from widedeep.features.spec import Cross, FeatureSpec
-from widedeep.features.training_rows import Rows
 from widedeep.model.presets import Preset, preset
 
 FULL = "wide & deep"
@@ -43,8 +43,12 @@ class Variant:
     sentence: str
     preset: Preset
     against: str | None = FULL
-    rows: Rows = Rows.ALL
     l1_factor: float | None = None
+
+    @property
+    def rows(self) -> Rows:
+        """Which ratings it learns from."""
+        return self.preset.sampling.rows
 
     def as_json(self) -> dict[str, Any]:
         """What people are told of it."""
@@ -67,8 +71,7 @@ def variants() -> tuple[Variant, ...]:
         Variant(
             "no returning users",
             "trained on ratings of users who had none before",
-            base,
-            rows=Rows.NEW_USERS,
+            replace(base, sampling=replace(base.sampling, rows=Rows.NEW_USERS)),
         ),
         Variant("paper preset", "the towers and embeddings of the paper", preset("paper")),
         *_sparsities(base),

@@ -96,16 +96,16 @@ class Evaluator:
     def _predict(
         self, model: TrainedModel, scorer: Callable[..., Any] = model_scorer
     ) -> Predictions:
-        positive = model.transform.spec.history.positive_rating
+        history = model.transform.spec.history
         return Predictions.of(
-            self.log, self.split, positive, scorer(model, self.log, self.catalogue)
+            self.log, self.split, history, scorer(model, self.log, self.catalogue)
         )
 
     def _objection(self, challenger: TrainedModel, champion: TrainedModel) -> str | None:
         """Why a comparison on this holdout would be unfair, if it would be."""
-        if champion.chosen_until > self.split.holdout_from:
+        if champion.learned_until > self.split.holdout_from:
             return (
-                f"the champion has seen ratings up to {iso(champion.chosen_until)}, past this "
+                f"the champion has seen ratings up to {iso(champion.learned_until)}, past this "
                 f"holdout's start {iso(self.split.holdout_from)}: a comparison would be unfair"
             )
         ours = challenger.transform.spec.history.positive_rating

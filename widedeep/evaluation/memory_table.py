@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from widedeep.evaluation.names import Names
 from widedeep.evaluation.wording import Wording
+from widedeep.features.evidence import Evidence, share
 from widedeep.features.wide_block import Ids, wide_blocks
 from widedeep.features.wide_translation import ABSENT, translate
-from widedeep.model.evidence import Evidence, share
 from widedeep.model.trained_model import TrainedModel
 
 COLUMNS = pa.schema(

@@ -19,8 +19,8 @@ from widedeep.data.ratings import RatingLog, first_times
 from widedeep.data.split import Split
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.history import Queries
-from widedeep.features.training_rows import of_new_users
+from widedeep.features.history import HistoryConfig, Queries
+from widedeep.features.sampling import of_new_users
 from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING, queries_by_protocol
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import predict
@@ -50,7 +50,7 @@ class Predictions:
     frozen: Floats
 
     @classmethod
-    def of(cls, log: RatingLog, split: Split, positive_rating: int, scorer: Scorer) -> Self:
+    def of(cls, log: RatingLog, split: Split, history: HistoryConfig, scorer: Scorer) -> Self:
         """Score every holdout row of `log` twice."""
         rows = split.holdout(log.time)
         asked = queries_by_protocol(log, rows, split.holdout_from)
@@ -58,7 +58,7 @@ class Predictions:
             log.user[rows],
             log.movie[rows],
             log.time[rows],
-            log.rate[rows] >= positive_rating,
+            history.positive(log.rate[rows]),
             **{name: scorer(part) for name, part in asked.items()},
         )
 

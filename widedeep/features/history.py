@@ -85,6 +85,10 @@ class HistoryConfig:
                 wanted = "at least 0" if zero else "a positive number"
                 raise InputError(f"{name} is {value}; {wanted} is wanted")
 
+    def positive(self, rate: NDArray[np.int8]) -> NDArray[np.bool_]:
+        """Which ratings are positive labels."""
+        return rate >= self.positive_rating
+
     def rates(self, prior: float) -> Rates:
         """The constants, with the share of positive labels in training as prior."""
         if not 0 < prior < 1:
@@ -139,6 +143,10 @@ class HistoryColumns:
     liked: Ragged
     disliked: Ragged
 
+    def take(self, rows: Ints) -> "HistoryColumns":
+        """The named rows, in that order."""
+        return HistoryColumns(self.numeric[rows], self.liked.take(rows), self.disliked.take(rows))
+
     def column(self, name: str) -> NDArray[np.float32]:
         """One numeric feature, shape (n,)."""
         return self.numeric[:, NUMERIC.index(name)]
@@ -184,7 +192,7 @@ def _start(
         user[:rated],
         movie[:rated],
         np.array(log.time),
-        (log.rate >= config.positive_rating).astype(np.float64),
+        config.positive(log.rate).astype(np.float64),
         log.rate / 10.0,
     )
     attributes, genres, people = _attributes(catalogue, movies)

@@ -51,6 +51,12 @@ class RawColumns:
         """Number of rows."""
         return len(self.queries)
 
+    def take(self, rows: NDArray[np.int64]) -> "RawColumns":
+        """The named rows, in that order."""
+        return RawColumns(
+            self.queries.take(rows), self.history.take(rows), self.catalogue, self.movie_rows[rows]
+        )
+
     def token(self, name: str) -> NDArray[np.int64] | None:
         """User or movie tokens, shape (n,); None if `name` is an attribute of movies."""
         return {"user": self.queries.user, "movie": self.queries.movie}.get(name)

@@ -73,6 +73,10 @@ class Transform:
         """The raw columns of queries, as those it was fitted on were described."""
         return RawColumns.describe(log, asked, catalogue, self.spec.history, self.prior)
 
+    def fired(self, rows: RawColumns) -> Ragged:
+        """The wide features that fire in each row; what `encode` gives as `wide`."""
+        return _side_by_side(self._wide(self._discrete(rows)), len(rows))
+
     def encode(self, rows: RawColumns) -> Encoded:
         """Ids, bags, numbers and fired wide features of each row."""
         discrete = self._discrete(rows)

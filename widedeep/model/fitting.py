@@ -1,15 +1,20 @@
-"""The training stage: a network for a training set, begun cold or warm, trained, and kept."""
+"""The training stage: a network begun cold or warm, trained, caught up, and kept.
+
+A cold start learns from the training part and is stopped by validation. What it then lacks, the
+validation ratings, it learns as a warm start learns what is new: it goes on from the epoch that was
+chosen, on the new ratings and a replay of older ones, for a fixed number of epochs.
+"""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
 
 from widedeep.data.split import Split
+from widedeep.features.training_plan import TrainingPlan
 from widedeep.features.training_set import TrainingSet
-from widedeep.model.evidence import Evidence
 from widedeep.model.network import InputShape, WideDeep
 from widedeep.model.offset import begin_from_offset
 from widedeep.model.presets import Preset
@@ -19,65 +24,88 @@ from widedeep.model.training import EpochResult, Optimisers, Trainer
 from widedeep.model.warm_start import Carried, warm_start
 
 
-@dataclass(slots=True)
 class Fitting:
-    """A training under way. `carried` reports what a warm start took over, by table."""
+    """A training under way; everything random in it comes from `seed`.
 
-    rows: TrainingSet
-    preset: Preset
-    network: WideDeep
-    optimisers: Optimisers
-    generator: np.random.Generator
-    carried: dict[str, Carried] | None
-    _results: list[EpochResult] = field(default_factory=list)
+    Attributes:
+        chosen: The model to catch up from: the previous one, or the one that validation chose.
+        carried: What the warm start took over from the previous model, by table.
+        best_epoch: The epoch that validation chose; 0 after a warm start.
+    """
 
-    @classmethod
-    def begin(cls, rows: TrainingSet, preset: Preset, start: Start, seed: int) -> Self:
-        """Initialise the network from `seed`, or from the previous model of a warm `start`."""
-        shape = InputShape.of(rows.transform)
-        network = WideDeep(preset.network, shape, torch.Generator().manual_seed(seed))
-        previous = start.model()
-        if previous is None:
-            begin_from_offset(network, rows.training)
-            optimisers, carried = Optimisers(network, preset.training), None
-        else:
-            optimisers, carried = warm_start(previous, network, rows.transform, preset.training)
-        return cls(rows, preset, network, optimisers, np.random.default_rng(seed), carried)
+    def __init__(
+        self, plan: TrainingPlan, split: Split, preset: Preset, start: Start, seed: int
+    ) -> None:
+        self.chosen = start.model()
+        self._model: TrainedModel | None = None
+        self.carried: dict[str, Carried] = {}
+        self.best_epoch = 0
+        self._plan = plan
+        self._split = split
+        self._preset = preset
+        self._order = np.random.default_rng(seed)
+        self._draws = torch.Generator().manual_seed(seed)
 
     def epochs(self) -> Iterator[EpochResult]:
-        """Train, yielding after each epoch; see `Trainer.epochs`."""
-        trainer = Trainer(self.network, self.optimisers, self.preset.training, self.generator)
-        warm = self.carried is not None
-        for result in trainer.epochs(self.rows.training, self.rows.validation, warm=warm):
-            self._results.append(result)
-            yield result
+        """Train, yielding after each epoch; at the end the model is finished."""
+        last = 0
+        if self._plan.initial:
+            for result in self._begin(self._plan.initial):
+                last = result.epoch
+                self.best_epoch = last if result.best else self.best_epoch
+                yield result
+        yield from self._catch_up(self._plan.catch_up, last)
 
-    def finish(self, split: Split) -> TrainedModel:
-        """The model at its best epoch."""
-        return TrainedModel(
-            self.rows.transform,
-            self.network,
-            self.preset.training,
-            self.optimisers.state(),
-            learned_until=split.validation_from,
-            chosen_until=split.holdout_from,
-            evidence=self._evidence(),
-        )
+    def finished(self) -> TrainedModel:
+        """What became of it, when all is done."""
+        return _there(self._model)
 
     def summary(self) -> dict[str, Any]:
-        """Counts for people and for the tracker."""
-        best = [result.epoch for result in self._results if result.best]
-        carried = self.carried or {}
+        """Counts for people and for the tracker, when all is done."""
+        wide = self.finished().network.wide
         return {
-            "best_epoch": best[-1],
-            "carried": {name: asdict(report) for name, report in carried.items()},
-            "wide_weights": self.network.wide.numel(),
-            "wide_nonzero": int((self.network.wide != 0).sum()),
+            "best_epoch": self.best_epoch,
+            "carried": {name: asdict(report) for name, report in self.carried.items()},
+            "wide_weights": wide.numel(),
+            "wide_nonzero": int((wide != 0).sum()),
         }
 
-    def _evidence(self) -> Evidence:
-        """Counted over the fresh rows; their stale copies weigh otherwise."""
-        training = self.rows.training
-        fresh = np.flatnonzero(training.weight == 1)
-        wide_size = self.rows.transform.wide_size
-        return Evidence.count(training.rows.wide.take(fresh), training.label[fresh], wide_size)
+    def _begin(self, rows: TrainingSet) -> Iterator[EpochResult]:
+        network = self._network(rows)
+        begin_from_offset(network, rows.training)
+        optimisers = Optimisers(network, self._preset.training)
+        yield from self._trainer(network, optimisers).epochs(rows.training, rows.validation)
+        self.chosen = self._kept(rows, network, optimisers, self._split.validation_from)
+
+    def _catch_up(self, rows: TrainingSet, last: int) -> Iterator[EpochResult]:
+        previous, network = _there(self.chosen), self._network(rows)
+        optimisers, carried = warm_start(previous, network, rows.transform, self._preset.training)
+        if self._plan.initial is None:
+            self.carried = carried
+        trainer = self._trainer(network, optimisers)
+        yield from trainer.catch_up(rows.training, rows.validation, last)
+        self._model = self._kept(rows, network, optimisers, self._split.holdout_from)
+
+    def _network(self, rows: TrainingSet) -> WideDeep:
+        return WideDeep(self._preset.network, InputShape.of(rows.transform), self._draws)
+
+    def _trainer(self, network: WideDeep, optimisers: Optimisers) -> Trainer:
+        return Trainer(network, optimisers, self._preset.training, self._order)
+
+    def _kept(
+        self, rows: TrainingSet, network: WideDeep, optimisers: Optimisers, learned_until: int
+    ) -> TrainedModel:
+        return TrainedModel(
+            rows.transform,
+            network,
+            self._preset.training,
+            optimisers.state(),
+            learned_until,
+            rows.evidence,
+        )
+
+
+def _there(model: TrainedModel | None) -> TrainedModel:
+    if model is None:
+        raise RuntimeError("there is no model yet: a training was left before its end")
+    return model

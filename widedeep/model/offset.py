@@ -3,7 +3,7 @@
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from widedeep.features.training_set import Examples
+from widedeep.features.examples import Examples
 from widedeep.model.network import WideDeep
 
 _WEAK = 1e6

@@ -6,8 +6,8 @@ from typing import Any
 from widedeep.errors import InputError
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.raw_columns import FILM_AGE
+from widedeep.features.sampling import Sampling
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
-from widedeep.features.training_set import Staleness
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import NetworkConfig
 from widedeep.model.training import TrainingConfig
@@ -19,7 +19,7 @@ class Preset:
 
     name: str
     features: FeatureSpec
-    staleness: Staleness
+    sampling: Sampling
     network: NetworkConfig
     training: TrainingConfig
 
@@ -72,7 +72,7 @@ PRESETS = {
     "default": Preset(
         "default",
         _FEATURES,
-        Staleness(),
+        Sampling(),
         NetworkConfig(
             embedding=8, hidden=(256, 128), dropout=0.4, id_dropout=0.5, number_embedding=6
         ),
@@ -81,7 +81,7 @@ PRESETS = {
     "paper": Preset(
         "paper",
         _FEATURES,
-        Staleness(),
+        Sampling(),
         NetworkConfig(),
         TrainingConfig(learning_rate=0.002, ftrl=FtrlConfig(alpha=0.005, l1=10.0)),
     ),

@@ -6,7 +6,6 @@ from typing import Self
 
 from widedeep.data.split import Split
 from widedeep.errors import InputError
-from widedeep.features.transform import Transform
 from widedeep.model.presets import Preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.version import ModelVersion
@@ -63,24 +62,14 @@ class Start:
         """The previous model, if any."""
         return TrainedModel.load(self.previous.path) if self.previous else None
 
-    def transform(self) -> Transform | None:
-        """The previous model's features, if any."""
-        previous = self.model()
-        return previous.transform if previous else None
-
 
 def _objection(previous: TrainedModel, split: Split, preset: Preset) -> str | None:
     """Why a run must not begin from `previous`, if it must not."""
     if previous.network.config != preset.network or previous.transform.spec != preset.features:
         return f"it has other features or another architecture than preset {preset.name!r}"
-    if previous.learned_until > split.validation_from:
+    if previous.learned_until > split.holdout_from:
         return (
             f"it learned from ratings up to {iso(previous.learned_until)}, past this run's "
-            f"validation-from {iso(split.validation_from)}"
-        )
-    if previous.chosen_until > split.holdout_from:
-        return (
-            f"it was chosen by ratings up to {iso(previous.chosen_until)}, past this run's "
             f"holdout-from {iso(split.holdout_from)}"
         )
     return None

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from widedeep.errors import InputError
+from widedeep.features.evidence import Evidence
 from widedeep.features.transform import Transform
-from widedeep.model.evidence import Evidence
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.training import Optimisers, TrainingConfig
 
-FORMAT = 2
+FORMAT = 3
 """Of the files; it changes when older ones can no longer be read."""
 
 _JSON = "model.json"
@@ -32,9 +32,8 @@ _TRANSFORM = "transform"
 class TrainedModel:
     """`state` is what the optimisers remember, as `Optimisers.state` names it.
 
-    Every rating it learned from is older than `learned_until`, every one it was chosen by
-    (early stopping) is older than `chosen_until`; UNIX seconds. `evidence` counts what it learned
-    from by wide feature.
+    Every rating it learned from, or was chosen by (early stopping), is older than `learned_until`,
+    UNIX seconds. `evidence` counts what it learned from by wide feature.
     """
 
     transform: Transform
@@ -42,7 +41,6 @@ class TrainedModel:
     training: TrainingConfig
     state: Mapping[str, Tensor]
     learned_until: int
-    chosen_until: int
     evidence: Evidence
 
     @property
@@ -62,7 +60,6 @@ class TrainedModel:
             "network": asdict(self.network.config),
             "training": asdict(self.training),
             "learned_until": self.learned_until,
-            "chosen_until": self.chosen_until,
         }
         (folder / _JSON).write_text(json.dumps(text, indent=1), encoding="utf-8")
 
@@ -86,7 +83,6 @@ class TrainedModel:
             TrainingConfig.from_json(text["training"]),
             load_file(folder / _OPTIMISERS),
             text["learned_until"],
-            text["chosen_until"],
             Evidence.load(folder / _EVIDENCE),
         )
 

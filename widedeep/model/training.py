@@ -18,7 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from widedeep import metrics
 from widedeep.errors import InputError
 from widedeep.features.encoded import Encoded
-from widedeep.features.training_set import Examples
+from widedeep.features.examples import Examples
 from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import Batch
 from widedeep.model.ftrl import Ftrl, FtrlConfig
@@ -36,18 +36,21 @@ class DivergenceError(ArithmeticError):
 class TrainingConfig:
     """`patience`: epochs without a better validation loss after which training stops.
 
+    `catch_up_epochs`: how often what is new is learned, with no validation to stop by.
     `learning_rate` and `initial_accumulator` are AdaGrad's.
     """
 
     batch: int = 1024
     epochs: int = 20
     patience: int = 2
+    catch_up_epochs: int = 2
     learning_rate: float = 0.02
     initial_accumulator: float = 0.1
     ftrl: FtrlConfig = field(default_factory=FtrlConfig)
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.epochs, self.patience) < 1:
+        counts = (self.batch, self.epochs, self.patience, self.catch_up_epochs)
+        if min(counts) < 1:
             raise InputError(f"{self}: batch, epochs and patience of at least 1 are wanted")
         if self.learning_rate <= 0 or self.initial_accumulator < 0:
             raise InputError(
@@ -64,15 +67,16 @@ class TrainingConfig:
 class EpochResult:
     """Epoch 0 is the state before the first step. Losses are means in nats a row.
 
-    `validation_auc` is that of the first validation set; `validation_loss` the mean of all.
+    `validation_auc` is that of the first validation set; `validation_loss` the mean of all. Both
+    are None for an epoch that learned the rows it could have been judged by.
     """
 
     epoch: int
     train_loss: float | None
-    validation_loss: float
-    validation_auc: float
+    validation_loss: float | None
+    validation_auc: float | None
     seconds: float
-    best: bool
+    best: bool = False
 
 
 class Optimisers:
@@ -105,7 +109,7 @@ class Optimisers:
 
 
 class Trainer:
-    """Trains `network` in place; after the last epoch it holds the best one's weights."""
+    """Trains `network` in place."""
 
     def __init__(
         self,
@@ -122,24 +126,38 @@ class Trainer:
         self._best: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
 
     def epochs(
-        self, training: Examples, validation: Mapping[str, Examples], *, warm: bool
+        self, training: Examples, validation: Mapping[str, Examples]
     ) -> Iterator[EpochResult]:
         """Train until validation stops improving; yields after each epoch.
 
-        A warm start is a candidate too, as epoch 0: what the previous model already knows is not
-        given up for nothing. Raises DivergenceError on a loss that is not finite.
+        After the last, the network holds the weights of the best one, the optimisers its state.
+        Raises DivergenceError on a loss that is not finite.
         """
-        stale = 0
-        if warm:
-            yield self._judge(0, None, validation, time.perf_counter())
+        worse = 0
         for epoch in range(1, self.config.epochs + 1):
             started = time.perf_counter()
             result = self._judge(epoch, self._epoch(epoch, training), validation, started)
             yield result
-            stale = 0 if result.best else stale + 1
-            if stale == self.config.patience:
+            worse = 0 if result.best else worse + 1
+            if worse == self.config.patience:
                 break
         self._restore()
+
+    def catch_up(
+        self, training: Examples, validation: Mapping[str, Examples], last: int
+    ) -> Iterator[EpochResult]:
+        """Train for `catch_up_epochs` after epoch `last`, if there is anything to learn.
+
+        What the network is before that, is judged by `validation`, if there is any: ratings that it
+        is about to learn say most honestly how good it is. Raises as `epochs` does.
+        """
+        if validation:
+            yield self._judge(last, None, validation, time.perf_counter())
+        epochs = self.config.catch_up_epochs if len(training) else 0
+        for epoch in range(last + 1, last + 1 + epochs):
+            started = time.perf_counter()
+            loss = self._epoch(epoch, training)
+            yield EpochResult(epoch, loss, None, None, time.perf_counter() - started)
 
     def _epoch(self, epoch: int, training: Examples) -> float:
         self.network.train()
@@ -181,6 +199,7 @@ class Trainer:
         validation: Mapping[str, Examples],
         started: float,
     ) -> EpochResult:
+        """Measure, and remember the state if it is the best so far."""
         scores = [(v.label, self._scores(epoch, name, v)) for name, v in validation.items()]
         loss = float(np.mean([metrics.log_loss(label, p) for label, p in scores]))
         best = loss < self._best_loss

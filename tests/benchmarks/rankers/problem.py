@@ -13,6 +13,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.encoded import Encoded
 from widedeep.features.history import Queries
 from widedeep.features.raw_columns import RawColumns
+from widedeep.features.training_plan import TrainingPlan
 from widedeep.features.training_set import TrainingSet, queries, queries_by_protocol
 from widedeep.features.transform import Transform
 from widedeep.model.presets import Preset
@@ -45,21 +46,26 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The ratings known at the split's end, and the training set of the default preset."""
+    """The ratings known at the split's end, and the training plan of the default preset."""
 
     log: RatingLog
     catalogue: Catalogue
     split: Split
     preset: Preset
-    training_set: TrainingSet
+    plan: TrainingPlan
 
     @classmethod
     def of(cls, ratings: Ratings, split: Split, preset: Preset):
         """Load what is known at the end of `split`, and describe and encode it."""
         log = ratings.load(split.as_of)
         catalogue = Catalogue.from_table(ratings.movies())
-        encoded = TrainingSet.build(log, catalogue, split, preset.features, preset.staleness)
-        return cls(log, catalogue, split, preset, encoded)
+        plan = TrainingPlan.cold(log, catalogue, split, preset.features, preset.sampling)
+        return cls(log, catalogue, split, preset, plan)
+
+    @property
+    def training_set(self) -> TrainingSet:
+        """What validation chooses from."""
+        return self.plan.initial
 
     @property
     def validation(self) -> Split:
@@ -106,17 +112,17 @@ class Problem:
         return Predictions(log.user[rows], log.movie[rows], log.time[rows], label, **answers)
 
     def _positive(self) -> NDArray[np.bool_]:
-        return self.log.rate >= self.preset.features.history.positive_rating
+        return self.preset.features.history.positive(self.log.rate)
 
     def _lesson(self, until: int) -> Lesson:
-        rows, staleness = self.log.time < until, self.preset.staleness
+        rows, sampling = self.log.time < until, self.preset.sampling
         label = self._positive()[rows]
         prior = float(label.mean())
         fresh = queries(self.log, rows)
-        asked = [fresh, *staleness.stale(fresh)]
+        asked = [fresh, *sampling.staleness.stale(fresh, sampling.generator())]
         return Lesson(
             prior,
             tuple(self.describe(part, prior) for part in asked),
             np.tile(label, len(asked)),
-            staleness.weights(len(fresh)),
+            sampling.staleness.weights(len(fresh)),
         )

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 from tests.benchmarks.rankers.problem import Problem
 from tests.benchmarks.rankers.run import Run, Stopwatch, both_parts
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.training_set import TrainingSet
+from widedeep.features.training_plan import TrainingPlan
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import Preset
 from widedeep.model.start import Start
@@ -14,29 +14,35 @@ from widedeep.model.start import Start
 
 @dataclass(frozen=True, slots=True)
 class WideAndDeep:
-    """`preset` may be another than the problem's; then it reads its own features."""
+    """`preset` may be another than the problem's; then it reads its own features.
+
+    Without `refit`, the holdout is answered before the catch-up on the validation ratings.
+    """
 
     seeded: ClassVar[bool] = True
     problem: Problem
     preset: Preset
-    rows: TrainingSet
+    plan: TrainingPlan
+    refit: bool
 
     @classmethod
-    def of(cls, problem: Problem, preset: Preset) -> Self:
-        ours = (problem.preset.features, problem.preset.staleness)
-        if (preset.features, preset.staleness) == ours:
-            return cls(problem, preset, problem.training_set)
+    def of(cls, problem: Problem, preset: Preset, *, refit: bool) -> Self:
+        if (preset.features, preset.sampling) == (problem.preset.features, problem.preset.sampling):
+            return cls(problem, preset, problem.plan, refit)
         log, catalogue, split = problem.log, problem.catalogue, problem.split
-        rows = TrainingSet.build(log, catalogue, split, preset.features, preset.staleness)
-        return cls(problem, preset, rows)
+        plan = TrainingPlan.cold(log, catalogue, split, preset.features, preset.sampling)
+        return cls(problem, preset, plan, refit)
 
     def train(self, seed: int) -> Run:
         watch = Stopwatch()
         with watch:
-            fitting = Fitting.begin(self.rows, self.preset, Start("cold"), seed)
+            fitting = Fitting(self.plan, self.problem.split, self.preset, Start("cold"), seed)
             for _ in fitting.epochs():
                 pass
-            model = fitting.finish(self.problem.split)
-        score = model_scorer(model, self.problem.log, self.problem.catalogue)
-        note = f"best epoch {fitting.summary()['best_epoch']}"
-        return Run(*both_parts(self.problem, score, score), watch.seconds, note)
+        final = fitting.finished() if self.refit else fitting.chosen
+        scorers = (
+            model_scorer(model, self.problem.log, self.problem.catalogue)
+            for model in (fitting.chosen, final)
+        )
+        note = f"best epoch {fitting.best_epoch}"
+        return Run(*both_parts(self.problem, *scorers), watch.seconds, note, refitted=self.refit)

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from widedeep.features.evidence import Evidence, share
 from widedeep.features.ragged import Ragged
-from widedeep.model.evidence import Evidence, share
 
 SIZE = 6
 ROWS = st.lists(st.tuples(st.lists(st.integers(0, SIZE - 1), max_size=5), st.booleans()))

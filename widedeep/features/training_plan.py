@@ -1,0 +1,195 @@
+"""What a run learns from, in order: first training and validation, then what is new since."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.data.ratings import RatingLog
+from widedeep.data.split import Split
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.encoded import Encoded
+from widedeep.features.evidence import Evidence
+from widedeep.features.examples import Examples
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.sampling import Sampling
+from widedeep.features.spec import FeatureSpec
+from widedeep.features.training_set import (
+    FROZEN,
+    STREAMING,
+    TrainingSet,
+    queries,
+)
+from widedeep.features.transform import Transform
+
+_INITIAL = "initial"
+_CATCH_UP = "catch_up"
+
+Labels = NDArray[np.bool_]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """`initial` is what a cold start learns from and is stopped by; a warm one has none.
+
+    `catch_up` has the ratings before the holdout that the model does not know by then (after a cold
+    start those of validation, after a warm one those since the previous model learned) and a replay
+    of older ones. Its validation is the new ratings as they come in, for a warm start: it may be
+    judged by them before it learns them.
+    """
+
+    initial: TrainingSet | None
+    catch_up: TrainingSet
+
+    @classmethod
+    def cold(
+        cls,
+        log: RatingLog,
+        catalogue: Catalogue,
+        split: Split,
+        spec: FeatureSpec,
+        sampling: Sampling,
+    ) -> Self:
+        """Fit on the training part, and again on training and validation for the catch-up.
+
+        Raises:
+            InputError: a part of the split is too small or has one class.
+        """
+        positive = _checked_labels(log, split, spec)
+        prior = float(positive[split.training(log.time)].mean())
+        known = _Known.describe(log, catalogue, split, spec, sampling, prior)
+        initial = known.initial(split)
+        return cls(initial, known.catch_up(initial.transform, split.validation_from))
+
+    @classmethod
+    def warm(  # noqa: PLR0917  what `cold` takes, and from where to go on
+        cls,
+        log: RatingLog,
+        catalogue: Catalogue,
+        split: Split,
+        sampling: Sampling,
+        previous: Transform,
+        learned_until: int,
+    ) -> Self:
+        """Go on from a model with the transform `previous` that learned until then.
+
+        Raises:
+            InputError: a part of the split is too small or has one class.
+        """
+        _checked_labels(log, split, previous.spec)
+        known = _Known.describe(log, catalogue, split, previous.spec, sampling, previous.prior)
+        return cls(None, known.catch_up(previous, learned_until, judged=True))
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for people and for the tracker, by part."""
+        return {name: part.summary() for name, part in self._parts().items()}
+
+    def save(self, folder: Path) -> None:
+        """Write everything into `folder`."""
+        for name, part in self._parts().items():
+            part.save(folder / name)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        initial = folder / _INITIAL
+        return cls(
+            TrainingSet.load(initial) if initial.exists() else None,
+            TrainingSet.load(folder / _CATCH_UP),
+        )
+
+    def _parts(self) -> Mapping[str, TrainingSet]:
+        first = {_INITIAL: self.initial} if self.initial else {}
+        return {**first, _CATCH_UP: self.catch_up}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Every rating before the holdout with all that was known by then, in order of time.
+
+    `learned` are the rows that may be learned from; a transform is fitted on all.
+    """
+
+    log: RatingLog
+    catalogue: Catalogue
+    spec: FeatureSpec
+    sampling: Sampling
+    prior: float
+    rows: RawColumns
+    label: Labels
+    learned: Rows
+
+    @classmethod
+    def describe(  # noqa: PLR0917  see `TrainingPlan.cold`
+        cls,
+        log: RatingLog,
+        catalogue: Catalogue,
+        split: Split,
+        spec: FeatureSpec,
+        sampling: Sampling,
+        prior: float,
+    ) -> Self:
+        before = log.time < split.holdout_from
+        rows = RawColumns.describe(log, queries(log, before), catalogue, spec.history, prior)
+        learned = np.flatnonzero(sampling.rows.of(log)[before])
+        label = spec.history.positive(log.rate[before])
+        return cls(log, catalogue, spec, sampling, prior, rows, label, learned)
+
+    def initial(self, split: Split) -> TrainingSet:
+        time = self.rows.queries.time
+        training = np.flatnonzero(split.training(time))
+        held = np.flatnonzero(split.validation(time))
+        transform = Transform.fit(self.spec, self.prior, self.rows.take(training))
+        learned = np.intersect1d(training, self.learned, assume_unique=True)
+        streaming = Examples.unweighted(transform.encode(self.rows.take(held)), self.label[held])
+        frozen = queries(self.log, split.validation(self.log.time), split.validation_from)
+        return TrainingSet(
+            transform,
+            self._examples(transform, learned),
+            {
+                STREAMING: streaming,
+                FROZEN: Examples.unweighted(
+                    transform.encode(transform.describe(self.log, frozen, self.catalogue)),
+                    self.label[held],
+                ),
+            },
+            self._evidence(transform, learned),
+        )
+
+    def catch_up(
+        self, previous: Transform, learned_until: int, *, judged: bool = False
+    ) -> TrainingSet:
+        transform = Transform.fit(self.spec, self.prior, self.rows, previous)
+        is_new = self.rows.queries.time[self.learned] >= learned_until
+        new, old = self.learned[is_new], self.learned[~is_new]
+        chosen = self.sampling.replayed(len(new), len(old), self.sampling.generator())
+        met = Examples.unweighted(transform.encode(self.rows.take(new)), self.label[new])
+        return TrainingSet(
+            transform,
+            self._examples(transform, np.concatenate([old[chosen], new])),
+            {STREAMING: met} if judged and len(new) else {},
+            self._evidence(transform, self.learned),
+        )
+
+    def _examples(self, transform: Transform, rows: Rows) -> Examples:
+        """The rows as they are, and their stale copies behind them."""
+        fresh, staleness = self.rows.take(rows), self.sampling.staleness
+        stale = staleness.stale(fresh.queries, self.sampling.generator())
+        copies = (transform.describe(self.log, asked, self.catalogue) for asked in stale)
+        encoded = [transform.encode(part) for part in (fresh, *copies)]
+        label = np.tile(self.label[rows], len(encoded))
+        return Examples(Encoded.concatenate(encoded), label, staleness.weights(len(fresh)))
+
+    def _evidence(self, transform: Transform, rows: Rows) -> Evidence:
+        fired = transform.fired(self.rows.take(rows))
+        return Evidence.count(fired, self.label[rows], transform.wide_size)
+
+
+def _checked_labels(log: RatingLog, split: Split, spec: FeatureSpec) -> Labels:
+    label = spec.history.positive(log.rate)
+    split.check(log.time, label)
+    return label
