@@ -57,7 +57,8 @@ def test_every_other_variant_is_a_preset_or_has_raw_features_only():
     assert set(BY_NAME) == {*DIFFERENCES, FULL, RAW_FULL, "paper preset"}
     assert BY_NAME[FULL].preset == preset("default")
     assert BY_NAME["paper preset"].preset == preset("paper")
-    assert different(BY_NAME[RAW_FULL], BY_NAME[FULL]) == RAW_FEATURES | RATES
+    wanted = RAW_FEATURES | RATES | {"features/categories"}
+    assert different(BY_NAME[RAW_FULL], BY_NAME[FULL]) == wanted
 
 
 def test_what_is_compared_with_another_comes_after_it():
@@ -80,7 +81,8 @@ def test_without_the_memory_no_cross_holds_a_liked_or_disliked_film_and_all_othe
 
 def test_raw_features_are_ids_attributes_likings_and_their_crosses():
     raw, whole = BY_NAME[RAW_FULL].preset.features, BY_NAME[FULL].preset.features
-    assert (raw.categories, raw.bags) == (whole.categories, whole.bags)
+    assert (raw.categories[0].name, raw.categories[1:]) == ("user", whole.categories)
+    assert raw.bags == whole.bags
     assert (raw.numbers, raw.buckets) == ((), ())
     assert any(set(cross.parts) == {"liked", "movie"} for cross in raw.crosses)
     read = {*raw.wide, *(part for cross in raw.crosses for part in cross.parts)}

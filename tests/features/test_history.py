@@ -22,7 +22,14 @@ from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
 
 patient = settings(deadline=None, max_examples=60)
-CONFIG = HistoryConfig(length=2, long_half_life=3.0, short_half_life=0.7, world_half_life=2.0)
+CONFIG = HistoryConfig(
+    length=2,
+    long_half_life=3.0,
+    short_half_life=0.7,
+    world_half_life=2.0,
+    user_half_life=5.0,
+    movie_drift=0.01,
+)
 PRIOR = 0.6
 HALF_DAY, DAY = 43_200, 86_400.0
 GENRES = {10: ["드라마"], 11: ["드라마", "액션"], 12: [], 13: ["액션"]}
@@ -305,7 +312,8 @@ def test_a_log_out_of_order_is_an_error():
         ("positive_rating", 11),
         ("length", 0),
         ("movie_smoothing", 0.0),
-        ("user_step", -1.0),
+        ("world_step", -1.0),
+        ("user_variance", 0.0),
         ("short_half_life", 0.0),
         ("fast", float("nan")),
     ],
@@ -345,9 +353,9 @@ def reference(rows, asked):
     residual = sum(online.user_surprises[user]) / (len(own) + c.user_smoothing)
     movie_mean = mean(labels(of_movie), c.movie_smoothing)
     return {
-        "expected_logit": online.expected(user, movie),
-        "user_bias": online.user_bias[user] if own else nan,
-        "movie_bias": online.movie_bias[movie],
+        "expected_logit": online.expected(user, movie, now),
+        "user_bias": online.user_term(user, now)[0] if own else nan,
+        "movie_bias": online.movie_term(movie, now)[0],
         "movie_first_timer_bias": online.first_timer_bias[movie],
         "user_count": len(own),
         "user_mean": mean(labels(own), c.user_smoothing) if own else nan,
@@ -443,8 +451,8 @@ def replay(past):
     o = SimpleNamespace(
         base=0.0,
         activity=defaultdict(float),
-        user_bias=defaultdict(float),
-        movie_bias=defaultdict(float),
+        user_terms={},
+        movie_terms={},
         first_timer_bias=defaultdict(float),
         user_labels=defaultdict(list),
         movie_labels=defaultdict(list),
@@ -456,14 +464,18 @@ def replay(past):
         peers=defaultdict(list),
     )
 
-    def expected(user, movie):
+    def expected(user, movie, now):
         level = activity(len(o.user_labels[user]))
-        terms = o.base + o.activity[level] + o.user_bias[user] + o.movie_bias[movie]
-        return log(PRIOR / (1 - PRIOR)) + terms
+        terms = o.user_term(user, now)[0] + o.movie_term(movie, now)[0]
+        return log(PRIOR / (1 - PRIOR)) + o.base + o.activity[level] + terms
 
     o.expected = expected
+    o.user_term = lambda user, now: user_term(o.user_terms.get(user), now)
+    o.movie_term = lambda movie, now: movie_term(o.movie_terms.get(movie), now)
     for _, group in groupby(past, key=lambda row: row[0]):
         instant = [(row, judge(o, row)) for row in group]
+        learn(o.user_terms, o.user_term, [(row[1], row, j.for_user) for row, j in instant])
+        learn(o.movie_terms, o.movie_term, [(row[2], row, j.for_movie) for row, j in instant])
         for (_, user, movie, rate), _ in instant:
             o.user_labels[user].append(float(rate == 10))
             o.movie_labels[movie].append(float(rate == 10))
@@ -475,26 +487,61 @@ def replay(past):
 
 
 def judge(o, row):
-    _, user, movie, rate = row
+    time, user, movie, rate = row
     label, own, of_movie = rate == 10, o.user_labels[user], o.movie_labels[movie]
+    now = time * HALF_DAY
+    p = 1 / (1 + exp(-o.expected(user, movie, now)))
+    error, w = label - p, p * (1 - p)
+    user_variance, movie_variance = o.user_term(user, now)[1], o.movie_term(movie, now)[1]
     return SimpleNamespace(
-        error=label - 1 / (1 + exp(-o.expected(user, movie))),
+        error=error,
+        for_user=(error / (1 + w * movie_variance), w / (1 + w * movie_variance)),
+        for_movie=(error / (1 + w * user_variance), w / (1 + w * user_variance)),
+        movie_step=error * movie_variance / (1 + w * (user_variance + movie_variance)),
         of_movie=label - mean(of_movie, CONFIG.movie_smoothing),
         of_user=label - mean(own, CONFIG.user_smoothing),
         count=len(own),
     )
 
 
+def user_term(last, now):
+    """Mean and variance: an Ornstein-Uhlenbeck process from the last rating on."""
+    if last is None:
+        return 0.0, CONFIG.user_variance
+    then, mean_then, variance = last
+    left = 0.5 ** ((now - then) / DAY / CONFIG.user_half_life)
+    return mean_then * left, left**2 * variance + (1 - left**2) * CONFIG.user_variance
+
+
+def movie_term(last, now):
+    """Mean and variance: a random walk, but never less known than an unrated movie."""
+    if last is None:
+        return 0.0, CONFIG.movie_variance
+    then, mean_then, variance = last
+    grown = variance + CONFIG.movie_drift * (now - then) / DAY
+    return mean_then, min(grown, CONFIG.movie_variance)
+
+
+def learn(terms, term, found):
+    """One Newton step per user or movie for all its ratings of an instant together."""
+    by_key = defaultdict(list)
+    for key, row, told in found:
+        by_key[key].append((row[0] * HALF_DAY, told))
+    changed = {}
+    for key, ratings_of in by_key.items():
+        now = ratings_of[0][0]
+        mean_before, variance = term(key, now)
+        after = 1 / (1 / variance + sum(w for _, (_, w) in ratings_of))
+        changed[key] = now, mean_before + after * sum(e for _, (e, _) in ratings_of), after
+    terms.update(changed)
+
+
 def move(o, user, movie, judged):
     c, error = CONFIG, judged.error
-    count, seen = len(o.user_labels[user]) - 1, len(o.movie_labels[movie]) - 1
-    movie_step = max(c.movie_step / (1 + c.movie_step_decay * seen), c.movie_step_floor)
     o.base += c.world_step * error
     o.activity[activity(judged.count)] += c.world_step * error
-    o.user_bias[user] += c.user_step / (1 + c.user_step_decay * count) * error
-    o.movie_bias[movie] += movie_step * error
     if judged.count == 0:
-        o.first_timer_bias[movie] += movie_step * error
+        o.first_timer_bias[movie] += judged.movie_step
     o.user_surprises[user].append(judged.of_movie)
     o.movie_surprises[movie].append(judged.of_user)
     for genre in GENRES.get(movie, []):

@@ -12,7 +12,7 @@ from typing import Any
 from widedeep.errors import InputError
 from widedeep.features.sampling import Rows
 from widedeep.features.spec import Cross, FeatureSpec
-from widedeep.model.presets import Preset, preset
+from widedeep.model.presets import Preset, preset, with_user_id
 
 FULL = "wide & deep"
 RAW_FULL = "raw: wide & deep"
@@ -136,7 +136,7 @@ def _raw(base: Preset) -> Preset:
     rate = _RAW_DEEP_RATE * training.learning_rate
     return replace(
         base,
-        features=without_numbers(base.features),
+        features=with_user_id(without_numbers(base.features)),
         training=replace(training, learning_rate=rate, ftrl=ftrl),
     )
 

@@ -31,6 +31,9 @@ _POSITIVE = {
     "user_smoothing",
     "movie_smoothing",
     "taste_smoothing",
+    "user_variance",
+    "user_half_life",
+    "movie_variance",
     "long_half_life",
     "short_half_life",
     "burst_half_life",
@@ -47,8 +50,9 @@ class HistoryConfig:
 
     `positive_rating`: a rating of at least this is a positive label. `length`: how many liked and
     disliked movies are remembered. The smoothings count rows of the prior that are mixed into
-    means. Steps move the terms of the online logistic model (logit per unit of error); those of
-    users and movies shrink as 1 / (1 + decay * count), the movie's to a floor. `fast`, `slow` and
+    means. The variances (of logits) are those that terms of the online logistic model begin with;
+    a user's term fades with `user_half_life`, the variance of a movie's grows by `movie_drift` a
+    day, and `world_step` moves the base rate (logit per unit of error). `fast`, `slow` and
     `fast_rate` weigh the newest rating in a user's moving averages. Half-lives are in days.
     """
 
@@ -57,11 +61,10 @@ class HistoryConfig:
     user_smoothing: float = 1.5
     movie_smoothing: float = 8.0
     taste_smoothing: float = 3.0
-    user_step: float = 1.9
-    user_step_decay: float = 0.12
-    movie_step: float = 0.16
-    movie_step_decay: float = 0.01
-    movie_step_floor: float = 0.045
+    user_variance: float = 2.7
+    user_half_life: float = 1900.0
+    movie_variance: float = 0.25
+    movie_drift: float = 6e-5
     world_step: float = 0.005
     fast: float = 0.35
     slow: float = 0.12

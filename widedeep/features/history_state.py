@@ -6,10 +6,13 @@ All compiled functions stand in this one file: numba's cache does not notice a c
 serving all call these two. The state holds sums and decayed sums only, so an update costs the
 same however long the history is.
 
-The expected label of a rating comes from an online logistic model of additive terms (as Elo
-ratings: a base rate, the user, the movie, the user's activity), moved after every rating by its
-error. Residuals of labels against this expectation tell the taste of a user for a genre and the
-appeal of a person.
+The expected label of a rating comes from an online logistic model of additive terms: a base rate,
+the user's activity, the user, the movie. The last two are Gaussians, as in the rating system Glicko
+(Glickman, "Parameter estimation in large dynamic paired comparison experiments", 1999): a rating
+moves a term by as much as its variance says that something is still to be learned. Between ratings
+a user's term falls back to 0 and its variance to that of a stranger; a movie's variance grows.
+Residuals of labels against this expectation tell the taste of a user for a genre and the appeal of
+a person.
 """
 
 import math
@@ -24,12 +27,14 @@ Codes = NDArray[np.int64]
 
 DAY = 86_400.0
 
-USER_COLUMNS = 19
+USER_COLUMNS = 21
 (
     U_COUNT,
     U_LABELS,
     U_RESIDUALS,
-    U_BIAS,
+    U_PRECISION,
+    U_PULL,
+    U_TERM_TIME,
     U_FAST,
     U_SLOW,
     U_LAST_LABEL,
@@ -47,12 +52,14 @@ USER_COLUMNS = 19
     U_MONTH_ERRORS,
 ) = range(USER_COLUMNS)
 
-MOVIE_COLUMNS = 15
+MOVIE_COLUMNS = 17
 (
     M_COUNT,
     M_LABELS,
     M_RESIDUALS,
-    M_BIAS,
+    M_PRECISION,
+    M_PULL,
+    M_TERM_TIME,
     M_FIRSTS,
     M_FIRST_LABELS,
     M_LONG_WEIGHT,
@@ -136,11 +143,10 @@ class Rates(NamedTuple):
     user_smoothing: float
     movie_smoothing: float
     taste_smoothing: float
-    user_step: float
-    user_step_decay: float
-    movie_step: float
-    movie_step_decay: float
-    movie_step_floor: float
+    user_variance: float
+    user_half_life: float
+    movie_variance: float
+    movie_drift: float
     world_step: float
     fast: float
     slow: float
@@ -163,15 +169,29 @@ class Attributes(NamedTuple):
     people_offsets: Codes
 
 
-JUDGED_COLUMNS = 5
-J_ERROR, J_MOVIE_SURPRISE, J_USER_SURPRISE, J_USER_COUNT, J_MOVIE_COUNT = range(JUDGED_COLUMNS)
+JUDGED_COLUMNS = 10
+(
+    J_ERROR,
+    J_MOVIE_SURPRISE,
+    J_USER_SURPRISE,
+    J_USER_COUNT,
+    J_MOVIE_COUNT,
+    J_USER_PRECISION,
+    J_USER_PULL,
+    J_MOVIE_PRECISION,
+    J_MOVIE_PULL,
+    J_MOVIE_STEP,
+) = range(JUDGED_COLUMNS)
 """What `observe` notes of a rating from the state before its instant: the error of the expectation,
-the label against the mean of its movie and of its user, and the ratings these two had."""
+the label against the mean of its movie and of its user, the ratings these two had, what the rating
+adds to precision and pull of their terms, and by how much it alone would move the movie's."""
 
 
 class State(NamedTuple):
     """The arrays; unseen users and movies are rows of zeros.
 
+    A term stands there as its precision beyond that of a stranger, its pull (precision x mean) and
+    the time at which it was so: in this form, ratings of one instant just add up.
     `user` (users, USER_COLUMNS), `movie` (movies, MOVIE_COLUMNS), `world` (WORLD_COLUMNS,),
     `peers` (movies, PEER_GROUPS, PEER_COLUMNS),
     `taste` (users, genres, 2: residuals and count), `person` (people, 2: likewise),
@@ -246,6 +266,7 @@ def observe(  # noqa: PLR0917  compiled code takes no keywords
         for i in range(first, last):
             _judge(state, rates, events, i, judged[i - first])
         for i in range(first, last):
+            _advance(state, rates, events, i)
             state.user[events.user[i], U_COUNT] += 1.0
             state.movie[events.movie[i], M_COUNT] += 1.0
         for i in range(first, last):
@@ -278,7 +299,7 @@ def read(
     residual = user[U_RESIDUALS] / (user[U_COUNT] + rates.user_smoothing)
     peers = state.peers[m, _peer_group(user[U_COUNT])]
     decay = _decay((time - peers[P_LAST_TIME]) / DAY, rates.long_half_life)
-    out[0] = _expected_logit(state, rates, u, m)
+    out[0] = _expected_logit(state, rates, u, m, time)
     out[1] = _mean(movie[M_LABELS], movie[M_COUNT], rates.prior, rates.movie_smoothing) + residual
     out[2] = _taste(state, attributes, rates, u, m)
     out[3] = _appeal(state, attributes, rates, m)
@@ -308,7 +329,7 @@ def _read_user(user: Floats, rates: Rates, time: int, out: Floats) -> None:
         return
     gap = (time - user[U_LAST_TIME]) / DAY
     rate = user[U_RATES] / count
-    out[1] = user[U_BIAS]
+    out[1] = _user_term(user, rates, time)[0]
     out[2] = _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
     out[3] = user[U_RESIDUALS] / (count + rates.user_smoothing)
     out[4] = user[U_FAST]
@@ -330,7 +351,7 @@ def _read_movie(movie: Floats, rates: Rates, time: int, out: Floats) -> None:
     """By MOVIE_NUMERIC."""
     seen, prior, smoothing = movie[M_COUNT], rates.prior, rates.movie_smoothing
     out[0] = seen
-    out[1] = movie[M_BIAS]
+    out[1] = _movie_term(movie, rates, time)[0]
     out[2] = movie[M_FIRST_BIAS]
     out[3] = _mean(movie[M_LABELS], seen, prior, smoothing)
     out[4] = _mean(movie[M_FIRST_LABELS], movie[M_FIRSTS], prior, smoothing)
@@ -389,15 +410,45 @@ def _newest_first(ring: NDArray[np.int32], count: float, out: NDArray[np.int32])
 
 @njit(cache=True)
 def _judge(state: State, rates: Rates, events: Events, i: int, out: Floats) -> None:
-    """Note rating i in `out`, by JUDGED_COLUMNS."""
-    u, m, label = events.user[i], events.movie[i], events.label[i]
+    """Note rating i in `out`, by JUDGED_COLUMNS.
+
+    One step of Newton's method on the log posterior of both terms: a term learns less from the
+    rating, the less certain the other one is.
+    """
+    u, m, label, time = events.user[i], events.movie[i], events.label[i], events.time[i]
     movie, user = state.movie[m], state.user[u]
     count, seen = user[U_COUNT], movie[M_COUNT]
-    out[J_ERROR] = label - _sigmoid(_expected_logit(state, rates, u, m))
+    user_mean, user_variance = _user_term(user, rates, time)
+    movie_mean, movie_variance = _movie_term(movie, rates, time)
+    expected = _sigmoid(_expected_logit(state, rates, u, m, time))
+    error, information = label - expected, expected * (1.0 - expected)
+    for_user, for_movie = 1.0 + information * movie_variance, 1.0 + information * user_variance
+    out[J_USER_PRECISION] = information / for_user
+    out[J_USER_PULL] = (information * user_mean + error) / for_user
+    out[J_MOVIE_PRECISION] = information / for_movie
+    out[J_MOVIE_PULL] = (information * movie_mean + error) / for_movie
+    out[J_MOVIE_STEP] = error * movie_variance / (for_movie + information * movie_variance)
+    out[J_ERROR] = error
     out[J_MOVIE_SURPRISE] = label - _mean(movie[M_LABELS], seen, rates.prior, rates.movie_smoothing)
     out[J_USER_SURPRISE] = label - _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
     out[J_USER_COUNT] = count
     out[J_MOVIE_COUNT] = seen
+
+
+@njit(cache=True)
+def _advance(state: State, rates: Rates, events: Events, i: int) -> None:
+    """Bring the terms of rating i's user and movie to its time; once an instant is enough."""
+    user, movie, time = state.user[events.user[i]], state.movie[events.movie[i]], events.time[i]
+    if user[U_TERM_TIME] != time or user[U_COUNT] == 0:
+        mean, variance = _user_term(user, rates, time)
+        user[U_PRECISION] = 1.0 / variance - 1.0 / rates.user_variance
+        user[U_PULL] = mean / variance
+        user[U_TERM_TIME] = time
+    if movie[M_TERM_TIME] != time or movie[M_COUNT] == 0:
+        mean, variance = _movie_term(movie, rates, time)
+        movie[M_PRECISION] = 1.0 / variance - 1.0 / rates.movie_variance
+        movie[M_PULL] = mean / variance
+        movie[M_TERM_TIME] = time
 
 
 @njit(cache=True)
@@ -422,7 +473,8 @@ def _apply_user(state: State, rates: Rates, events: Events, i: int, judged: Floa
         user[U_LAST_TIME] = events.time[i]
         user[U_FAST_RATE] = rate
     gap = (events.time[i] - user[U_LAST_TIME]) / DAY
-    user[U_BIAS] += rates.user_step / (1.0 + rates.user_step_decay * (user[U_COUNT] - 1.0)) * error
+    user[U_PRECISION] += judged[J_USER_PRECISION]
+    user[U_PULL] += judged[J_USER_PULL]
     user[U_LABELS] += label
     user[U_RATES] += rate
     user[U_SQUARES] += rate * rate
@@ -455,18 +507,16 @@ def _apply_peers(state: State, rates: Rates, events: Events, i: int, judged: Flo
 @njit(cache=True)
 def _apply_movie(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
     movie, label, time = state.movie[events.movie[i]], events.label[i], events.time[i]
-    error = judged[J_ERROR]
     if judged[J_MOVIE_COUNT] == 0:
         movie[M_FIRST_TIME] = time
         movie[M_LAST_TIME] = time
     gap = (time - movie[M_LAST_TIME]) / DAY
-    shrunk = rates.movie_step / (1.0 + rates.movie_step_decay * (movie[M_COUNT] - 1.0))
-    step = max(shrunk, rates.movie_step_floor)
-    movie[M_BIAS] += step * error
+    movie[M_PRECISION] += judged[J_MOVIE_PRECISION]
+    movie[M_PULL] += judged[J_MOVIE_PULL]
     if judged[J_USER_COUNT] == 0:
         movie[M_FIRSTS] += 1.0
         movie[M_FIRST_LABELS] += label
-        movie[M_FIRST_BIAS] += step * error
+        movie[M_FIRST_BIAS] += judged[J_MOVIE_STEP]
     movie[M_LABELS] += label
     movie[M_RESIDUALS] += judged[J_USER_SURPRISE]
     _add_decayed(movie, M_LONG_WEIGHT, _decay(gap, rates.long_half_life), label)
@@ -491,15 +541,32 @@ def _apply_attributes(
 
 
 @njit(cache=True)
-def _expected_logit(state: State, rates: Rates, u: int, m: int) -> float:
+def _expected_logit(state: State, rates: Rates, u: int, m: int, time: int) -> float:
     user = state.user[u]
     return float(
         math.log(rates.prior / (1.0 - rates.prior))
         + state.world[W_BASE]
         + state.world[W_ACTIVITY + _activity(user[U_COUNT])]
-        + user[U_BIAS]
-        + state.movie[m, M_BIAS]
+        + _user_term(user, rates, time)[0]
+        + _movie_term(state.movie[m], rates, time)[0]
     )
+
+
+@njit(cache=True)
+def _user_term(user: Floats, rates: Rates, time: int) -> tuple[float, float]:
+    """Mean and variance at `time`: 0 and `user_variance` for a stranger, and back to it in time."""
+    variance = 1.0 / (user[U_PRECISION] + 1.0 / rates.user_variance)
+    left = _decay((time - user[U_TERM_TIME]) / DAY, rates.user_half_life)
+    mean = user[U_PULL] * variance * left
+    return mean, rates.user_variance + left * left * (variance - rates.user_variance)
+
+
+@njit(cache=True)
+def _movie_term(movie: Floats, rates: Rates, time: int) -> tuple[float, float]:
+    """Mean and variance at `time`; the variance drifts up to that of an unrated movie."""
+    variance = 1.0 / (movie[M_PRECISION] + 1.0 / rates.movie_variance)
+    drift = rates.movie_drift * (time - movie[M_TERM_TIME]) / DAY
+    return movie[M_PULL] * variance, min(variance + drift, rates.movie_variance)
 
 
 @njit(cache=True)

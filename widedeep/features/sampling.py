@@ -60,7 +60,7 @@ class Sampling:
     """
 
     rows: Rows = Rows.ALL
-    replay: float = 2.0
+    replay: float = 1.0
     staleness: Staleness = field(default_factory=Staleness)
     seed: int = 0
 

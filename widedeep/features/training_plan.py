@@ -14,6 +14,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
 from widedeep.features.examples import Examples
+from widedeep.features.history import Queries
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.sampling import Sampling
 from widedeep.features.spec import FeatureSpec
@@ -143,17 +144,19 @@ class _Known:
         time = self.rows.queries.time
         training = np.flatnonzero(split.training(time))
         held = np.flatnonzero(split.validation(time))
-        transform = Transform.fit(self.spec, self.prior, self.rows.take(training))
-        learned = np.intersect1d(training, self.learned, assume_unique=True)
+        fresh, *stale = self._fresh_and_stale(training)
+        transform = Transform.fit(self.spec, self.prior, fresh, stale=stale)
+        learned = self.learned[self.learned < len(training)]
+        parts = [part.take(learned) for part in (fresh, *stale)]
         streaming = Examples.unweighted(transform.encode(self.rows.take(held)), self.label[held])
         frozen = queries(self.log, split.validation(self.log.time), split.validation_from)
         return TrainingSet(
             transform,
-            self._examples(transform, learned),
+            self._examples(transform, learned, parts),
             {
                 STREAMING: streaming,
                 FROZEN: Examples.unweighted(
-                    transform.encode(transform.describe(self.log, frozen, self.catalogue)),
+                    transform.encode(self._describe(frozen)),
                     self.label[held],
                 ),
             },
@@ -167,22 +170,29 @@ class _Known:
         is_new = self.rows.queries.time[self.learned] >= learned_until
         new, old = self.learned[is_new], self.learned[~is_new]
         chosen = self.sampling.replayed(len(new), len(old), self.sampling.generator())
+        rows = np.concatenate([old[chosen], new])
         met = Examples.unweighted(transform.encode(self.rows.take(new)), self.label[new])
         return TrainingSet(
             transform,
-            self._examples(transform, np.concatenate([old[chosen], new])),
+            self._examples(transform, rows, self._fresh_and_stale(rows)),
             {STREAMING: met} if judged and len(new) else {},
             self._evidence(transform, self.learned),
         )
 
-    def _examples(self, transform: Transform, rows: Rows) -> Examples:
-        """The rows as they are, and their stale copies behind them."""
-        fresh, staleness = self.rows.take(rows), self.sampling.staleness
-        stale = staleness.stale(fresh.queries, self.sampling.generator())
-        copies = (transform.describe(self.log, asked, self.catalogue) for asked in stale)
-        encoded = [transform.encode(part) for part in (fresh, *copies)]
-        label = np.tile(self.label[rows], len(encoded))
-        return Examples(Encoded.concatenate(encoded), label, staleness.weights(len(fresh)))
+    def _fresh_and_stale(self, rows: Rows) -> list[RawColumns]:
+        fresh = self.rows.take(rows)
+        stale = self.sampling.staleness.stale(fresh.queries, self.sampling.generator())
+        return [fresh, *(self._describe(asked) for asked in stale)]
+
+    def _examples(self, transform: Transform, rows: Rows, parts: list[RawColumns]) -> Examples:
+        encoded = [transform.encode(part) for part in parts]
+        label = np.tile(self.label[rows], len(parts))
+        weight = self.sampling.staleness.weights(len(rows))
+        return Examples(Encoded.concatenate(encoded), label, weight)
+
+    def _describe(self, asked: Queries) -> RawColumns:
+        history = self.spec.history
+        return RawColumns.describe(self.log, asked, self.catalogue, history, self.prior)
 
     def _evidence(self, transform: Transform, rows: Rows) -> Evidence:
         fired = transform.fired(self.rows.take(rows))

@@ -1,7 +1,7 @@
 """The fitted features: raw columns → `Encoded`, for one row as for many, with no label."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,13 +45,20 @@ class Transform:
 
     @classmethod
     def fit(
-        cls, spec: FeatureSpec, prior: float, rows: RawColumns, previous: Self | None = None
+        cls,
+        spec: FeatureSpec,
+        prior: float,
+        rows: RawColumns,
+        previous: Self | None = None,
+        stale: Sequence[RawColumns] = (),
     ) -> Self:
         """Fit on the raw columns of the training rows.
 
-        Vocabularies and crosses are those of these rows. The boundaries of numbers are taken over
-        from `previous`, if there is one: the weights that travel with a warm start were learned
-        on them. (The rows must then have been described with its prior, too.)
+        Vocabularies and crosses are those of these rows. The boundaries of numbers are those of
+        the rows and their `stale` copies (of fresh rows alone, all that is old would be one
+        quantile). They are taken over from `previous`, if there is one: the weights that travel
+        with a warm start were learned on them. (The rows must then have been described with its
+        prior, too.)
 
         Raises:
             InputError: `previous` has another spec, or a cross has no room for its combinations.
@@ -59,7 +66,7 @@ class Transform:
         if previous and previous.spec != spec:
             raise InputError("the previous transform has other features; fit without it")
         vocabularies = _fit_vocabularies(spec, rows)
-        normalisers = previous.normalisers if previous else _fit_normalisers(spec, rows)
+        normalisers = previous.normalisers if previous else _fit_normalisers(spec, (rows, *stale))
         partial = cls(spec, prior, vocabularies, normalisers, ())
         discrete = partial._discrete(rows)
         crosses = []
@@ -225,11 +232,15 @@ def _fit_vocabularies(spec: FeatureSpec, rows: RawColumns) -> dict[str, Vocabula
     return fitted
 
 
-def _fit_normalisers(spec: FeatureSpec, rows: RawColumns) -> dict[str, QuantileNormaliser]:
-    fit = QuantileNormaliser.fit
-    numbers = {n.name: fit(rows.number(n.name), n.quantiles) for n in spec.numbers}
-    buckets = {b.name: fit(rows.number(b.number), b.quantiles) for b in spec.buckets}
-    return numbers | buckets
+def _fit_normalisers(
+    spec: FeatureSpec, parts: Sequence[RawColumns]
+) -> dict[str, QuantileNormaliser]:
+    def fit(number: str, quantiles: int) -> QuantileNormaliser:
+        values = np.concatenate([rows.number(number) for rows in parts])
+        return QuantileNormaliser.fit(values, quantiles)
+
+    numbers = {n.name: fit(n.name, n.quantiles) for n in spec.numbers}
+    return numbers | {b.name: fit(b.number, b.quantiles) for b in spec.buckets}
 
 
 def _single(ids: NDArray[np.int32]) -> Ragged:

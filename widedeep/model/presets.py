@@ -1,6 +1,6 @@
 """Named settings of features, network and training."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from widedeep.errors import InputError
@@ -28,8 +28,10 @@ class Preset:
         return asdict(self)
 
 
+# What a user's id could tell, history tells better, and of new users, too: with the id, validation
+# loss is .0005 higher (mean of both protocols, 2 seeds).
 _FEATURES = FeatureSpec(
-    categories=(Category("user"), Category("movie"), Category("grade")),
+    categories=(Category("movie"), Category("grade")),
     bags=(
         Bag("genres"),
         Bag("countries"),
@@ -68,6 +70,12 @@ _FEATURES = FeatureSpec(
     offset="expected_logit",
 )
 
+
+def with_user_id(spec: FeatureSpec) -> FeatureSpec:
+    """`spec` with the user's id as one more category."""
+    return replace(spec, categories=(Category("user"), *spec.categories))
+
+
 PRESETS = {
     "default": Preset(
         "default",
@@ -80,7 +88,7 @@ PRESETS = {
     ),
     "paper": Preset(
         "paper",
-        _FEATURES,
+        with_user_id(_FEATURES),
         Sampling(),
         NetworkConfig(),
         TrainingConfig(learning_rate=0.002, ftrl=FtrlConfig(alpha=0.005, l1=10.0)),
