@@ -1,6 +1,6 @@
 """The evaluation stage: challenger and champion on the same rows, and what follows from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from widedeep.evaluation.promotion import (
 )
 from widedeep.evaluation.scoring import (
     Predictions,
+    Scorer,
     measure_slices,
     model_scorer,
     slices,
@@ -65,9 +66,10 @@ class Evaluator:
         self, challenger: TrainedModel, champion: TrainedModel | None, folder: Path
     ) -> Comparison:
         """Score, decide, and write the predictions of every holdout row into `folder`."""
-        ours = self._predict(challenger)
+        ours = self._predict(challenger, model_scorer(challenger, self.log, self.catalogue))
         ours.save(folder / PREDICTIONS)
-        means = self._predict(challenger, user_movie_mean)
+        baseline = user_movie_mean(challenger.transform, self.log, self.catalogue)
+        means = self._predict(challenger, baseline)
         masks = slices(self.log, self.split)
         objection = self._objection(challenger, champion) if champion else None
         theirs, difference = None, None
@@ -79,7 +81,7 @@ class Evaluator:
             floor = metrics.log_loss(ours.label, constant)
             decision = decide_first(difference, _score(ours), _score(means), floor, self.gate)
         else:
-            theirs = self._predict(champion)
+            theirs = self._predict(champion, model_scorer(champion, self.log, self.catalogue))
             theirs.save(folder / CHAMPION_PREDICTIONS)
             difference = self._difference(ours, theirs)
             decision = decide_against_champion(difference, _score(ours), _score(theirs), self.gate)
@@ -93,13 +95,8 @@ class Evaluator:
             decision,
         )
 
-    def _predict(
-        self, model: TrainedModel, scorer: Callable[..., Any] = model_scorer
-    ) -> Predictions:
-        history = model.transform.spec.history
-        return Predictions.of(
-            self.log, self.split, history, scorer(model, self.log, self.catalogue)
-        )
+    def _predict(self, model: TrainedModel, scorer: Scorer) -> Predictions:
+        return Predictions.of(self.log, self.split, model.transform.spec.history, scorer)
 
     def _objection(self, challenger: TrainedModel, champion: TrainedModel) -> str | None:
         """Why a comparison on this holdout would be unfair, if it would be."""

@@ -22,6 +22,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import HistoryConfig, Queries
 from widedeep.features.sampling import of_new_users
 from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING, queries_by_protocol
+from widedeep.features.transform import Transform
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import predict
 
@@ -97,11 +98,11 @@ def model_scorer(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -> S
     return score
 
 
-def user_movie_mean(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -> Scorer:
+def user_movie_mean(transform: Transform, log: RatingLog, catalogue: Catalogue) -> Scorer:
     """The baseline without training: the movie's smoothed mean plus the user's mean residual."""
 
     def score(asked: Queries) -> Floats:
-        rows = model.transform.describe(log, asked, catalogue)
+        rows = transform.describe(log, asked, catalogue)
         return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
 
     return score
