@@ -50,7 +50,8 @@ def _plan(job: Job) -> TrainingPlan:
     log, split = job.ingested.known(), job.ingested.split
     catalogue = Catalogue.from_table(job.ingested.movies())
     preset, previous = job.preset, job.start.model()
+    split.check(log.time, preset.features.history.positive(log.rate))
     if previous is None:
         return TrainingPlan.cold(log, catalogue, split, preset.features, preset.sampling)
     known = previous.transform, previous.learned_until
-    return TrainingPlan.warm(log, catalogue, split, preset.sampling, *known)
+    return TrainingPlan.warm(log, catalogue, split.holdout_from, preset.sampling, *known)

@@ -37,7 +37,7 @@ def train(job: Job, encoded: Artifact) -> Artifact:
 
     def build(folder: Path) -> dict[str, Any]:
         plan = TrainingPlan.load(encoded.path)
-        fitting = Fitting(plan, job.ingested.split, job.preset, job.start, job.seed)
+        fitting = Fitting(plan, job.preset, job.start.model(), job.seed)
         curve = [asdict(result) for result in _shown(fitting.epochs())]
         fitting.finished().save(folder)
         return {"curve": curve, **fitting.summary()}

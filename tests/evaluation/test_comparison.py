@@ -20,7 +20,6 @@ from widedeep.features.training_plan import TrainingPlan
 from widedeep.features.training_set import queries
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import preset
-from widedeep.model.start import Start
 
 NOW = 1_700_000_000
 
@@ -38,7 +37,7 @@ def train(world, seed, epochs=1):
     chosen = preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
     plan = TrainingPlan.cold(log, catalogue, split, chosen.features, chosen.sampling)
-    fitting = Fitting(plan, split, chosen, Start("cold"), seed)
+    fitting = Fitting(plan, chosen, None, seed)
     list(fitting.epochs())
     return fitting.finished()
 
@@ -108,8 +107,10 @@ def test_a_cold_user_and_movie_get_a_probability(world, models):
     log, catalogue, split = world
     nobody = np.array([-1])
     asked = Queries(nobody, nobody, np.array([split.as_of]), np.array([split.as_of]))
-    for scorer in (model_scorer, user_movie_mean):
-        assert 0 <= scorer(models[0], log, catalogue)(asked)[0] <= 1
+    model = model_scorer(models[0], log, catalogue)
+    means = user_movie_mean(models[0].transform, log, catalogue)
+    for score in (model, means):
+        assert 0 <= score(asked)[0] <= 1
 
 
 def test_slices_part_the_holdout_by_what_is_known(world):

@@ -44,6 +44,11 @@ def test_old_rows_are_replayed_in_proportion_to_new_ones(new, old, replay):
     assert not len(found) or (found[0] >= 0 and found[-1] < old)
 
 
+def test_a_window_of_less_than_no_days_is_refused():
+    with pytest.raises(InputError, match="window is -1"):
+        Sampling(window=-1)
+
+
 @pytest.mark.parametrize("replay", [-0.1, float("inf"), float("nan")])
 def test_a_replay_out_of_range_is_refused(replay):
     with pytest.raises(InputError, match="a number from 0 is wanted"):

@@ -7,8 +7,7 @@ import pytest
 
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
-from widedeep.errors import InputError
-from widedeep.features.sampling import Rows, Sampling, Staleness, of_new_users
+from widedeep.features.sampling import DAY, Rows, Sampling, Staleness, of_new_users
 from widedeep.features.training_plan import TrainingPlan
 from widedeep.features.training_set import FROZEN, STREAMING, queries
 from widedeep.features.transform import Transform
@@ -184,7 +183,9 @@ def test_a_warm_plan_goes_on_where_the_previous_model_ended(world, split, plan):
     moment = int(world.log.time[500])
     previous = plan.initial.transform
 
-    warm = TrainingPlan.warm(world.log, world.catalogue, split, SAMPLING, previous, moment)
+    warm = TrainingPlan.warm(
+        world.log, world.catalogue, split.holdout_from, SAMPLING, previous, moment
+    )
 
     assert warm.initial is None
     assert warm.catch_up.transform.prior == previous.prior
@@ -199,7 +200,7 @@ def test_a_warm_plan_with_nothing_new_has_nothing_to_learn(world, split, plan, t
     previous = plan.catch_up.transform
 
     until = split.holdout_from
-    warm = TrainingPlan.warm(world.log, world.catalogue, split, SAMPLING, previous, until)
+    warm = TrainingPlan.warm(world.log, world.catalogue, until, SAMPLING, previous, until)
     warm.save(tmp_path)
 
     assert len(TrainingPlan.load(tmp_path).catch_up.training) == 0
@@ -229,13 +230,24 @@ def test_frozen_queries_know_nothing_after_the_moment_and_never_more_than_their_
     assert (asked.known_until[:300] == world.log.time[:300]).all()
 
 
-def test_a_part_of_one_class_is_refused(world, split):
-    all_liked = RatingLog(
-        world.log.user, world.log.movie, np.full_like(world.log.rate, 10), world.log.time
+def test_a_cold_plan_may_catch_up_past_the_holdouts_start(world, split, plan):
+    late = TrainingPlan.cold(
+        world.log, world.catalogue, split, world.spec, SAMPLING, until=split.as_of
     )
 
-    with pytest.raises(InputError, match="the training part has 400 positive labels in 400"):
-        cold(world, split, log=all_liked)
+    assert late.initial.evidence.rows == plan.initial.evidence.rows
+    assert late.catch_up.until == split.as_of
+    assert late.catch_up.evidence.rows == len(world.log.time)
+
+
+def test_only_a_window_is_learned_from_if_asked(world, split):
+    days = 40
+    sampling = replace(SAMPLING, window=days)
+
+    found = cold(world, split, sampling=sampling).catch_up
+
+    time, until = world.log.time, split.holdout_from
+    assert found.evidence.rows == ((time >= until - days * DAY) & (time < until)).sum()
 
 
 def test_the_summary_counts_rows_and_ids(plan):

@@ -88,7 +88,9 @@ class World:
             for part in described
         ]
         evidence = Evidence.count(parts[0].rows.wide, parts[0].label, transform.wide_size)
-        return TrainingSet(transform, parts[0], {STREAMING: parts[1], FROZEN: parts[2]}, evidence)
+        return TrainingSet(
+            transform, parts[0], {STREAMING: parts[1], FROZEN: parts[2]}, evidence, 1000
+        )
 
     def network(self, transform, seed=0, config=None):
         generator = torch.Generator().manual_seed(seed)

@@ -42,7 +42,7 @@ def build(world, log):
         if previous is None:
             return TrainingPlan.cold(log, world.catalogue, split, preset.features, preset.sampling)
         known = previous.transform, previous.learned_until
-        return TrainingPlan.warm(log, world.catalogue, split, preset.sampling, *known)
+        return TrainingPlan.warm(log, world.catalogue, split.holdout_from, preset.sampling, *known)
 
     return build
 
@@ -52,14 +52,14 @@ def plan(build):
     return build(FIRST)
 
 
-def fit(plan, split, preset, start=COLD, seed=1):
-    fitting = Fitting(plan, split, preset, start, seed)
+def fit(plan, preset, previous=None, seed=1):
+    fitting = Fitting(plan, preset, previous, seed)
     return fitting, list(fitting.epochs())
 
 
 @pytest.fixture(scope="module")
 def champion(world, plan, tmp_path_factory):
-    fitting, _ = fit(plan, FIRST, world.preset)
+    fitting, _ = fit(plan, world.preset)
     folder = tmp_path_factory.mktemp("champion")
     fitting.finished().save(folder)
     return ModelVersion("1", "abc", folder)
@@ -74,7 +74,7 @@ def equal(found, wanted):
 
 
 def test_a_cold_fit_is_chosen_by_validation_and_then_catches_up(world, plan):
-    fitting, results = fit(plan, FIRST, world.preset)
+    fitting, results = fit(plan, world.preset)
     assert [result.epoch for result in results] == [1, 2, 3, 4, 5]
     assert [result.validation_auc is None for result in results] == [False] * 3 + [True] * 2
     summary = fitting.summary()
@@ -90,7 +90,7 @@ def test_a_cold_fit_is_chosen_by_validation_and_then_catches_up(world, plan):
 
 
 def test_catching_up_learns_what_validation_had_to_tell(world, plan):
-    fitting, _ = fit(plan, FIRST, world.preset)
+    fitting, _ = fit(plan, world.preset)
     held, caught_up = plan.initial.validation[STREAMING], plan.catch_up.training
     new = caught_up.take(np.arange(len(caught_up))[-len(held) :])
     assert new.label.tolist() == held.label.tolist()
@@ -100,25 +100,25 @@ def test_catching_up_learns_what_validation_had_to_tell(world, plan):
 
 
 def test_a_training_that_was_left_has_no_model(world, plan):
-    fitting = Fitting(plan, FIRST, world.preset, COLD, seed=1)
+    fitting = Fitting(plan, world.preset, None, seed=1)
     next(fitting.epochs())
     with pytest.raises(RuntimeError, match="left before its end"):
         fitting.finished()
 
 
 def test_the_same_seed_gives_the_same_model(world, plan):
-    models = [fit(plan, FIRST, world.preset)[0].finished() for _ in range(2)]
+    models = [fit(plan, world.preset)[0].finished() for _ in range(2)]
     assert equal(*map(remembered, models))
 
 
 def test_the_seed_decides_weights_dropouts_and_the_order_of_rows(world, plan):
-    models = [fit(plan, FIRST, world.preset, seed=seed)[0].finished() for seed in (1, 2)]
+    models = [fit(plan, world.preset, seed=seed)[0].finished() for seed in (1, 2)]
     assert not equal(*map(remembered, models))
 
 
 def test_a_plan_from_disk_gives_the_same_model(world, plan, champion, tmp_path):
     plan.save(tmp_path)
-    fitting, _ = fit(TrainingPlan.load(tmp_path), FIRST, world.preset)
+    fitting, _ = fit(TrainingPlan.load(tmp_path), world.preset)
     wanted = TrainedModel.load(champion.path)
     assert equal(remembered(fitting.finished()), remembered(wanted))
 
@@ -129,7 +129,7 @@ def test_a_warm_fit_is_judged_by_what_is_new_and_reports_what_it_took_over(
     start = Start.choose(Mode.WARM, champion, LATER, world.preset)
     previous = start.model()
     plan = build(LATER, previous)
-    fitting, results = fit(plan, LATER, world.preset, start)
+    fitting, results = fit(plan, world.preset, previous)
     new = (log.time >= FIRST.holdout_from) & (log.time < LATER.holdout_from)
     asked = queries(log, new)
     scores = predict(
@@ -148,14 +148,14 @@ def test_a_warm_fit_is_judged_by_what_is_new_and_reports_what_it_took_over(
 def test_a_warm_fit_is_repeated_to_the_bit(world, build, champion):
     start = Start.choose(Mode.AUTO, champion, LATER, world.preset)
     plan = build(LATER, start.model())
-    models = [fit(plan, LATER, world.preset, start, 3)[0].finished() for _ in range(2)]
+    models = [fit(plan, world.preset, start.model(), 3)[0].finished() for _ in range(2)]
     assert equal(*map(remembered, models))
 
 
 def test_a_warm_fit_with_nothing_new_is_the_champion(world, build, champion):
     start = Start.choose(Mode.WARM, champion, FIRST, world.preset)
     plan = build(FIRST, start.model())
-    fitting, results = fit(plan, FIRST, world.preset, start)
+    fitting, results = fit(plan, world.preset, start.model())
     assert results == []
     assert equal(remembered(fitting.finished()), remembered(start.model()))
 

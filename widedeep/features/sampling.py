@@ -53,20 +53,29 @@ class Staleness:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What a model learns from. Everything random comes from `seed`.
+    """What a model learns from: `rows` of the last `window` days (0: of all times).
 
+    Everything random comes from `seed`.
     While it catches up, `replay` older ratings are learned again with each new one, so that what
     it knows is not overwritten and the cost grows with what is new, not with all there is.
     """
 
     rows: Rows = Rows.ALL
+    window: int = 0
     replay: float = 1.0
     staleness: Staleness = field(default_factory=Staleness)
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.window < 0:
+            raise InputError(f"window is {self.window}; days from 0 (all) are wanted")
         if not (isfinite(self.replay) and self.replay >= 0):
             raise InputError(f"replay is {self.replay}; a number from 0 is wanted")
+
+    def learned(self, log: RatingLog, until: int) -> NDArray[np.bool_]:
+        """Which ratings before `until` are learned from, shape (n,)."""
+        since = until - self.window * DAY if self.window else 0
+        return self.rows.of(log) & (log.time >= since) & (log.time < until)
 
     def generator(self) -> np.random.Generator:
         """A new source of what is random."""

@@ -37,9 +37,9 @@ Rows = NDArray[np.int64]
 class TrainingPlan:
     """`initial` is what a cold start learns from and is stopped by; a warm one has none.
 
-    `catch_up` has the ratings before the holdout that the model does not know by then (after a cold
-    start those of validation, after a warm one those since the previous model learned) and a replay
-    of older ones. Its validation is the new ratings as they come in, for a warm start: it may be
+    `catch_up` has the ratings that the model is to know and does not yet (after a cold start those
+    from validation on, after a warm one those since the previous model learned) and a replay of
+    older ones. Its validation is the new ratings as they come in, for a warm start: it may be
     judged by them before it learns them.
     """
 
@@ -47,22 +47,22 @@ class TrainingPlan:
     catch_up: TrainingSet
 
     @classmethod
-    def cold(
+    def cold(  # noqa: PLR0917  each is a stage's product of its own
         cls,
         log: RatingLog,
         catalogue: Catalogue,
         split: Split,
         spec: FeatureSpec,
         sampling: Sampling,
+        until: int | None = None,
     ) -> Self:
-        """Fit on the training part, and again on training and validation for the catch-up.
+        """Fit on the training part, and again on all before `until` for the catch-up.
 
-        Raises:
-            InputError: a part of the split is too small or has one class.
+        Without `until`, that is all before the holdout.
         """
-        positive = _checked_labels(log, split, spec)
-        prior = float(positive[split.training(log.time)].mean())
-        known = _Known.describe(log, catalogue, split, spec, sampling, prior)
+        until = split.holdout_from if until is None else until
+        prior = float(spec.history.positive(log.rate[split.training(log.time)]).mean())
+        known = _Known.describe(log, catalogue, until, spec, sampling, prior)
         initial = known.initial(split)
         return cls(initial, known.catch_up(initial.transform, split.validation_from))
 
@@ -71,18 +71,14 @@ class TrainingPlan:
         cls,
         log: RatingLog,
         catalogue: Catalogue,
-        split: Split,
+        until: int,
         sampling: Sampling,
         previous: Transform,
         learned_until: int,
     ) -> Self:
-        """Go on from a model with the transform `previous` that learned until then.
-
-        Raises:
-            InputError: a part of the split is too small or has one class.
-        """
-        _checked_labels(log, split, previous.spec)
-        known = _Known.describe(log, catalogue, split, previous.spec, sampling, previous.prior)
+        """Go on to `until` from a model with the transform `previous` and its `learned_until`."""
+        spec, prior = previous.spec, previous.prior
+        known = _Known.describe(log, catalogue, until, spec, sampling, prior)
         return cls(None, known.catch_up(previous, learned_until, judged=True))
 
     def summary(self) -> dict[str, Any]:
@@ -110,13 +106,14 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Every rating before the holdout with all that was known by then, in order of time.
+    """Every rating before `until` with all that was known at its time, in order of time.
 
     `learned` are the rows that may be learned from; a transform is fitted on all.
     """
 
     log: RatingLog
     catalogue: Catalogue
+    until: int
     spec: FeatureSpec
     sampling: Sampling
     prior: float
@@ -129,16 +126,16 @@ class _Known:
         cls,
         log: RatingLog,
         catalogue: Catalogue,
-        split: Split,
+        until: int,
         spec: FeatureSpec,
         sampling: Sampling,
         prior: float,
     ) -> Self:
-        before = log.time < split.holdout_from
+        before = log.time < until
         rows = RawColumns.describe(log, queries(log, before), catalogue, spec.history, prior)
-        learned = np.flatnonzero(sampling.rows.of(log)[before])
+        learned = np.flatnonzero(sampling.learned(log, until)[before])
         label = spec.history.positive(log.rate[before])
-        return cls(log, catalogue, spec, sampling, prior, rows, label, learned)
+        return cls(log, catalogue, until, spec, sampling, prior, rows, label, learned)
 
     def initial(self, split: Split) -> TrainingSet:
         time = self.rows.queries.time
@@ -161,6 +158,7 @@ class _Known:
                 ),
             },
             self._evidence(transform, learned),
+            split.validation_from,
         )
 
     def catch_up(
@@ -177,6 +175,7 @@ class _Known:
             self._examples(transform, rows, self._fresh_and_stale(rows)),
             {STREAMING: met} if judged and len(new) else {},
             self._evidence(transform, self.learned),
+            self.until,
         )
 
     def _fresh_and_stale(self, rows: Rows) -> list[RawColumns]:
@@ -197,9 +196,3 @@ class _Known:
     def _evidence(self, transform: Transform, rows: Rows) -> Evidence:
         fired = transform.fired(self.rows.take(rows))
         return Evidence.count(fired, self.label[rows], transform.wide_size)
-
-
-def _checked_labels(log: RatingLog, split: Split, spec: FeatureSpec) -> Labels:
-    label = spec.history.positive(log.rate)
-    split.check(log.time, label)
-    return label

@@ -1,5 +1,6 @@
 """What one training reads: features fitted, rows encoded by them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ _TRANSFORM = "transform"
 _TRAINING = "training"
 _VALIDATION = "validation_"
 _EVIDENCE = "evidence.safetensors"
+_JSON = "training_set.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,22 @@ class TrainingSet:
     """`validation` has rows that training may be judged by, by protocol.
 
     `evidence` counts the ratings that a model trained on this set has learned from, by wide
-    feature: all of them, whether they are learned now or were before.
+    feature: all of them, whether they are learned now or were before. Every one of them is older
+    than `until`, UNIX seconds.
     """
 
     transform: Transform
     training: Examples
     validation: Mapping[str, Examples]
     evidence: Evidence
+    until: int
 
     def summary(self) -> dict[str, Any]:
         """Counts for people and for the tracker."""
         spec, transform = self.transform.spec, self.transform
         crosses = zip(spec.crosses, transform.crosses, strict=True)
         return {
+            "until": self.until,
             "training_rows": len(self.training),
             "validation_rows": {name: len(rows) for name, rows in self.validation.items()},
             "vocabularies": {name: len(v) for name, v in transform.vocabularies.items()},
@@ -54,6 +59,7 @@ class TrainingSet:
         self.transform.save(folder / _TRANSFORM)
         self.training.save(folder / _TRAINING)
         self.evidence.save(folder / _EVIDENCE)
+        (folder / _JSON).write_text(json.dumps({"until": self.until}), encoding="utf-8")
         for name, examples in self.validation.items():
             examples.save(folder / f"{_VALIDATION}{name}")
 
@@ -66,6 +72,7 @@ class TrainingSet:
             Examples.load(folder / _TRAINING),
             {name: Examples.load(path) for name, path in held.items() if path.exists()},
             Evidence.load(folder / _EVIDENCE),
+            json.loads((folder / _JSON).read_text(encoding="utf-8"))["until"],
         )
 
 

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from widedeep.data.split import Split
 from widedeep.features.training_plan import TrainingPlan
 from widedeep.features.training_set import TrainingSet
 from widedeep.model.network import InputShape, WideDeep
 from widedeep.model.offset import begin_from_offset
 from widedeep.model.presets import Preset
-from widedeep.model.start import Start
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import EpochResult, Optimisers, Trainer
 from widedeep.model.warm_start import Carried, warm_start
@@ -34,14 +32,13 @@ class Fitting:
     """
 
     def __init__(
-        self, plan: TrainingPlan, split: Split, preset: Preset, start: Start, seed: int
+        self, plan: TrainingPlan, preset: Preset, previous: TrainedModel | None, seed: int
     ) -> None:
-        self.chosen = start.model()
+        self.chosen = previous
         self._model: TrainedModel | None = None
         self.carried: dict[str, Carried] = {}
         self.best_epoch = 0
         self._plan = plan
-        self._split = split
         self._preset = preset
         self._order = np.random.default_rng(seed)
         self._draws = torch.Generator().manual_seed(seed)
@@ -75,7 +72,7 @@ class Fitting:
         begin_from_offset(network, rows.training)
         optimisers = Optimisers(network, self._preset.training)
         yield from self._trainer(network, optimisers).epochs(rows.training, rows.validation)
-        self.chosen = self._kept(rows, network, optimisers, self._split.validation_from)
+        self.chosen = self._kept(rows, network, optimisers)
 
     def _catch_up(self, rows: TrainingSet, last: int) -> Iterator[EpochResult]:
         previous, network = _there(self.chosen), self._network(rows)
@@ -84,7 +81,7 @@ class Fitting:
             self.carried = carried
         trainer = self._trainer(network, optimisers)
         yield from trainer.catch_up(rows.training, rows.validation, last)
-        self._model = self._kept(rows, network, optimisers, self._split.holdout_from)
+        self._model = self._kept(rows, network, optimisers)
 
     def _network(self, rows: TrainingSet) -> WideDeep:
         return WideDeep(self._preset.network, InputShape.of(rows.transform), self._draws)
@@ -92,15 +89,13 @@ class Fitting:
     def _trainer(self, network: WideDeep, optimisers: Optimisers) -> Trainer:
         return Trainer(network, optimisers, self._preset.training, self._order)
 
-    def _kept(
-        self, rows: TrainingSet, network: WideDeep, optimisers: Optimisers, learned_until: int
-    ) -> TrainedModel:
+    def _kept(self, rows: TrainingSet, network: WideDeep, optimisers: Optimisers) -> TrainedModel:
         return TrainedModel(
             rows.transform,
             network,
             self._preset.training,
             optimisers.state(),
-            learned_until,
+            rows.until,
             rows.evidence,
         )
 

@@ -9,7 +9,6 @@ from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.training_plan import TrainingPlan
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import Preset
-from widedeep.model.start import Start
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class WideAndDeep:
     def train(self, seed: int) -> Run:
         watch = Stopwatch()
         with watch:
-            fitting = Fitting(self.plan, self.problem.split, self.preset, Start("cold"), seed)
+            fitting = Fitting(self.plan, self.preset, None, seed)
             for _ in fitting.epochs():
                 pass
         final = fitting.finished() if self.refit else fitting.chosen
