@@ -83,11 +83,11 @@ class TrainingPlan:
 
     def summary(self) -> dict[str, Any]:
         """Counts for people and for the tracker, by part."""
-        return {name: part.summary() for name, part in self._parts().items()}
+        return {name: part.summary() for name, part in self.parts.items()}
 
     def save(self, folder: Path) -> None:
         """Write everything into `folder`."""
-        for name, part in self._parts().items():
+        for name, part in self.parts.items():
             part.save(folder / name)
 
     @classmethod
@@ -99,7 +99,9 @@ class TrainingPlan:
             TrainingSet.load(folder / _CATCH_UP),
         )
 
-    def _parts(self) -> Mapping[str, TrainingSet]:
+    @property
+    def parts(self) -> Mapping[str, TrainingSet]:
+        """What there is of the two, by name, in order."""
         first = {_INITIAL: self.initial} if self.initial else {}
         return {**first, _CATCH_UP: self.catch_up}
 

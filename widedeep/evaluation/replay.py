@@ -1,0 +1,245 @@
+"""Retraining on a simulated clock: what each policy would have published, and how good it was.
+
+At each step the clock stands at `at`; only ratings before it are known. What a policy publishes
+then is judged by the ratings of the period that follows, as its users would have met it. Every
+piece of work is an artefact found again by what it was made from, so a replay that was killed goes
+on where it stopped, and policies that do the same do it once.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from widedeep.artifact_store import Artifact, ArtifactStore, Json, code_version
+from widedeep.data.ratings import RatingLog, Ratings
+from widedeep.data.split import Split
+from widedeep.evaluation.comparison import PREDICTIONS, Evaluator
+from widedeep.evaluation.promotion import GateConfig, Verdict
+from widedeep.evaluation.scoring import Predictions, model_scorer
+from widedeep.evaluation.top_lists import TopLists
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.sampling import Sampling
+from widedeep.features.training_plan import TrainingPlan
+from widedeep.model.fitting import Fitting
+from widedeep.model.presets import Preset
+from widedeep.model.trained_model import TrainedModel
+
+LISTS = "lists.parquet"
+
+
+class Policy(StrEnum):
+    """When to train from what, and what to publish; the values are shown to people."""
+
+    COLD = "always cold"
+    WINDOW = "cold on a window"
+    ALWAYS = "warm, always promoted"
+    CAUGHT_UP = "warm, gated, caught up"
+    GATED = "warm, gated"
+    NEVER = "never retrained"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayConfig:
+    """`window` is in days: how far back the policy that forgets looks."""
+
+    preset: Preset
+    gate: GateConfig
+    seed: int = 0
+    window: int = 3 * 365
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a policy publishes, and the model that its gate compares with (the same, if none)."""
+
+    published: Artifact
+    champion: Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The clock at `at`, and what each policy has done by then.
+
+    `trained` has the models learned for a policy at this step (found again or not), `gate` the
+    comparison that the gated ones rest on, None at the first step.
+    """
+
+    at: int
+    until: int
+    standings: Mapping[Policy, Standing]
+    trained: Mapping[Policy, tuple[Artifact, ...]]
+    candidate: Artifact
+    gate: Artifact | None
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What is known at `at`; UNIX seconds."""
+
+    at: int
+    log: RatingLog
+    split: Split
+
+
+class Replay:
+    """The work of a replay, step by step."""
+
+    def __init__(self, store: ArtifactStore, ratings: Ratings, config: ReplayConfig) -> None:
+        self._store = store
+        self._ratings = ratings
+        self._config = config
+        self._catalogue = Catalogue.from_table(ratings.movies())
+
+    def step(self, at: int, until: int, before: Step | None) -> Step:
+        """Retrain at `at` under every policy; the period to judge by ends at `until`.
+
+        Raises:
+            InputError: too little is known at `at`.
+        """
+        log = self._ratings.load(at)
+        clock = Clock(at, log, Split.of(log.time, at))
+        label = self._config.preset.features.history.positive(log.rate)
+        clock.split.check(log.time, label)
+        return self._first(clock, until) if before is None else self._next(clock, until, before)
+
+    def judge(self, model: Artifact, at: int, until: int) -> Artifact:
+        """Score the ratings of `at` … `until`, and the lists that are shown at `at`."""
+
+        def build(folder: Path) -> Json:
+            log, trained = self._ratings.load(until), TrainedModel.load(model.path)
+            scorer = model_scorer(trained, log, self._catalogue)
+            period = Split(0, at, until)
+            history = trained.transform.spec.history
+            predictions = Predictions.of(log, period, history, scorer)
+            predictions.save(folder / PREDICTIONS)
+            TopLists.of(self._ratings.load(at), at, scorer).save(folder / LISTS)
+            return {"rows": len(predictions.label)}
+
+        key = self._key(model=model.id, at=at, until=until)
+        return self._store.get("judgements", key, build)
+
+    def _first(self, clock: Clock, until: int) -> Step:
+        """All policies begin with a cold model; whether a gate would like it is not asked."""
+        cold = self._cold(clock, self._sampling, clock.at)
+        window = self._cold(clock, self._forgetful, clock.at)
+        champion = self._cold(clock, self._sampling, clock.split.holdout_from)
+        published = {
+            Policy.COLD: cold,
+            Policy.WINDOW: window,
+            Policy.ALWAYS: cold,
+            Policy.CAUGHT_UP: self._warm(champion, clock, clock.at),
+            Policy.GATED: champion,
+            Policy.NEVER: cold,
+        }
+        gated = {Policy.CAUGHT_UP, Policy.GATED}
+        standings = {
+            policy: Standing(model, champion if policy in gated else model)
+            for policy, model in published.items()
+        }
+        trained: dict[Policy, tuple[Artifact, ...]] = {p: (m,) for p, m in published.items()}
+        trained[Policy.CAUGHT_UP] = (champion, published[Policy.CAUGHT_UP])
+        return Step(clock.at, until, standings, trained, champion, None)
+
+    def _next(self, clock: Clock, until: int, before: Step) -> Step:
+        cold = self._cold(clock, self._sampling, clock.at)
+        window = self._cold(clock, self._forgetful, clock.at)
+        always = self._warm(before.standings[Policy.ALWAYS].published, clock, clock.at)
+        champion = before.standings[Policy.GATED].champion
+        candidate = self._warm(champion, clock, clock.split.holdout_from)
+        gate = self._compare(candidate, champion, clock)
+        standings = {
+            **before.standings,
+            Policy.COLD: Standing(cold, cold),
+            Policy.WINDOW: Standing(window, window),
+            Policy.ALWAYS: Standing(always, always),
+        }
+        trained: dict[Policy, tuple[Artifact, ...]] = {
+            Policy.COLD: (cold,),
+            Policy.WINDOW: (window,),
+            Policy.ALWAYS: (always,),
+            Policy.CAUGHT_UP: (candidate,),
+            Policy.GATED: (candidate,),
+            Policy.NEVER: (),
+        }
+        if gate.summary["decision"]["verdict"] == Verdict.PROMOTE:
+            fresh = self._warm(candidate, clock, clock.at)
+            standings[Policy.GATED] = Standing(candidate, candidate)
+            standings[Policy.CAUGHT_UP] = Standing(fresh, candidate)
+            trained[Policy.CAUGHT_UP] = (candidate, fresh)
+        return Step(clock.at, until, standings, trained, candidate, gate)
+
+    @property
+    def _sampling(self) -> Sampling:
+        return self._config.preset.sampling
+
+    @property
+    def _forgetful(self) -> Sampling:
+        return replace(self._sampling, window=self._config.window)
+
+    def _cold(self, clock: Clock, sampling: Sampling, until: int) -> Artifact:
+        """Chosen by validation, then caught up to `until`."""
+        spec = self._config.preset.features
+
+        def plan() -> TrainingPlan:
+            return TrainingPlan.cold(clock.log, self._catalogue, clock.split, spec, sampling, until)
+
+        key = self._key(sampling=asdict(sampling), split=asdict(clock.split), until=until)
+        return self._learn(key, plan, None)
+
+    def _warm(self, previous: Artifact, clock: Clock, until: int) -> Artifact:
+        """Go on from `previous` to `until`."""
+        model = TrainedModel.load(previous.path)
+
+        def plan() -> TrainingPlan:
+            known = model.transform, model.learned_until
+            return TrainingPlan.warm(clock.log, self._catalogue, until, self._sampling, *known)
+
+        key = self._key(sampling=asdict(self._sampling), previous=previous.id, until=until)
+        return self._learn(key, plan, model)
+
+    def _learn(
+        self, key: Json, plan_of: Callable[[], TrainingPlan], previous: TrainedModel | None
+    ) -> Artifact:
+        def build(folder: Path) -> Json:
+            started = time.perf_counter()
+            plan = plan_of()
+            described = time.perf_counter()
+            fitting = Fitting(plan, self._config.preset, previous, self._config.seed)
+            rows = sum(len(part.training) for part in plan.parts.values())
+            epochs = len([result for result in fitting.epochs() if result.train_loss is not None])
+            trained = time.perf_counter()
+            fitting.finished().save(folder)
+            return {
+                **fitting.summary(),
+                "epochs": epochs,
+                "training_rows": rows,
+                "tokens": sum(len(v) for v in plan.catch_up.transform.vocabularies.values()),
+                "seconds": {"features": described - started, "training": trained - described},
+            }
+
+        return self._store.get("models", key, build)
+
+    def _compare(self, candidate: Artifact, champion: Artifact, clock: Clock) -> Artifact:
+        def build(folder: Path) -> Json:
+            evaluator = Evaluator(clock.log, self._catalogue, clock.split, self._config.gate)
+            ours, theirs = (TrainedModel.load(model.path) for model in (candidate, champion))
+            return evaluator.compare(ours, theirs, folder).as_json()
+
+        key = self._key(
+            candidate=candidate.id,
+            champion=champion.id,
+            split=asdict(clock.split),
+            gate=asdict(self._config.gate),
+        )
+        return self._store.get("evaluations", key, build)
+
+    def _key(self, **parts: Json | str | int) -> Json:
+        return {
+            "replay": parts,
+            "ratings": self._ratings.artifact.id,
+            "preset": self._config.preset.as_json(),
+            "seed": self._config.seed,
+            "code": code_version("data", "features", "model", "evaluation"),
+        }
