@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     _retrain_options(commands.add_parser("retrain", help="from rating files to a decision"))
     _ablation_options(commands.add_parser("ablation", help="what each part of the model is worth"))
+    _replay_options(commands.add_parser("replay", help="years of retraining on a simulated clock"))
     _status_options(commands.add_parser("status", help="which model serves, and what was decided"))
     _explain_options(commands.add_parser("explain", help="why the model scores a pair as it does"))
     _memorisation_options(commands.add_parser("memorisation", help="what the wide part remembers"))
@@ -72,8 +73,22 @@ def _ablation_options(parser: argparse.ArgumentParser) -> None:
     _shared_options(parser, ablation)
 
 
-def _data_options(parser: argparse.ArgumentParser) -> None:
+def _replay_options(parser: argparse.ArgumentParser) -> None:
+    _data_option(parser)
+    for name in ("--from", "--to"):
+        parser.add_argument(name, metavar="WHEN", help="ISO-8601 or UNIX seconds, UTC")
+    parser.add_argument("--every", type=days, default=90, metavar="90d", help="between retrains")
+    parser.add_argument("--preset", choices=("default", "paper"), default="default")
+    parser.add_argument("--seed", type=int, default=0)
+    _shared_options(parser, replay)
+
+
+def _data_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="auto", metavar="auto|kmrd-small|kmrd-2m|kmrd-5m|sim|DIR")
+
+
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    _data_option(parser)
     for name in ("--as-of", "--validation-from", "--holdout-from"):
         parser.add_argument(name, metavar="WHEN", help="ISO-8601 or UNIX seconds, UTC")
 
@@ -144,6 +159,29 @@ def ablation(options: argparse.Namespace) -> None:
 
         found = flow(
             options.data, *moments, seeds=options.seeds, variants=options.variants, home=home.root
+        )
+        show(found, home)
+    if options.json:
+        sys.stdout.write(json.dumps(found.as_json(), ensure_ascii=False) + "\n")
+
+
+def replay(options: argparse.Namespace) -> None:
+    """Retrain on a simulated clock under several policies, and compare."""
+    home = _home(options)
+    begin, end = _moment(getattr(options, "from"), "--from"), _moment(options.to, "--to")
+    with _held(home) as starting:
+        with starting():
+            from flows.replay import replay as flow
+            from flows.replay_summary import show
+
+        found = flow(
+            options.data,
+            begin,
+            end,
+            options.every,
+            preset=options.preset,
+            seed=options.seed,
+            home=home.root,
         )
         show(found, home)
     if options.json:
@@ -226,6 +264,11 @@ def _moments(
         _moment(options.validation_from, "--validation-from"),
         _moment(options.holdout_from, "--holdout-from"),
     )
+
+
+def days(text: str) -> int:
+    """A number of days, as `90d` or `90`; argparse names this function in its error."""
+    return int(text.removesuffix("d"))
 
 
 def token(text: str) -> int:

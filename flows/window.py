@@ -10,7 +10,7 @@ def window(
     as_of: datetime | None, validation_from: datetime | None, holdout_from: datetime | None
 ) -> Window:
     """In UNIX seconds; a moment without a time zone is in UTC."""
-    return Window(*(_seconds(moment) for moment in (as_of, validation_from, holdout_from)))
+    return Window(*(seconds(moment) for moment in (as_of, validation_from, holdout_from)))
 
 
 def split_line(ingested: Ingested) -> str:
@@ -23,7 +23,8 @@ def split_line(ingested: Ingested) -> str:
     )
 
 
-def _seconds(moment: datetime | None) -> int | None:
+def seconds(moment: datetime | None) -> int | None:
+    """UNIX seconds; a moment without a time zone is in UTC."""
     if moment is None:
         return None
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())

@@ -6,7 +6,7 @@ With `served_model.py`, which MLflow itself executes, the only file that imports
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -103,6 +103,34 @@ class Tracker:
         experiment = self._client.get_run(ablation.run_id).info.experiment_id
         name = f"{variant}, seed {job.seed}"
         return self._begin(experiment, ablation.model, name, parameters, tags)
+
+    def start_replay(
+        self, ingested: Ingested, parameters: Mapping[str, Any], prefect_run: str | None
+    ) -> Run:
+        """Begin the run that holds a replay's policies, in an experiment of its own."""
+        name = f"{ingested.source.name} replay to {iso(ingested.split.as_of)[:10]}"
+        experiment = self._experiment(f"{ingested.model}-replay")
+        self._close_stale()
+        tags = _origin(ingested, prefect_run)
+        return self._begin(experiment, ingested.model, name, parameters, tags)
+
+    def start_policy(self, replay: Run, policy: str) -> Run:
+        """Begin a run below a replay's."""
+        experiment = self._client.get_run(replay.run_id).info.experiment_id
+        tags = {MLFLOW_PARENT_RUN_ID: replay.run_id, "widedeep.policy": policy}
+        return self._begin(experiment, replay.model, policy, {"policy": policy}, tags)
+
+    def log_period(self, run: Run, step: int, values: Mapping[str, float | None], at: int) -> None:
+        """What a policy did at a step, and what its users got, at its own moment of time."""
+        self._log(run, values, step, at)
+
+    @contextmanager
+    def all_closing(self, runs: Iterable[Run]) -> Iterator[None]:
+        """End all runs when the block ends, see `closing`."""
+        with ExitStack() as stack:
+            for run in runs:
+                stack.enter_context(self.closing(run))
+            yield
 
     @contextmanager
     def closing(self, run: Run) -> Iterator[None]:
@@ -278,8 +306,14 @@ class Tracker:
         for run in running:
             self._client.set_terminated(run.info.run_id, "KILLED")
 
-    def _log(self, run: Run, values: Mapping[str, float | None], step: int = 0) -> None:
-        now = int(time.time() * 1000)
+    def _log(
+        self,
+        run: Run,
+        values: Mapping[str, float | None],
+        step: int = 0,
+        at: float | None = None,
+    ) -> None:
+        now = int((time.time() if at is None else at) * 1000)
         known = {name: float(value) for name, value in values.items() if value is not None}
         metrics = [Metric(name, value, now, step) for name, value in known.items()]
         self._client.log_batch(run.run_id, metrics=metrics)

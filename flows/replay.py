@@ -1,0 +1,157 @@
+"""Years of retraining on a simulated clock: ingest → a step at a time → what it was worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.environment import default_home
+from flows.report import Stopwatch
+from flows.stale_runs import marked
+from flows.window import seconds
+from tasks.ingest import Ingested, Window, ingest
+from tasks.replaying import FILES, NUMBERS, PLOT, TABLE, retrain_step, summarise
+from tasks.tracking import Run, Tracker
+from widedeep.artifact_store import Artifact
+from widedeep.data.ratings import Ratings
+from widedeep.errors import InputError
+from widedeep.evaluation.promotion import GateConfig
+from widedeep.evaluation.replay import Policy, Replay, ReplayConfig, Step
+from widedeep.evaluation.replay_result import PolicyStep
+from widedeep.home import Home
+from widedeep.model.presets import preset as named
+from widedeep.when import iso
+
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Everything a finished replay has to say; its artefact's summary holds the figures."""
+
+    ingested: Ingested
+    run_id: str
+    moments: Sequence[int]
+    every: int
+    summary: Artifact
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `widedeep replay --json` prints."""
+        folder = self.summary.path
+        return {
+            "data": self.ingested.source.name,
+            "model": self.ingested.model,
+            "run_id": self.run_id,
+            "every_days": self.every,
+            "steps": list(self.moments),
+            "policies": self.summary.summary["policies"],
+            "gate": self.summary.summary["gate"],
+            "table": str(folder / TABLE),
+            "numbers": str(folder / NUMBERS),
+            "plot": str(folder / PLOT),
+            "seconds": self.seconds,
+        }
+
+
+def _run_name() -> str:
+    return f"replay {Path(flow_run.parameters['data']).name}"
+
+
+@flow(name="replay", flow_run_name=_run_name)
+def replay(  # noqa: PLR0917  the run form
+    data: str = "auto",
+    begin: datetime | None = None,
+    end: datetime | None = None,
+    every_days: int = 90,
+    preset: Literal["default", "paper"] = "default",
+    seed: int = 0,
+    home: Path | None = None,
+) -> Replayed:
+    """Retrain again and again as if it were then, under several policies; nothing is promoted.
+
+    Args:
+        data: auto, kmrd-small, kmrd-2m, kmrd-5m, sim, or a folder with files in KMRD's form.
+        begin: The first moment at which the clock stands. Empty: half of the ratings are known.
+        end: No period to be judged by ends later. Empty: just after the last rating.
+        every_days: Days between two moments.
+        preset: Settings of features, network and training.
+        seed: Of the initial weights and the order of the rows.
+        home: The folder of all state. Empty: mlruns/ of the project.
+
+    Returns:
+        All that was found.
+    """
+    place = Home(home.resolve()) if home else default_home()
+    if every_days < 1:
+        raise InputError(f"every is {every_days} days; a whole number from 1 is wanted")
+    config = ReplayConfig(named(preset), GateConfig(), seed)
+    with place.exclusive(), marked(place, flow_run.id):
+        place.stages.sweep()
+        watch = Stopwatch()
+        ingested = ingest(place, data, Window(as_of=seconds(end)))
+        moments = _moments(ingested, seconds(begin), every_days * DAY)
+        tracker = Tracker(place)
+        run = tracker.start_replay(ingested, _parameters(config, every_days), flow_run.id)
+        with tracker.closing(run):
+            work = Replay(place.stages, Ratings(ingested.artifact), config)
+            steps = _steps(work, tracker, run, moments)
+            summary = summarise(place.stages, work, steps, _title(ingested, moments, every_days))
+            tracker.log_files(run, [summary.path / name for name in FILES], "")
+        total = watch.seconds()["total"]
+    return Replayed(ingested, run.run_id, moments[:-1], every_days, summary, total)
+
+
+def _steps(work: Replay, tracker: Tracker, run: Run, moments: Sequence[int]) -> list[Step]:
+    below = {policy: tracker.start_policy(run, policy) for policy in Policy}
+    steps: list[Step] = []
+    with tracker.all_closing(below.values()):
+        for at, until in pairwise(moments):
+            step, judged = retrain_step(work, at, until, steps[-1] if steps else None)
+            for policy, found in judged.items():
+                tracker.log_period(below[policy], len(steps), _measured(found), at)
+            steps.append(step)
+    return steps
+
+
+def _moments(ingested: Ingested, begin: int | None, every: int) -> list[int]:
+    """Where the clock stands, and the end of the last period."""
+    end = ingested.split.as_of
+    if begin is None:
+        time = ingested.known().time
+        begin = int(time[len(time) // 2])
+    moments = list(range(begin, end, every))
+    if not moments:
+        raise InputError(f"the replay begins {iso(begin)}, not before its end {iso(end)}")
+    return [*moments, min(moments[-1] + every, end)]
+
+
+def _measured(found: PolicyStep) -> Mapping[str, float | None]:
+    return {
+        "next_auc": found.score.auc if found.score else None,
+        "next_log_loss": found.score.log_loss if found.score else None,
+        "next_rows": found.rows,
+        "seconds_train": found.seconds,
+        "training_rows": found.training_rows,
+        "tokens": found.tokens,
+        "churn": found.churn,
+    }
+
+
+def _parameters(config: ReplayConfig, every_days: int) -> Mapping[str, Any]:
+    return {
+        "preset": config.preset.name,
+        "seed": config.seed,
+        "every_days": every_days,
+        "window_days": config.window,
+    }
+
+
+def _title(ingested: Ingested, moments: Sequence[int], every_days: int) -> str:
+    first, last = (iso(moments[place])[:10] for place in (0, -1))
+    return f"Replay of {ingested.model}, {first} to {last}, every {every_days} days"

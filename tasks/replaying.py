@@ -1,0 +1,78 @@
+"""The stages of a replay: a step of the clock, and what all steps come to."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from widedeep.artifact_store import Artifact, ArtifactStore, code_version
+from widedeep.evaluation.replay import Policy, Replay, Step
+from widedeep.evaluation.replay_plot import draw
+from widedeep.evaluation.replay_result import PolicyStep, judge_step, result
+from widedeep.evaluation.replay_table import as_markdown, gate_sentences, numbers, rows
+from widedeep.when import iso
+
+TABLE = "replay.md"
+NUMBERS = "replay.csv"
+PLOT = "replay.png"
+FILES = (TABLE, NUMBERS, PLOT)
+
+
+@task(name="retrain", task_run_name="retrain as of {at}", cache_policy=NO_CACHE)
+def retrain_step(
+    replay: Replay, at: int, until: int, before: Step | None
+) -> tuple[Step, Mapping[Policy, PolicyStep]]:
+    """Retrain under every policy with the clock at `at`, and judge by what came until `until`."""
+    step = replay.step(at, until, before)
+    judged = judge_step(replay, step, before)
+    logger = get_run_logger()
+    for policy, found in judged.items():
+        logger.info("replay: %s", describe(policy, found))
+    if step.gate is not None:
+        logger.info("replay: the gate: %s", step.gate.summary["decision"]["verdict"])
+    return step, judged
+
+
+@task(name="summarise", cache_policy=NO_CACHE)
+def summarise(store: ArtifactStore, replay: Replay, steps: Sequence[Step], title: str) -> Artifact:
+    """Table, numbers and a plot of all steps; the summary holds them for programs, too."""
+    standings = [
+        {str(p): (s.published.id, s.champion.id) for p, s in step.standings.items()}
+        for step in steps
+    ]
+    key = {
+        "steps": [(step.at, step.until, step.candidate.id) for step in steps],
+        "standings": standings,
+        "title": title,
+        "code": code_version("data", "features", "model", "evaluation"),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        found = result(replay, steps)
+        (folder / TABLE).write_text(as_markdown(found, title), encoding="utf-8")
+        _write_csv(folder / NUMBERS, numbers(found))
+        draw(found, title, folder / PLOT)
+        return {**found.as_json(), "rows": rows(found), "sentences": gate_sentences(found)}
+
+    return store.get("replays", key, build)
+
+
+def describe(policy: Policy, found: PolicyStep) -> str:
+    """One line for people."""
+    score = "one class only"
+    if found.score:
+        score = f"AUC {found.score.auc:.4f}, log loss {found.score.log_loss:.4f}"
+    return (
+        f"{iso(found.at)[:10]} {policy}: {score} on the next {found.rows:,} ratings; "
+        f"{found.seconds:.1f} s of training"
+    )
+
+
+def _write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
