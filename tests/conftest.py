@@ -103,3 +103,12 @@ def make_transform():
 def smaller_spec():
     """The spec of `make_transform` without its crosses and one raw feature."""
     return replace(SPEC, crosses=(), wide=("grade", "movie", "user_count_bucket"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A simulated folder with so few ratings that a model is trained in a second."""
+    folder = tmp_path_factory.mktemp("worlds") / "sim-tiny"
+    sizes = {"users": 400, "movies": 60, "ratings": 4000, "seed": 2, "single_share": 0.3}
+    simulate(Simulation(**sizes, user_spread=1.0, taste_spread=1.5), folder)
+    return folder

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from flows.cli import main
-from widedeep.data.simulator import Simulation, simulate
 from widedeep.metrics import auc, gauc, log_loss
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -34,15 +33,6 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """So few ratings that a model is trained in a second."""
-    folder = tmp_path_factory.mktemp("worlds") / "sim-tiny"
-    sizes = {"users": 400, "movies": 60, "ratings": 4000, "seed": 2, "single_share": 0.3}
-    simulate(Simulation(**sizes, user_spread=1.0, taste_spread=1.5), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
@@ -56,9 +46,9 @@ def run(home, data):
 
 
 @pytest.fixture(scope="module")
-def first(home, small, prefect_server):
+def first(home, tiny, prefect_server):
     del prefect_server
-    return run(home, small)
+    return run(home, tiny)
 
 
 def by_name(result):
@@ -150,9 +140,9 @@ def test_costs_and_slices_are_told(first):
     assert sum(rows) == result["split"]["holdout"]
 
 
-def test_again_everything_finished_is_reused(first, home, small):
+def test_again_everything_finished_is_reused(first, home, tiny):
     result, _ = first
-    again, out = run(home, small)
+    again, out = run(home, tiny)
     assert "train: epoch" not in out
     same = ("variants", "table", "plot")
     assert {name: again[name] for name in same} == {name: result[name] for name in same}
@@ -163,8 +153,8 @@ def test_again_everything_finished_is_reused(first, home, small):
     [(["--variants", "deep"], "no variant 'deep'"), (["--seeds", "0"], "seeds is 0")],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is_done(
-    arguments, message, capsys, tmp_path, small
+    arguments, message, capsys, tmp_path, tiny
 ):
-    assert main(["ablation", "--home", str(tmp_path), "--data", str(small), *arguments]) == 2
+    assert main(["ablation", "--home", str(tmp_path), "--data", str(tiny), *arguments]) == 2
     assert message in capsys.readouterr().err.splitlines()[0]
     assert not (tmp_path / "stages").exists()

@@ -1,0 +1,97 @@
+"""A replay through the command line, with real Prefect and real MLflow."""
+
+import csv
+import json
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from flows.cli import main
+from widedeep.evaluation.replay import Policy
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+KEYS = {"data", "model", "run_id", "every_days", "steps", "policies", "gate", "seconds"} | {
+    "table",
+    "numbers",
+    "plot",
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+def run(home, data):
+    out = StringIO()
+    moments = ["--from", "2014-01-01", "--to", "2018-12-31", "--every", "900d"]
+    with redirect_stdout(out):
+        arguments = ["--home", str(home), "--data", str(data), *moments, "--json"]
+        assert main(["replay", *arguments]) == 0
+    return json.loads(out.getvalue().splitlines()[-1]), out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def first(home, tiny, prefect_server):
+    del prefect_server
+    return run(home, tiny)
+
+
+def test_it_tells_all_policies_and_where_the_rest_stands(first):
+    result, out = first
+    assert set(result) == KEYS
+    assert [found["policy"] for found in result["policies"]] == list(Policy)
+    assert [len(found["steps"]) for found in result["policies"]] == [3] * len(Policy)
+    assert len(result["gate"]) == 2
+    for name in ("table", "numbers", "plot"):
+        assert result[name] in out
+    assert Path(result["plot"]).read_bytes().startswith(b"\x89PNG")
+    with Path(result["numbers"]).open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 3 * len(Policy)
+
+
+def test_mlflow_has_a_run_below_the_replays_for_each_policy(first, home):
+    result, _ = first
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    experiment = client.get_experiment_by_name("widedeep-sim-tiny-replay")
+    runs = client.search_runs([experiment.experiment_id])
+    below = [one for one in runs if one.data.tags.get("mlflow.parentRunId") == result["run_id"]]
+    assert {one.info.run_name for one in below} == set(Policy)
+    assert {one.info.status for one in runs} == {"FINISHED"}
+    for one in below:
+        told = next(p for p in result["policies"] if p["policy"] == one.info.run_name)
+        history = client.get_metric_history(one.info.run_id, "next_auc")
+        assert [point.timestamp // 1000 for point in history] == result["steps"]
+        wanted = [step["score"]["auc"] for step in told["steps"]]
+        assert [point.value for point in history] == pytest.approx(wanted)
+    kept = {file.path for file in client.list_artifacts(result["run_id"])}
+    assert kept == {"replay.md", "replay.csv", "replay.png"}
+
+
+def test_nothing_is_registered(first, home):
+    del first
+    assert not mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db").search_registered_models()
+
+
+def test_again_everything_finished_is_reused(first, home, tiny):
+    result, _ = first
+    again, _ = run(home, tiny)
+    same = ("steps", "policies", "gate", "table", "plot")
+    assert {name: again[name] for name in same} == {name: result[name] for name in same}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--every", "0"], "every is 0 days"),
+        (["--from", "2030-01-01"], "the replay begins 2030-01-01"),
+        (["--from", "soon"], "--from is 'soon'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(arguments, message, capsys, tmp_path, tiny):
+    assert main(["replay", "--home", str(tmp_path), "--data", str(tiny), *arguments]) == 2
+    assert message in capsys.readouterr().err.splitlines()[0]
