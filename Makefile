@@ -22,7 +22,7 @@ ablation: install  ## what each part of the model is worth (ARGS as for retrain,
 	$(BIN)/widedeep ablation $(ARGS)
 
 test: lint  ## what users are promised, checked
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
