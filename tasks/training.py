@@ -1,6 +1,6 @@
 """From encoded rows to a trained model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,16 @@ def train(job: Job, encoded: Artifact) -> Artifact:
                 yield result
 
     model = job.home.stages.get("models", key, build)
+    for table, rows in model.summary["carried"].items():
+        logger.info("train: %s", describe_carried(table, rows))
     logger.info("train: best epoch %s of model %s", model.summary["best_epoch"], model.id)
     return model
+
+
+def describe_carried(table: str, rows: Mapping[str, int]) -> str:
+    """What a warm start took over of a table, for people."""
+    counts = ", ".join(f"{rows[name]:,} {name}" for name in ("carried", "added", "dropped"))
+    return f"rows of {table}: {counts}"
 
 
 def describe(result: EpochResult) -> str:

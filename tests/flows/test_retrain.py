@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from math import fsum
@@ -219,6 +220,7 @@ def test_a_warm_run_learns_what_is_new_and_is_compared_on_the_same_rows(
     assert result["version"] != "1"
     assert "epoch 0: validation loss" in out
     assert "epoch 2: train loss" in out
+    assert re.search(r"rows of wide: [\d,]+ carried, [\d,]+ added, [\d,]+ dropped", out)
     assert result["decision"] in {"promote", "hold", "insufficient_evidence"}
     report = Path(result["predictions"]).with_name("memorisation.md").read_text(encoding="utf-8")
     assert "### Learned" in report
