@@ -244,10 +244,18 @@ def test_only_a_window_is_learned_from_if_asked(world, split):
     days = 40
     sampling = replace(SAMPLING, window=days)
 
-    found = cold(world, split, sampling=sampling).catch_up
+    found = cold(world, split, sampling=sampling)
 
-    time, until = world.log.time, split.holdout_from
-    assert found.evidence.rows == ((time >= until - days * DAY) & (time < until)).sum()
+    time, since = world.log.time, split.validation_from - days * DAY
+    old = ((time >= since) & (time < split.validation_from)).sum()
+    assert found.initial.evidence.rows == old
+    assert found.catch_up.evidence.rows == old + split.validation(time).sum()
+
+
+def test_a_window_shorter_than_validation_still_leaves_something_to_learn(world, split):
+    assert split.holdout_from - split.validation_from > DAY
+    found = cold(world, split, sampling=replace(SAMPLING, window=1))
+    assert found.initial.evidence.rows > 0
 
 
 def test_the_summary_counts_rows_and_ids(plan):

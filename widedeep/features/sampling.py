@@ -53,7 +53,7 @@ class Staleness:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What a model learns from: `rows` of the last `window` days (0: of all times).
+    """What a model learns from: `rows` of the last `window` days (0: of all times) and later ones.
 
     Everything random comes from `seed`.
     While it catches up, `replay` older ratings are learned again with each new one, so that what
@@ -72,10 +72,10 @@ class Sampling:
         if not (isfinite(self.replay) and self.replay >= 0):
             raise InputError(f"replay is {self.replay}; a number from 0 is wanted")
 
-    def learned(self, log: RatingLog, until: int) -> NDArray[np.bool_]:
-        """Which ratings before `until` are learned from, shape (n,)."""
-        since = until - self.window * DAY if self.window else 0
-        return self.rows.of(log) & (log.time >= since) & (log.time < until)
+    def learned(self, log: RatingLog, now: int) -> NDArray[np.bool_]:
+        """Which ratings are learned from, shape (n,); the window is that before `now`."""
+        since = now - self.window * DAY if self.window else 0
+        return self.rows.of(log) & (log.time >= since)
 
     def generator(self) -> np.random.Generator:
         """A new source of what is random."""

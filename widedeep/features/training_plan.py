@@ -62,7 +62,9 @@ class TrainingPlan:
         """
         until = split.holdout_from if until is None else until
         prior = float(spec.history.positive(log.rate[split.training(log.time)]).mean())
-        known = _Known.describe(log, catalogue, until, spec, sampling, prior)
+        known = _Known.describe(
+            log, catalogue, (split.validation_from, until), spec, sampling, prior
+        )
         initial = known.initial(split)
         return cls(initial, known.catch_up(initial.transform, split.validation_from))
 
@@ -78,7 +80,7 @@ class TrainingPlan:
     ) -> Self:
         """Go on to `until` from a model with the transform `previous` and its `learned_until`."""
         spec, prior = previous.spec, previous.prior
-        known = _Known.describe(log, catalogue, until, spec, sampling, prior)
+        known = _Known.describe(log, catalogue, (learned_until, until), spec, sampling, prior)
         return cls(None, known.catch_up(previous, learned_until, judged=True))
 
     def summary(self) -> dict[str, Any]:
@@ -128,14 +130,16 @@ class _Known:
         cls,
         log: RatingLog,
         catalogue: Catalogue,
-        until: int,
+        span: tuple[int, int],
         spec: FeatureSpec,
         sampling: Sampling,
         prior: float,
     ) -> Self:
+        """`span`: when what is new begins, before which a window lies, and `until`."""
+        new_from, until = span
         before = log.time < until
         rows = RawColumns.describe(log, queries(log, before), catalogue, spec.history, prior)
-        learned = np.flatnonzero(sampling.learned(log, until)[before])
+        learned = np.flatnonzero(sampling.learned(log, new_from)[before])
         label = spec.history.positive(log.rate[before])
         return cls(log, catalogue, until, spec, sampling, prior, rows, label, learned)
 
