@@ -55,7 +55,7 @@ def slice_holdout(
 
 def remembered(transform: Transform, rows: RawColumns) -> Bools:
     """Rows that fire at least one cross of a liked film with the candidate, shape (n,)."""
-    wide = transform.encode(rows).wide
+    wide = transform.fired(rows)
     fired = np.zeros(len(rows), bool)
     for block in wide_blocks(transform):
         if set(block.features) != _MEMORY:

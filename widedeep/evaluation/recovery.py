@@ -131,7 +131,7 @@ def recover_taste(
     """
     learned = log.time < model.learned_until
     users, movies = _commonest(log.user[learned], _USERS), _commonest(log.movie[learned], _MOVIES)
-    asked = _everything(users, movies, model.learned_until)
+    asked = Queries.of_every_pair(users, movies, model.learned_until)
     # An exception is no taste: it is planted against it.
     bound = attainable(planted.without_exceptions(), log)(asked)
     truth = planted.taste_logit(asked.user, asked.movie)
@@ -146,12 +146,6 @@ def recover_taste(
 def _commonest(tokens: Ints, most: int) -> Ints:
     found, times = np.unique(tokens, return_counts=True)
     return found[np.argsort(-times, kind="stable")[:most]]
-
-
-def _everything(users: Ints, movies: Ints, at: int) -> Queries:
-    """Each user with each movie, user by user."""
-    moment = np.full(users.size * movies.size, at)
-    return Queries(np.repeat(users, movies.size), np.tile(movies, users.size), moment, moment)
 
 
 @torch.no_grad()

@@ -34,12 +34,7 @@ class TopLists:
         Films that a user has rated are not shown again. Who is asked does not depend on the model.
         """
         users, movies = _last_seen(log), _most_rated(log, at)
-        asked = Queries(
-            np.repeat(users, len(movies)),
-            np.tile(movies, len(users)),
-            *np.full((2, len(users) * len(movies)), at),
-        )
-        scores = scorer(asked).reshape(len(users), len(movies))
+        scores = scorer(Queries.of_every_pair(users, movies, at)).reshape(len(users), len(movies))
         scores[_rated(log, users, movies)] = -1.0
         best = np.argsort(-scores, axis=1, kind="stable")[:, :LENGTH]
         return cls(users, movies[best])

@@ -126,6 +126,12 @@ class Queries:
         """Number of rows."""
         return len(self.user)
 
+    @classmethod
+    def of_every_pair(cls, users: Ints, movies: Ints, at: int) -> "Queries":
+        """Each user with each movie, user by user, with all that is known at UNIX seconds `at`."""
+        moment = np.full(len(users) * len(movies), at)
+        return cls(np.repeat(users, len(movies)), np.tile(movies, len(users)), moment, moment)
+
     def take(self, rows: NDArray[Any]) -> "Queries":
         """The named rows."""
         return Queries(self.user[rows], self.movie[rows], self.time[rows], self.known_until[rows])

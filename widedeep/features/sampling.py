@@ -72,9 +72,9 @@ class Sampling:
         if not (isfinite(self.replay) and self.replay >= 0):
             raise InputError(f"replay is {self.replay}; a number from 0 is wanted")
 
-    def learned(self, log: RatingLog, now: int) -> NDArray[np.bool_]:
-        """Which ratings are learned from, shape (n,); the window is that before `now`."""
-        since = now - self.window * DAY if self.window else 0
+    def learned(self, log: RatingLog, new_from: int) -> NDArray[np.bool_]:
+        """Which ratings are learned from, shape (n,); the window is that before `new_from`."""
+        since = new_from - self.window * DAY if self.window else 0
         return self.rows.of(log) & (log.time >= since)
 
     def generator(self) -> np.random.Generator:

@@ -15,6 +15,7 @@ from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
 from widedeep.features.examples import Examples
 from widedeep.features.history import Queries
+from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.sampling import Sampling
 from widedeep.features.spec import FeatureSpec
@@ -62,9 +63,7 @@ class TrainingPlan:
         """
         until = split.holdout_from if until is None else until
         prior = float(spec.history.positive(log.rate[split.training(log.time)]).mean())
-        known = _Known.describe(
-            log, catalogue, (split.validation_from, until), spec, sampling, prior
-        )
+        known = _Known.describe(log, catalogue, until, spec, sampling, prior)
         initial = known.initial(split)
         return cls(initial, known.catch_up(initial.transform, split.validation_from))
 
@@ -80,7 +79,7 @@ class TrainingPlan:
     ) -> Self:
         """Go on to `until` from a model with the transform `previous` and its `learned_until`."""
         spec, prior = previous.spec, previous.prior
-        known = _Known.describe(log, catalogue, (learned_until, until), spec, sampling, prior)
+        known = _Known.describe(log, catalogue, until, spec, sampling, prior)
         return cls(None, known.catch_up(previous, learned_until, judged=True))
 
     def summary(self) -> dict[str, Any]:
@@ -112,7 +111,7 @@ class TrainingPlan:
 class _Known:
     """Every rating before `until` with all that was known at its time, in order of time.
 
-    `learned` are the rows that may be learned from; a transform is fitted on all.
+    A transform is fitted on all of them, whichever are learned from.
     """
 
     log: RatingLog
@@ -123,47 +122,36 @@ class _Known:
     prior: float
     rows: RawColumns
     label: Labels
-    learned: Rows
 
     @classmethod
     def describe(  # noqa: PLR0917  see `TrainingPlan.cold`
         cls,
         log: RatingLog,
         catalogue: Catalogue,
-        span: tuple[int, int],
+        until: int,
         spec: FeatureSpec,
         sampling: Sampling,
         prior: float,
     ) -> Self:
-        """`span`: when what is new begins, before which a window lies, and `until`."""
-        new_from, until = span
         before = log.time < until
         rows = RawColumns.describe(log, queries(log, before), catalogue, spec.history, prior)
-        learned = np.flatnonzero(sampling.learned(log, new_from)[before])
         label = spec.history.positive(log.rate[before])
-        return cls(log, catalogue, until, spec, sampling, prior, rows, label, learned)
+        return cls(log, catalogue, until, spec, sampling, prior, rows, label)
 
     def initial(self, split: Split) -> TrainingSet:
-        time = self.rows.queries.time
-        training = np.flatnonzero(split.training(time))
-        held = np.flatnonzero(split.validation(time))
+        training = np.flatnonzero(split.training(self.rows.queries.time))
         fresh, *stale = self._fresh_and_stale(training)
         transform = Transform.fit(self.spec, self.prior, fresh, stale=stale)
-        learned = self.learned[self.learned < len(training)]
+        learned = self._learned(split.validation_from)
+        learned = learned[learned < len(training)]
         parts = [part.take(learned) for part in (fresh, *stale)]
-        streaming = Examples.unweighted(transform.encode(self.rows.take(held)), self.label[held])
-        frozen = queries(self.log, split.validation(self.log.time), split.validation_from)
+        examples = self._examples(transform, learned, parts)
+        fired = examples.rows.wide.take(np.arange(len(learned)))
         return TrainingSet(
             transform,
-            self._examples(transform, learned, parts),
-            {
-                STREAMING: streaming,
-                FROZEN: Examples.unweighted(
-                    transform.encode(self._describe(frozen)),
-                    self.label[held],
-                ),
-            },
-            self._evidence(transform, learned),
+            examples,
+            self._validation(transform, split),
+            self._evidence(transform, learned, fired),
             split.validation_from,
         )
 
@@ -171,18 +159,33 @@ class _Known:
         self, previous: Transform, learned_until: int, *, judged: bool = False
     ) -> TrainingSet:
         transform = Transform.fit(self.spec, self.prior, self.rows, previous)
-        is_new = self.rows.queries.time[self.learned] >= learned_until
-        new, old = self.learned[is_new], self.learned[~is_new]
+        learned = self._learned(learned_until)
+        is_new = self.rows.queries.time[learned] >= learned_until
+        new, old = learned[is_new], learned[~is_new]
         chosen = self.sampling.replayed(len(new), len(old), self.sampling.generator())
         rows = np.concatenate([old[chosen], new])
-        met = Examples.unweighted(transform.encode(self.rows.take(new)), self.label[new])
+        examples = self._examples(transform, rows, self._fresh_and_stale(rows))
+        met = np.arange(len(chosen), len(rows))
         return TrainingSet(
             transform,
-            self._examples(transform, rows, self._fresh_and_stale(rows)),
-            {STREAMING: met} if judged and len(new) else {},
-            self._evidence(transform, self.learned),
+            examples,
+            {STREAMING: examples.take(met)} if judged and len(new) else {},
+            self._evidence(transform, learned, transform.fired(self.rows.take(learned))),
             self.until,
         )
+
+    def _validation(self, transform: Transform, split: Split) -> dict[str, Examples]:
+        held = np.flatnonzero(split.validation(self.rows.queries.time))
+        frozen = queries(self.log, split.validation(self.log.time), split.validation_from)
+        rows = {STREAMING: self.rows.take(held), FROZEN: self._describe(frozen)}
+        return {
+            name: Examples.unweighted(transform.encode(part), self.label[held])
+            for name, part in rows.items()
+        }
+
+    def _learned(self, new_from: int) -> Rows:
+        """The rows that may be learned from, where what is new begins at `new_from`."""
+        return np.flatnonzero(self.sampling.learned(self.log, new_from)[: len(self.rows)])
 
     def _fresh_and_stale(self, rows: Rows) -> list[RawColumns]:
         fresh = self.rows.take(rows)
@@ -199,6 +202,5 @@ class _Known:
         history = self.spec.history
         return RawColumns.describe(self.log, asked, self.catalogue, history, self.prior)
 
-    def _evidence(self, transform: Transform, rows: Rows) -> Evidence:
-        fired = transform.fired(self.rows.take(rows))
+    def _evidence(self, transform: Transform, rows: Rows, fired: Ragged) -> Evidence:
         return Evidence.count(fired, self.label[rows], transform.wide_size)
