@@ -1,7 +1,6 @@
 """The stages that an ablation has besides those of a retrain."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,6 +25,7 @@ from widedeep.evaluation.ablation_table import (
     tables,
 )
 from widedeep.evaluation.comparison import PREDICTIONS
+from widedeep.evaluation.csv_file import write_csv
 from widedeep.evaluation.scoring import Predictions, model_scorer
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.training_set import PROTOCOLS, STREAMING
@@ -97,8 +97,8 @@ def compare_variants(home: Home, ingested: Ingested, trials: Sequence[Trial]) ->
         every = [*whole, *chain(*parts.values())]
         text = "\n".join([f"# {title}\n", f"{NOTE}\n", *(t.as_markdown() for t in every)])
         (folder / TABLE).write_text(text, encoding="utf-8")
-        _write_csv(folder / NUMBERS, numbers(results))
-        _write_csv(folder / SLICES, slice_numbers(results))
+        write_csv(folder / NUMBERS, numbers(results))
+        write_csv(folder / SLICES, slice_numbers(results))
         draw(results, title, folder / PLOT)
         return {
             "variants": [result.as_json() for result in results],
@@ -138,10 +138,3 @@ def _slices(
         TrainedModel.load(full.model.path).transform,
         planted,
     )
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,6 +1,5 @@
 """The stages of a replay: a step of the clock, and what all steps come to."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from widedeep.artifact_store import Artifact, ArtifactStore, code_version
+from widedeep.evaluation.csv_file import write_csv
 from widedeep.evaluation.replay import Policy, Replay, Step
 from widedeep.evaluation.replay_plot import draw
 from widedeep.evaluation.replay_result import PolicyStep, judge_step, result
@@ -39,13 +39,9 @@ def retrain_step(
 @task(name="summarise", cache_policy=NO_CACHE)
 def summarise(store: ArtifactStore, replay: Replay, steps: Sequence[Step], title: str) -> Artifact:
     """Table, numbers and a plot of all steps; the summary holds them for programs, too."""
-    standings = [
-        {str(p): (s.published.id, s.champion.id) for p, s in step.standings.items()}
-        for step in steps
-    ]
     key = {
         "steps": [(step.at, step.until, step.candidate.id) for step in steps],
-        "standings": standings,
+        "published": [{str(p): m.id for p, m in step.published.items()} for step in steps],
         "title": title,
         "code": code_version("data", "features", "model", "evaluation"),
     }
@@ -53,7 +49,7 @@ def summarise(store: ArtifactStore, replay: Replay, steps: Sequence[Step], title
     def build(folder: Path) -> dict[str, Any]:
         found = result(replay, steps)
         (folder / TABLE).write_text(as_markdown(found, title), encoding="utf-8")
-        _write_csv(folder / NUMBERS, numbers(found))
+        write_csv(folder / NUMBERS, numbers(found))
         draw(found, title, folder / PLOT)
         return {**found.as_json(), "rows": rows(found), "sentences": gate_sentences(found)}
 
@@ -69,10 +65,3 @@ def describe(policy: Policy, found: PolicyStep) -> str:
         f"{iso(found.at)[:10]} {policy}: {score} on the next {found.rows:,} ratings; "
         f"{found.seconds:.1f} s of training"
     )
-
-
-def _write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)

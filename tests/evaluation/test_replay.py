@@ -67,7 +67,7 @@ def found(replay, steps):
 
 
 def model(step, policy):
-    return TrainedModel.load(step.standings[policy].published.path)
+    return TrainedModel.load(step.published[policy].path)
 
 
 def test_what_is_published_knows_all_there_is_or_what_its_gate_lets_it(steps):
@@ -83,7 +83,7 @@ def test_the_gate_compares_models_that_have_not_seen_the_holdout(steps):
     for step in steps[1:]:
         assert "unfair" not in " ".join(step.gate.summary["decision"]["reasons"])
         promoted = step.gate.summary["decision"]["verdict"] == Verdict.PROMOTE
-        assert (step.standings[Policy.GATED].champion.id == step.candidate.id) == promoted
+        assert (step.published[Policy.GATED].id == step.candidate.id) == promoted
 
 
 def test_a_warm_step_costs_as_much_as_what_is_new(steps, ratings):
@@ -101,7 +101,7 @@ def test_the_same_replay_again_does_nothing_anew(replay, moments, steps, monkeyp
     monkeypatch.setattr("widedeep.evaluation.replay.Fitting", None)
     again = walk(replay, moments)
     for one, other in zip(steps, again, strict=True):
-        assert one.standings == other.standings
+        assert one.published == other.published
 
 
 def test_no_rating_from_the_moment_on_has_a_say_in_what_is_published(
@@ -128,7 +128,7 @@ def weights(network):
 def test_a_policy_is_judged_by_the_ratings_of_the_period_that_follows(replay, steps, found):
     for policy in found.policies:
         for step, told in zip(steps, policy.steps, strict=True):
-            published = step.standings[policy.policy].published
+            published = step.published[policy.policy]
             judged = replay.judge(published, step.at, step.until)
             rows = pd.read_parquet(judged.path / "predictions.parquet")
             assert step.at <= rows.time.min() <= rows.time.max() < step.until

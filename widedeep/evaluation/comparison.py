@@ -76,15 +76,19 @@ class Evaluator:
         if objection:
             decision = unfair(objection)
         elif champion is None:
-            difference = self._difference(ours, means)
+            difference = streaming_difference(ours, means, self.gate)
             constant = np.full(len(ours.label), challenger.transform.prior)
             floor = metrics.log_loss(ours.label, constant)
-            decision = decide_first(difference, _score(ours), _score(means), floor, self.gate)
+            decision = decide_first(
+                difference, streaming_score(ours), streaming_score(means), floor, self.gate
+            )
         else:
             theirs = self._predict(champion, model_scorer(champion, self.log, self.catalogue))
             theirs.save(folder / CHAMPION_PREDICTIONS)
-            difference = self._difference(ours, theirs)
-            decision = decide_against_champion(difference, _score(ours), _score(theirs), self.gate)
+            difference = streaming_difference(ours, theirs, self.gate)
+            decision = decide_against_champion(
+                difference, streaming_score(ours), streaming_score(theirs), self.gate
+            )
         return Comparison(
             ours.measure(),
             theirs.measure() if theirs else None,
@@ -114,19 +118,24 @@ class Evaluator:
             )
         return None
 
-    def _difference(self, ours: Predictions, theirs: Predictions) -> PairedDifference:
-        return paired_bootstrap(
-            ours.label,
-            ours.streaming,
-            theirs.streaming,
-            ours.user,
-            generator=np.random.default_rng(BOOTSTRAP_SEED),
-            replicates=self.gate.replicates,
-            confidence=self.gate.confidence,
-        )
+
+def streaming_difference(
+    ours: Predictions, theirs: Predictions, gate: GateConfig
+) -> PairedDifference:
+    """How much better the one set of predictions of the same rows is, by the gate's intervals."""
+    return paired_bootstrap(
+        ours.label,
+        ours.streaming,
+        theirs.streaming,
+        ours.user,
+        generator=np.random.default_rng(BOOTSTRAP_SEED),
+        replicates=gate.replicates,
+        confidence=gate.confidence,
+    )
 
 
-def _score(predictions: Predictions) -> Score:
+def streaming_score(predictions: Predictions) -> Score:
+    """Of the rows as they were met; InputError if they have one class only."""
     return Score(
         metrics.auc(predictions.label, predictions.streaming),
         metrics.log_loss(predictions.label, predictions.streaming),

@@ -51,24 +51,17 @@ class ReplayConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a policy publishes, and the model that its gate compares with (the same, if none)."""
-
-    published: Artifact
-    champion: Artifact
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """The clock at `at`, and what each policy has done by then.
 
-    `trained` has the models learned for a policy at this step (found again or not), `gate` the
-    comparison that the gated ones rest on, None at the first step.
+    `published` has the model that serves under a policy, `trained` those learned for it at this
+    step (found again or not). `gate` is the comparison of `candidate` with the gated model before,
+    None at the first step.
     """
 
     at: int
     until: int
-    standings: Mapping[Policy, Standing]
+    published: Mapping[Policy, Artifact]
     trained: Mapping[Policy, tuple[Artifact, ...]]
     candidate: Artifact
     gate: Artifact | None
@@ -133,27 +126,22 @@ class Replay:
             Policy.GATED: champion,
             Policy.NEVER: cold,
         }
-        gated = {Policy.CAUGHT_UP, Policy.GATED}
-        standings = {
-            policy: Standing(model, champion if policy in gated else model)
-            for policy, model in published.items()
-        }
         trained: dict[Policy, tuple[Artifact, ...]] = {p: (m,) for p, m in published.items()}
         trained[Policy.CAUGHT_UP] = (champion, published[Policy.CAUGHT_UP])
-        return Step(clock.at, until, standings, trained, champion, None)
+        return Step(clock.at, until, published, trained, champion, None)
 
     def _next(self, clock: Clock, until: int, before: Step) -> Step:
         cold = self._cold(clock, self._sampling, clock.at)
         window = self._cold(clock, self._forgetful, clock.at)
-        always = self._warm(before.standings[Policy.ALWAYS].published, clock, clock.at)
-        champion = before.standings[Policy.GATED].champion
+        always = self._warm(before.published[Policy.ALWAYS], clock, clock.at)
+        champion = before.published[Policy.GATED]
         candidate = self._warm(champion, clock, clock.split.holdout_from)
         gate = self._compare(candidate, champion, clock)
-        standings = {
-            **before.standings,
-            Policy.COLD: Standing(cold, cold),
-            Policy.WINDOW: Standing(window, window),
-            Policy.ALWAYS: Standing(always, always),
+        published = {
+            **before.published,
+            Policy.COLD: cold,
+            Policy.WINDOW: window,
+            Policy.ALWAYS: always,
         }
         trained: dict[Policy, tuple[Artifact, ...]] = {
             Policy.COLD: (cold,),
@@ -165,10 +153,10 @@ class Replay:
         }
         if gate.summary["decision"]["verdict"] == Verdict.PROMOTE:
             fresh = self._warm(candidate, clock, clock.at)
-            standings[Policy.GATED] = Standing(candidate, candidate)
-            standings[Policy.CAUGHT_UP] = Standing(fresh, candidate)
+            published[Policy.GATED] = candidate
+            published[Policy.CAUGHT_UP] = fresh
             trained[Policy.CAUGHT_UP] = (candidate, fresh)
-        return Step(clock.at, until, standings, trained, candidate, gate)
+        return Step(clock.at, until, published, trained, candidate, gate)
 
     @property
     def _sampling(self) -> Sampling:

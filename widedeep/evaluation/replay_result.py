@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep import metrics
 from widedeep.artifact_store import Artifact
 from widedeep.errors import InputError
-from widedeep.evaluation.bootstrap import PairedDifference, paired_bootstrap
-from widedeep.evaluation.comparison import BOOTSTRAP_SEED, PREDICTIONS
-from widedeep.evaluation.promotion import Score, Verdict
+from widedeep.evaluation.bootstrap import PairedDifference
+from widedeep.evaluation.comparison import PREDICTIONS, streaming_difference, streaming_score
+from widedeep.evaluation.promotion import GateConfig, Score, Verdict
 from widedeep.evaluation.replay import LISTS, Policy, Replay, Step
 from widedeep.evaluation.scoring import Predictions
 from widedeep.evaluation.top_lists import TopLists
@@ -138,13 +137,17 @@ def _policy(
     score = _score(pooled[policy])
     if score is None:
         raise InputError("no period of the replay has ratings of both classes")
-    difference = None if policy is REFERENCE else _difference(pooled[policy], pooled[REFERENCE])
+    difference = (
+        None
+        if policy is REFERENCE
+        else streaming_difference(pooled[policy], pooled[REFERENCE], GateConfig())
+    )
     mean = float(np.mean([step.score.auc for step in found if step.score]))
     return PolicyResult(policy, found, score, mean, difference)
 
 
 def _policy_step(replay: Replay, step: Step, before: Step | None, policy: Policy) -> PolicyStep:
-    published = step.standings[policy].published
+    published = step.published[policy]
     judged = replay.judge(published, step.at, step.until)
     predictions = Predictions.load(judged.path / PREDICTIONS)
     trained = [model.summary for model in step.trained[policy]]
@@ -163,7 +166,7 @@ def _churn(replay: Replay, step: Step, before: Step | None, policy: Policy) -> f
     """Of the lists at one moment, so that new ratings alone change nothing."""
     if before is None:
         return None
-    models = (step.standings[policy].published, before.standings[policy].published)
+    models = (step.published[policy], before.published[policy])
     if models[0].id == models[1].id:
         return 0.0
     new, old = (TopLists.load(replay.judge(m, step.at, step.until).path / LISTS) for m in models)
@@ -174,7 +177,7 @@ def _gate(replay: Replay, steps: Sequence[Step]) -> list[GateStep]:
     found = []
     for step, before in zip(steps[1:], steps, strict=False):
         if step.gate is not None:
-            champion = before.standings[Policy.GATED].champion
+            champion = before.published[Policy.GATED]
             scores = [_judged(replay, model, step) for model in (step.candidate, champion)]
             verdict = Verdict(step.gate.summary["decision"]["verdict"])
             found.append(GateStep(step.at, verdict, *scores))
@@ -189,7 +192,7 @@ def _judged(replay: Replay, model: Artifact, step: Step) -> Score | None:
 def _pooled(replay: Replay, steps: Sequence[Step], policy: Policy) -> Predictions:
     parts = [
         Predictions.load(
-            replay.judge(step.standings[policy].published, step.at, step.until).path / PREDICTIONS
+            replay.judge(step.published[policy], step.at, step.until).path / PREDICTIONS
         )
         for step in steps
     ]
@@ -204,15 +207,4 @@ def _score(predictions: Predictions) -> Score | None:
     label = predictions.label
     if label.all() or not label.any():
         return None
-    scores = predictions.streaming
-    return Score(metrics.auc(label, scores), metrics.log_loss(label, scores))
-
-
-def _difference(ours: Predictions, theirs: Predictions) -> PairedDifference:
-    return paired_bootstrap(
-        ours.label,
-        ours.streaming,
-        theirs.streaming,
-        ours.user,
-        generator=np.random.default_rng(BOOTSTRAP_SEED),
-    )
+    return streaming_score(predictions)
