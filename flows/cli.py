@@ -8,10 +8,11 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from flows.environment import configure, default_home, prepare_command
 from widedeep import when
@@ -19,6 +20,9 @@ from widedeep.errors import InputError
 from widedeep.home import BusyError, Home
 
 Command = Callable[[argparse.Namespace], None]
+
+_SPLIT = ("--as-of", "--validation-from", "--holdout-from")
+_WHEN = "ISO-8601 or UNIX seconds, UTC"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,15 +62,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _retrain_options(parser: argparse.ArgumentParser) -> None:
-    _data_options(parser)
+    _data_options(parser, *_SPLIT)
     parser.add_argument("--mode", choices=("auto", "warm", "cold"), default="auto")
-    parser.add_argument("--preset", choices=("default", "paper"), default="default")
-    parser.add_argument("--seed", type=int, default=0)
+    _model_options(parser)
     _shared_options(parser, retrain)
 
 
 def _ablation_options(parser: argparse.ArgumentParser) -> None:
-    _data_options(parser)
+    _data_options(parser, *_SPLIT)
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant")
     help_variants = 'names, as in "wide only" "deep only"; all if not given'
     parser.add_argument("--variants", nargs="+", metavar="NAME", help=help_variants)
@@ -74,23 +77,21 @@ def _ablation_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _replay_options(parser: argparse.ArgumentParser) -> None:
-    _data_option(parser)
-    for name in ("--from", "--to"):
-        parser.add_argument(name, metavar="WHEN", help="ISO-8601 or UNIX seconds, UTC")
+    _data_options(parser, "--from", "--to")
     parser.add_argument("--every", type=days, default=90, metavar="90d", help="between retrains")
-    parser.add_argument("--preset", choices=("default", "paper"), default="default")
-    parser.add_argument("--seed", type=int, default=0)
+    _model_options(parser)
     _shared_options(parser, replay)
 
 
-def _data_option(parser: argparse.ArgumentParser) -> None:
+def _data_options(parser: argparse.ArgumentParser, *moments: str) -> None:
     parser.add_argument("--data", default="auto", metavar="auto|kmrd-small|kmrd-2m|kmrd-5m|sim|DIR")
+    for name in moments:
+        parser.add_argument(name, metavar="WHEN", help=_WHEN)
 
 
-def _data_options(parser: argparse.ArgumentParser) -> None:
-    _data_option(parser)
-    for name in ("--as-of", "--validation-from", "--holdout-from"):
-        parser.add_argument(name, metavar="WHEN", help="ISO-8601 or UNIX seconds, UTC")
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", choices=("default", "paper"), default="default")
+    parser.add_argument("--seed", type=int, default=0)
 
 
 def _status_options(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +101,7 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
 def _explain_options(parser: argparse.ArgumentParser) -> None:
     for name in ("--user", "--movie"):
         parser.add_argument(name, type=token, required=True, metavar="ID")
-    parser.add_argument("--at", metavar="WHEN", help="ISO-8601 or UNIX seconds, UTC")
+    parser.add_argument("--at", metavar="WHEN", help=_WHEN)
     _registered_options(parser)
     _shared_options(parser, explain)
 
@@ -146,7 +147,7 @@ def retrain(options: argparse.Namespace) -> None:
         )
         show(report, home)
     if options.json:
-        sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
+        _write_json(report.as_json())
 
 
 def ablation(options: argparse.Namespace) -> None:
@@ -162,7 +163,7 @@ def ablation(options: argparse.Namespace) -> None:
         )
         show(found, home)
     if options.json:
-        sys.stdout.write(json.dumps(found.as_json(), ensure_ascii=False) + "\n")
+        _write_json(found.as_json())
 
 
 def replay(options: argparse.Namespace) -> None:
@@ -185,7 +186,7 @@ def replay(options: argparse.Namespace) -> None:
         )
         show(found, home)
     if options.json:
-        sys.stdout.write(json.dumps(found.as_json(), ensure_ascii=False) + "\n")
+        _write_json(found.as_json())
 
 
 def status(options: argparse.Namespace) -> None:
@@ -195,7 +196,7 @@ def status(options: argparse.Namespace) -> None:
     found = statuses(_home(options))
     if options.json:
         for one in found:
-            sys.stdout.write(json.dumps(one, ensure_ascii=False) + "\n")
+            _write_json(one)
     else:
         show(found)
 
@@ -211,7 +212,7 @@ def explain(options: argparse.Namespace) -> None:
     registered = choose(home, options.model, options.version)
     found = explained(registered, options.user, options.movie, at)
     if options.json:
-        sys.stdout.write(json.dumps(found.as_json(), ensure_ascii=False) + "\n")
+        _write_json(found.as_json())
     else:
         show(found)
 
@@ -234,6 +235,10 @@ def simulate(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in ("users", "movies", "ratings", "seed")}
     write(Simulation(**{k: v for k, v in given.items() if v is not None}), options.folder)
     sys.stdout.write(f"written: {options.folder.resolve()}\n")
+
+
+def _write_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def _home(options: argparse.Namespace) -> Home:

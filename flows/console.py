@@ -2,9 +2,14 @@
 
 import logging
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
+
+from widedeep.home import Home
 
 WIDTH = 120
 """Columns where there is no terminal to ask."""
@@ -31,6 +36,28 @@ def plain_console() -> Console:
     """Stdout for tables and sentences: lines are not broken, numbers not coloured."""
     width = None if sys.stdout.isatty() else WIDTH
     return Console(soft_wrap=True, highlight=False, width=width)
+
+
+def figures(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> Table:
+    """A table for `plain_console`: the first `words` columns are text, the rest figures."""
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.title_justify, table.title_style = "left", "bold"
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place < words else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def show_files(
+    console: Console, files: Mapping[str, str], home: Home, experiment: str, what: str
+) -> None:
+    """Say where files and MLflow's experiment are; `what` is to be ticked there."""
+    console.print("look next", style="bold")
+    for name, path in files.items():
+        console.print(f"  {name:8} {path}")
+    console.print(f"  MLflow   .venv/bin/mlflow ui --backend-store-uri {home.tracking_uri}")
+    console.print(f"           experiment {experiment}: tick {what}, press Compare")
 
 
 def show_progress() -> None:

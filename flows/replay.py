@@ -23,11 +23,10 @@ from widedeep.errors import InputError
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.evaluation.replay import Policy, Replay, ReplayConfig, Step
 from widedeep.evaluation.replay_result import PolicyStep
+from widedeep.features.sampling import DAY
 from widedeep.home import Home
 from widedeep.model.presets import preset as named
 from widedeep.when import iso
-
-DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,6 @@
 """The end of a replay, for people."""
 
-from rich import box
-from rich.table import Table
-
-from flows.console import plain_console
+from flows.console import figures, plain_console, show_files
 from flows.replay import Replayed
 from widedeep.evaluation.replay_table import COLUMNS
 from widedeep.home import Home
@@ -14,17 +11,10 @@ def show(found: Replayed, home: Home) -> None:
     console = plain_console()
     report, summary = found.as_json(), found.summary.summary
     console.print(f"\n[bold]{found.ingested.model}[/bold]  ({found.ingested.source.origin})")
-    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
-    for place, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if place else "left")
-    for row in summary["rows"]:
-        table.add_row(*row)
-    console.print(table)
+    console.print(figures(COLUMNS, summary["rows"], words=1))
     console.print("\nthe gate", style="bold")
     for sentence in summary["sentences"]:
         console.print(f"  {sentence}")
-    console.print("\nlook next", style="bold")
-    for name in ("plot", "table", "numbers"):
-        console.print(f"  {name:8} {report[name]}")
-    console.print(f"  MLflow   .venv/bin/mlflow ui --backend-store-uri {home.tracking_uri}")
-    console.print(f"           experiment {report['model']}-replay: tick the policies, Compare")
+    console.print()
+    files = {name: report[name] for name in ("plot", "table", "numbers")}
+    show_files(console, files, home, f"{report['model']}-replay", "the policies")

@@ -1,9 +1,6 @@
 """An ablation through the command line, with real Prefect and real MLflow."""
 
 import csv
-import json
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import mlflow
@@ -30,6 +27,7 @@ KEYS = {
     "plot",
     "seconds",
 }
+OPTIONS = ("--seeds", "1", "--variants", *VARIANTS)
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +35,9 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
-def run(home, data):
-    out = StringIO()
-    arguments = ["--home", str(home), "--data", str(data), "--seeds", "1", "--json"]
-    with redirect_stdout(out):
-        assert main(["ablation", *arguments, "--variants", *VARIANTS]) == 0
-    return json.loads(out.getvalue().splitlines()[-1]), out.getvalue()
-
-
 @pytest.fixture(scope="module")
-def first(home, tiny, prefect_server):
-    del prefect_server
-    return run(home, tiny)
+def first(home, tiny, run_command):
+    return run_command("ablation", "--home", home, "--data", tiny, *OPTIONS)
 
 
 def by_name(result):
@@ -140,9 +129,9 @@ def test_costs_and_slices_are_told(first):
     assert sum(rows) == result["split"]["holdout"]
 
 
-def test_again_everything_finished_is_reused(first, home, tiny):
+def test_again_everything_finished_is_reused(first, home, tiny, run_command):
     result, _ = first
-    again, out = run(home, tiny)
+    again, out = run_command("ablation", "--home", home, "--data", tiny, *OPTIONS)
     assert "train: epoch" not in out
     same = ("variants", "table", "plot")
     assert {name: again[name] for name in same} == {name: result[name] for name in same}

@@ -1,9 +1,6 @@
 """A replay through the command line, with real Prefect and real MLflow."""
 
 import csv
-import json
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import mlflow
@@ -19,6 +16,7 @@ KEYS = {"data", "model", "run_id", "every_days", "steps", "policies", "gate", "s
     "numbers",
     "plot",
 }
+MOMENTS = ("--from", "2014-01-01", "--to", "2018-12-31", "--every", "900d")
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +24,9 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
-def run(home, data):
-    out = StringIO()
-    moments = ["--from", "2014-01-01", "--to", "2018-12-31", "--every", "900d"]
-    with redirect_stdout(out):
-        arguments = ["--home", str(home), "--data", str(data), *moments, "--json"]
-        assert main(["replay", *arguments]) == 0
-    return json.loads(out.getvalue().splitlines()[-1]), out.getvalue()
-
-
 @pytest.fixture(scope="module")
-def first(home, tiny, prefect_server):
-    del prefect_server
-    return run(home, tiny)
+def first(home, tiny, run_command):
+    return run_command("replay", "--home", home, "--data", tiny, *MOMENTS)
 
 
 def test_it_tells_all_policies_and_where_the_rest_stands(first):
@@ -77,9 +65,9 @@ def test_nothing_is_registered(first, home):
     assert not mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db").search_registered_models()
 
 
-def test_again_everything_finished_is_reused(first, home, tiny):
+def test_again_everything_finished_is_reused(first, home, tiny, run_command):
     result, _ = first
-    again, _ = run(home, tiny)
+    again, _ = run_command("replay", "--home", home, "--data", tiny, *MOMENTS)
     same = ("steps", "policies", "gate", "table", "plot")
     assert {name: again[name] for name in same} == {name: result[name] for name in same}
 

@@ -52,16 +52,9 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def first(home, simulated, prefect_server):
+def first(home, simulated, run_command):
     """The first run of a home; later tests of this module build on it."""
-    del prefect_server
-    from contextlib import redirect_stdout
-    from io import StringIO
-
-    out = StringIO()
-    with redirect_stdout(out):
-        assert main(["retrain", "--home", str(home), "--json", "--data", str(simulated)]) == 0
-    return json.loads(out.getvalue().splitlines()[-1]), out.getvalue()
+    return run_command("retrain", "--home", home, "--data", simulated)
 
 
 def test_a_first_run_fulfils_the_contract(first):

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from widedeep.data.ratings import RatingLog
 from widedeep.evaluation.scoring import Scorer
 from widedeep.features.history import Queries
+from widedeep.features.sampling import DAY
 
 Ints = NDArray[np.int64]
 
 LENGTH = 10
 USERS = MOVIES = 100
-_YEAR = 365 * 86_400
+_YEAR = 365 * DAY
 
 
 @dataclass(frozen=True, slots=True)
