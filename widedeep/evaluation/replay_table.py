@@ -5,6 +5,7 @@ from typing import Any
 
 from widedeep.evaluation.markdown import markdown_table
 from widedeep.evaluation.promotion import Verdict
+from widedeep.evaluation.replay import Policy
 from widedeep.evaluation.replay_result import GateStep, PolicyResult, ReplayResult
 from widedeep.when import iso
 
@@ -37,12 +38,11 @@ def gate_sentences(found: ReplayResult) -> list[str]:
     kinds = ((Verdict.PROMOTE, "promoted"), (Verdict.HOLD, "held back"))
     sentences = [_verdict_sentence(found.gate, *kind) for kind in kinds]
     asked = _verdict_sentence(found.gate, Verdict.INSUFFICIENT, "called the evidence insufficient")
-    by_name = {str(policy.policy): policy.score.log_loss for policy in found.policies}
-    gated = by_name["warm, gated, caught up"]
+    loss = {policy.policy: policy.score.log_loss for policy in found.policies}
     regrets = [
-        f"regret of the gate (its log loss, caught up, minus that of “{name}”): "
-        f"{gated - by_name[name]:+.4f} nats a rating"
-        for name in ("warm, always promoted", "never retrained")
+        f"regret of the gate (its log loss, caught up, minus that of “{other}”): "
+        f"{loss[Policy.CAUGHT_UP] - loss[other]:+.4f} nats a rating"
+        for other in (Policy.ALWAYS, Policy.NEVER)
     ]
     return [*sentences, asked, *regrets]
 
