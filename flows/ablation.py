@@ -32,7 +32,7 @@ from widedeep.artifact_store import Artifact
 from widedeep.errors import InputError
 from widedeep.evaluation.ablation import Variant, chosen
 from widedeep.evaluation.ablation_table import Table
-from widedeep.evaluation.comparison import PREDICTIONS
+from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.home import Home
 from widedeep.model.start import Start
 

@@ -4,6 +4,8 @@ Exit status: 0 the command finished, whatever it decided; 2 bad input or usage; 
 Errors go to stderr, one readable line first.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
@@ -12,12 +14,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.environment import configure, default_home, prepare_command
 from widedeep import when
 from widedeep.errors import InputError
 from widedeep.home import BusyError, Home
+from widedeep.model.publication import Publication
+
+if TYPE_CHECKING:
+    from tasks.registry import Registry
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -55,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     _ablation_options(commands.add_parser("ablation", help="what each part of the model is worth"))
     _replay_options(commands.add_parser("replay", help="years of retraining on a simulated clock"))
     _status_options(commands.add_parser("status", help="which model serves, and what was decided"))
+    _promote_options(commands.add_parser("promote", help="let a version serve, by hand"))
+    _rollback_options(commands.add_parser("rollback", help="let the previous champion serve again"))
     _explain_options(commands.add_parser("explain", help="why the model scores a pair as it does"))
     _memorisation_options(commands.add_parser("memorisation", help="what the wide part remembers"))
     _simulate_options(commands.add_parser("simulate", help="write rating files with known truth"))
@@ -64,6 +72,14 @@ def _parser() -> argparse.ArgumentParser:
 def _retrain_options(parser: argparse.ArgumentParser) -> None:
     _data_options(parser, *_SPLIT)
     parser.add_argument("--mode", choices=("auto", "warm", "cold"), default="auto")
+    help_every = "catch up in order: retrain once for each such step since the last decision"
+    parser.add_argument("--every", type=days, metavar="90d", help=help_every)
+    parser.add_argument(
+        "--publish",
+        choices=[*Publication],
+        default=Publication.CAUGHT_UP,
+        help="what serves after a promotion: the model with its holdout learned, or without",
+    )
     _model_options(parser)
     _shared_options(parser, retrain)
 
@@ -95,7 +111,23 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _status_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--at", metavar="WHEN", help=f"what served then; {_WHEN}")
     _shared_options(parser, status)
+
+
+def _promote_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("version", help="its number or alias")
+    _by_hand_options(parser, promote)
+
+
+def _rollback_options(parser: argparse.ArgumentParser) -> None:
+    _by_hand_options(parser, rollback)
+
+
+def _by_hand_options(parser: argparse.ArgumentParser, command: Command) -> None:
+    parser.add_argument("--reason", required=True, help="for those who ask later")
+    parser.add_argument("--model", metavar="NAME", help="wanted where the home has several")
+    _shared_options(parser, command)
 
 
 def _explain_options(parser: argparse.ArgumentParser) -> None:
@@ -130,24 +162,34 @@ def _shared_options(parser: argparse.ArgumentParser, command: Command) -> None:
 
 
 def retrain(options: argparse.Namespace) -> None:
-    """Run the chain once in this process."""
-    home, moments = _home(options), _moments(options)
+    """Run the chain once in this process, or once for each moment that was missed."""
+    home, (as_of, validation_from, holdout_from) = _home(options), _moments(options)
+    if options.every is not None and (validation_from or holdout_from):
+        raise InputError("--every moves the split with as-of: leave its other moments out")
     with _held(home) as starting:
         with starting():
+            from flows.missed import missed
             from flows.retrain import retrain as flow
             from flows.summary import show
 
-        report = flow(
-            options.data,
-            *moments,
-            mode=options.mode,
-            preset=options.preset,
-            seed=options.seed,
-            home=home.root,
+        moments = (
+            [as_of] if options.every is None else missed(home, options.data, as_of, options.every)
         )
-        show(report, home)
-    if options.json:
-        _write_json(report.as_json())
+        for moment in moments:
+            report = flow(
+                options.data,
+                moment,
+                validation_from,
+                holdout_from,
+                mode=options.mode,
+                publish=options.publish,
+                preset=options.preset,
+                seed=options.seed,
+                home=home.root,
+            )
+            show(report, home)
+            if options.json:
+                _write_json(report.as_json())
 
 
 def ablation(options: argparse.Namespace) -> None:
@@ -193,10 +235,36 @@ def status(options: argparse.Namespace) -> None:
     """Print the champion, the one before it, and the decisions of each model in the home."""
     from flows.status import show, statuses
 
-    found = statuses(_home(options))
+    at = None if options.at is None else when.parse(options.at, "--at")
+    found = statuses(_home(options), at)
     if options.json:
         for one in found:
             _write_json(one)
+    else:
+        show(found)
+
+
+def promote(options: argparse.Namespace) -> None:
+    """Let a version serve, by hand."""
+    _move(options, lambda registry: registry.promote(options.version, options.reason))
+
+
+def rollback(options: argparse.Namespace) -> None:
+    """Let the version serve again that served before the champion."""
+    _move(options, lambda registry: registry.roll_back(options.reason))
+
+
+def _move(options: argparse.Namespace, move: Callable[[Registry], None]) -> None:
+    home = _home(options)
+    from flows.registered import registry_of
+    from flows.status import show, statuses
+
+    with home.exclusive():
+        registry = registry_of(home, options.model)
+        move(registry)
+        found = [one for one in statuses(home) if one["model"] == registry.model]
+    if options.json:
+        _write_json(found[0])
     else:
         show(found)
 

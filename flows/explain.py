@@ -41,7 +41,7 @@ def explain(registered: Registered, user: int, movie: int, at: int | None) -> Ex
 
     `at` is in UNIX seconds; None stands for the moment after the last of these ratings.
     """
-    path = registered.version.path
+    path = registered.version.served.path
     explainer = Explainer.load(path, path.with_name("history"))
     known = explainer.known_until
     time = known if at is None else at

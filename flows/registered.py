@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tasks.registry import Registry
 from tasks.tracking import Tracker
 from widedeep.errors import InputError
 from widedeep.home import Home
@@ -28,15 +29,25 @@ def choose(home: Home, model: str | None, version: str) -> Registered:
     Raises:
         InputError: There is no such model or version, or several models to choose from.
     """
-    if not (home.root / "mlflow.db").exists():
-        raise InputError(f"no model yet in {home.root}; begin with: widedeep retrain")
-    tracker = Tracker(home)
+    tracker = _tracker(home)
     chosen = _model(tracker.models(), model)
     found = tracker.find(chosen, version)
     if found is None:
         wanted = "its number or an alias (champion, previous, challenger) is wanted"
         raise InputError(f"{chosen} has no version {version!r}; {wanted}, see widedeep status")
     return Registered(tracker, chosen, found)
+
+
+def registry_of(home: Home, model: str | None) -> Registry:
+    """The registry of `model`, or of the only one in the home; raises InputError as `choose`."""
+    tracker = _tracker(home)
+    return Registry(home, tracker, _model(tracker.models(), model))
+
+
+def _tracker(home: Home) -> Tracker:
+    if not (home.root / "mlflow.db").exists():
+        raise InputError(f"no model yet in {home.root}; begin with: widedeep retrain")
+    return Tracker(home)
 
 
 def _model(models: list[str], wanted: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.job import Job
 from tasks.promotion import Outcome
 from widedeep.artifact_store import Artifact
-from widedeep.evaluation.comparison import PREDICTIONS
+from widedeep.evaluation.scoring import PREDICTIONS
 
 
 class Stopwatch:

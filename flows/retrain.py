@@ -15,12 +15,15 @@ from tasks.evaluation import evaluate
 from tasks.features import features
 from tasks.ingest import ingest
 from tasks.job import Job, Request
-from tasks.promotion import promote
+from tasks.promotion import passed, promote
+from tasks.publishing import catch_up
+from tasks.registry import Registry
 from tasks.tracking import Tracker
 from tasks.training import train
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.home import Home
 from widedeep.model.presets import preset as named
+from widedeep.model.publication import Publication
 from widedeep.model.start import Mode, Start
 
 
@@ -35,6 +38,7 @@ def retrain(  # noqa: PLR0917  the run form
     validation_from: datetime | None = None,
     holdout_from: datetime | None = None,
     mode: Literal["auto", "warm", "cold"] = "auto",
+    publish: Literal["caught-up", "as-gated"] = "caught-up",
     preset: Literal["default", "paper"] = "default",
     seed: int = 0,
     home: Path | None = None,
@@ -47,6 +51,8 @@ def retrain(  # noqa: PLR0917  the run form
         validation_from: Start of the validation part. Empty: chosen by share.
         holdout_from: Start of the holdout. Empty: the last tenth of the ratings.
         mode: Start from the champion (warm), from nothing (cold), or warm where it can (auto).
+        publish: What serves after a promotion: the model that was judged once it has learned the
+            holdout's ratings, too (caught-up), or as it was judged (as-gated).
         preset: Settings of features, network and training.
         seed: Of the initial weights and the order of the rows.
         home: The folder of all state. Empty: mlruns/ of the project.
@@ -56,7 +62,7 @@ def retrain(  # noqa: PLR0917  the run form
     """
     place = Home(home.resolve()) if home else default_home()
     asked = window(as_of, validation_from, holdout_from)
-    request = Request(data, asked, Mode(mode), named(preset), seed)
+    request = Request(data, asked, Mode(mode), named(preset), Publication(publish), seed)
     with place.exclusive(), marked(place, flow_run.id):
         place.stages.sweep()
         return _chain(place, request)
@@ -67,7 +73,7 @@ def _chain(place: Home, request: Request) -> Report:
     with watch.stage("ingest"):
         ingested = ingest(place, request.data, request.window)
     tracker = Tracker(place)
-    champion = tracker.champion(ingested.model)
+    champion = Registry(place, tracker, ingested.model).champion()
     start = Start.choose(request.mode, champion, ingested.split, request.preset)
     job = Job(place, ingested, request.preset, champion, start, request.seed)
     run = tracker.start(job, flow_run.id)
@@ -81,7 +87,9 @@ def _chain(place: Home, request: Request) -> Report:
         with watch.stage("evaluate"):
             evaluation = evaluate(job, model, gate)
         with watch.stage("promote"):
-            outcome = promote(job, run, model, evaluation)
+            fresh = request.publication is Publication.CAUGHT_UP and passed(evaluation)
+            served = catch_up(job, model) if fresh else model
+            outcome = promote(job, run, model, served, evaluation)
         report = Report(job, run.run_id, evaluation, outcome, watch.seconds())
         tracker.log_seconds(run, report.seconds)
     return report

@@ -1,6 +1,7 @@
 """Which model serves, and how it came to that."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
@@ -12,12 +13,15 @@ from widedeep import decision_log
 from widedeep.home import Home
 
 
-def statuses(home: Home) -> list[dict[str, Any]]:
-    """The contract's object for each registered model of the home."""
+def statuses(home: Home, at: int | None = None) -> list[dict[str, Any]]:
+    """The contract's object for each registered model of the home.
+
+    As it is, or as it was at a moment (UNIX seconds), which is read from the records alone.
+    """
     if not (home.root / "mlflow.db").exists():
         return []
     tracker = Tracker(home)
-    return [_status(home, tracker, model) for model in tracker.models()]
+    return [_status(home, tracker, model, at) for model in tracker.models()]
 
 
 def show(found: Sequence[dict[str, Any]]) -> None:
@@ -37,15 +41,25 @@ def show(found: Sequence[dict[str, Any]]) -> None:
         console.print(table)
 
 
-def _status(home: Home, tracker: Tracker, model: str) -> dict[str, Any]:
-    champion, previous = tracker.champion(model), tracker.previous(model)
+def _status(home: Home, tracker: Tracker, model: str, at: int | None) -> dict[str, Any]:
+    decisions = decision_log.history(home.decisions / model)
+    if at is None:
+        found, before = tracker.champion(model), tracker.previous(model)
+        champion, previous = (one and one.number for one in (found, before))
+    else:
+        until = datetime.fromtimestamp(at, UTC)
+        decisions = [one for one in decisions if datetime.fromisoformat(one["at"]) <= until]
+        champion, previous = _served(decisions)
     names = ("at", "version", "action", "reason")
     return {
         "model": model,
-        "champion_version": champion and champion.number,
-        "previous_version": previous and previous.number,
-        "history": [
-            {name: decision[name] for name in names}
-            for decision in decision_log.history(home.decisions / model)
-        ],
+        "champion_version": champion,
+        "previous_version": previous,
+        "history": [{name: decision[name] for name in names} for decision in decisions],
     }
+
+
+def _served(decisions: Sequence[dict[str, Any]]) -> tuple[str | None, str | None]:
+    """Which version served after all these decisions, and which before it."""
+    moves = [one for one in decisions if one["champion_version"] != one["replaced_version"]]
+    return (moves[-1]["champion_version"], moves[-1]["replaced_version"]) if moves else (None, None)

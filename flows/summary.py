@@ -10,6 +10,7 @@ from rich.table import Table
 from flows.console import plain_console
 from flows.report import Report
 from flows.window import split_line
+from tasks.ingest import describe
 from widedeep.home import Home
 
 METRICS = (
@@ -34,6 +35,8 @@ def show(report: Report, home: Home) -> None:
         f"rows      {counts.read:,} read = {counts.examples:,} examples + "
         f"{counts.superseded:,} superseded + {counts.quarantined:,} set aside"
     )
+    if ingested.arrivals is not None:
+        console.print(f"arrived   {describe(ingested.arrivals)}")
     console.print(split_line(ingested))
     console.print(f"start     {report.job.start.reason}")
     console.print(_table(report))

@@ -24,9 +24,8 @@ from widedeep.evaluation.ablation_table import (
     slice_tables,
     tables,
 )
-from widedeep.evaluation.comparison import PREDICTIONS
 from widedeep.evaluation.csv_file import write_csv
-from widedeep.evaluation.scoring import Predictions, model_scorer
+from widedeep.evaluation.scoring import PREDICTIONS, Predictions, model_scorer
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.training_set import PROTOCOLS, STREAMING
 from widedeep.home import Home

@@ -8,6 +8,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.job import Job
+from widedeep import decision_log
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.memorisation import Memorisation
@@ -22,12 +23,14 @@ def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
     """Score challenger and champion on the same holdout rows, decide, and report the memory."""
     logger = get_run_logger()
     ingested, champion = job.ingested, job.champion
+    earlier = _looks(job, challenger) if champion else []
     key = {
         "ratings": ingested.artifact.id,
         "split": asdict(ingested.split),
         "challenger": challenger.id,
-        "champion": champion.model_id if champion else None,
+        "champion": champion.gated.id if champion else None,
         "gate": asdict(gate),
+        "earlier": [evaluation.id for evaluation in earlier],
         "code": code_version("data", "features", "model", "evaluation"),
     }
 
@@ -36,11 +39,11 @@ def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
         catalogue = Catalogue.from_table(movies)
         evaluator = Evaluator(ingested.known(), catalogue, ingested.split, gate)
         ours = TrainedModel.load(challenger.path)
-        theirs = TrainedModel.load(champion.path) if champion else None
+        theirs = TrainedModel.load(champion.gated.path) if champion else None
         names = Names.of(movies, ingested.people())
         memorisation = Memorisation.of(ours, names, previous=theirs)
         memorisation.save(folder)
-        found = evaluator.compare(ours, theirs, folder).as_json()
+        found = evaluator.compare(ours, theirs, folder, earlier).as_json()
         return {**found, "memorisation": memorisation.summary()}
 
     evaluation = job.home.stages.get("evaluations", key, build)
@@ -48,3 +51,24 @@ def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
     for reason in evaluation.summary["decision"]["reasons"]:
         logger.info("evaluate: %s", reason)
     return evaluation
+
+
+def _looks(job: Job, challenger: Artifact) -> list[Artifact]:
+    """The comparisons with the present champion up to this holdout, without this very one."""
+    decided = decision_log.history(job.home.decisions / job.ingested.model)
+    ids = dict.fromkeys(decision.get("evaluation") for decision in decided)
+    found = [job.home.stages.held("evaluations", identity) for identity in ids if identity]
+    return [look for look in found if look is not None and _counts(look, job, challenger)]
+
+
+def _counts(look: Artifact, job: Job, challenger: Artifact) -> bool:
+    """Whether a comparison was a look at the present champion by a model other than itself."""
+    champion, split = job.champion, asdict(job.ingested.split)
+    this_one = look.key["challenger"] == challenger.id and look.key["split"] == split
+    return (
+        champion is not None
+        and look.summary["difference"] is not None
+        and look.key["champion"] == champion.gated.id != look.key["challenger"]
+        and look.summary["holdout_from"] <= job.ingested.split.holdout_from
+        and not this_one
+    )

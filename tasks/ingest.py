@@ -8,7 +8,9 @@ import pyarrow as pa
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from widedeep import decision_log
 from widedeep.artifact_store import Artifact
+from widedeep.data.arrivals import TABLE, arrivals
 from widedeep.data.ingest import ingest as ingest_files
 from widedeep.data.ratings import Counts, RatingLog, Ratings
 from widedeep.data.source import Source, resolve
@@ -27,18 +29,22 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """Checked ratings, and the split of those known at its `as_of`."""
+    """Checked ratings, and the split of those known at its `as_of`.
+
+    `arrivals` is what the files gained since the last decision on this data set, if there was one.
+    """
 
     source: Source
     artifact: Artifact
     split: Split
     counts: Counts
     examples: tuple[int, int, int]
+    arrivals: Artifact | None
 
     @property
     def model(self) -> str:
         """The registered model's name: simulated and real data never meet in one."""
-        return f"widedeep-{self.source.name}"
+        return model_name(self.source)
 
     def known(self) -> RatingLog:
         """The examples known at the split's `as_of`."""
@@ -51,6 +57,11 @@ class Ingested:
     def people(self) -> pa.Table:
         """The names of people."""
         return Ratings(self.artifact).people()
+
+
+def model_name(source: Source) -> str:
+    """The name that models of a data set are registered under."""
+    return f"widedeep-{source.name}"
 
 
 @task(name="ingest", task_run_name="ingest", cache_policy=NO_CACHE)
@@ -74,4 +85,31 @@ def ingest(home: Home, data: str, window: Window) -> Ingested:
     for reason, rows in artifact.summary["quarantined_by_reason"].items():
         logger.warning("set aside: %s rows: %s (see %s)", f"{rows:,}", reason, artifact.path)
     logger.info("split: %s / %s / %s examples; %s", *(f"{n:,}" for n in examples), split.describe())
-    return Ingested(source, artifact, split, counts, examples)
+    arrived = _arrivals(home, source, artifact)
+    if arrived is not None:
+        logger.info("ingest: %s", describe(arrived))
+        if unexpected(arrived):
+            logger.warning("ingest: the past has changed: see %s", arrived.path / TABLE)
+    return Ingested(source, artifact, split, counts, examples, arrived)
+
+
+def describe(arrived: Artifact) -> str:
+    """What the files gained since the last decision, for people."""
+    phrases = [
+        f"{what}: {', '.join(f'{count:,} {how}' for how, count in counts.items() if count)}"
+        for what, counts in arrived.summary.items()
+        if any(counts.values())
+    ]
+    return f"since the last decision: {'; '.join(phrases) or 'nothing is new'}"
+
+
+def unexpected(arrived: Artifact) -> bool:
+    """Whether ratings came late, changed or vanished."""
+    return any(count for how, count in arrived.summary["ratings"].items() if how != "new")
+
+
+def _arrivals(home: Home, source: Source, artifact: Artifact) -> Artifact | None:
+    decisions = decision_log.history(home.decisions / model_name(source))
+    known = [decision["ratings"] for decision in decisions if "ratings" in decision]
+    before = home.stages.held(artifact.kind, known[-1]) if known else None
+    return None if before is None else arrivals(before, artifact, home.stages)

@@ -6,6 +6,7 @@ from tasks.ingest import Ingested, Window
 from widedeep.errors import InputError
 from widedeep.home import Home
 from widedeep.model.presets import Preset
+from widedeep.model.publication import Publication
 from widedeep.model.start import Mode, Start
 from widedeep.model.version import ModelVersion
 
@@ -18,6 +19,7 @@ class Request:
     window: Window
     mode: Mode
     preset: Preset
+    publication: Publication
     seed: int
 
     def __post_init__(self) -> None:

@@ -28,9 +28,9 @@ from tasks.ingest import Ingested
 from tasks.job import Job
 from widedeep.artifact_store import Artifact
 from widedeep.evaluation import memorisation
-from widedeep.evaluation.comparison import PREDICTIONS
+from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.home import Home
-from widedeep.model.version import ModelVersion
+from widedeep.model.version import ModelVersion, StoredModel
 from widedeep.when import iso
 
 CHAMPION = "champion"
@@ -39,7 +39,8 @@ CHALLENGER = "challenger"
 
 Found = TypeVar("Found")
 
-_MODEL_ID = "widedeep.model_id"
+_GATED_ID = "widedeep.gated_id"
+_SERVED_ID = "widedeep.served_id"
 _SIGNATURE = ModelSignature(
     inputs=Schema(
         [
@@ -210,14 +211,16 @@ class Tracker:
             return None
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name))
 
-    def register(self, run: Run, model: Artifact, ingested: Ingested) -> ModelVersion:
-        """Make the model a version that MLflow can load and serve, and the alias `challenger`.
+    def register(
+        self, run: Run, gated: Artifact, served: Artifact, ingested: Ingested
+    ) -> ModelVersion:
+        """Make a version that MLflow can load and serve, and give it the alias `challenger`.
 
-        A model that is registered already keeps its version.
+        Models that are registered already keep their version.
         """
-        version = self._registered(run.model, model.id)
+        version = self._registered(run.model, gated, served)
         if version is None:
-            version = self._log_model(run, model, ingested)
+            version = self._log_models(run, gated, served, ingested)
         self._client.set_registered_model_alias(run.model, CHALLENGER, version.number)
         return version
 
@@ -226,15 +229,20 @@ class Tracker:
 
         `previous` moves first: killed in between, the champion is still the old one.
         """
-        champion = self.champion(model)
-        if champion != replacing:
-            raise ChampionChangedError(
-                f"{model}: the champion is {champion}, expected was {replacing}; version {version} "
-                "was not promoted"
-            )
-        if champion is not None:
-            self._client.set_registered_model_alias(model, PREVIOUS, champion.number)
+        self.expect_champion(model, replacing)
+        if replacing is not None:
+            self._client.set_registered_model_alias(model, PREVIOUS, replacing.number)
         self._client.set_registered_model_alias(model, CHAMPION, version)
+
+    def expect_champion(self, model: str, expected: ModelVersion | None) -> None:
+        """Raise ChampionChangedError if another version serves."""
+        champion = self.champion(model)
+        if champion != expected:
+            found, wanted = (one.number if one else "none" for one in (champion, expected))
+            raise ChampionChangedError(
+                f"{model}: the champion is version {found}, expected was {wanted}; nothing was "
+                "promoted"
+            )
 
     def models(self) -> list[str]:
         """Names of all registered models."""
@@ -265,19 +273,31 @@ class Tracker:
             return None
         return self._version(self._client.get_model_version(model, found.aliases[alias]))
 
-    def _registered(self, model: str, model_id: str) -> ModelVersion | None:
-        for found in self._client.search_model_versions(f"name = '{model}'"):
-            if found.tags.get(_MODEL_ID) == model_id:
+    def _registered(self, model: str, gated: Artifact, served: Artifact) -> ModelVersion | None:
+        """The newest version with these models; where both are one, with that gated one."""
+        for found in self._newest_first(model):
+            if found.tags.get(_GATED_ID) != gated.id:
+                continue
+            if gated.id == served.id or found.tags[_SERVED_ID] == served.id:
                 return self._version(found)
         return None
 
+    def _newest_first(self, model: str) -> list[Any]:
+        order = ["version_number DESC"]
+        return list(self._client.search_model_versions(f"name = '{model}'", order_by=order))
+
     def _version(self, found: Any) -> ModelVersion:  # noqa: ANN401
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}"))
-        model_id = found.tags[_MODEL_ID]
         # MLflow keeps an artefact under the name of its folder, which is the id.
-        return ModelVersion(str(found.version), model_id, folder / "artifacts" / model_id)
+        gated, served = (
+            StoredModel(found.tags[tag], folder / "artifacts" / found.tags[tag])
+            for tag in (_GATED_ID, _SERVED_ID)
+        )
+        return ModelVersion(str(found.version), gated, served)
 
-    def _log_model(self, run: Run, model: Artifact, ingested: Ingested) -> ModelVersion:
+    def _log_models(
+        self, run: Run, gated: Artifact, served: Artifact, ingested: Ingested
+    ) -> ModelVersion:
         with tempfile.TemporaryDirectory() as folder:
             history = Path(folder) / "history"
             _save_history(ingested, history)
@@ -285,7 +305,11 @@ class Tracker:
                 logged = mlflow.pyfunc.log_model(
                     name="model",
                     python_model=str(Path(__file__).with_name("served_model.py")),
-                    artifacts={"model": str(model.path), "history": str(history)},
+                    artifacts={
+                        "model": str(served.path),
+                        "gated": str(gated.path),
+                        "history": str(history),
+                    },
                     code_paths=[str(Path(widedeep.__file__).parent)],
                     pip_requirements=_requirements(),
                     signature=_SIGNATURE,
@@ -293,7 +317,7 @@ class Tracker:
                 )
         if run.model not in self.models():
             self._client.create_registered_model(run.model)
-        tags = {_MODEL_ID: model.id}
+        tags = {_GATED_ID: gated.id, _SERVED_ID: served.id}
         created = self._client.create_model_version(
             run.model, logged.model_uri, run.run_id, tags=tags
         )

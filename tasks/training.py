@@ -25,7 +25,7 @@ def train(job: Job, encoded: Artifact) -> Artifact:
     logger = get_run_logger()
     if job.start.previous and not encoded.summary["catch_up"]["training_rows"]:
         logger.info("train: nothing is new since version %s learned", job.start.previous.number)
-        return Artifact.load(job.start.previous.path)
+        return Artifact.load(job.start.previous.gated.path)
     key = {
         "features": encoded.id,
         "network": asdict(job.preset.network),

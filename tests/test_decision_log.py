@@ -17,5 +17,15 @@ def test_a_half_written_record_is_not_read(tmp_path):
     assert len(decision_log.history(tmp_path)) == 1
 
 
+def test_a_decision_is_pending_until_its_move_is_made(tmp_path):
+    begun = decision_log.begin(tmp_path, {"version": "1"})
+    assert decision_log.pending(tmp_path) == begun
+    assert decision_log.read(begun)["version"] == "1"
+    assert decision_log.history(tmp_path) == []
+    decision_log.finish(begun)
+    assert decision_log.pending(tmp_path) is None
+    assert len(decision_log.history(tmp_path)) == 1
+
+
 def test_no_decision_yet_is_an_empty_history(tmp_path):
     assert decision_log.history(tmp_path / "none") == []

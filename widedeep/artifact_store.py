@@ -89,7 +89,11 @@ class ArtifactStore:
 
     def find(self, kind: str, key: Json) -> Artifact | None:
         """The finished artefact made from `key`, if there is one."""
-        path = self.root / kind / content_id(key)
+        return self.held(kind, content_id(key))
+
+    def held(self, kind: str, identity: str) -> Artifact | None:
+        """The finished artefact with that id, if there is one."""
+        path = self.root / kind / identity
         return Artifact.load(path) if path.exists() else None
 
     def get(self, kind: str, key: Json, build: Callable[[Path], Json]) -> Artifact:

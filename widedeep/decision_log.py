@@ -1,4 +1,8 @@
-"""Who served when, and why: one small write-once file for each decision."""
+"""Who served when, and why: one small write-once file for each decision.
+
+A decision that moves something is written as pending before the move and becomes part of the
+history after it. Killed in between, it is found pending, and whoever comes next can finish it.
+"""
 
 import json
 import os
@@ -7,13 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+_PENDING = ".pending"
 
-def record(folder: Path, decision: Mapping[str, Any]) -> Path:
-    """Write `decision` with the moment (`at`, ISO-8601 UTC) into `folder`; returns the file."""
+
+def begin(folder: Path, decision: Mapping[str, Any]) -> Path:
+    """Write `decision` with the moment (`at`, ISO-8601 UTC) as pending; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     at = datetime.now(UTC)
     text = json.dumps({"at": at.isoformat(timespec="seconds"), **decision}, ensure_ascii=False)
-    path = folder / f"{at:%Y%m%dT%H%M%S.%f}.json"
+    path = folder / f"{at:%Y%m%dT%H%M%S.%f}{_PENDING}"
     draft = path.with_suffix(".draft")
     with draft.open("x", encoding="utf-8") as file:
         file.write(text + "\n")
@@ -23,6 +29,27 @@ def record(folder: Path, decision: Mapping[str, Any]) -> Path:
     return path
 
 
+def finish(pending: Path) -> Path:
+    """Make a pending decision part of the history; returns the file."""
+    return pending.rename(pending.with_suffix(".json"))
+
+
+def record(folder: Path, decision: Mapping[str, Any]) -> Path:
+    """Write a decision that moves nothing; returns the file."""
+    return finish(begin(folder, decision))
+
+
+def pending(folder: Path) -> Path | None:
+    """The decision whose move may not have happened."""
+    return max(folder.glob(f"*{_PENDING}"), default=None)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """One decision."""
+    decision: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return decision
+
+
 def history(folder: Path) -> list[dict[str, Any]]:
     """All decisions of a folder, the oldest first."""
-    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
+    return [read(file) for file in sorted(folder.glob("*.json"))]

@@ -79,11 +79,16 @@ def ece(label: Labels, probability: Floats) -> float:
     """
     label, probability = _checked(label, probability)
     _require_unit_interval(probability)
+    gaps = np.bincount(calibration_bins(probability), weights=label - probability)
+    return float(np.abs(gaps).sum() / len(label))
+
+
+def calibration_bins(probability: Floats) -> _Index:
+    """The bin of each row in `ece`, 0 to ECE_BINS - 1, (n,)."""
     _, tie, sizes = np.unique(probability, return_inverse=True, return_counts=True)
     twice_middle = 2 * np.cumsum(sizes) - sizes - 1
-    bins = (ECE_BINS * twice_middle // (2 * len(label)))[tie]
-    gaps = np.bincount(bins, weights=label - probability)
-    return float(np.abs(gaps).sum() / len(label))
+    bins: _Index = (ECE_BINS * twice_middle // (2 * len(probability)))[tie]
+    return bins
 
 
 def gauc(label: Labels, probability: Floats, user: Users) -> float:

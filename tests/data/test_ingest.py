@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from widedeep.artifact_store import Artifact, ArtifactStore, file_digest
 from widedeep.data.ingest import ingest
+from widedeep.data.ratings import Ratings
 from widedeep.errors import InputError
 
 TABLES = ("ratings", "superseded", "quarantine", "movies", "people")
@@ -62,7 +63,7 @@ def test_columns_have_their_types_and_order(kmrd, store, now):
     rating = {"user": "int64", "movie": "int64", "rate": "int8", "time": "int64"}
     assert shown == {
         "ratings": rating,
-        "superseded": rating | {"line": "int64", "reason": "string"},
+        "superseded": rating | {"file": "string", "line": "int64", "reason": "string"},
         "quarantine": {
             "file": "string",
             "line": "int64",
@@ -269,6 +270,7 @@ import resource, sys
 from pathlib import Path
 from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
+from widedeep.data.ratings import Ratings
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
     ingest(Path(sys.argv[1]), ArtifactStore(Path(sys.argv[2])), int(sys.argv[3]))
@@ -305,3 +307,36 @@ def test_kmrd_small_is_what_its_description_says(kmrd_small, store):
     assert rated["original_year"].null_count == 921  # 0.7 %; 0.8 % without years that stand alone
     assert len(movies) == 999
     assert len(read(artifact, "people")) == 7_172
+
+
+def test_ratings_may_come_in_parts_that_are_named_where_they_matter(kmrd, store, now):
+    header, first, *_ = (kmrd / "rates.csv").read_text().splitlines()
+    whole = ingest(kmrd, store, now)
+    (kmrd / "rates-2019.csv").write_text(f"{header}\n77,10001,10,1500009000\n{first}\n")
+    (kmrd / "rates-2020.csv").write_text(f"{header}\n" + "77,10001,9,1500009060\n" * 20)
+    append(kmrd / "rates-2020.csv", "77,10001,eleven,1500009060")
+    artifact = ingest(kmrd, store, now)
+    assert artifact.summary["counts"] == {
+        "read": 63,
+        "examples": 41,
+        "superseded": 21,
+        "quarantined": 1,
+    }
+    told = {(r["file"], r["reason"]) for r in read(artifact, "superseded").to_pylist()}
+    assert ("rates-2019.csv", "exact duplicate of line 2 of rates.csv") in told
+    conflict = "conflicts with line 2 of rates-2019.csv: rate 10 then, 9 now"
+    assert ("rates-2020.csv", conflict) in told
+    assert [row["file"] for row in set_aside(artifact)] == ["rates-2020.csv"]
+    assert Ratings(artifact).counts(now).read == 63
+    assert read(whole, "ratings").equals(read(artifact, "ratings").slice(0, 40))
+
+
+def test_a_part_that_is_bad_stops_it_however_many_good_rows_the_others_have(kmrd, store, now):
+    (kmrd / "rates-2020.csv").write_text("user,movie,rate,time\n1,10001,ten,7\n")
+    with pytest.raises(InputError, match=r"rates-2020\.csv: more than 10% of its 1 rows are bad"):
+        ingest(kmrd, store, now)
+
+
+def test_parts_alone_are_enough(kmrd, store, now):
+    (kmrd / "rates.csv").rename(kmrd / "rates-2m.csv")
+    assert ingest(kmrd, store, now).summary["counts"]["examples"] == 40

@@ -15,7 +15,7 @@ from widedeep.evaluation.ablation_result import (
     mean_log_loss_difference,
 )
 from widedeep.evaluation.bootstrap import paired_bootstrap
-from widedeep.evaluation.comparison import BOOTSTRAP_SEED
+from widedeep.evaluation.pairing import BOOTSTRAP_SEED
 from widedeep.evaluation.scoring import Predictions
 
 FULL, WIDE = variants()[:2]

@@ -53,7 +53,15 @@ def repeated_rows(sample, counts):
     auc = [roc_auc_score(label[rows], model[rows]) for model in models]
     clipped = [np.clip(model[rows], 1e-7, 1 - 1e-7) for model in models]
     loss = [log_loss(label[rows], model) for model in clipped]
-    return auc[0] - auc[1], loss[0] - loss[1]
+    ece = [calibration(label, model, rows) for model in models]
+    return auc[0] - auc[1], loss[0] - loss[1], ece[0] - ece[1]
+
+
+def calibration(label, model, rows):
+    """The calibration error of the repeated rows in the bins of the whole table."""
+    bins = metrics.calibration_bins(model)[rows]
+    gaps = np.bincount(bins, weights=label[rows] - model[rows])
+    return np.abs(gaps).sum() / len(rows)
 
 
 @pytest.mark.parametrize("make", [tied_sample, lambda seed: simulate(_rng(seed), 30, 80)])
@@ -61,8 +69,10 @@ def test_every_replicate_equals_scikit_learn_on_repeated_rows(make):
     for seed in range(2):
         sample = make(seed)
         users = len(np.unique(sample[3]))
-        prepared = bootstrap._Sample.of(*sample)
-        (counts,) = bootstrap._draws(_rng(seed), users, 40)
+        label, *models, user = sample
+        code = np.unique(user, return_inverse=True)[1]
+        prepared = bootstrap.Sample.of(label, *models, code, users)
+        (counts,) = bootstrap.draws(_rng(seed), users, 40)
         assert (counts.sum(axis=0) == users).all()
         found = prepared.differences(counts)
         usable = np.flatnonzero(~np.isnan(found[0]))
@@ -76,7 +86,7 @@ def test_the_interval_is_the_percentiles_of_brute_force_draws():
     draws = [np.bincount(generator.integers(users, size=users), minlength=users) for _ in range(90)]
     expected = np.array([repeated_rows(sample, counts) for counts in draws])
     found = compare(sample, seed=7, replicates=90, confidence=0.8)
-    for interval, drawn in zip((found.auc, found.log_loss), expected.T, strict=True):
+    for interval, drawn in zip((found.auc, found.log_loss, found.ece), expected.T, strict=True):
         ends = np.percentile(drawn, [10, 90])
         np.testing.assert_allclose([interval.low, interval.high], ends, rtol=0, atol=1e-12)
 
@@ -159,7 +169,7 @@ def test_the_width_of_a_block_changes_nothing(monkeypatch):
     wide = compare(sample, replicates=130)
     users = wide.users
     monkeypatch.setattr(bootstrap, "_BLOCK_BYTES", 7 * users)
-    assert [counts.shape[1] for counts in bootstrap._draws(_rng(0), users, 16)] == [7, 7, 2]
+    assert [counts.shape[1] for counts in bootstrap.draws(_rng(0), users, 16)] == [7, 7, 2]
     assert compare(sample, replicates=130) == wide
 
 

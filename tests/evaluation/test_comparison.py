@@ -11,9 +11,16 @@ from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
 from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
-from widedeep.evaluation.comparison import CHAMPION_PREDICTIONS, PREDICTIONS, Evaluator
+from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.promotion import GateConfig, Verdict
-from widedeep.evaluation.scoring import Predictions, model_scorer, slices, user_movie_mean
+from widedeep.evaluation.scoring import (
+    CHAMPION_PREDICTIONS,
+    PREDICTIONS,
+    Predictions,
+    model_scorer,
+    slices,
+    user_movie_mean,
+)
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
 from widedeep.features.training_plan import TrainingPlan

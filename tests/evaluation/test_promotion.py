@@ -4,6 +4,8 @@ import pytest
 
 from widedeep.errors import InputError
 from widedeep.evaluation.bootstrap import Interval, PairedDifference
+from widedeep.evaluation.guards import Guard
+from widedeep.evaluation.pooling import Pooled
 from widedeep.evaluation.promotion import (
     GateConfig,
     Score,
@@ -19,7 +21,8 @@ BETTER, WORSE, UNCLEAR = (0.0003, 0.0033), (-0.0033, -0.0003), (-0.0003, 0.0033)
 
 
 def difference(auc, log_loss, **more):
-    intervals = [Interval((low + high) / 2, low, high) for low, high in (auc, log_loss)]
+    ends = (auc, log_loss, (-0.001, 0.001))
+    intervals = [Interval((low + high) / 2, low, high) for low, high in ends]
     return PairedDifference(*intervals, **{"replicates": 2000, "rows": 900, "users": 600} | more)
 
 
@@ -29,9 +32,16 @@ def score(paired):
     )
 
 
-def against_champion(auc, log_loss, gate=GATE, **more):
+def log_loss_guard(paired, gate=GATE):
+    ours = score(paired).log_loss
+    margin = gate.log_loss_margin
+    return Guard("streaming log loss", ours, CHAMPION.log_loss, paired.log_loss, margin)
+
+
+def against_champion(auc, log_loss, gate=GATE, pooled=None, **more):
     paired = difference(auc, log_loss, **more)
-    return decide_against_champion(paired, score(paired), CHAMPION, gate)
+    guards = [log_loss_guard(paired, gate)]
+    return decide_against_champion(paired, score(paired), CHAMPION, guards, gate, pooled=pooled)
 
 
 def first(auc, constant=0.649, **more):
@@ -75,6 +85,25 @@ def test_a_holdout_of_just_the_minimum_counts():
 def test_a_wider_margin_lets_a_dearer_model_pass():
     gate = GateConfig(log_loss_margin=0.01)
     assert against_champion(BETTER, (0.0021, 0.004), gate).verdict is Verdict.PROMOTE
+
+
+@pytest.mark.parametrize(
+    ("pooled", "auc", "log_loss", "verdict"),
+    [
+        (BETTER, UNCLEAR, (-0.003, -0.001), Verdict.PROMOTE),
+        (UNCLEAR, UNCLEAR, (-0.003, -0.001), Verdict.INSUFFICIENT),
+        (UNCLEAR, BETTER, (-0.003, -0.001), Verdict.PROMOTE),
+        (BETTER, WORSE, (-0.003, -0.001), Verdict.HOLD),
+        (BETTER, UNCLEAR, (-0.003, 0.0021), Verdict.INSUFFICIENT),
+        (BETTER, UNCLEAR, (0.0021, 0.004), Verdict.HOLD),
+    ],
+)
+def test_pooled_windows_can_show_a_gain_but_never_excuse_harm(pooled, auc, log_loss, verdict):
+    together = Pooled(Interval(sum(pooled) / 2, *pooled), 0.975, looks=2, rows=20_000)
+    decision = against_champion(auc, log_loss, pooled=together)
+    assert decision.verdict is verdict
+    assert "pooled over 2 windows with 20,000 rows" in decision.reasons[-1]
+    assert "97.5 % interval" in decision.reasons[-1]
 
 
 def test_equal_models_are_no_evidence_and_are_named_so():
@@ -156,15 +185,16 @@ def test_an_unfair_comparison_holds_for_the_reason_given():
 def test_swapped_models_are_refused():
     paired = difference(BETTER, (-0.003, -0.001))
     with pytest.raises(ValueError, match="difference of AUC"):
-        decide_against_champion(paired, CHAMPION, score(paired), GATE)
+        decide_against_champion(paired, CHAMPION, score(paired), [], GATE)
     with pytest.raises(ValueError, match="difference of AUC"):
         decide_first(paired, CHAMPION, score(paired), 0.649, GATE)
 
 
 def test_a_score_that_is_no_number_is_refused():
     paired = difference(BETTER, (-0.003, -0.001))
+    wrong = Score(score(paired).auc, float("nan"))
     with pytest.raises(ValueError, match="difference of log loss"):
-        decide_against_champion(paired, Score(score(paired).auc, float("nan")), CHAMPION, GATE)
+        decide_against_champion(paired, wrong, CHAMPION, [], GATE)
 
 
 def test_intervals_of_another_confidence_are_refused():
@@ -180,6 +210,9 @@ def test_intervals_of_another_confidence_are_refused():
         ("confidence", float("nan")),
         ("replicates", 99),
         ("log_loss_margin", -0.001),
+        ("ece_margin", 0),
+        ("slice_margin", 0.0),
+        ("coverage_margin", float("nan")),
         ("log_loss_margin", float("inf")),
         ("minimum_rows", 0),
         ("minimum_users", 1),

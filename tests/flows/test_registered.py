@@ -18,7 +18,8 @@ def register(home, model):
     (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
     client = MlflowClient(home.tracking_uri)
     client.create_registered_model(model)
-    client.create_model_version(model, folder.as_uri(), tags={"widedeep.model_id": "id"})
+    tags = {"widedeep.gated_id": "id", "widedeep.served_id": "id"}
+    client.create_model_version(model, folder.as_uri(), tags=tags)
     tracker.promote(model, "1", replacing=None)
 
 

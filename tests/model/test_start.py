@@ -9,7 +9,7 @@ from widedeep.data.split import Split
 from widedeep.errors import InputError
 from widedeep.model.start import Mode, Start
 from widedeep.model.training import logits
-from widedeep.model.version import ModelVersion
+from widedeep.model.version import ModelVersion, StoredModel
 
 SPLIT = Split(1000, 2000, 3000)
 """The champion learned until 2000, so it may just be used."""
@@ -24,7 +24,13 @@ def model(world):
 def champion(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("champion")
     model.save(folder)
-    return ModelVersion("7", "abc", folder)
+    return version("abc", folder)
+
+
+def version(model_id, folder):
+    """A version whose one model is in the folder."""
+    stored = StoredModel(model_id, folder)
+    return ModelVersion("7", stored, stored)
 
 
 @pytest.fixture
@@ -35,11 +41,11 @@ def objections(world, tmp_path, model):
     model.save(tmp_path / "fits")
     other = world.with_preset({"embedding": 5}).preset
     narrow = replace(world.preset, features=replace(world.spec, wide=("movie",)))
-    version = ModelVersion("7", "abc", tmp_path / "fits")
+    fits, past = version("abc", tmp_path / "fits"), version("abc", tmp_path / "seen")
     return {
-        "other architecture": (version, other),
-        "other features": (version, narrow),
-        "past this run's holdout-from": (replace(version, path=tmp_path / "seen"), world.preset),
+        "other architecture": (fits, other),
+        "other features": (fits, narrow),
+        "past this run's holdout-from": (past, world.preset),
     }
 
 
@@ -65,6 +71,14 @@ def test_a_champion_that_fits_and_saw_nothing_of_the_run_is_begun_from(mode, cha
     assert start == Start("warm, from version 7", champion)
     assert start.warm
     assert start.model_id == "abc"
+
+
+def test_what_serves_may_have_seen_the_holdout_if_what_was_judged_has_not(champion, world, model):
+    fresh = replace(champion, served=StoredModel("def", champion.gated.path / "caught up"))
+    replace(model, learned_until=2001).save(fresh.served.path)
+    start = Start.choose(Mode.WARM, fresh, SPLIT, world.preset)
+    assert start.model_id == "abc"
+    assert start.model().learned_until == model.learned_until
 
 
 def test_settings_of_training_may_change_between_models(champion, world):

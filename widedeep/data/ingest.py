@@ -1,4 +1,4 @@
-"""KMRD's files to checked Parquet: every row of rates.csv becomes one row of one of three tables.
+"""KMRD's files to checked Parquet: each row of ratings becomes one row of one of three tables.
 
 The artefact (kind `ratings`) holds
 
@@ -32,6 +32,7 @@ from widedeep.data.kmrd import (
     RATES,
     KmrdFile,
     open_folder,
+    parts_of,
 )
 from widedeep.data.movies import movie_table, people_table
 from widedeep.data.repeats import FirstRatings, first_ratings
@@ -39,7 +40,7 @@ from widedeep.errors import InputError
 
 KIND = "ratings"
 MAXIMUM_BAD_SHARE = 0.10
-"""Share of the rows of rates.csv that may be bad; with more the file is not what it seems."""
+"""Share of a rating file's rows that may be bad; with more the file is not what it seems."""
 
 _EXAMPLES_SHOWN = 3
 _RATING = pa.schema(
@@ -49,6 +50,7 @@ _RATING = pa.schema(
         "rate": pa.int8(),
         "time": pa.int64(),
         "line": pa.int64(),
+        "part": pa.int16(),
     }
 )
 
@@ -60,13 +62,13 @@ def ingest(folder: Path, store: ArtifactStore, now: int) -> Artifact:
     that is made anew on another day (UTC); any other one depends on the files and the code alone.
 
     Args:
-        folder: Files in KMRD's form; only rates.csv and movies.txt are required.
+        folder: Files in KMRD's form; only ratings and movies.txt are required.
         store: Where the artefact is kept.
         now: UNIX seconds; a rating of a later time is set aside.
 
     Raises:
-        InputError: A file is not in KMRD's form, or more than `MAXIMUM_BAD_SHARE` of the ratings
-            are bad; nothing has been written.
+        InputError: A file is not in KMRD's form, or more than `MAXIMUM_BAD_SHARE` of a file's
+            ratings are bad; nothing has been written.
         OSError: The disk is full or failing; nothing has been kept.
     """
     files = open_folder(folder)
@@ -109,8 +111,13 @@ class _Contents:
 def _read(files: Mapping[str, KmrdFile], now: int) -> _Contents:
     films = _read_movies(files[MOVIES.name])
     movies = pd.Index(films.good["movie"].to_numpy())
-    rows = files[RATES.name].count()
-    ratings = _read_ratings(files[RATES.name], schema.rates(movies, now), rows)
+    rules_of_ratings = schema.rates(movies, now)
+    parts = parts_of(files, RATES)
+    rows = [part.count() for part in parts]
+    ratings = [
+        _read_ratings(part, number, rules_of_ratings, rows[number])
+        for number, part in enumerate(parts)
+    ]
     rules = {
         GENRES.name: schema.tags(movies, "genre"),
         COUNTRIES.name: schema.tags(movies, "country"),
@@ -124,9 +131,12 @@ def _read(files: Mapping[str, KmrdFile], now: int) -> _Contents:
     }
     good = {name: verdict.good for name, verdict in verdicts.items()}
     return _Contents(
-        rows,
-        first_ratings(ratings.good),
-        pa.concat_tables([ratings.bad, *(verdict.bad for verdict in verdicts.values())]),
+        sum(rows),
+        first_ratings(
+            pa.concat_tables(verdict.good for verdict in ratings),
+            [part.path.name for part in parts],
+        ),
+        pa.concat_tables(verdict.bad for verdict in (*ratings, *verdicts.values())),
         movie_table(good),
         people_table(good),
     )
@@ -139,11 +149,13 @@ def _read_movies(file: KmrdFile) -> schema.Verdict:
     return verdict
 
 
-def _read_ratings(file: KmrdFile, rules: schema.Schema, rows: int) -> schema.Verdict:
+def _read_ratings(file: KmrdFile, part: int, rules: schema.Schema, rows: int) -> schema.Verdict:
+    """Its rows, the good ones with the number of the `part` they stand in."""
     good, bad, bad_rows = [], [], 0
     for lines in file.lines():
         verdict = schema.judge(file, lines, rules)
-        good.append(verdict.good.select(_RATING.names).cast(_RATING))
+        numbered = verdict.good.append_column("part", pa.repeat(part, len(verdict.good)))
+        good.append(numbered.select(_RATING.names).cast(_RATING))
         bad.append(verdict.bad)
         bad_rows += len(verdict.bad)
         if bad_rows > MAXIMUM_BAD_SHARE * rows:
@@ -161,7 +173,7 @@ def _examples(bad: pa.Table) -> str:
 
 def _summary(contents: _Contents, files: Mapping[str, KmrdFile]) -> Json:
     examples, superseded = contents.ratings.examples, contents.ratings.superseded
-    of_rates = pc.sum(pc.equal(contents.quarantine["file"], RATES.name)).as_py() or 0
+    of_rates = pc.sum(pc.starts_with(contents.quarantine["file"], RATES.stem)).as_py() or 0
     times = pc.min_max(pa.chunked_array([*examples["time"].chunks, *superseded["time"].chunks]))
     classes = pc.value_counts(schema.reason_class(contents.quarantine["reason"])).to_pylist()
     return {
@@ -176,5 +188,5 @@ def _summary(contents: _Contents, files: Mapping[str, KmrdFile]) -> Json:
         "movies": pc.count_distinct(examples["movie"]).as_py(),
         "first_time": times["min"].as_py(),
         "last_time": times["max"].as_py(),
-        "absent": [form.name for form in FORMS if form.name not in files],
+        "absent": [form.name for form in FORMS if not parts_of(files, form)],
     }

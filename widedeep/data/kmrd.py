@@ -1,7 +1,9 @@
 """KMRD's form: which files a folder holds, and how their lines are read.
 
 One row is one line, so a line's number is known whatever its content. The comma files may quote a
-field (`"12"`); the tab files may not, because a title may hold any character but a tab.
+field (`"12"`); the tab files may not, because a title may hold any character but a tab. Ratings may
+come in parts: beside or instead of rates.csv a folder may hold rates-….csv, which a new export adds
+to without touching what is there.
 """
 
 import csv
@@ -33,6 +35,11 @@ class Form:
     separator: str
     columns: tuple[str, ...]
     required: bool = False
+
+    @property
+    def stem(self) -> str:
+        """What the name of each of its files begins with, and no other form's."""
+        return self.name.partition(".")[0]
 
 
 RATES = Form("rates.csv", ",", ("user", "movie", "rate", "time"), required=True)
@@ -155,7 +162,7 @@ class KmrdFile:
 
 
 def open_folder(folder: Path) -> Mapping[str, KmrdFile]:
-    """The folder's files by their name; optional ones may be absent.
+    """The folder's files by their name, rates.csv before its parts; optional ones may be absent.
 
     Raises:
         InputError: The folder or a required file is missing, or a file is not in KMRD's form.
@@ -163,12 +170,23 @@ def open_folder(folder: Path) -> Mapping[str, KmrdFile]:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise InputError(f"{folder}: {found} found, a folder with KMRD's files wanted")
-    present = [form for form in FORMS if (folder / form.name).is_file()]
-    missing = [form.name for form in FORMS if form.required and form not in present]
+    paths = {form: _parts(folder, form) for form in FORMS}
+    missing = [form.name for form in FORMS if form.required and not paths[form]]
     if missing:
-        found = ", ".join(form.name for form in present) or "none of KMRD's files"
+        names = [path.name for parts in paths.values() for path in parts]
+        found = ", ".join(names) or "none of KMRD's files"
         raise InputError(f"{folder}: {' and '.join(missing)} missing; {found} found")
-    return {form.name: KmrdFile.open(folder / form.name, form) for form in present}
+    return {path.name: KmrdFile.open(path, form) for form in FORMS for path in paths[form]}
+
+
+def parts_of(files: Mapping[str, KmrdFile], form: Form) -> tuple[KmrdFile, ...]:
+    """Those of one form, in their order."""
+    return tuple(file for file in files.values() if file.form is form)
+
+
+def _parts(folder: Path, form: Form) -> list[Path]:
+    others = sorted(folder.glob(f"{form.stem}-*.csv")) if form is RATES else ()
+    return [path for path in (folder / form.name, *others) if path.is_file()]
 
 
 def _names(header: str, path: Path, form: Form) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from widedeep.data.kmrd import RATES
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows of rates.csv: read = examples + superseded + quarantined."""
+    """Rows of all rating files: read = examples + superseded + quarantined."""
 
     read: int
     examples: int
@@ -91,7 +92,9 @@ class Ratings:
         A quarantined row whose time can't be read or believed counts as known at any moment.
         """
         earlier = ds.field("time") < as_of
-        known = (ds.field("file") == RATES.name) & (ds.field("time").is_null() | earlier)
+        known = pc.starts_with(ds.field("file"), RATES.stem) & (
+            ds.field("time").is_null() | earlier
+        )
         examples = self._count("ratings", earlier)
         superseded = self._count("superseded", earlier)
         quarantined = self._count("quarantine", known)

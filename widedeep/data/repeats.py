@@ -5,6 +5,7 @@ a conflicting one would contradict it. Measured on KMRD-small: 6,379 of 140,710 
 pair, 2,074 of them with another rate.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,22 +24,24 @@ class FirstRatings:
     Attributes:
         examples: user, movie int64, rate int8, time int64 (UNIX seconds), sorted by time, user and
             movie; no pair twice.
-        superseded: The same columns, `line` int64 and `reason` string, sorted by time, user, movie
-            and line.
+        superseded: The same columns, `file` string, `line` int64 and `reason` string, sorted by
+            time, user, movie, file and line.
     """
 
     examples: pa.Table
     superseded: pa.Table
 
 
-def first_ratings(ratings: pa.Table) -> FirstRatings:
+def first_ratings(ratings: pa.Table, files: Sequence[str]) -> FirstRatings:
     """Tell first ratings from later ones.
 
-    Of several ratings of one pair at one time the one on the first line of the file counts as the
-    first; otherwise the order of lines has no say.
+    Of several ratings of one pair at one time the one on the first line of the first file counts as
+    the first; otherwise the order of lines has no say.
 
     Args:
-        ratings: user, movie int64, rate int8, time int64, line int64, in the order of `line`.
+        ratings: user, movie int64, rate int8, time int64, line int64, part int16 (the number of the
+            file), in the order of `part` and `line`.
+        files: Name of each part.
     """
     pair, time = _pairs(ratings), ratings["time"].to_numpy()
     order = _grouped(pair, time)
@@ -48,9 +51,15 @@ def first_ratings(ratings: pa.Table) -> FirstRatings:
     in_time = np.argsort(time[later], kind="stable")
     later, partner = later[in_time], partner[in_time]
     examples = first[np.argsort(time[first], kind="stable")]
+    names = pa.array(files, pa.string())
+    superseded = ratings.take(pa.array(later))
+    place = ratings.column_names.index("line")
+    reasons = _reasons(ratings.take(pa.array(partner)), superseded, names)
     return FirstRatings(
-        ratings.drop_columns("line").take(pa.array(examples)),
-        ratings.take(pa.array(later)).append_column("reason", _reasons(ratings, partner, later)),
+        ratings.drop_columns(["line", "part"]).take(pa.array(examples)),
+        superseded.add_column(place, "file", names.take(superseded["part"]))
+        .drop_columns("part")
+        .append_column("reason", reasons),
     )
 
 
@@ -63,7 +72,7 @@ def _pairs(ratings: pa.Table) -> Positions:
 
 
 def _grouped(pair: Positions, time: Positions) -> Positions:
-    """The order by pair, time and line, shape (n,).
+    """The order by pair, time, part and line, shape (n,).
 
     Sorting by time is left to the few pairs that are repeated: a file that is ordered by user, as
     KMRD's is, then costs next to nothing.
@@ -76,11 +85,13 @@ def _grouped(pair: Positions, time: Positions) -> Positions:
     return order
 
 
-def _reasons(ratings: pa.Table, first: Positions, later: Positions) -> pa.ChunkedArray:
-    then, now = ratings.take(pa.array(first)), ratings.take(pa.array(later))
+def _reasons(then: pa.Table, now: pa.Table, names: pa.StringArray) -> pa.ChunkedArray:
+    """How each rating `now` differs from the first one of its pair, shape (n,)."""
     line, old, new = (
         column.cast(pa.string()) for column in (then["line"], then["rate"], now["rate"])
     )
+    elsewhere = _text(line, " of ", names.take(then["part"]))
+    line = pc.if_else(pc.equal(then["part"], now["part"]), line, elsewhere)
     same_time = pc.equal(then["time"], now["time"])
     repeat = _text(pc.if_else(same_time, "exact duplicate of line ", "repeats line "), line)
     conflict = _text("conflicts with line ", line, ": rate ", old, " then, ", new, " now")

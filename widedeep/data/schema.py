@@ -24,8 +24,9 @@ QUARANTINE = pa.schema(
         "time": pa.int64(),
     }
 )
-"""Rows set aside: `line` is counted from 1 with the header, `text` is the raw line, `reason` says
-each fault as `what is wrong: "value found"`, `time` is null where the row has none to be believed.
+"""Rows set aside: the `file`'s name, the `line` counted from 1 with the header, its raw `text`;
+`reason` says each fault as `what is wrong: "value found"`, `time` is null where the row has none to
+be believed.
 """
 
 IN_FUTURE = "time is in the future"
@@ -212,7 +213,7 @@ def _set_aside(
 ) -> pa.Table:
     rows = len(lines.text)
     columns = {
-        "file": pa.repeat(file.form.name, rows),
+        "file": pa.repeat(file.path.name, rows),
         "line": lines.number,
         "text": lines.text,
         "reason": reasons,

@@ -21,7 +21,7 @@ from widedeep.errors import InputError
 from widedeep.evaluation.ablation import Variant
 from widedeep.evaluation.ablation_slices import Masks
 from widedeep.evaluation.bootstrap import Interval, PairedDifference, paired_bootstrap
-from widedeep.evaluation.comparison import BOOTSTRAP_SEED
+from widedeep.evaluation.pairing import BOOTSTRAP_SEED
 from widedeep.evaluation.scoring import Floats, Predictions
 from widedeep.features.training_set import PROTOCOLS
 

@@ -26,7 +26,7 @@ _BLOCK_BYTES = 2**26
 
 # A user drawn 256 times in one replicate would overflow: with fewer users it cannot happen, with
 # more its probability is below 1 / 256!.
-_Counts = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class PairedDifference:
     Attributes:
         auc: Difference of AUC; positive where the challenger is better.
         log_loss: Difference of log loss in nats; negative where the challenger is better.
+        ece: Difference of calibration error; negative where the challenger is better. The bins are
+            those of the data itself in every replicate.
         replicates: Replicates the intervals rest on.
         rows: Rows compared.
         users: Users among them, the units drawn.
@@ -54,6 +56,7 @@ class PairedDifference:
 
     auc: Interval
     log_loss: Interval
+    ece: Interval
     replicates: int
     rows: int
     users: int
@@ -89,8 +92,10 @@ def paired_bootstrap(
     _check_settings(replicates, confidence)
     auc = metrics.auc(label, challenger) - metrics.auc(label, champion)
     log_loss = metrics.log_loss(label, challenger) - metrics.log_loss(label, champion)
-    sample = _Sample.of(label, challenger, champion, user)
-    blocks = [sample.differences(counts) for counts in _draws(generator, sample.users, replicates)]
+    ece = metrics.ece(label, challenger) - metrics.ece(label, champion)
+    users, code = metrics.user_codes(user, len(label))
+    sample = Sample.of(label, challenger, champion, code, users)
+    blocks = [sample.differences(counts) for counts in draws(generator, users, replicates)]
     drawn = np.concatenate(blocks, axis=1)
     kept = drawn[:, ~np.isnan(drawn[0])]
     left_out = replicates - kept.shape[1]
@@ -102,9 +107,10 @@ def paired_bootstrap(
     return PairedDifference(
         auc=_interval(auc, kept[0], confidence),
         log_loss=_interval(log_loss, kept[1], confidence),
+        ece=_interval(ece, kept[2], confidence),
         replicates=kept.shape[1],
         rows=len(label),
-        users=sample.users,
+        users=users,
         left_out=left_out,
         confidence=confidence,
     )
@@ -122,8 +128,8 @@ def _interval(difference: float, drawn: Floats, confidence: float) -> Interval:
     return Interval(difference, float(low), float(high))
 
 
-def _draws(generator: np.random.Generator, users: int, replicates: int) -> Iterator[_Counts]:
-    """Blocks of (users, block) counts; the draws do not depend on the width of a block."""
+def draws(generator: np.random.Generator, users: int, replicates: int) -> Iterator[Counts]:
+    """How often each user is drawn: (users, block) counts; a block's width changes no draw."""
     width = max(1, min(_BLOCK_REPLICATES, _BLOCK_BYTES // users))
     for start in range(0, replicates, width):
         counts = np.zeros((min(width, replicates - start), users), dtype=np.uint8)
@@ -149,42 +155,61 @@ class _Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
-    """The rows, prepared once for all replicates.
+class Sample:
+    """The rows of two models, prepared once for all replicates.
 
-    `totals` is (users, 3) float64: positives, negatives, and the challenger's log loss minus the
-    champion's, summed over each user's rows.
+    `totals` is (users, 3 + 2 * bins) float64, summed over each user's rows: positives, negatives,
+    the challenger's log loss minus the champion's, and label minus probability in each bin of the
+    challenger's calibration error and of the champion's.
     """
 
-    users: int
     challenger: _Ranking
     champion: _Ranking
     totals: Floats
 
     @classmethod
-    def of(cls, label: Labels, challenger: Floats, champion: Floats, user: Users) -> Self:
+    def of(
+        cls,
+        label: Labels,
+        challenger: Floats,
+        champion: Floats,
+        code: npt.NDArray[np.intp],
+        users: int,
+    ) -> Self:
+        """Prepare (n,) rows, `code` being the user of each, from 0 to `users` - 1."""
         label = np.asarray(label).astype(np.bool_)
         challenger, champion = np.asarray(challenger), np.asarray(champion)
-        users, code = metrics.user_codes(user, len(label))
         loss = metrics.row_log_loss(label, challenger) - metrics.row_log_loss(label, champion)
-        totals = [np.bincount(code, weights=value) for value in (label, ~label, loss)]
+        totals = [
+            np.bincount(code, weights=value, minlength=users) for value in (label, ~label, loss)
+        ]
+        gaps = [_gaps(label, scores, code, users) for scores in (challenger, champion)]
         return cls(
-            users,
             _Ranking.of(label, challenger, code),
             _Ranking.of(label, champion, code),
-            np.stack(totals, axis=1),
+            np.concatenate([np.stack(totals, axis=1), *gaps], axis=1),
         )
 
-    def differences(self, counts: _Counts) -> Floats:
-        """(2, block): AUC and log loss differences, NaN where a replicate has one class only."""
-        positives, negatives, loss = _weighted_totals(counts, self.totals)
+    def differences(self, counts: Counts) -> Floats:
+        """(3, block): of AUC, log loss, ECE; the first NaN where a replicate has one class only."""
+        positives, negatives, loss, *gaps = _weighted_totals(counts, self.totals)
+        ours, theirs = np.abs(gaps).reshape(2, -1, counts.shape[1]).sum(axis=1)
         areas = [
             _twice_areas(counts, ranking.user, ranking.positive, ranking.closes)
             for ranking in (self.challenger, self.champion)
         ]
         pairs = positives * negatives
         pairs[pairs == 0] = np.nan
-        return np.stack([(areas[0] - areas[1]) / (2 * pairs), loss / (positives + negatives)])
+        rows = positives + negatives
+        return np.stack([(areas[0] - areas[1]) / (2 * pairs), loss / rows, (ours - theirs) / rows])
+
+
+def _gaps(label: Labels, probability: Floats, code: npt.NDArray[np.intp], users: int) -> Floats:
+    """Label minus probability, summed by user and bin of calibration, (users, bins)."""
+    bins = metrics.calibration_bins(probability)
+    sums = np.zeros((users, metrics.ECE_BINS))
+    np.add.at(sums, (code, bins), label - probability)
+    return sums
 
 
 # Written as loops over a block's columns: numba turns those into vector instructions, while the
@@ -198,7 +223,7 @@ def _tally(drawn: npt.NDArray[np.int64], counts: npt.NDArray[np.uint8]) -> None:
 
 
 @njit(cache=True)
-def _weighted_totals(counts: _Counts, totals: Floats) -> Floats:
+def _weighted_totals(counts: Counts, totals: Floats) -> Floats:
     """`totals`.T @ `counts`, (3, block), without a float copy of the counts."""
     sums = np.zeros((totals.shape[1], counts.shape[1]))
     for user in range(counts.shape[0]):
@@ -209,7 +234,7 @@ def _weighted_totals(counts: _Counts, totals: Floats) -> Floats:
 
 @njit(cache=True)
 def _twice_areas(
-    counts: _Counts,
+    counts: Counts,
     user: npt.NDArray[np.int32],
     positive: npt.NDArray[np.int8],
     closes: npt.NDArray[np.bool_],

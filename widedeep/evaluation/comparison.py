@@ -1,6 +1,6 @@
 """The evaluation stage: challenger and champion on the same rows, and what follows from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 
 from widedeep import metrics
+from widedeep.artifact_store import Artifact
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
-from widedeep.evaluation.bootstrap import PairedDifference, paired_bootstrap
+from widedeep.evaluation.bootstrap import PairedDifference
+from widedeep.evaluation.harm import guards
+from widedeep.evaluation.pairing import BOOTSTRAP_SEED, streaming_difference, streaming_score
+from widedeep.evaluation.pooling import Pooled, pool, windows_of
 from widedeep.evaluation.promotion import (
     Decision,
     GateConfig,
-    Score,
     decide_against_champion,
     decide_first,
     unfair,
 )
 from widedeep.evaluation.scoring import (
+    CHAMPION_PREDICTIONS,
+    PREDICTIONS,
     Predictions,
     Scorer,
     measure_slices,
@@ -27,19 +32,20 @@ from widedeep.evaluation.scoring import (
     slices,
     user_movie_mean,
 )
+from widedeep.evaluation.top_lists import TopLists
 from widedeep.features.catalogue import Catalogue
 from widedeep.model.trained_model import TrainedModel
 from widedeep.when import iso
 
-BOOTSTRAP_SEED = 1606_07792
-PREDICTIONS = "predictions.parquet"
-CHAMPION_PREDICTIONS = "champion_predictions.parquet"
-
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What evaluation found. `champion` and `difference` are None where there is no fair one."""
+    """What evaluation found on the ratings from `holdout_from` (UNIX seconds) on.
 
+    `champion` and `difference` are None where there is no fair one.
+    """
+
+    holdout_from: int
     challenger: Mapping[str, Any]
     champion: Mapping[str, Any] | None
     baseline: Mapping[str, Any]
@@ -63,10 +69,18 @@ class Evaluator:
     gate: GateConfig
 
     def compare(
-        self, challenger: TrainedModel, champion: TrainedModel | None, folder: Path
+        self,
+        challenger: TrainedModel,
+        champion: TrainedModel | None,
+        folder: Path,
+        earlier: Sequence[Artifact] = (),
     ) -> Comparison:
-        """Score, decide, and write the predictions of every holdout row into `folder`."""
-        ours = self._predict(challenger, model_scorer(challenger, self.log, self.catalogue))
+        """Score, decide, and write the predictions of every holdout row into `folder`.
+
+        `earlier` are all evaluations since this champion serves: they are pooled with this one.
+        """
+        scorer = model_scorer(challenger, self.log, self.catalogue)
+        ours = self._predict(challenger, scorer)
         ours.save(folder / PREDICTIONS)
         baseline = user_movie_mean(challenger.transform, self.log, self.catalogue)
         means = self._predict(challenger, baseline)
@@ -83,13 +97,21 @@ class Evaluator:
                 difference, streaming_score(ours), streaming_score(means), floor, self.gate
             )
         else:
-            theirs = self._predict(champion, model_scorer(champion, self.log, self.catalogue))
+            other = model_scorer(champion, self.log, self.catalogue)
+            theirs = self._predict(champion, other)
             theirs.save(folder / CHAMPION_PREDICTIONS)
             difference = streaming_difference(ours, theirs, self.gate)
+            lists = (self._lists(scorer), self._lists(other))
             decision = decide_against_champion(
-                difference, streaming_score(ours), streaming_score(theirs), self.gate
+                difference,
+                streaming_score(ours),
+                streaming_score(theirs),
+                guards((ours, theirs), difference, masks, lists, self.gate),
+                self.gate,
+                pooled=self._pooled((ours, theirs), earlier),
             )
         return Comparison(
+            self.split.holdout_from,
             ours.measure(),
             theirs.measure() if theirs else None,
             means.measure(),
@@ -101,6 +123,22 @@ class Evaluator:
 
     def _predict(self, model: TrainedModel, scorer: Scorer) -> Predictions:
         return Predictions.of(self.log, self.split, model.transform.spec.history, scorer)
+
+    def _lists(self, scorer: Scorer) -> TopLists:
+        return TopLists.of(self.log, self.split.as_of, scorer)
+
+    def _pooled(
+        self, present: tuple[Predictions, Predictions], earlier: Sequence[Artifact]
+    ) -> Pooled | None:
+        if not earlier:
+            return None
+        return pool(
+            windows_of(earlier, present, self.split.holdout_from),
+            len(earlier) + 1,
+            generator=np.random.default_rng(BOOTSTRAP_SEED),
+            replicates=self.gate.replicates,
+            confidence=self.gate.confidence,
+        )
 
     def _objection(self, challenger: TrainedModel, champion: TrainedModel) -> str | None:
         """Why a comparison on this holdout would be unfair, if it would be."""
@@ -117,26 +155,3 @@ class Evaluator:
                 f"their scores cannot be compared"
             )
         return None
-
-
-def streaming_difference(
-    ours: Predictions, theirs: Predictions, gate: GateConfig
-) -> PairedDifference:
-    """How much better the one set of predictions of the same rows is, by the gate's intervals."""
-    return paired_bootstrap(
-        ours.label,
-        ours.streaming,
-        theirs.streaming,
-        ours.user,
-        generator=np.random.default_rng(BOOTSTRAP_SEED),
-        replicates=gate.replicates,
-        confidence=gate.confidence,
-    )
-
-
-def streaming_score(predictions: Predictions) -> Score:
-    """Of the rows as they were met; InputError if they have one class only."""
-    return Score(
-        metrics.auc(predictions.label, predictions.streaming),
-        metrics.log_loss(predictions.label, predictions.streaming),
-    )

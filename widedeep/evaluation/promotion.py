@@ -4,12 +4,15 @@ The headline is the streaming AUC. A model is promoted only where the whole inte
 bootstrap speaks for it: on a holdout of 14,000 rows the better of two point values is often luck.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 
 from widedeep.errors import InputError
 from widedeep.evaluation.bootstrap import Interval, PairedDifference
+from widedeep.evaluation.guards import Finding, Guard, place_of_zero, signed, with_interval
+from widedeep.evaluation.pooling import Pooled
 
 # Room for probabilities that went through float32 on one of the two ways.
 _SAME = 1e-6
@@ -46,8 +49,13 @@ class GateConfig:
     Attributes:
         confidence: Share of bootstrap replicates inside an interval, in [0.5, 1).
         replicates: Bootstrap replicates, at least 100.
-        log_loss_margin: Rise of log loss, in nats, that a better AUC may cost; at least 0.
-        minimum_rows: Holdout rows below which nothing is promoted, at least 1.
+        log_loss_margin: Rise of log loss, in nats, that a better AUC may cost; above 0.
+        ece_margin: The same for the calibration error.
+        slice_margin: Fall of AUC on a slice of the holdout that a better AUC may cost; above 0.
+        coverage_margin: The same for the number of films in top-10 lists, as a share of the
+            champion's.
+        minimum_rows: Holdout rows below which nothing is promoted, and rows below which a slice is
+            no guard; at least 1.
         minimum_users: The same for users: a bootstrap over a handful of users gives an interval
             that is too short, over one user it has no width at all. At least 2.
     """
@@ -55,45 +63,62 @@ class GateConfig:
     confidence: float = 0.95
     replicates: int = 2000
     log_loss_margin: float = 0.002
+    ece_margin: float = 0.01
+    slice_margin: float = 0.01
+    coverage_margin: float = 0.2
     minimum_rows: int = 500
     minimum_users: int = 50
 
     def __post_init__(self) -> None:
         """Raise InputError for a setting out of its range."""
-        least = {"replicates": 100, "log_loss_margin": 0, "minimum_rows": 1, "minimum_users": 2}
-        for name, bound in least.items():
+        for name in ("log_loss_margin", "ece_margin", "slice_margin", "coverage_margin"):
             value = getattr(self, name)
-            if not (isfinite(value) and value >= bound):
+            if not (isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value}, wanted is a number above 0")
+        for name, bound in {"replicates": 100, "minimum_rows": 1, "minimum_users": 2}.items():
+            value = getattr(self, name)
+            if value < bound:
                 raise InputError(f"{name} is {value}, wanted is at least {bound}")
         if not 0.5 <= self.confidence < 1:  # noqa: PLR2004
             raise InputError(f"confidence is {self.confidence}, wanted is a share in [0.5, 1)")
 
 
 def decide_against_champion(
-    difference: PairedDifference, challenger: Score, champion: Score, gate: GateConfig
+    difference: PairedDifference,
+    challenger: Score,
+    champion: Score,
+    guards: Sequence[Guard],
+    gate: GateConfig,
+    *,
+    pooled: Pooled | None = None,
 ) -> Decision:
     """Promote, hold, or ask for more evidence, on the same holdout for both models.
 
-    Promote: the AUC interval lies above 0 and the log-loss interval does not reach past the margin.
-    Hold: the AUC interval lies below 0, or the log-loss interval lies past the margin. Anything
-    else, a holdout too small, or two models that score alike: insufficient evidence.
+    Promote: the AUC interval, of this holdout or of all windows `pooled`, lies above 0 and every
+    guard stays within its margin. Hold: the AUC interval lies below 0 or a guard lies past its
+    margin. Anything else, a holdout too small, or two models that score alike: insufficient
+    evidence.
 
     Raises:
         ValueError: `difference` is not challenger minus champion, or has another confidence.
     """
     _check_pair(difference, challenger, champion, gate)
-    reasons = (
+    reasons = [
         _auc_reason(difference, challenger, champion, "champion"),
-        _log_loss_reason(difference, challenger, champion, gate),
-    )
+        *(guard.sentence(difference.confidence) for guard in guards),
+    ]
     if short := _too_small(difference, gate):
         return Decision(Verdict.INSUFFICIENT, (*reasons, *short))
     if _no_difference(difference.auc) and _no_difference(difference.log_loss):
         alike = "challenger and champion score every row of the holdout alike"
         return Decision(Verdict.INSUFFICIENT, (*reasons, alike))
-    worse = difference.auc.high < 0 or difference.log_loss.low > gate.log_loss_margin
-    better = difference.auc.low > 0 and difference.log_loss.high <= gate.log_loss_margin
-    return Decision(_verdict(better=better, worse=worse), reasons)
+    if pooled is not None:
+        reasons.append(pooled.sentence())
+    findings = {guard.finding for guard in guards}
+    worse = difference.auc.high < 0 or Finding.PAST in findings
+    shown = difference.auc.low > 0 or (pooled is not None and pooled.auc.low > 0)
+    better = shown and findings <= {Finding.WITHIN}
+    return Decision(_verdict(better=better, worse=worse), tuple(reasons))
 
 
 def decide_first(
@@ -174,28 +199,10 @@ def _too_small(difference: PairedDifference, gate: GateConfig) -> tuple[str, ...
 
 def _auc_reason(difference: PairedDifference, model: Score, other: Score, name: str) -> str:
     interval = difference.auc
-    if interval.low <= 0 <= interval.high:
-        place = "includes 0"
-    else:
-        place = "lies above 0" if interval.low > 0 else "lies below 0"
+    place = place_of_zero(interval)
     return (
         f"streaming AUC {model.auc:.4f} against the {name}'s {other.auc:.4f}: "
-        f"{_with_interval(interval, difference.confidence)}, {place}"
-    )
-
-
-def _log_loss_reason(
-    difference: PairedDifference, challenger: Score, champion: Score, gate: GateConfig
-) -> str:
-    interval, margin = difference.log_loss, gate.log_loss_margin
-    if interval.high <= margin:
-        place = "stays within"
-    else:
-        place = "lies past" if interval.low > margin else "reaches past"
-    return (
-        f"streaming log loss {challenger.log_loss:.4f} against the champion's "
-        f"{champion.log_loss:.4f}: {_with_interval(interval, difference.confidence)}, "
-        f"{place} the margin of {_signed(margin)}"
+        f"{with_interval(interval, difference.confidence)}, {place}"
     )
 
 
@@ -203,16 +210,5 @@ def _constant_reason(model: Score, constant_log_loss: float) -> str:
     rise = model.log_loss - constant_log_loss
     return (
         f"streaming log loss {model.log_loss:.4f} against the constant's {constant_log_loss:.4f}: "
-        f"{_signed(rise)}, {'below it' if rise < 0 else 'not below it'}"
+        f"{signed(rise)}, {'below it' if rise < 0 else 'not below it'}"
     )
-
-
-def _with_interval(interval: Interval, confidence: float) -> str:
-    ends = f"[{_signed(interval.low)}, {_signed(interval.high)}]"
-    return f"{_signed(interval.difference)}, {100 * confidence:g} % interval {ends}"
-
-
-def _signed(value: float) -> str:
-    """Four decimals, or more where those would round a difference away."""
-    text = f"{value:+.4f}"
-    return f"{value:+.0e}" if value and not float(text) else text.replace("-0.0000", "+0.0000")

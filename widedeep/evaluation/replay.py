@@ -15,9 +15,9 @@ from pathlib import Path
 from widedeep.artifact_store import Artifact, ArtifactStore, Json, code_version
 from widedeep.data.ratings import RatingLog, Ratings
 from widedeep.data.split import Split
-from widedeep.evaluation.comparison import PREDICTIONS, Evaluator
+from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.promotion import GateConfig, Verdict
-from widedeep.evaluation.scoring import Predictions, model_scorer
+from widedeep.evaluation.scoring import PREDICTIONS, Predictions, model_scorer
 from widedeep.evaluation.top_lists import TopLists
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.sampling import Sampling
@@ -56,7 +56,7 @@ class Step:
 
     `published` has the model that serves under a policy, `trained` those learned for it at this
     step (found again or not). `gate` is the comparison of `candidate` with the gated model before,
-    None at the first step.
+    None at the first step; `looks` are all comparisons with the gated model since it is that.
     """
 
     at: int
@@ -65,6 +65,7 @@ class Step:
     trained: Mapping[Policy, tuple[Artifact, ...]]
     candidate: Artifact
     gate: Artifact | None
+    looks: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,8 @@ class Replay:
         always = self._warm(before.published[Policy.ALWAYS], clock, clock.at)
         champion = before.published[Policy.GATED]
         candidate = self._warm(champion, clock, clock.split.holdout_from)
-        gate = self._compare(candidate, champion, clock)
+        gate = self._compare(candidate, champion, clock, before.looks)
+        looks = (*before.looks, gate) if candidate.id != champion.id else before.looks
         published = {
             **before.published,
             Policy.COLD: cold,
@@ -155,8 +157,9 @@ class Replay:
             fresh = self._warm(candidate, clock, clock.at)
             published[Policy.GATED] = candidate
             published[Policy.CAUGHT_UP] = fresh
+            looks = ()
             trained[Policy.CAUGHT_UP] = (candidate, fresh)
-        return Step(clock.at, until, published, trained, candidate, gate)
+        return Step(clock.at, until, published, trained, candidate, gate, looks)
 
     @property
     def _sampling(self) -> Sampling:
@@ -209,21 +212,24 @@ class Replay:
 
         return self._store.get("models", key, build)
 
-    def _compare(self, candidate: Artifact, champion: Artifact, clock: Clock) -> Artifact:
+    def _compare(
+        self, candidate: Artifact, champion: Artifact, clock: Clock, earlier: tuple[Artifact, ...]
+    ) -> Artifact:
         def build(folder: Path) -> Json:
             evaluator = Evaluator(clock.log, self._catalogue, clock.split, self._config.gate)
             ours, theirs = (TrainedModel.load(model.path) for model in (candidate, champion))
-            return evaluator.compare(ours, theirs, folder).as_json()
+            return evaluator.compare(ours, theirs, folder, earlier).as_json()
 
         key = self._key(
             candidate=candidate.id,
             champion=champion.id,
             split=asdict(clock.split),
             gate=asdict(self._config.gate),
+            earlier=[evaluation.id for evaluation in earlier],
         )
         return self._store.get("evaluations", key, build)
 
-    def _key(self, **parts: Json | str | int) -> Json:
+    def _key(self, **parts: Json | str | int | list[str]) -> Json:
         return {
             "replay": parts,
             "ratings": self._ratings.artifact.id,

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from widedeep.artifact_store import Artifact
 from widedeep.errors import InputError
 from widedeep.evaluation.bootstrap import PairedDifference
-from widedeep.evaluation.comparison import PREDICTIONS, streaming_difference, streaming_score
+from widedeep.evaluation.pairing import streaming_difference, streaming_score
 from widedeep.evaluation.promotion import GateConfig, Score, Verdict
 from widedeep.evaluation.replay import LISTS, Policy, Replay, Step
-from widedeep.evaluation.scoring import Predictions
+from widedeep.evaluation.scoring import PREDICTIONS, Predictions
 from widedeep.evaluation.top_lists import TopLists
 
 REFERENCE = Policy.COLD

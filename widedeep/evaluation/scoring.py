@@ -30,6 +30,9 @@ Floats = NDArray[np.float64]
 Scorer = Callable[[Queries], Floats]
 """Gives P(positive) of each query, float64 of shape (n,)."""
 
+PREDICTIONS = "predictions.parquet"
+CHAMPION_PREDICTIONS = "champion_predictions.parquet"
+
 POINTWISE = {
     "auc": metrics.auc,
     "log_loss": metrics.log_loss,

@@ -46,6 +46,10 @@ class TopLists:
         kept = [len(np.intersect1d(ours, theirs)) for ours, theirs in pairs]
         return 1.0 - float(np.sum(kept)) / max(self.movie.size, 1)
 
+    def coverage(self) -> int:
+        """How many different films are shown to anybody."""
+        return len(np.unique(self.movie))
+
     def save(self, path: Path) -> None:
         """Write one Parquet file, a row a user."""
         pq.write_table(pa.table({"user": self.user, "movies": list(self.movie)}), path)

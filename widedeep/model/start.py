@@ -35,7 +35,7 @@ class Start:
     @property
     def model_id(self) -> str | None:
         """The previous model's id, for keys of what is made from it."""
-        return self.previous.model_id if self.previous else None
+        return self.previous.gated.id if self.previous else None
 
     @classmethod
     def choose(
@@ -50,7 +50,7 @@ class Start:
             return cls("cold, as asked")
         objection = "there is no champion yet"
         if champion is not None:
-            found = _objection(TrainedModel.load(champion.path), split, preset)
+            found = _objection(TrainedModel.load(champion.gated.path), split, preset)
             if found is None:
                 return cls(f"warm, from version {champion.number}", champion)
             objection = f"not from the champion: {found}"
@@ -60,7 +60,7 @@ class Start:
 
     def model(self) -> TrainedModel | None:
         """The previous model, if any."""
-        return TrainedModel.load(self.previous.path) if self.previous else None
+        return TrainedModel.load(self.previous.gated.path) if self.previous else None
 
 
 def _objection(previous: TrainedModel, split: Split, preset: Preset) -> str | None:

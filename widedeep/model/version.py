@@ -5,9 +5,21 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class StoredModel:
+    """The id of an artefact of kind `models`, and the folder of its files."""
+
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """Its number there, the id of the artefact it was made from, and the folder of its files."""
+    """Its number there and its two models.
+
+    `gated` was judged on a holdout it had not seen; later models start from it and are compared
+    with it. `served` answers users: the same one, or `gated` caught up on that holdout.
+    """
 
     number: str
-    model_id: str
-    path: Path
+    gated: StoredModel
+    served: StoredModel

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tests.benchmarks.rankers.run import Run
 from widedeep.evaluation.bootstrap import PairedDifference, paired_bootstrap
-from widedeep.evaluation.comparison import BOOTSTRAP_SEED
+from widedeep.evaluation.pairing import BOOTSTRAP_SEED
 from widedeep.evaluation.scoring import Predictions
 from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING
 

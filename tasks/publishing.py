@@ -1,0 +1,49 @@
+"""From a model that passed the gate to the one that serves."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.job import Job
+from tasks.training import describe
+from widedeep.artifact_store import Artifact, code_version
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.training_plan import TrainingPlan
+from widedeep.model.fitting import Fitting
+from widedeep.model.trained_model import TrainedModel
+
+
+@task(name="catch up", task_run_name="catch up on the holdout", cache_policy=NO_CACHE)
+def catch_up(job: Job, gated: Artifact) -> Artifact:
+    """Go on from the gated model to the run's as-of, as a warm start would."""
+    logger = get_run_logger()
+    key = {
+        "gated": gated.id,
+        "ratings": job.ingested.artifact.id,
+        "until": job.ingested.split.as_of,
+        "sampling": asdict(job.preset.sampling),
+        "training": asdict(job.preset.training),
+        "seed": job.seed,
+        "code": code_version("data", "features", "model"),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        model = TrainedModel.load(gated.path)
+        plan = TrainingPlan.warm(
+            job.ingested.known(),
+            Catalogue.from_table(job.ingested.movies()),
+            job.ingested.split.as_of,
+            job.preset.sampling,
+            model.transform,
+            model.learned_until,
+        )
+        fitting = Fitting(plan, job.preset, model, job.seed)
+        for result in fitting.epochs():
+            logger.info("catch up: %s", describe(result))
+        fitting.finished().save(folder)
+        return fitting.summary()
+
+    return job.home.stages.get("models", key, build)

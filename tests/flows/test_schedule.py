@@ -1,0 +1,156 @@
+"""Retraining late, again, or for the past gives what it would have given in time."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from flows.cli import main
+from tasks.tracking import Tracker
+from widedeep.artifact_store import MANIFEST, file_digest
+from widedeep.home import Home
+from widedeep.model.trained_model import TrainedModel
+from widedeep.when import iso
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def rates(simulated):
+    return pd.read_csv(simulated / "rates.csv")
+
+
+@pytest.fixture(scope="module")
+def middle(rates):
+    """A moment at which four fifths of the ratings are known."""
+    return int(rates.time.quantile(0.8))
+
+
+@pytest.fixture(scope="module")
+def then(simulated, rates, middle, tmp_path_factory):
+    """The folder as it was at that moment, films that nobody had rated yet left out."""
+    folder = tmp_path_factory.mktemp("then") / simulated.name
+    folder.mkdir()
+    for file in simulated.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    known = rates[rates.time < middle]
+    known.to_csv(folder / "rates.csv", index=False)
+    header, *films = (simulated / "movies.txt").read_text(encoding="utf-8").splitlines(True)
+    rated = set(known.movie)
+    kept = [film for film in films if int(film.split("\t")[0]) in rated]
+    (folder / "movies.txt").write_text("".join([header, *kept]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_time(then, run_command, tmp_path_factory):
+    """The run as it was made then."""
+    home = tmp_path_factory.mktemp("home")
+    result, _ = run_command("retrain", "--home", home, "--data", then)
+    return Home(home), result
+
+
+@pytest.fixture(scope="module")
+def backfilled(simulated, middle, run_command, tmp_path_factory):
+    """The run made for that moment from today's files."""
+    home = tmp_path_factory.mktemp("home")
+    result, _ = run_command("retrain", "--home", home, "--data", simulated, "--as-of", middle)
+    return Home(home), result
+
+
+def contents(home, kind):
+    """Digests of all that the one artefact of a kind holds, but for what it was made from."""
+    (folder,) = (home.stages.root / kind).iterdir()
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST]
+    return {file.relative_to(folder): file_digest(file) for file in files}
+
+
+def test_a_backfill_gives_the_same_features_to_the_byte(in_time, backfilled):
+    then, now = (contents(home, "features") for home, _ in (in_time, backfilled))
+    assert then == now
+    assert len(then) > 10
+
+
+def test_a_backfill_gives_the_same_model_scores_and_decision(in_time, backfilled):
+    (_, then), (_, now) = in_time, backfilled
+    for name in ("challenger", "decision", "reasons", "champion_version"):
+        assert now[name] == then[name]
+    assert file_digest(Path(now["predictions"])) == file_digest(Path(then["predictions"]))
+    assert then["split"]["holdout_from"] == now["split"]["holdout_from"]
+
+
+def champion(home, model):
+    return Tracker(home).champion(model)
+
+
+def test_what_serves_has_learned_its_holdout_and_what_was_judged_has_not(backfilled, middle):
+    home, result = backfilled
+    assert result["decision"] == "promote"
+    version = champion(home, result["model"])
+    gated, served = (TrainedModel.load(model.path) for model in (version.gated, version.served))
+    assert gated.learned_until == result["split"]["holdout_from"]
+    assert served.learned_until == middle
+    answered = mlflow.pyfunc.load_model(version.served.path.parents[1].as_uri())
+    paths = answered.unwrap_python_model()
+    assert paths is not None
+
+
+def test_the_same_moment_again_changes_nothing(backfilled, simulated, middle, capsys):
+    home, before = backfilled
+    serving = champion(home, before["model"])
+    arguments = ["--home", str(home.root), "--data", str(simulated), "--as-of", str(middle)]
+    assert main(["retrain", *arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["challenger"] == before["challenger"]
+    assert (result["version"], result["champion_version"]) == (before["version"],) * 2
+    assert champion(home, before["model"]) == serving
+
+
+def test_missed_moments_are_caught_up_in_order_or_jumped(
+    backfilled, simulated, middle, rates, capsys
+):
+    home, before = backfilled
+    days = (int(rates.time.max()) - middle) // DAY // 2
+    arguments = ["--home", str(home.root), "--data", str(simulated), "--json"]
+    assert main(["retrain", *arguments, "--every", f"{days}d"]) == 0
+    out = capsys.readouterr().out
+    results = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    step = days * DAY
+    wanted = [middle + step, middle + 2 * step, int(rates.time.max()) + 1]
+    assert [result["as_of"] for result in results] == wanted
+    assert all(result["mode"] == "warm" for result in results)
+    assert results[0]["warm_started_from"] == before["version"]
+    assert main(["retrain", *arguments, "--every", f"{days}d"]) == 0
+    again = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [json.loads(line)["as_of"] for line in again] == wanted[-1:]
+
+
+def test_moments_of_the_split_and_a_series_exclude_each_other(simulated, tmp_path, capsys):
+    arguments = ["--home", str(tmp_path), "--data", str(simulated), "--every", "90d"]
+    assert main(["retrain", *arguments, "--holdout-from", "2018-01-01"]) == 2
+    assert main(["retrain", *arguments[:-1], "0d"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert ["--every" in errors[0], "every is 0 days" in errors[1]] == [True, True]
+
+
+def test_what_arrived_since_the_last_decision_is_told(then, simulated, run_command, tmp_path):
+    folder = tmp_path / then.name
+    folder.mkdir()
+    for file in then.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    arguments = ("retrain", "--home", tmp_path / "home", "--data", folder)
+    _, out = run_command(*arguments)
+    assert "since the last decision" not in out
+    first = (folder / "rates.csv").read_text(encoding="utf-8").splitlines()[1]
+    late = iso(int(first.split(",")[-1]))
+    rows = (simulated / "rates.csv").read_text(encoding="utf-8")
+    (folder / "rates.csv").write_text(rows, encoding="utf-8")
+    (folder / "movies.txt").write_bytes((simulated / "movies.txt").read_bytes())
+    _, out = run_command(*arguments)
+    assert "since the last decision" in out
+    assert "ratings: 4,0" in out
+    assert late

@@ -1,0 +1,42 @@
+"""A registry on MLflow's real store."""
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks.tracking import Tracker
+from widedeep.home import Home
+from widedeep.model.version import ModelVersion, StoredModel
+
+MODEL = "widedeep-test"
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def tracker(home):
+    """A registry with three versions of one model, each with files."""
+    tracker = Tracker(home)
+    client = MlflowClient(home.tracking_uri)
+    client.create_registered_model(MODEL)
+    for number in ("1", "2", "3"):
+        folder = home.root / "models" / number
+        (folder / "artifacts" / f"id{number}").mkdir(parents=True)
+        (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
+        tags = {"widedeep.gated_id": f"id{number}", "widedeep.served_id": f"id{number}"}
+        client.create_model_version(MODEL, folder.as_uri(), tags=tags)
+    return tracker
+
+
+@pytest.fixture
+def version(home):
+    """A version of that model as the tracker gives it."""
+
+    def of(number):
+        path = home.root / "models" / number / "artifacts" / f"id{number}"
+        stored = StoredModel(f"id{number}", path)
+        return ModelVersion(number, stored, stored)
+
+    return of
