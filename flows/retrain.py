@@ -89,7 +89,7 @@ def _chain(place: Home, request: Request) -> Report:
         with watch.stage("promote"):
             fresh = request.publication is Publication.CAUGHT_UP and passed(evaluation)
             served = catch_up(job, model) if fresh else model
-            outcome = promote(job, run, model, served, evaluation)
+            outcome = promote(job, run, model, served, evaluation, gate)
         report = Report(job, run.run_id, evaluation, outcome, watch.seconds())
         tracker.log_seconds(run, report.seconds)
     return report

@@ -65,13 +65,13 @@ def _interval(difference: Mapping[str, Any] | None, protocol: str, metric: str) 
 
 
 def _show_decision(report: Report, console: Console) -> None:
-    decision = report.evaluation.summary["decision"]
+    decision = report.outcome.decision
     champion = report.outcome.champion
     serving = f"version {champion} is the champion" if champion else "there is no champion yet"
     console.print(
-        f"decision  [bold]{decision['verdict']}[/bold] version {report.outcome.version}; {serving}"
+        f"decision  [bold]{decision.verdict}[/bold] version {report.outcome.version}; {serving}"
     )
-    for reason in decision["reasons"]:
+    for reason in decision.reasons:
         console.print(f"          - {reason}")
     times = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
     console.print(f"seconds   {times}")

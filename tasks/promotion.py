@@ -5,29 +5,36 @@ from dataclasses import dataclass
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.dry_run import try_out
 from tasks.job import Job
 from tasks.registry import Registry
 from tasks.tracking import Run, Tracker
 from widedeep.artifact_store import Artifact
-from widedeep.evaluation.promotion import Verdict
+from widedeep.evaluation.promotion import Decision, GateConfig, Verdict
+from widedeep.model.version import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The challenger's version, and which one serves now (None if still none does)."""
+    """The challenger's version, what was decided, and which one serves now (None: none does)."""
 
     version: str
+    decision: Decision
     champion: str | None
 
 
 def passed(evaluation: Artifact) -> bool:
-    """Whether the gate said to promote."""
+    """Whether the numbers speak for a promotion."""
     return bool(evaluation.summary["decision"]["verdict"] == Verdict.PROMOTE)
 
 
 @task(name="promote", task_run_name="promote {run.model}", cache_policy=NO_CACHE)
-def promote(job: Job, run: Run, gated: Artifact, served: Artifact, evaluation: Artifact) -> Outcome:
-    """Register the challenger and, if the gate said so, make it the champion.
+def promote(  # noqa: PLR0917  each is a stage's product of its own
+    job: Job, run: Run, gated: Artifact, served: Artifact, evaluation: Artifact, gate: GateConfig
+) -> Outcome:
+    """Register the challenger and, if it passed the gate and a dry run, make it the champion.
+
+    The alias moves last, so a run that dies before has changed nothing that serves.
 
     Args:
         job: What was asked for.
@@ -35,18 +42,17 @@ def promote(job: Job, run: Run, gated: Artifact, served: Artifact, evaluation: A
         gated: The model that was judged.
         served: What users are to get if it passed: the same, or the one caught up.
         evaluation: The judgement.
-
-    Aliases move last, so a run that dies before has changed nothing that serves.
+        gate: The settings it was judged by.
     """
     logger = get_run_logger()
     tracker = Tracker(job.home)
     tracker.log_evaluation(run, evaluation)
     version = tracker.register(run, gated, served, job.ingested)
-    verdict = evaluation.summary["decision"]["verdict"]
-    decision = {
+    decision = _decide(evaluation, version, gate)
+    record = {
         "version": version.number,
-        "action": verdict,
-        "reason": "; ".join(evaluation.summary["decision"]["reasons"]),
+        "action": decision.verdict,
+        "reason": "; ".join(decision.reasons),
         "run_id": run.run_id,
         "as_of": job.ingested.split.as_of,
         "model": gated.id,
@@ -55,8 +61,19 @@ def promote(job: Job, run: Run, gated: Artifact, served: Artifact, evaluation: A
         "ratings": job.ingested.artifact.id,
         "difference": evaluation.summary["difference"],
     }
-    registry = Registry(job.home, tracker, run.model)
-    serving = registry.decide(decision, job.champion, version if passed(evaluation) else None)
-    tracker.log_decision(run, verdict, version.number, evaluation.summary["decision"]["reasons"])
-    logger.info("promote: version %s: %s", version.number, verdict)
-    return Outcome(version.number, serving.number if serving else None)
+    successor = version if decision.verdict is Verdict.PROMOTE else None
+    serving = Registry(job.home, tracker, run.model).decide(record, job.champion, successor)
+    tracker.log_decision(run, decision, version.number)
+    logger.info("promote: version %s: %s", version.number, decision.verdict)
+    return Outcome(version.number, decision, serving.number if serving else None)
+
+
+def _decide(evaluation: Artifact, version: ModelVersion, gate: GateConfig) -> Decision:
+    """By the numbers and, where they speak for a promotion, by whether the model really works."""
+    found = evaluation.summary["decision"]
+    verdict, reasons = Verdict(found["verdict"]), tuple(found["reasons"])
+    if verdict is not Verdict.PROMOTE:
+        return Decision(verdict, reasons)
+    tried = try_out(version.folder, gate.latency_budget)
+    held = Verdict.HOLD if tried.faults else verdict
+    return Decision(held, (*reasons, *tried.sentences()))

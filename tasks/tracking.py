@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import mlflow
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -24,10 +23,12 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 import widedeep
+from tasks.companion import save_companion
 from tasks.ingest import Ingested
 from tasks.job import Job
 from widedeep.artifact_store import Artifact
 from widedeep.evaluation import memorisation
+from widedeep.evaluation.promotion import Decision
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.home import Home
 from widedeep.model.version import ModelVersion, StoredModel
@@ -165,12 +166,12 @@ class Tracker:
         for name in (PREDICTIONS, memorisation.TABLE, memorisation.REPORT):
             self._client.log_artifact(run.run_id, str(evaluation.path / name))
 
-    def log_decision(self, run: Run, verdict: str, version: str, reasons: list[str]) -> None:
+    def log_decision(self, run: Run, decision: Decision, version: str) -> None:
         """Tag the run with what was decided."""
         tags = {
-            "decision": verdict,
+            "decision": str(decision.verdict),
             "version": version,
-            "mlflow.note.content": "\n\n".join(reasons),
+            "mlflow.note.content": "\n\n".join(decision.reasons),
         }
         self._client.log_batch(run.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
@@ -300,7 +301,7 @@ class Tracker:
     ) -> ModelVersion:
         with tempfile.TemporaryDirectory() as folder:
             history = Path(folder) / "history"
-            _save_history(ingested, history)
+            save_companion(ingested, served, history)
             with mlflow.start_run(run_id=run.run_id):
                 logged = mlflow.pyfunc.log_model(
                     name="model",
@@ -351,14 +352,6 @@ def _if_there(look: Callable[[], Found]) -> Found | None:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-
-
-def _save_history(ingested: Ingested, folder: Path) -> None:
-    """What was known at the run's as-of: the served model's own copy."""
-    folder.mkdir()
-    ingested.known().save(folder / "ratings.parquet")
-    pq.write_table(ingested.movies(), folder / "movies.parquet")
-    pq.write_table(ingested.people(), folder / "people.parquet")
 
 
 def _example(ingested: Ingested) -> pd.DataFrame:

@@ -54,6 +54,8 @@ class GateConfig:
         slice_margin: Fall of AUC on a slice of the holdout that a better AUC may cost; above 0.
         coverage_margin: The same for the number of films in top-10 lists, as a share of the
             champion's.
+        latency_budget: Seconds in which the registered model has to answer the requests of its dry
+            run; above 0.
         minimum_rows: Holdout rows below which nothing is promoted, and rows below which a slice is
             no guard; at least 1.
         minimum_users: The same for users: a bootstrap over a handful of users gives an interval
@@ -66,12 +68,14 @@ class GateConfig:
     ece_margin: float = 0.01
     slice_margin: float = 0.01
     coverage_margin: float = 0.2
+    latency_budget: float = 5.0
     minimum_rows: int = 500
     minimum_users: int = 50
 
     def __post_init__(self) -> None:
         """Raise InputError for a setting out of its range."""
-        for name in ("log_loss_margin", "ece_margin", "slice_margin", "coverage_margin"):
+        above_0 = ("log_loss_margin", "ece_margin", "slice_margin", "coverage_margin")
+        for name in (*above_0, "latency_budget"):
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
                 raise InputError(f"{name} is {value}, wanted is a number above 0")

@@ -23,3 +23,8 @@ class ModelVersion:
     number: str
     gated: StoredModel
     served: StoredModel
+
+    @property
+    def folder(self) -> Path:
+        """The registry's folder of the version, which holds the folders of both."""
+        return self.served.path.parents[1]
