@@ -77,7 +77,7 @@ def _chain(place: Home, request: Request) -> Report:
     start = Start.choose(request.mode, champion, ingested.split, request.preset)
     job = Job(place, ingested, request.preset, champion, start, request.seed)
     run = tracker.start(job, flow_run.id)
-    with tracker.closing(run):
+    with tracker.closing(run), tracker.observing(run):
         with watch.stage("features"):
             encoded = features(job)
         with watch.stage("train"):

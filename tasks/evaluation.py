@@ -11,9 +11,16 @@ from tasks.job import Job
 from widedeep import decision_log
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.evaluation.comparison import Evaluator
+from widedeep.evaluation.figures import draw_figures
 from widedeep.evaluation.memorisation import Memorisation
 from widedeep.evaluation.names import Names
 from widedeep.evaluation.promotion import GateConfig
+from widedeep.evaluation.scoring import (
+    BASELINE_PREDICTIONS,
+    CHAMPION_PREDICTIONS,
+    PREDICTIONS,
+    Predictions,
+)
 from widedeep.features.catalogue import Catalogue
 from widedeep.model.trained_model import TrainedModel
 
@@ -43,14 +50,24 @@ def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
         names = Names.of(movies, ingested.people())
         memorisation = Memorisation.of(ours, names, previous=theirs)
         memorisation.save(folder)
-        found = evaluator.compare(ours, theirs, folder, earlier).as_json()
-        return {**found, "memorisation": memorisation.summary()}
+        found = evaluator.compare(ours, theirs, folder, earlier)
+        memory = memorisation.summary()
+        draw_figures(_predictions(folder), found.guards, challenger.summary, memory, folder)
+        return {**found.as_json(), "memorisation": memory}
 
     evaluation = job.home.stages.get("evaluations", key, build)
     logger.info("evaluate: %s", evaluation.summary["decision"]["verdict"])
     for reason in evaluation.summary["decision"]["reasons"]:
         logger.info("evaluate: %s", reason)
     return evaluation
+
+
+def _predictions(folder: Path) -> dict[str, Predictions]:
+    """The challenger's and those it is compared with, by title."""
+    files = {"champion": CHAMPION_PREDICTIONS, "user + movie mean": BASELINE_PREDICTIONS}
+    title = next(title for title, name in files.items() if (folder / name).exists())
+    ours, theirs = (Predictions.load(folder / name) for name in (PREDICTIONS, files[title]))
+    return {"challenger": ours, title: theirs}
 
 
 def _looks(job: Job, challenger: Artifact) -> list[Artifact]:

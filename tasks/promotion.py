@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.card import model_card
 from tasks.dry_run import try_out
 from tasks.job import Job
 from tasks.registry import Registry
@@ -64,6 +65,8 @@ def promote(  # noqa: PLR0917  each is a stage's product of its own
     successor = version if decision.verdict is Verdict.PROMOTE else None
     serving = Registry(job.home, tracker, run.model).decide(record, job.champion, successor)
     tracker.log_decision(run, decision, version.number)
+    card = model_card(job, version.number, served, evaluation, decision)
+    tracker.log_card(run, version.number, card)
     logger.info("promote: version %s: %s", version.number, decision.verdict)
     return Outcome(version.number, decision, serving.number if serving else None)
 

@@ -3,11 +3,12 @@
 With `served_model.py`, which MLflow itself executes, the only file that imports mlflow.
 """
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,18 +17,21 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 import widedeep
 from tasks.companion import save_companion
+from tasks.facts import flat, inputs_of, moments_of, origin_of, parameters_of
 from tasks.ingest import Ingested
 from tasks.job import Job
 from widedeep.artifact_store import Artifact
 from widedeep.evaluation import memorisation
+from widedeep.evaluation.figures import FIGURES
 from widedeep.evaluation.promotion import Decision
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.home import Home
@@ -42,6 +46,7 @@ Found = TypeVar("Found")
 
 _GATED_ID = "widedeep.gated_id"
 _SERVED_ID = "widedeep.served_id"
+_SAMPLED_SECONDS = 5
 _SIGNATURE = ModelSignature(
     inputs=Schema(
         [
@@ -82,17 +87,19 @@ class Tracker:
     def start(self, job: Job, prefect_run: str | None) -> Run:
         """Begin a run in the model's experiment, after closing those a killed process left."""
         ingested = job.ingested
-        tags = _origin(ingested, prefect_run)
+        tags = origin_of(ingested, prefect_run)
         how = job.start.reason.split(",")[0]
         name = f"{ingested.source.name} as of {iso(ingested.split.as_of)[:10]}, {how}"
         experiment = self._experiment(ingested.model)
         self._close_stale()
-        return self._begin(experiment, ingested.model, name, _parameters(job), tags)
+        run = self._begin(experiment, ingested.model, name, parameters_of(job), tags)
+        self._client.log_inputs(run.run_id, [_data_set(ingested)])
+        return run
 
     def start_ablation(self, ingested: Ingested, seeds: int, prefect_run: str | None) -> Run:
         """Begin the run that holds an ablation's trials, in an experiment of its own."""
-        tags = _origin(ingested, prefect_run)
-        parameters = {"data": ingested.source.name, "seeds": seeds, **_moments(ingested)}
+        tags = origin_of(ingested, prefect_run)
+        parameters = {"data": ingested.source.name, "seeds": seeds, **moments_of(ingested)}
         name = f"{ingested.source.name} ablation as of {iso(ingested.split.as_of)[:10]}"
         experiment = self._experiment(f"{ingested.model}-ablation")
         self._close_stale()
@@ -101,7 +108,7 @@ class Tracker:
     def start_trial(self, ablation: Run, job: Job, variant: str) -> Run:
         """Begin a run below an ablation's."""
         tags = {MLFLOW_PARENT_RUN_ID: ablation.run_id, "widedeep.variant": variant}
-        parameters = {"variant": variant, **_parameters(job)}
+        parameters = {"variant": variant, **parameters_of(job)}
         experiment = self._client.get_run(ablation.run_id).info.experiment_id
         name = f"{variant}, seed {job.seed}"
         return self._begin(experiment, ablation.model, name, parameters, tags)
@@ -113,7 +120,7 @@ class Tracker:
         name = f"{ingested.source.name} replay to {iso(ingested.split.as_of)[:10]}"
         experiment = self._experiment(f"{ingested.model}-replay")
         self._close_stale()
-        tags = _origin(ingested, prefect_run)
+        tags = origin_of(ingested, prefect_run)
         return self._begin(experiment, ingested.model, name, parameters, tags)
 
     def start_policy(self, replay: Run, policy: str) -> Run:
@@ -147,6 +154,17 @@ class Tracker:
         finally:
             self._client.set_terminated(run.run_id, status)
 
+    @contextmanager
+    def observing(self, run: Run) -> Iterator[None]:
+        """Log processor, memory and disk while the block runs."""
+        uri = self._home.tracking_uri
+        monitor = SystemMetricsMonitor(run.run_id, _SAMPLED_SECONDS, tracking_uri=uri)
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
     def log_training(self, run: Run, model: Artifact) -> None:
         """The learning curve by epoch, and the size of the model."""
         names = ("train_loss", "validation_loss", "validation_auc")
@@ -156,15 +174,17 @@ class Tracker:
         self._log(run, {name: model.summary[name] for name in sizes})
 
     def log_evaluation(self, run: Run, evaluation: Artifact) -> None:
-        """`holdout_streaming_auc` … of the challenger, its advantage, predictions and memory."""
-        measured = _flat("holdout", evaluation.summary["challenger"])
+        """`holdout_streaming_auc` … of the challenger, its advantage, predictions and pictures."""
+        measured = flat("holdout", evaluation.summary["challenger"])
         difference = evaluation.summary["difference"]
         if difference is not None:
-            for metric in ("auc", "log_loss"):
-                measured |= _flat(f"difference_{metric}", difference[metric])
+            for metric in ("auc", "log_loss", "ece"):
+                measured |= flat(f"difference_{metric}", difference[metric])
         self._log(run, measured)
         for name in (PREDICTIONS, memorisation.TABLE, memorisation.REPORT):
             self._client.log_artifact(run.run_id, str(evaluation.path / name))
+        for name in FIGURES:
+            self._client.log_artifact(run.run_id, str(evaluation.path / name), "figures")
 
     def log_decision(self, run: Run, decision: Decision, version: str) -> None:
         """Tag the run with what was decided."""
@@ -175,9 +195,14 @@ class Tracker:
         }
         self._client.log_batch(run.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
+    def log_card(self, run: Run, version: str, card: str) -> None:
+        """Show a model card (Markdown) on the version's page, and keep it with the run."""
+        self._client.update_model_version(run.model, version, card)
+        self._client.log_text(run.run_id, card, "model_card.md")
+
     def log_scores(self, run: Run, measured: Mapping[str, Any]) -> None:
         """`holdout_streaming_auc` … of a trial."""
-        self._log(run, _flat("holdout", measured))
+        self._log(run, flat("holdout", measured))
 
     def log_files(self, run: Run, files: Iterable[Path], note: str) -> None:
         """Keep files with the run, and show `note` (Markdown) on its page."""
@@ -344,6 +369,19 @@ class Tracker:
         self._client.log_batch(run.run_id, metrics=metrics)
 
 
+def _data_set(ingested: Ingested) -> DatasetInput:
+    """The ratings of a run, as MLflow shows data sets: by name and digest."""
+    facts = inputs_of(ingested)
+    found = Dataset(
+        facts.name,
+        facts.digest,
+        source_type="local",
+        source=json.dumps({"uri": facts.folder}),
+        profile=json.dumps(facts.profile),
+    )
+    return DatasetInput(found, [InputTag("mlflow.data.context", "training and holdout")])
+
+
 def _if_there(look: Callable[[], Found]) -> Found | None:
     """What MLflow finds; None where it has no such thing."""
     try:
@@ -359,47 +397,6 @@ def _example(ingested: Ingested) -> pd.DataFrame:
     log = ingested.known()
     user, movie = np.append(log.user[-2:], -1), np.append(log.movie[-2:], -1)
     return pd.DataFrame({"user": user, "movie": movie, "time": ingested.split.as_of})
-
-
-def _parameters(job: Job) -> dict[str, Any]:
-    """Everything that made the model, for comparing runs."""
-    preset, start = job.preset, job.start
-    return {
-        "data": job.ingested.source.name,
-        "preset": preset.name,
-        "seed": job.seed,
-        "mode": "warm" if start.warm else "cold",
-        "warm_started_from": start.previous.number if start.previous else "nothing",
-        "positive_rating": preset.features.history.positive_rating,
-        **_moments(job.ingested),
-        **_flat("sampling", asdict(preset.sampling)),
-        **_flat("network", asdict(preset.network)),
-        **_flat("training", asdict(preset.training)),
-    }
-
-
-def _moments(ingested: Ingested) -> dict[str, str]:
-    split = ingested.split
-    return {
-        name: iso(getattr(split, name)) for name in ("validation_from", "holdout_from", "as_of")
-    }
-
-
-def _origin(ingested: Ingested, prefect_run: str | None) -> dict[str, str]:
-    return {
-        "prefect.flow_run_id": prefect_run or "none",
-        "widedeep.ratings": ingested.artifact.id,
-        "widedeep.origin": ingested.source.origin,
-    }
-
-
-def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings as `prefix_name`."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        nested = isinstance(value, Mapping)
-        flat |= _flat(f"{prefix}_{name}", value) if nested else {f"{prefix}_{name}": value}
-    return flat
 
 
 def _requirements() -> list[str]:

@@ -12,7 +12,8 @@ from widedeep.artifact_store import Artifact
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
 from widedeep.evaluation.bootstrap import PairedDifference
-from widedeep.evaluation.harm import guards
+from widedeep.evaluation.guards import Guard
+from widedeep.evaluation.harm import Masks, guards
 from widedeep.evaluation.pairing import BOOTSTRAP_SEED, streaming_difference, streaming_score
 from widedeep.evaluation.pooling import Pooled, pool, windows_of
 from widedeep.evaluation.promotion import (
@@ -23,6 +24,7 @@ from widedeep.evaluation.promotion import (
     unfair,
 )
 from widedeep.evaluation.scoring import (
+    BASELINE_PREDICTIONS,
     CHAMPION_PREDICTIONS,
     PREDICTIONS,
     Predictions,
@@ -52,11 +54,22 @@ class Comparison:
     challenger_slices: Mapping[str, Any]
     champion_slices: Mapping[str, Any] | None
     difference: PairedDifference | None
+    guards: Sequence[Guard]
     decision: Decision
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """A decision and what it rests on."""
+
+    decision: Decision
+    theirs: Predictions | None = None
+    difference: PairedDifference | None = None
+    guards: Sequence[Guard] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,35 +94,22 @@ class Evaluator:
         """
         scorer = model_scorer(challenger, self.log, self.catalogue)
         ours = self._predict(challenger, scorer)
+        means = self._predict(
+            challenger, user_movie_mean(challenger.transform, self.log, self.catalogue)
+        )
         ours.save(folder / PREDICTIONS)
-        baseline = user_movie_mean(challenger.transform, self.log, self.catalogue)
-        means = self._predict(challenger, baseline)
+        means.save(folder / BASELINE_PREDICTIONS)
         masks = slices(self.log, self.split)
         objection = self._objection(challenger, champion) if champion else None
-        theirs, difference = None, None
         if objection:
-            decision = unfair(objection)
+            found = _Judgement(unfair(objection))
         elif champion is None:
-            difference = streaming_difference(ours, means, self.gate)
-            constant = np.full(len(ours.label), challenger.transform.prior)
-            floor = metrics.log_loss(ours.label, constant)
-            decision = decide_first(
-                difference, streaming_score(ours), streaming_score(means), floor, self.gate
-            )
+            found = self._first(ours, means, challenger.transform.prior)
         else:
-            other = model_scorer(champion, self.log, self.catalogue)
-            theirs = self._predict(champion, other)
+            found = self._against(champion, ours, scorer, masks, earlier)
+        theirs = found.theirs
+        if theirs is not None:
             theirs.save(folder / CHAMPION_PREDICTIONS)
-            difference = streaming_difference(ours, theirs, self.gate)
-            lists = (self._lists(scorer), self._lists(other))
-            decision = decide_against_champion(
-                difference,
-                streaming_score(ours),
-                streaming_score(theirs),
-                guards((ours, theirs), difference, masks, lists, self.gate),
-                self.gate,
-                pooled=self._pooled((ours, theirs), earlier),
-            )
         return Comparison(
             self.split.holdout_from,
             ours.measure(),
@@ -117,9 +117,39 @@ class Evaluator:
             means.measure(),
             measure_slices(ours, masks),
             measure_slices(theirs, masks) if theirs else None,
-            difference,
-            decision,
+            found.difference,
+            found.guards,
+            found.decision,
         )
+
+    def _first(self, ours: Predictions, means: Predictions, prior: float) -> _Judgement:
+        difference = streaming_difference(ours, means, self.gate)
+        floor = metrics.log_loss(ours.label, np.full(len(ours.label), prior))
+        scores = streaming_score(ours), streaming_score(means)
+        return _Judgement(decide_first(difference, *scores, floor, self.gate), None, difference)
+
+    def _against(
+        self,
+        champion: TrainedModel,
+        ours: Predictions,
+        scorer: Scorer,
+        masks: Masks,
+        earlier: Sequence[Artifact],
+    ) -> _Judgement:
+        other = model_scorer(champion, self.log, self.catalogue)
+        theirs = self._predict(champion, other)
+        difference = streaming_difference(ours, theirs, self.gate)
+        lists = (self._lists(scorer), self._lists(other))
+        found = guards((ours, theirs), difference, masks, lists, self.gate)
+        decision = decide_against_champion(
+            difference,
+            streaming_score(ours),
+            streaming_score(theirs),
+            found,
+            self.gate,
+            pooled=self._pooled((ours, theirs), earlier),
+        )
+        return _Judgement(decision, theirs, difference, found)
 
     def _predict(self, model: TrainedModel, scorer: Scorer) -> Predictions:
         return Predictions.of(self.log, self.split, model.transform.spec.history, scorer)

@@ -32,6 +32,7 @@ Scorer = Callable[[Queries], Floats]
 
 PREDICTIONS = "predictions.parquet"
 CHAMPION_PREDICTIONS = "champion_predictions.parquet"
+BASELINE_PREDICTIONS = "baseline_predictions.parquet"
 
 POINTWISE = {
     "auc": metrics.auc,
