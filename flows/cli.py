@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _retrain_options(commands.add_parser("retrain", help="from rating files to a decision"))
     _ablation_options(commands.add_parser("ablation", help="what each part of the model is worth"))
     _replay_options(commands.add_parser("replay", help="years of retraining on a simulated clock"))
+    _tune_options(commands.add_parser("tune", help="search for better settings, on validation"))
     _status_options(commands.add_parser("status", help="which model serves, and what was decided"))
     _promote_options(commands.add_parser("promote", help="let a version serve, by hand"))
     _rollback_options(commands.add_parser("rollback", help="let the previous champion serve again"))
@@ -80,7 +81,7 @@ def _retrain_options(parser: argparse.ArgumentParser) -> None:
         default=Publication.CAUGHT_UP,
         help="what serves after a promotion: the model with its holdout learned, or without",
     )
-    _model_options(parser)
+    _model_options(parser, "tuned")
     _shared_options(parser, retrain)
 
 
@@ -105,9 +106,17 @@ def _data_options(parser: argparse.ArgumentParser, *moments: str) -> None:
         parser.add_argument(name, metavar="WHEN", help=_WHEN)
 
 
-def _model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", choices=("default", "paper"), default="default")
+def _model_options(parser: argparse.ArgumentParser, *more: str) -> None:
+    parser.add_argument("--preset", choices=("default", "paper", *more), default="default")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def _tune_options(parser: argparse.ArgumentParser) -> None:
+    _data_options(parser, *_SPLIT)
+    help_trials = "settings tried in all, those of earlier searches counted"
+    parser.add_argument("--trials", type=int, default=20, help=help_trials)
+    parser.add_argument("--seed", type=int, default=0)
+    _shared_options(parser, tune)
 
 
 def _status_options(parser: argparse.ArgumentParser) -> None:
@@ -225,6 +234,22 @@ def replay(options: argparse.Namespace) -> None:
             preset=options.preset,
             seed=options.seed,
             home=home.root,
+        )
+        show(found, home)
+    if options.json:
+        _write_json(found.as_json())
+
+
+def tune(options: argparse.Namespace) -> None:
+    """Search for better settings on validation."""
+    home, moments = _home(options), _moments(options)
+    with _held(home) as starting:
+        with starting():
+            from flows.tune import tune as flow
+            from flows.tune_summary import show
+
+        found = flow(
+            options.data, *moments, trials=options.trials, seed=options.seed, home=home.root
         )
         show(found, home)
     if options.json:

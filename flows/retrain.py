@@ -20,9 +20,9 @@ from tasks.publishing import catch_up
 from tasks.registry import Registry
 from tasks.tracking import Tracker
 from tasks.training import train
+from tasks.tuned import named
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.home import Home
-from widedeep.model.presets import preset as named
 from widedeep.model.publication import Publication
 from widedeep.model.start import Mode, Start
 
@@ -39,7 +39,7 @@ def retrain(  # noqa: PLR0917  the run form
     holdout_from: datetime | None = None,
     mode: Literal["auto", "warm", "cold"] = "auto",
     publish: Literal["caught-up", "as-gated"] = "caught-up",
-    preset: Literal["default", "paper"] = "default",
+    preset: Literal["default", "paper", "tuned"] = "default",
     seed: int = 0,
     home: Path | None = None,
 ) -> Report:
@@ -53,7 +53,7 @@ def retrain(  # noqa: PLR0917  the run form
         mode: Start from the champion (warm), from nothing (cold), or warm where it can (auto).
         publish: What serves after a promotion: the model that was judged once it has learned the
             holdout's ratings, too (caught-up), or as it was judged (as-gated).
-        preset: Settings of features, network and training.
+        preset: Settings of features, network and training; tuned are those `tune` found best.
         seed: Of the initial weights and the order of the rows.
         home: The folder of all state. Empty: mlruns/ of the project.
 
@@ -62,7 +62,7 @@ def retrain(  # noqa: PLR0917  the run form
     """
     place = Home(home.resolve()) if home else default_home()
     asked = window(as_of, validation_from, holdout_from)
-    request = Request(data, asked, Mode(mode), named(preset), Publication(publish), seed)
+    request = Request(data, asked, Mode(mode), preset, Publication(publish), seed)
     with place.exclusive(), marked(place, flow_run.id):
         place.stages.sweep()
         return _chain(place, request)
@@ -74,8 +74,9 @@ def _chain(place: Home, request: Request) -> Report:
         ingested = ingest(place, request.data, request.window)
     tracker = Tracker(place)
     champion = Registry(place, tracker, ingested.model).champion()
-    start = Start.choose(request.mode, champion, ingested.split, request.preset)
-    job = Job(place, ingested, request.preset, champion, start, request.seed)
+    preset = named(place, ingested.model, request.preset)
+    start = Start.choose(request.mode, champion, ingested.split, preset)
+    job = Job(place, ingested, preset, champion, start, request.seed)
     run = tracker.start(job, flow_run.id)
     with tracker.closing(run), tracker.observing(run):
         with watch.stage("features"):

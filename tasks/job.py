@@ -18,7 +18,7 @@ class Request:
     data: str
     window: Window
     mode: Mode
-    preset: Preset
+    preset: str
     publication: Publication
     seed: int
 

@@ -6,7 +6,7 @@ With `served_model.py`, which MLflow itself executes, the only file that imports
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -35,6 +35,7 @@ from widedeep.evaluation.figures import FIGURES
 from widedeep.evaluation.promotion import Decision
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.home import Home
+from widedeep.model.training import EpochResult
 from widedeep.model.version import ModelVersion, StoredModel
 from widedeep.when import iso
 
@@ -113,6 +114,36 @@ class Tracker:
         name = f"{variant}, seed {job.seed}"
         return self._begin(experiment, ablation.model, name, parameters, tags)
 
+    def start_search(self, job: Job, trials: int, prefect_run: str | None) -> Run:
+        """Begin the run that holds a search's trials, in an experiment of its own."""
+        ingested = job.ingested
+        tags = origin_of(ingested, prefect_run)
+        parameters = {"trials": trials, **parameters_of(job)}
+        name = f"{ingested.source.name} tune as of {iso(ingested.split.as_of)[:10]}"
+        experiment = self._experiment(f"{ingested.model}-tune")
+        self._close_stale()
+        return self._begin(experiment, ingested.model, name, parameters, tags)
+
+    def log_settings(
+        self,
+        search: Run,
+        settings: Mapping[str, Any],
+        epochs: Sequence[EpochResult],
+        *,
+        pruned: bool,
+    ) -> None:
+        """A trial of a search as a run below it, with its validation curve."""
+        tags = {MLFLOW_PARENT_RUN_ID: search.run_id, "widedeep.pruned": str(pruned)}
+        parameters = {path.replace("/", "_"): value for path, value in settings.items()}
+        experiment = self._client.get_run(search.run_id).info.experiment_id
+        losses = [result.validation_loss for result in epochs if result.validation_loss is not None]
+        name = f"validation loss {min(losses):.4f}{', stopped early' if pruned else ''}"
+        run = self._begin(experiment, search.model, name, parameters, tags)
+        with self.closing(run):
+            for result in epochs:
+                self._log(run, _judged(result), result.epoch)
+            self._log(run, {"best_validation_loss": min(losses)})
+
     def start_replay(
         self, ingested: Ingested, parameters: Mapping[str, Any], prefect_run: str | None
     ) -> Run:
@@ -167,9 +198,8 @@ class Tracker:
 
     def log_training(self, run: Run, model: Artifact) -> None:
         """The learning curve by epoch, and the size of the model."""
-        names = ("train_loss", "validation_loss", "validation_auc")
         for result in model.summary["curve"]:
-            self._log(run, {name: result[name] for name in names}, result["epoch"])
+            self._log(run, _judged(EpochResult(**result)), result["epoch"])
         sizes = ("best_epoch", "wide_weights", "wide_nonzero")
         self._log(run, {name: model.summary[name] for name in sizes})
 
@@ -367,6 +397,11 @@ class Tracker:
         known = {name: float(value) for name, value in values.items() if value is not None}
         metrics = [Metric(name, value, now, step) for name, value in known.items()]
         self._client.log_batch(run.run_id, metrics=metrics)
+
+
+def _judged(result: EpochResult) -> dict[str, float | None]:
+    names = ("train_loss", "validation_loss", "validation_auc")
+    return {name: getattr(result, name) for name in names}
 
 
 def _data_set(ingested: Ingested) -> DatasetInput:

@@ -1,9 +1,10 @@
 """Retraining late, again, or for the past gives what it would have given in time."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 import pytest
 
@@ -12,7 +13,6 @@ from tasks.tracking import Tracker
 from widedeep.artifact_store import MANIFEST, file_digest
 from widedeep.home import Home
 from widedeep.model.trained_model import TrainedModel
-from widedeep.when import iso
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -48,9 +48,10 @@ def then(simulated, rates, middle, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def in_time(then, run_command, tmp_path_factory):
-    """The run as it was made then."""
+    """The run as it was made then, publishing what it judged."""
     home = tmp_path_factory.mktemp("home")
-    result, _ = run_command("retrain", "--home", home, "--data", then)
+    arguments = ("--home", home, "--data", then, "--publish", "as-gated")
+    result, _ = run_command("retrain", *arguments)
     return Home(home), result
 
 
@@ -77,7 +78,7 @@ def test_a_backfill_gives_the_same_features_to_the_byte(in_time, backfilled):
 
 def test_a_backfill_gives_the_same_model_scores_and_decision(in_time, backfilled):
     (_, then), (_, now) = in_time, backfilled
-    for name in ("challenger", "decision", "reasons", "champion_version"):
+    for name in ("challenger", "decision", "champion_version"):
         assert now[name] == then[name]
     assert file_digest(Path(now["predictions"])) == file_digest(Path(then["predictions"]))
     assert then["split"]["holdout_from"] == now["split"]["holdout_from"]
@@ -94,9 +95,13 @@ def test_what_serves_has_learned_its_holdout_and_what_was_judged_has_not(backfil
     gated, served = (TrainedModel.load(model.path) for model in (version.gated, version.served))
     assert gated.learned_until == result["split"]["holdout_from"]
     assert served.learned_until == middle
-    answered = mlflow.pyfunc.load_model(version.served.path.parents[1].as_uri())
-    paths = answered.unwrap_python_model()
-    assert paths is not None
+
+
+def test_as_gated_serves_the_very_model_that_was_judged(in_time, backfilled):
+    home, result = in_time
+    version = champion(home, result["model"])
+    assert version.served == version.gated
+    assert version.gated.id == champion(backfilled[0], result["model"]).gated.id
 
 
 def test_the_same_moment_again_changes_nothing(backfilled, simulated, middle, capsys):
@@ -138,19 +143,20 @@ def test_moments_of_the_split_and_a_series_exclude_each_other(simulated, tmp_pat
 
 
 def test_what_arrived_since_the_last_decision_is_told(then, simulated, run_command, tmp_path):
-    folder = tmp_path / then.name
-    folder.mkdir()
-    for file in then.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
+    folder = shutil.copytree(then, tmp_path / then.name)
     arguments = ("retrain", "--home", tmp_path / "home", "--data", folder)
     _, out = run_command(*arguments)
     assert "since the last decision" not in out
-    first = (folder / "rates.csv").read_text(encoding="utf-8").splitlines()[1]
-    late = iso(int(first.split(",")[-1]))
-    rows = (simulated / "rates.csv").read_text(encoding="utf-8")
-    (folder / "rates.csv").write_text(rows, encoding="utf-8")
     (folder / "movies.txt").write_bytes((simulated / "movies.txt").read_bytes())
+    header, first, *_ = (folder / "rates.csv").read_text(encoding="utf-8").splitlines()
+    rows = (simulated / "rates.csv").read_text(encoding="utf-8").replace(first + "\n", "", 1)
+    (folder / "rates.csv").write_text(rows, encoding="utf-8")
+    user, movie, rate, time = map(int, first.split(","))
+    changed = ",".join(map(str, (user, movie, rate % 10 + 1, time)))
+    (folder / "rates-2.csv").write_text(f"{header}\n{changed}\n", encoding="utf-8")
     _, out = run_command(*arguments)
-    assert "since the last decision" in out
-    assert "ratings: 4,0" in out
-    assert late
+    found = re.search(r"since the last decision: ratings: ([\d,]+) new, 1 changed", out)
+    known = len((then / "rates.csv").read_text(encoding="utf-8").splitlines())
+    assert int(found[1].replace(",", "")) == 20_001 - known
+    assert "files: 1 new, 2 changed" in out
+    assert "the past has changed" in out

@@ -1,0 +1,111 @@
+"""Search for settings on validation, with Optuna: the holdout is never looked at."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.job import Job
+from tasks.tuned import TUNED
+from widedeep.artifact_store import Artifact, code_version, content_id
+from widedeep.features.training_plan import TrainingPlan
+from widedeep.model.fitting import Fitting
+from widedeep.model.presets import Preset
+from widedeep.model.search_space import SPACE, Range, Setting, settings_of, with_settings
+from widedeep.model.training import EpochResult
+
+_STARTUP_TRIALS = 5
+_WARMUP_EPOCHS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One trial: its settings, its epochs, and whether it was stopped for being worse."""
+
+    number: int
+    settings: Mapping[str, Setting]
+    epochs: tuple[EpochResult, ...]
+    pruned: bool
+
+    @property
+    def loss(self) -> float:
+        """The best validation loss, in nats."""
+        return min(result.validation_loss or 0.0 for result in self.epochs)
+
+
+class Search:
+    """A study of one data set, split and preset; the same one is gone on with.
+
+    Optuna's storage lies in the home, so a search that was killed loses the trial under way.
+    """
+
+    def __init__(self, job: Job, encoded: Artifact) -> None:
+        self._job = job
+        self._plan = TrainingPlan.load(encoded.path)
+        key = {
+            "features": encoded.id,
+            "preset": job.preset.as_json(),
+            "seed": job.seed,
+            "space": repr(dict(SPACE)),
+            "code": code_version("features", "model"),
+        }
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.study = optuna.create_study(
+            storage=f"sqlite:///{job.home.root / 'tune.db'}",
+            study_name=f"{job.ingested.model}-{content_id(key)}",
+            sampler=optuna.samplers.TPESampler(seed=job.seed, n_startup_trials=_STARTUP_TRIALS),
+            pruner=optuna.pruners.MedianPruner(_STARTUP_TRIALS, _WARMUP_EPOCHS),
+            load_if_exists=True,
+        )
+        for cut_off in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.study.tell(cut_off.number, state=TrialState.FAIL)
+        if not self.study.get_trials(deepcopy=False):
+            self.study.enqueue_trial(settings_of(job.preset))
+
+    @property
+    def finished(self) -> int:
+        """How many trials have an end, pruned ones included."""
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        return len(self.study.get_trials(deepcopy=False, states=states))
+
+    def try_next(self) -> Tried:
+        """Train with the next settings until validation stops improving, or is clearly worse."""
+        trial = self.study.ask(_distributions())
+        preset_ = with_settings(self._job.preset, trial.params, TUNED)
+        epochs: list[EpochResult] = []
+        for result in self._validated(preset_):
+            epochs.append(result)
+            trial.report(result.validation_loss or 0.0, result.epoch)
+            if trial.should_prune():
+                self.study.tell(trial, state=TrialState.PRUNED)
+                return Tried(trial.number, trial.params, tuple(epochs), pruned=True)
+        tried = Tried(trial.number, trial.params, tuple(epochs), pruned=False)
+        self.study.tell(trial, tried.loss)
+        return tried
+
+    def _validated(self, preset_: Preset) -> Iterator[EpochResult]:
+        """The epochs that are judged; what a model would catch up on after them is left out."""
+        for result in Fitting(self._plan, preset_, None, self._job.seed).epochs():
+            if result.validation_loss is None:
+                return
+            yield result
+
+
+@task(name="try settings", task_run_name="trial {number}", cache_policy=NO_CACHE)
+def try_settings(search: Search, number: int) -> Tried:
+    """One trial of a search."""
+    del number  # names the task run
+    return search.try_next()
+
+
+def _distributions() -> dict[str, BaseDistribution]:
+    return {
+        path: FloatDistribution(space.low, space.high, log=space.log)
+        if isinstance(space, Range)
+        else CategoricalDistribution(space.options)
+        for path, space in SPACE.items()
+    }
