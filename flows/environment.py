@@ -36,6 +36,7 @@ def configure(home: Home) -> None:
         "MLFLOW_TRACKING_URI": home.tracking_uri,
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "DO_NOT_TRACK": "true",
         # torch's threads wait for one another by spinning: with one other busy process on two

@@ -11,16 +11,18 @@ from flows.environment import default_home
 from flows.report import Report, Stopwatch
 from flows.stale_runs import marked
 from flows.window import window
+from tasks.dry_run import Stranger
 from tasks.evaluation import evaluate
 from tasks.features import features
 from tasks.ingest import ingest
 from tasks.job import Job, Request
-from tasks.promotion import passed, promote
+from tasks.promotion import Candidate, passed, promote
 from tasks.publishing import catch_up
 from tasks.registry import Registry
 from tasks.tracking import Tracker
 from tasks.training import train
 from tasks.tuned import named
+from widedeep.artifact_store import Artifact
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.home import Home
 from widedeep.model.publication import Publication
@@ -87,10 +89,17 @@ def _chain(place: Home, request: Request) -> Report:
             tracker.log_training(run, model)
         with watch.stage("evaluate"):
             evaluation = evaluate(job, model, gate)
-        with watch.stage("promote"):
-            fresh = request.publication is Publication.CAUGHT_UP and passed(evaluation)
-            served = catch_up(job, model) if fresh else model
-            outcome = promote(job, run, model, served, evaluation, gate)
+        with watch.stage("promote"), Stranger() as stranger:
+            served = model
+            if passed(evaluation):
+                stranger.call()
+                served = _published(job, request.publication, model)
+            candidate = Candidate(model, served, evaluation)
+            outcome = promote(job, run, candidate, gate, stranger)
         report = Report(job, run.run_id, evaluation, outcome, watch.seconds())
         tracker.log_seconds(run, report.seconds)
     return report
+
+
+def _published(job: Job, publication: Publication, gated: Artifact) -> Artifact:
+    return catch_up(job, gated) if publication is Publication.CAUGHT_UP else gated

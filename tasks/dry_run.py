@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 TIMEOUT = 300
 _STRANGER = Path(__file__).with_name("stranger.py")
@@ -36,36 +37,59 @@ class DryRun:
         return (f"dry run: loaded without pickle, {answered}, in {1000 * self.seconds:.0f} ms",)
 
 
-def try_out(folder: Path, budget: float) -> DryRun:
-    """Load the MLflow model in `folder` in a fresh process that may not unpickle, and ask it.
+class Stranger:
+    """A fresh process that may not unpickle and knows the project by its name alone.
 
-    Args:
-        folder: Where MLmodel is.
-        budget: Seconds within which the golden requests have to be answered.
+    It takes seconds to load what a model needs, so it is called before there is one.
     """
-    environment = {
-        **os.environ,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "PYTHONPATH": "",
-        "PYTHONWARNINGS": "ignore",
-    }
-    try:
-        done = subprocess.run(  # noqa: S603  our own file
-            [sys.executable, str(_STRANGER), str(folder)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT,
-            cwd=folder,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
-        return DryRun((f"no answer within {TIMEOUT} s",))
-    if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
-        return DryRun((f"the model cannot be loaded and asked: {last}",))
-    found = DryRun(**json.loads(done.stdout.splitlines()[-1]))
-    if found.seconds > budget:
-        slow = f"{found.seconds:.1f} s for {found.rows} requests, at most {budget:g} s are wanted"
-        return DryRun((*found.faults, slow))
-    return DryRun(tuple(found.faults), found.rows, found.seconds)
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+    def call(self) -> subprocess.Popen[str]:
+        """Start it, if it has not been started."""
+        if self._process is None:
+            environment = {
+                **os.environ,
+                "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+                "PYTHONPATH": "",
+                "PYTHONWARNINGS": "ignore",
+            }
+            self._process = subprocess.Popen(  # noqa: S603  our own file
+                [sys.executable, str(_STRANGER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+        return self._process
+
+    def try_out(self, folder: Path, budget: float) -> DryRun:
+        """Have it load the MLflow model in `folder` and ask for the golden requests.
+
+        Args:
+            folder: Where MLmodel is.
+            budget: Seconds within which the requests have to be answered.
+        """
+        process = self.call()
+        try:
+            out, trouble = process.communicate(f"{folder}\n", TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return DryRun((f"no answer within {TIMEOUT} s",))
+        if process.returncode:
+            last = (trouble.strip() or "no message").splitlines()[-1]
+            return DryRun((f"the model cannot be loaded and asked: {last}",))
+        found = DryRun(**json.loads(out.splitlines()[-1]))
+        if found.seconds > budget:
+            slow = f"{found.seconds:.1f} s for {found.rows} requests, wanted are {budget:g} s"
+            return DryRun((*found.faults, slow))
+        return DryRun(tuple(found.faults), found.rows, found.seconds)

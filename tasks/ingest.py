@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from widedeep import decision_log
 from widedeep.artifact_store import Artifact
-from widedeep.data.arrivals import TABLE, arrivals
+from widedeep.data.arrivals import HOW, TABLE, arrivals
 from widedeep.data.ingest import ingest as ingest_files
 from widedeep.data.ratings import Counts, RatingLog, Ratings
 from widedeep.data.source import Source, resolve
@@ -31,7 +31,8 @@ class Window:
 class Ingested:
     """Checked ratings, and the split of those known at its `as_of`.
 
-    `arrivals` is what the files gained since the last decision on this data set, if there was one.
+    `arrivals` is what the files gained since the last decision on this data set; None if there was
+    none, or on the same files.
     """
 
     source: Source
@@ -95,11 +96,10 @@ def ingest(home: Home, data: str, window: Window) -> Ingested:
 
 def describe(arrived: Artifact) -> str:
     """What the files gained since the last decision, for people."""
-    phrases = [
-        f"{what}: {', '.join(f'{count:,} {how}' for how, count in counts.items() if count)}"
-        for what, counts in arrived.summary.items()
-        if any(counts.values())
-    ]
+    phrases = []
+    for what, counts in arrived.summary.items():
+        found = [f"{counts[how]:,} {how}" for how in HOW if counts.get(how)]
+        phrases += [f"{what}: {', '.join(found)}"] if found else []
     return f"since the last decision: {'; '.join(phrases) or 'nothing is new'}"
 
 
@@ -111,5 +111,7 @@ def unexpected(arrived: Artifact) -> bool:
 def _arrivals(home: Home, source: Source, artifact: Artifact) -> Artifact | None:
     decisions = decision_log.history(home.decisions / model_name(source))
     known = [decision["ratings"] for decision in decisions if "ratings" in decision]
-    before = home.stages.held(artifact.kind, known[-1]) if known else None
+    if not known or known[-1] == artifact.id:
+        return None
+    before = home.stages.held(artifact.kind, known[-1])
     return None if before is None else arrivals(before, artifact, home.stages)

@@ -6,7 +6,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.card import model_card
-from tasks.dry_run import try_out
+from tasks.dry_run import Stranger
 from tasks.job import Job
 from tasks.registry import Registry
 from tasks.tracking import Run, Tracker
@@ -29,27 +29,35 @@ def passed(evaluation: Artifact) -> bool:
     return bool(evaluation.summary["decision"]["verdict"] == Verdict.PROMOTE)
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model on its way to users.
+
+    Attributes:
+        gated: The one that was judged.
+        served: What users are to get if it passed: the same, or the one caught up.
+        evaluation: The judgement.
+    """
+
+    gated: Artifact
+    served: Artifact
+    evaluation: Artifact
+
+
 @task(name="promote", task_run_name="promote {run.model}", cache_policy=NO_CACHE)
-def promote(  # noqa: PLR0917  each is a stage's product of its own
-    job: Job, run: Run, gated: Artifact, served: Artifact, evaluation: Artifact, gate: GateConfig
+def promote(
+    job: Job, run: Run, candidate: Candidate, gate: GateConfig, stranger: Stranger
 ) -> Outcome:
     """Register the challenger and, if it passed the gate and a dry run, make it the champion.
 
     The alias moves last, so a run that dies before has changed nothing that serves.
-
-    Args:
-        job: What was asked for.
-        run: Where it is tracked.
-        gated: The model that was judged.
-        served: What users are to get if it passed: the same, or the one caught up.
-        evaluation: The judgement.
-        gate: The settings it was judged by.
     """
     logger = get_run_logger()
+    gated, served, evaluation = candidate.gated, candidate.served, candidate.evaluation
     tracker = Tracker(job.home)
     tracker.log_evaluation(run, evaluation)
     version = tracker.register(run, gated, served, job.ingested)
-    decision = _decide(evaluation, version, gate)
+    decision = _decide(evaluation, version, gate, stranger)
     record = {
         "version": version.number,
         "action": decision.verdict,
@@ -71,12 +79,14 @@ def promote(  # noqa: PLR0917  each is a stage's product of its own
     return Outcome(version.number, decision, serving.number if serving else None)
 
 
-def _decide(evaluation: Artifact, version: ModelVersion, gate: GateConfig) -> Decision:
+def _decide(
+    evaluation: Artifact, version: ModelVersion, gate: GateConfig, stranger: Stranger
+) -> Decision:
     """By the numbers and, where they speak for a promotion, by whether the model really works."""
     found = evaluation.summary["decision"]
     verdict, reasons = Verdict(found["verdict"]), tuple(found["reasons"])
     if verdict is not Verdict.PROMOTE:
         return Decision(verdict, reasons)
-    tried = try_out(version.folder, gate.latency_budget)
+    tried = stranger.try_out(version.folder, gate.latency_budget)
     held = Verdict.HOLD if tried.faults else verdict
     return Decision(held, (*reasons, *tried.sentences()))

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from math import fsum
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from flows.cli import main
+from tasks.facts import git_commit
 from widedeep.metrics import auc
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -142,6 +144,24 @@ def test_mlflow_keeps_what_the_wide_part_remembers_with_the_run(first, home):
     client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
     kept = {found.path for found in client.list_artifacts(result["run_id"])}
     assert {"predictions.parquet", "memorisation.parquet", "memorisation.md"} <= kept
+    figures = {found.path for found in client.list_artifacts(result["run_id"], "figures")}
+    assert "figures/calibration.png" in figures
+
+
+def test_mlflow_shows_data_processor_and_a_model_card(first, home):
+    result, _ = first
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    run = client.get_run(result["run_id"])
+    (used,) = run.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == (
+        "sim-small",
+        run.data.tags["widedeep.ratings"],
+    )
+    assert "system/cpu_utilization_percentage" in run.data.metrics
+    assert run.data.tags.get("mlflow.source.git.commit") == git_commit()
+    card = client.get_model_version(result["model"], "1").description
+    assert card.startswith("# widedeep-sim-small version 1")
+    assert f"{result['challenger']['streaming']['auc']:.4f}" in card
 
 
 def test_explain_takes_apart_what_the_served_model_answers(capsys, first, home):
@@ -254,6 +274,38 @@ def test_status_tells_champion_and_history(capsys, first, home):
     assert status["model"] == "widedeep-sim-small"
     assert status["history"][0]["action"] == "promote"
     assert set(status["history"][0]) == {"at", "version", "action", "reason"}
+
+
+def status_of(capsys, home, *arguments):
+    assert main(["status", "--home", str(home), "--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_champion_is_moved_by_hand_and_back_and_the_past_is_told(capsys, first, home):
+    del first
+    arguments = ["--home", str(home), "--json", "--reason", "a second look"]
+    assert main(["promote", "2", *arguments]) == 0
+    moved = json.loads(capsys.readouterr().out)
+    assert (moved["champion_version"], moved["previous_version"]) == ("2", "1")
+    assert moved["history"][-1]["reason"] == "a second look"
+    time.sleep(1.1)
+    assert main(["rollback", *arguments]) == 0
+    back = json.loads(capsys.readouterr().out)
+    assert (back["champion_version"], back["previous_version"]) == ("1", "2")
+    then = status_of(capsys, home, "--at", moved["history"][-1]["at"])
+    assert (then["champion_version"], then["previous_version"]) == ("2", "1")
+    assert then["history"] == moved["history"]
+    before = status_of(capsys, home, "--at", "2001-01-01")
+    assert (before["champion_version"], before["history"]) == (None, [])
+
+
+def test_what_cannot_be_moved_is_refused(capsys, first, home):
+    del first
+    arguments = ["--home", str(home), "--reason", "why"]
+    assert main(["promote", "1", *arguments]) == 2
+    assert main(["promote", "77", *arguments]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert ["champion already" in errors[0], "no version '77'" in errors[1]] == [True, True]
 
 
 def test_kmrd_small_reaches_what_was_promised(capsys, kmrd_small, tmp_path):

@@ -15,7 +15,7 @@ from widedeep.model.fitting import Fitting
 from widedeep.model.start import Mode, Start
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import predict
-from widedeep.model.version import ModelVersion
+from widedeep.model.version import ModelVersion, StoredModel
 
 RATINGS = 1200
 FIRST = Split(600, 800, 1000)
@@ -62,7 +62,8 @@ def champion(world, plan, tmp_path_factory):
     fitting, _ = fit(plan, world.preset)
     folder = tmp_path_factory.mktemp("champion")
     fitting.finished().save(folder)
-    return ModelVersion("1", "abc", folder)
+    stored = StoredModel("abc", folder)
+    return ModelVersion("1", stored, stored)
 
 
 def remembered(model):
@@ -119,7 +120,7 @@ def test_the_seed_decides_weights_dropouts_and_the_order_of_rows(world, plan):
 def test_a_plan_from_disk_gives_the_same_model(world, plan, champion, tmp_path):
     plan.save(tmp_path)
     fitting, _ = fit(TrainingPlan.load(tmp_path), world.preset)
-    wanted = TrainedModel.load(champion.path)
+    wanted = TrainedModel.load(champion.gated.path)
     assert equal(remembered(fitting.finished()), remembered(wanted))
 
 

@@ -23,6 +23,7 @@ from widedeep.data.ratings import Ratings
 
 KIND = "arrivals"
 TABLE = "unexpected.parquet"
+HOW = ("new", "late", "changed", "gone")
 
 _EVENT = ["user", "movie", "time"]
 _THEN, _NOW = "rate_then", "rate_now"
