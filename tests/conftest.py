@@ -39,17 +39,17 @@ def kmrd_small() -> Path:
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory) -> Path:
-    """A small world in KMRD's form, learnable in seconds."""
+    """A small world in KMRD's form: so much taste that a model is promoted after a second."""
     folder = tmp_path_factory.mktemp("worlds") / "sim-small"
     settings = Simulation(
-        users=1000,
-        movies=80,
-        ratings=20_000,
-        seed=1,
-        single_share=0.2,
-        user_spread=0.7,
-        movie_spread=0.7,
-        taste_spread=1.5,
+        users=300,
+        movies=60,
+        ratings=8000,
+        seed=4,
+        single_share=0.1,
+        user_spread=0.5,
+        movie_spread=0.5,
+        taste_spread=3.0,
     )
     simulate(settings, folder)
     return folder

@@ -147,7 +147,7 @@ def test_bad_rows_are_set_aside_and_counted(capsys, home, world):
     assert main(["retrain", "--home", str(home), "--json", "--data", str(world)]) == 0
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
     assert rows["quarantined"] == len(bad)
-    assert rows["read"] == 20_000 + len(bad)
+    assert rows["read"] == 8_000 + len(bad)
     assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"]
 
 

@@ -63,7 +63,7 @@ def test_a_first_run_fulfils_the_contract(first):
     result, _ = first
     assert set(result) == KEYS
     rows, split = result["rows"], result["split"]
-    assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"] == 20_000
+    assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"] == 8_000
     assert split["train"] + split["validation"] + split["holdout"] == rows["examples"]
     assert set(result["challenger"]["streaming"]) == POINTWISE
     assert set(result["challenger"]["frozen"]) == POINTWISE | {"gauc", "ndcg_at_10"}
@@ -256,7 +256,7 @@ def test_a_champion_that_saw_the_holdout_is_not_compared_quietly(capsys, first, 
     assert "unfair" in " ".join(result["reasons"])
     assert result["as_of"] == earlier
     rows = result["rows"]
-    assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"] < 20_000
+    assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"] < 8_000
 
 
 def test_a_warm_start_that_is_impossible_is_refused(capsys, home, first, simulated):
@@ -308,20 +308,14 @@ def test_what_cannot_be_moved_is_refused(capsys, first, home):
     assert ["champion already" in errors[0], "no version '77'" in errors[1]] == [True, True]
 
 
-def test_kmrd_small_reaches_what_was_promised(capsys, kmrd_small, tmp_path):
-    result, _ = retrain(
-        capsys,
-        tmp_path,
-        *("--data", kmrd_small, "--validation-from", 1441884720, "--holdout-from", 1507421280),
-    )
-    assert result["rows"] == {
-        "read": 140_710,
-        "examples": 134_331,
-        "superseded": 6_379,
-        "quarantined": 0,
-    }
-    parts = {name: result["split"][name] for name in ("train", "validation", "holdout")}
-    assert parts == {"train": 106_541, "validation": 13_871, "holdout": 13_919}
-    assert result["challenger"]["streaming"]["auc"] >= 0.815
-    assert result["challenger"]["frozen"]["auc"] >= 0.74
+def test_kmrd_small_is_learned(capsys, kmrd_small, tmp_path):
+    """Half of it, to be quick; benchmarks measure the whole."""
+    arguments = ("--data", kmrd_small, "--as-of", "2010-01-01")
+    result, _ = retrain(capsys, tmp_path, *arguments)
+    rows, split = result["rows"], result["split"]
+    assert (rows["read"], rows["quarantined"]) == (67_053, 0)
+    assert split["train"] + split["validation"] + split["holdout"] == rows["examples"]
+    assert result["challenger"]["streaming"]["auc"] >= 0.80
+    assert result["challenger"]["frozen"]["auc"] >= 0.72
+    assert result["decision"] == "promote"
     assert np.isfinite(list(result["challenger"]["frozen"].values())).all()

