@@ -22,6 +22,7 @@ from widedeep.data.ratings import Ratings
 from widedeep.errors import InputError
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.evaluation.replay import Policy, Replay, ReplayConfig, Step
+from widedeep.evaluation.replay_ahead import trained_ahead
 from widedeep.evaluation.replay_result import PolicyStep
 from widedeep.features.sampling import DAY
 from widedeep.home import Home
@@ -109,8 +110,10 @@ def replay(  # noqa: PLR0917  the run form
 def _steps(work: Replay, tracker: Tracker, run: Run, moments: Sequence[int]) -> list[Step]:
     below = {policy: tracker.start_policy(run, policy) for policy in Policy}
     steps: list[Step] = []
-    with tracker.all_closing(below.values()):
+    ahead = trained_ahead(work, moments[:-1])
+    with tracker.all_closing(below.values()), ahead as cold:
         for at, until in pairwise(moments):
+            cold.wait(at)
             step, judged = retrain_step(work, at, until, steps[-1] if steps else None)
             for policy, found in judged.items():
                 tracker.log_period(below[policy], len(steps), _measured(found), at)

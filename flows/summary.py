@@ -52,7 +52,10 @@ def _table(report: Report) -> Table:
     for protocol, metric, title in METRICS:
         ours, other = found["challenger"][protocol][metric], theirs[protocol][metric]
         interval = _interval(found["difference"], protocol, metric)
-        table.add_row(title, f"{ours:.4f}", f"{other:.4f}", f"{ours - other:+.4f}{interval}")
+        if ours is None or other is None:
+            table.add_row(title, "no user has rows to rank", "", "")
+        else:
+            table.add_row(title, f"{ours:.4f}", f"{other:.4f}", f"{ours - other:+.4f}{interval}")
     return table
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,10 @@ import pandas as pd
 import pytest
 
 from flows.cli import main
+from tasks.dry_run import Stranger
 from tasks.facts import git_commit
+from tasks.tracking import Tracker
+from widedeep.home import Home
 from widedeep.metrics import auc
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -274,6 +278,36 @@ def test_status_tells_champion_and_history(capsys, first, home):
     assert status["model"] == "widedeep-sim-small"
     assert status["history"][0]["action"] == "promote"
     assert set(status["history"][0]) == {"at", "version", "action", "reason"}
+
+
+def dry_run(folder, budget):
+    with Stranger() as stranger:
+        return stranger.try_out(folder, budget)
+
+
+def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_dry_run(
+    first, home, tmp_path
+):
+    result, _ = first
+    folder = shutil.copytree(Tracker(Home(home)).find(result["model"], "1").folder, tmp_path / "m")
+    golden = folder / "artifacts" / "history" / "golden.parquet"
+    frame = pd.read_parquet(golden)
+    assert (frame.user == -1).sum() == 20
+    frame.assign(probability=frame.probability + 0.01).to_parquet(golden)
+    found = dry_run(folder, budget=1e-9)
+    assert [fault.split(" by")[0] for fault in found.faults[:1]] == ["answers differ"]
+    assert "wanted are 1e-09 s" in found.faults[1]
+    assert all(sentence.startswith("dry run: ") for sentence in found.sentences())
+
+
+def test_a_model_whose_weights_are_gone_fails_its_dry_run(first, home, tmp_path):
+    result, _ = first
+    folder = shutil.copytree(Tracker(Home(home)).find(result["model"], "1").folder, tmp_path / "m")
+    for weights in folder.rglob("*.safetensors"):
+        weights.unlink()
+    (fault,) = dry_run(folder, budget=5.0).faults
+    assert fault.startswith("the model cannot be loaded and asked:")
+    assert "safetensors" in fault
 
 
 def status_of(capsys, home, *arguments):

@@ -175,13 +175,17 @@ def _bootstrap(
 
 
 def _measured(predictions: Sequence[Predictions]) -> dict[str, dict[str, Spread]]:
+    """Of each metric that has a value: which have one depends on the rows, not on the seed."""
+    found: dict[str, dict[str, Spread]] = {}
     by_seed = [one.measure() for one in predictions]
-    return {
-        protocol: {
-            metric: Spread.of([one[protocol][metric] for one in by_seed]) for metric in named
-        }
-        for protocol, named in by_seed[0].items()
-    }
+    for protocol, named in by_seed[0].items():
+        found[protocol] = {}
+        for metric in named:
+            values = [one[protocol][metric] for one in by_seed]
+            known = [value for value in values if value is not None]
+            if known:
+                found[protocol][metric] = Spread.of(known)
+    return found
 
 
 def _difference(ours: Scored, theirs: Scored, protocol: str) -> Difference:

@@ -85,7 +85,7 @@ def _whole(protocol: str, results: Sequence[Result]) -> Table:
             result.variant.name,
             spread_text(result.measured[protocol]["auc"]),
             _difference_text(result.differences.get(protocol), lambda one: one.auc),
-            *(_figure(result.measured[protocol][metric].mean) for metric in metrics.values()),
+            *(_mean(result.measured[protocol], metric) for metric in metrics.values()),
             _difference_text(result.differences.get(protocol), lambda one: one.log_loss),
         )
         for result in results
@@ -137,6 +137,10 @@ def _part_text(result: Result, name: str, protocol: str, metric: str) -> str:
     if metric in part.differences:
         return interval_text(part.differences[metric])
     return "" if result.variant.against else _figure(part.measured[metric].mean)
+
+
+def _mean(measured: Mapping[str, Spread], metric: str) -> str:
+    return _figure(measured[metric].mean) if metric in measured else "-"
 
 
 def _figure(value: float, sign: str = "") -> str:

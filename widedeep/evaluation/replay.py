@@ -8,7 +8,6 @@ on where it stopped, and policies that do the same do it once.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -82,9 +81,10 @@ class Clock:
 
 
 class Replay:
-    """The work of a replay, step by step."""
+    """The work of a replay, step by step; `parts` are what it is made of, for another process."""
 
     def __init__(self, store: ArtifactStore, ratings: Ratings, config: ReplayConfig) -> None:
+        self.parts = (store, ratings, config)
         self._store = store
         self._ratings = ratings
         self._config = config
@@ -96,11 +96,16 @@ class Replay:
         Raises:
             InputError: too little is known at `at`.
         """
-        log = self._ratings.load(at)
-        clock = Clock(at, log, Split.of(log.time, at))
-        label = self._config.preset.features.history.positive(log.rate)
-        clock.split.check(log.time, label)
+        clock = self._clock(at)
         return self._first(clock, until) if before is None else self._next(clock, until, before)
+
+    def train_cold(self, at: int) -> None:
+        """Have the models that begin cold at `at` ready; they need no other step's.
+
+        Raises:
+            InputError: too little is known at `at`.
+        """
+        self._cold_models(self._clock(at))
 
     def judge(self, model: Artifact, at: int, until: int) -> Artifact:
         """Score the ratings of `at` … `until`, and the lists that are shown at `at`."""
@@ -120,11 +125,8 @@ class Replay:
 
     def _first(self, clock: Clock, until: int) -> Step:
         """All policies begin with a cold model; whether a gate would like it is not asked."""
-        cold, window, champion = _at_once(
-            lambda: self._cold(clock, self._sampling, clock.at),
-            lambda: self._cold(clock, self._forgetful, clock.at),
-            lambda: self._cold(clock, self._sampling, clock.split.holdout_from),
-        )
+        cold, window = self._cold_models(clock)
+        champion = self._cold(clock, self._sampling, clock.split.holdout_from)
         published = {
             Policy.COLD: cold,
             Policy.WINDOW: window,
@@ -138,10 +140,7 @@ class Replay:
         return Step(clock.at, until, published, trained, champion, None)
 
     def _next(self, clock: Clock, until: int, before: Step) -> Step:
-        cold, window = _at_once(
-            lambda: self._cold(clock, self._sampling, clock.at),
-            lambda: self._cold(clock, self._forgetful, clock.at),
-        )
+        cold, window = self._cold_models(clock)
         always = self._warm(before.published[Policy.ALWAYS], clock, clock.at)
         champion = before.published[Policy.GATED]
         candidate = self._warm(champion, clock, clock.split.holdout_from)
@@ -168,6 +167,18 @@ class Replay:
             looks = ()
             trained[Policy.CAUGHT_UP] = (candidate, fresh)
         return Step(clock.at, until, published, trained, candidate, gate, looks)
+
+    def _clock(self, at: int) -> Clock:
+        log = self._ratings.load(at)
+        clock = Clock(at, log, Split.of(log.time, at))
+        label = self._config.preset.features.history.positive(log.rate)
+        clock.split.check(log.time, label)
+        return clock
+
+    def _cold_models(self, clock: Clock) -> tuple[Artifact, Artifact]:
+        """On everything, and on a window."""
+        everything = self._cold(clock, self._sampling, clock.at)
+        return everything, self._cold(clock, self._forgetful, clock.at)
 
     @property
     def _sampling(self) -> Sampling:
@@ -246,12 +257,6 @@ class Replay:
             "seed": self._config.seed,
             "code": code_version("data", "features", "model", "evaluation"),
         }
-
-
-def _at_once(*works: Callable[[], Artifact]) -> list[Artifact]:
-    """Two trainings of one thread each are done in 1.6 times less time than of two in turn."""
-    with ThreadPoolExecutor(max_workers=2) as workers:
-        return [future.result() for future in [workers.submit(work) for work in works]]
 
 
 @contextmanager

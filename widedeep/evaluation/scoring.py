@@ -77,18 +77,19 @@ class Predictions:
         table = pq.read_table(path)
         return cls(*(table[name].to_numpy() for name in cls.__slots__))
 
-    def measure(self) -> dict[str, dict[str, float]]:
+    def measure(self) -> dict[str, dict[str, float | None]]:
         """All metrics by protocol.
 
         Ranking metrics compare a user's candidates at one instant, so they are taken on frozen
-        history only: under streaming, the user's own state differs between the compared rows.
+        history only: under streaming, the user's own state differs between the compared rows. They
+        are None where no user has rows that could be ranked.
         """
-        measured = {
+        measured: dict[str, dict[str, float | None]] = {
             name: {metric: measure(self.label, scores) for metric, measure in POINTWISE.items()}
             for name, scores in ((STREAMING, self.streaming), (FROZEN, self.frozen))
         }
         for metric, measure in RANKED.items():
-            measured[FROZEN][metric] = measure(self.label, self.frozen, self.user)
+            measured[FROZEN][metric] = _if_any(measure, self.label, self.frozen, self.user)
         return measured
 
 
@@ -144,7 +145,15 @@ def measure_slices(
 
 
 def _slice_metrics(label: NDArray[np.bool_], scores: Floats) -> dict[str, float | None]:
+    return {
+        "auc": _if_any(metrics.auc, label, scores),
+        "log_loss": _if_any(metrics.log_loss, label, scores),
+    }
+
+
+def _if_any(measure: Callable[..., float], *rows: Any) -> float | None:  # noqa: ANN401
+    """A metric, or None where these rows give it no value."""
     try:
-        return {"auc": metrics.auc(label, scores), "log_loss": metrics.log_loss(label, scores)}
+        return measure(*rows)
     except InputError:
-        return {"auc": None, "log_loss": None}
+        return None
