@@ -48,10 +48,15 @@ class Guard:
     def sentence(self, confidence: float) -> str:
         """Both numbers, the interval and the margin."""
         return (
-            f"{self.name} {self.challenger:.4f} against the champion's {self.champion:.4f}: "
+            f"{self.name} {_number(self.challenger)} against the champion's "
+            f"{_number(self.champion)}: "
             f"{with_interval(self.change, confidence)}, "
             f"{self.finding} the margin of {signed(self.margin)}"
         )
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() else f"{value:.4f}"
 
 
 def with_interval(interval: Interval, confidence: float) -> str:
@@ -64,7 +69,7 @@ def with_interval(interval: Interval, confidence: float) -> str:
 
 def signed(value: float) -> str:
     """Four decimals, or more where those would round a difference away."""
-    text = f"{value:+.4f}"
+    text = f"{value:+.0f}" if value and value.is_integer() else f"{value:+.4f}"
     return f"{value:+.0e}" if value and not float(text) else text.replace("-0.0000", "+0.0000")
 
 
