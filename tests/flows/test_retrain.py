@@ -343,13 +343,13 @@ def test_what_cannot_be_moved_is_refused(capsys, first, home):
 
 
 def test_kmrd_small_is_learned(capsys, kmrd_small, tmp_path):
-    """Half of it, to be quick; benchmarks measure the whole."""
-    arguments = ("--data", kmrd_small, "--as-of", "2010-01-01")
+    """Its first years, to be quick; benchmarks measure the whole."""
+    arguments = ("--data", kmrd_small, "--as-of", "2007-01-01")
     result, _ = retrain(capsys, tmp_path, *arguments)
     rows, split = result["rows"], result["split"]
-    assert (rows["read"], rows["quarantined"]) == (67_053, 0)
+    assert (rows["read"], rows["quarantined"]) == (28_505, 0)
     assert split["train"] + split["validation"] + split["holdout"] == rows["examples"]
-    assert result["challenger"]["streaming"]["auc"] >= 0.80
-    assert result["challenger"]["frozen"]["auc"] >= 0.72
+    assert result["challenger"]["streaming"]["auc"] >= 0.74
+    assert result["challenger"]["frozen"]["auc"] >= 0.68
     assert result["decision"] == "promote"
     assert np.isfinite(list(result["challenger"]["frozen"].values())).all()

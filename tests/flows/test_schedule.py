@@ -149,12 +149,10 @@ def test_moments_of_the_split_and_a_series_exclude_each_other(simulated, tmp_pat
 
 
 def test_what_arrived_since_the_last_decision_is_told(
-    then, simulated, rates, middle, run_command, tmp_path
+    in_time, then, simulated, rates, middle, run_command, tmp_path
 ):
+    home, _ = in_time
     folder = shutil.copytree(then, tmp_path / then.name)
-    arguments = ("retrain", "--home", tmp_path / "home", "--data", folder)
-    _, out = run_command(*arguments)
-    assert "since the last decision" not in out
     (folder / "movies.txt").write_bytes((simulated / "movies.txt").read_bytes())
     header, first, *_ = (folder / "rates.csv").read_text(encoding="utf-8").splitlines()
     rows = (simulated / "rates.csv").read_text(encoding="utf-8").replace(first + "\n", "", 1)
@@ -162,7 +160,7 @@ def test_what_arrived_since_the_last_decision_is_told(
     user, movie, rate, time = map(int, first.split(","))
     changed = ",".join(map(str, (user, movie, rate % 10 + 1, time)))
     (folder / "rates-2.csv").write_text(f"{header}\n{changed}\n", encoding="utf-8")
-    _, out = run_command(*arguments)
+    _, out = run_command("retrain", "--home", home.root, "--data", folder)
     found = re.search(r"ratings: ([\d,]+) new, 1 changed", out)
     new = rates[rates.time >= middle].drop_duplicates()
     assert int(found[1].replace(",", "")) == len(new)
