@@ -7,6 +7,7 @@ import pytest
 
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
+from widedeep.errors import InputError
 from widedeep.features.sampling import DAY, Rows, Sampling, Staleness, of_new_users
 from widedeep.features.training_plan import TrainingPlan
 from widedeep.features.training_set import FROZEN, STREAMING, queries
@@ -256,6 +257,16 @@ def test_a_window_shorter_than_validation_still_leaves_something_to_learn(world,
     assert split.holdout_from - split.validation_from > DAY
     found = cold(world, split, sampling=replace(SAMPLING, window=1))
     assert found.initial.evidence.rows > 0
+
+
+def test_a_window_without_a_rating_is_refused(world, split):
+    time = world.log.time
+    gap = np.where(time < split.validation_from, time - 400 * DAY, time)
+    sampling = replace(SAMPLING, window=30)
+    with pytest.raises(InputError, match="no rating is left to train on: none before .* 30 days"):
+        TrainingPlan.cold(
+            replace(world.log, time=gap), world.catalogue, split, world.spec, sampling
+        )
 
 
 def test_the_summary_counts_rows_and_ids(plan):

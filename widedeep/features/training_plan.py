@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
+from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
@@ -26,6 +27,7 @@ from widedeep.features.training_set import (
     queries,
 )
 from widedeep.features.transform import Transform
+from widedeep.when import iso
 
 _INITIAL = "initial"
 _CATCH_UP = "catch_up"
@@ -144,6 +146,11 @@ class _Known:
         transform = Transform.fit(self.spec, self.prior, fresh, stale=stale)
         learned = self._learned(split.validation_from)
         learned = learned[learned < len(training)]
+        if not len(learned):
+            raise InputError(
+                f"no rating is left to train on: none before {iso(split.validation_from)} is one "
+                f"of {self.sampling.rows} of the last {self.sampling.window} days (0: of all)"
+            )
         parts = [part.take(learned) for part in (fresh, *stale)]
         examples = self._examples(transform, learned, parts)
         fired = examples.rows.wide.take(np.arange(len(learned)))
