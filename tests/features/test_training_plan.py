@@ -263,7 +263,7 @@ def test_a_window_without_a_rating_is_refused(world, split):
     time = world.log.time
     gap = np.where(time < split.validation_from, time - 400 * DAY, time)
     sampling = replace(SAMPLING, window=30)
-    with pytest.raises(InputError, match="no rating is left to train on: none before .* 30 days"):
+    with pytest.raises(InputError, match=r"none before .* 30 days"):
         TrainingPlan.cold(
             replace(world.log, time=gap), world.catalogue, split, world.spec, sampling
         )
