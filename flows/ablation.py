@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 
 from flows.environment import default_home
 from flows.report import Stopwatch
+from flows.run_name import run_name
 from flows.stale_runs import marked
 from flows.window import window
 from tasks.ablation import (
@@ -72,11 +73,7 @@ class Ablation:
         return [str(trial.scores.path / PREDICTIONS) for trial in mine]
 
 
-def _run_name() -> str:
-    return f"ablation {Path(flow_run.parameters['data']).name}"
-
-
-@flow(name="ablation", flow_run_name=_run_name)
+@flow(name="ablation", flow_run_name=run_name)
 def ablation(  # noqa: PLR0917  the run form
     data: str = "auto",
     as_of: datetime | None = None,

@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 
 from flows.environment import default_home
 from flows.report import Stopwatch
+from flows.run_name import run_name
 from flows.stale_runs import marked
 from flows.window import seconds
 from tasks.ingest import Ingested, Window, ingest
@@ -59,11 +60,7 @@ class Replayed:
         }
 
 
-def _run_name() -> str:
-    return f"replay {Path(flow_run.parameters['data']).name}"
-
-
-@flow(name="replay", flow_run_name=_run_name)
+@flow(name="replay", flow_run_name=run_name)
 def replay(  # noqa: PLR0917  the run form
     data: str = "auto",
     begin: datetime | None = None,

@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 
 from flows.environment import default_home
 from flows.report import Report, Stopwatch
+from flows.run_name import run_name
 from flows.stale_runs import marked
 from flows.window import window
 from tasks.dry_run import Stranger
@@ -29,11 +30,7 @@ from widedeep.model.publication import Publication
 from widedeep.model.start import Mode, Start
 
 
-def _run_name() -> str:
-    return f"retrain {Path(flow_run.parameters['data']).name}"
-
-
-@flow(name="retrain", flow_run_name=_run_name)
+@flow(name="retrain", flow_run_name=run_name)
 def retrain(  # noqa: PLR0917  the run form
     data: str = "auto",
     as_of: datetime | None = None,

@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 
 from flows.environment import default_home
 from flows.report import Stopwatch
+from flows.run_name import run_name
 from flows.stale_runs import marked
 from flows.window import window
 from tasks.features import features
@@ -54,11 +55,7 @@ class Tuned:
         }
 
 
-def _run_name() -> str:
-    return f"tune {Path(flow_run.parameters['data']).name}"
-
-
-@flow(name="tune", flow_run_name=_run_name)
+@flow(name="tune", flow_run_name=run_name)
 def tune(  # noqa: PLR0917  the run form
     data: str = "auto",
     as_of: datetime | None = None,
@@ -113,7 +110,8 @@ def _try(tracker: Tracker, search_run: Run, search: Search, number: int) -> None
     best = search.study.best_value
     found = f"validation loss {tried.loss:.4f} ({state}); best so far {best:.4f}"
     get_run_logger().info("tune: trial %s: %s", number, found)
-    tracker.log_settings(search_run, tried.settings, tried.epochs, pruned=tried.pruned)
+    curve = tried.epochs, tried.loss
+    tracker.log_settings(search_run, tried.settings, *curve, pruned=tried.pruned)
 
 
 def _found(ingested: Ingested, run: Run, search: Search, file: Path, seconds: float) -> Tuned:

@@ -1,6 +1,7 @@
 """Runs, models and aliases in MLflow.
 
-With `served_model.py`, which MLflow itself executes, the only file that imports mlflow.
+With `served_model.py` and `stranger.py`, which are executed by MLflow and in a process of their
+own, the only file that imports mlflow.
 """
 
 import json
@@ -99,66 +100,48 @@ class Tracker:
 
     def start_ablation(self, ingested: Ingested, seeds: int, prefect_run: str | None) -> Run:
         """Begin the run that holds an ablation's trials, in an experiment of its own."""
-        tags = origin_of(ingested, prefect_run)
         parameters = {"data": ingested.source.name, "seeds": seeds, **moments_of(ingested)}
-        name = f"{ingested.source.name} ablation as of {iso(ingested.split.as_of)[:10]}"
-        experiment = self._experiment(f"{ingested.model}-ablation")
-        self._close_stale()
-        return self._begin(experiment, ingested.model, name, parameters, tags)
+        return self._begin_above(ingested, "ablation", "as of", parameters, prefect_run)
 
     def start_trial(self, ablation: Run, job: Job, variant: str) -> Run:
         """Begin a run below an ablation's."""
-        tags = {MLFLOW_PARENT_RUN_ID: ablation.run_id, "widedeep.variant": variant}
         parameters = {"variant": variant, **parameters_of(job)}
-        experiment = self._client.get_run(ablation.run_id).info.experiment_id
-        name = f"{variant}, seed {job.seed}"
-        return self._begin(experiment, ablation.model, name, parameters, tags)
+        tags = {"widedeep.variant": variant}
+        return self._begin_below(ablation, f"{variant}, seed {job.seed}", parameters, tags)
 
     def start_search(self, job: Job, trials: int, prefect_run: str | None) -> Run:
         """Begin the run that holds a search's trials, in an experiment of its own."""
-        ingested = job.ingested
-        tags = origin_of(ingested, prefect_run)
         parameters = {"trials": trials, **parameters_of(job)}
-        name = f"{ingested.source.name} tune as of {iso(ingested.split.as_of)[:10]}"
-        experiment = self._experiment(f"{ingested.model}-tune")
-        self._close_stale()
-        return self._begin(experiment, ingested.model, name, parameters, tags)
+        return self._begin_above(job.ingested, "tune", "as of", parameters, prefect_run)
 
     def log_settings(
         self,
         search: Run,
         settings: Mapping[str, Any],
         epochs: Sequence[EpochResult],
+        loss: float,
         *,
         pruned: bool,
     ) -> None:
-        """A trial of a search as a run below it, with its validation curve."""
-        tags = {MLFLOW_PARENT_RUN_ID: search.run_id, "widedeep.pruned": str(pruned)}
+        """A trial of a search as a run below it, with its validation curve and best `loss`."""
         parameters = {path.replace("/", "_"): value for path, value in settings.items()}
-        experiment = self._client.get_run(search.run_id).info.experiment_id
-        losses = [result.validation_loss for result in epochs if result.validation_loss is not None]
-        name = f"validation loss {min(losses):.4f}{', stopped early' if pruned else ''}"
-        run = self._begin(experiment, search.model, name, parameters, tags)
+        name = f"validation loss {loss:.4f}{', stopped early' if pruned else ''}"
+        run = self._begin_below(search, name, parameters, {"widedeep.pruned": str(pruned)})
         with self.closing(run):
             for result in epochs:
                 self._log(run, _judged(result), result.epoch)
-            self._log(run, {"best_validation_loss": min(losses)})
+            self._log(run, {"best_validation_loss": loss})
 
     def start_replay(
         self, ingested: Ingested, parameters: Mapping[str, Any], prefect_run: str | None
     ) -> Run:
         """Begin the run that holds a replay's policies, in an experiment of its own."""
-        name = f"{ingested.source.name} replay to {iso(ingested.split.as_of)[:10]}"
-        experiment = self._experiment(f"{ingested.model}-replay")
-        self._close_stale()
-        tags = origin_of(ingested, prefect_run)
-        return self._begin(experiment, ingested.model, name, parameters, tags)
+        return self._begin_above(ingested, "replay", "to", parameters, prefect_run)
 
     def start_policy(self, replay: Run, policy: str) -> Run:
         """Begin a run below a replay's."""
-        experiment = self._client.get_run(replay.run_id).info.experiment_id
-        tags = {MLFLOW_PARENT_RUN_ID: replay.run_id, "widedeep.policy": policy}
-        return self._begin(experiment, replay.model, policy, {"policy": policy}, tags)
+        tags = {"widedeep.policy": policy}
+        return self._begin_below(replay, policy, {"policy": policy}, tags)
 
     def log_period(self, run: Run, step: int, values: Mapping[str, float | None], at: int) -> None:
         """What a policy did at a step, and what its users got, at its own moment of time."""
@@ -322,6 +305,29 @@ class Tracker:
         params = [Param(key, str(value)) for key, value in parameters.items()]
         self._client.log_batch(run_id, params=params)
         return Run(run_id, model)
+
+    def _begin_above(
+        self,
+        ingested: Ingested,
+        what: str,
+        until: str,
+        parameters: Mapping[str, Any],
+        prefect_run: str | None,
+    ) -> Run:
+        """Begin a run that holds others, in the experiment `<model>-<what>`."""
+        name = f"{ingested.source.name} {what} {until} {iso(ingested.split.as_of)[:10]}"
+        experiment = self._experiment(f"{ingested.model}-{what}")
+        self._close_stale()
+        tags = origin_of(ingested, prefect_run)
+        return self._begin(experiment, ingested.model, name, parameters, tags)
+
+    def _begin_below(
+        self, above: Run, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> Run:
+        """Begin a run that MLflow shows below another one."""
+        experiment = self._client.get_run(above.run_id).info.experiment_id
+        tags = {MLFLOW_PARENT_RUN_ID: above.run_id, **tags}
+        return self._begin(experiment, above.model, name, parameters, tags)
 
     def _aliased(self, model: str, alias: str) -> ModelVersion | None:
         found = _if_there(lambda: self._client.get_registered_model(model))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -24,17 +25,15 @@ _WARMUP_EPOCHS = 1
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One trial: its settings, its epochs, and whether it was stopped for being worse."""
+    """One trial: its settings, its epochs, its best validation loss (in nats).
 
-    number: int
+    `pruned` says whether it was stopped for being worse than others.
+    """
+
     settings: Mapping[str, Setting]
     epochs: tuple[EpochResult, ...]
+    loss: float
     pruned: bool
-
-    @property
-    def loss(self) -> float:
-        """The best validation loss, in nats."""
-        return min(result.validation_loss or 0.0 for result in self.epochs)
 
 
 class Search:
@@ -76,23 +75,26 @@ class Search:
         """Train with the next settings until validation stops improving, or is clearly worse."""
         trial = self.study.ask(_distributions())
         preset_ = with_settings(self._job.preset, trial.params, TUNED)
-        epochs: list[EpochResult] = []
-        for result in self._validated(preset_):
+        epochs, best, pruned = [], inf, False
+        for result, loss in self._validated(preset_):
             epochs.append(result)
-            trial.report(result.validation_loss or 0.0, result.epoch)
-            if trial.should_prune():
-                self.study.tell(trial, state=TrialState.PRUNED)
-                return Tried(trial.number, trial.params, tuple(epochs), pruned=True)
-        tried = Tried(trial.number, trial.params, tuple(epochs), pruned=False)
-        self.study.tell(trial, tried.loss)
-        return tried
+            best = min(best, loss)
+            trial.report(loss, result.epoch)
+            pruned = trial.should_prune()
+            if pruned:
+                break
+        if pruned:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self.study.tell(trial, best)
+        return Tried(trial.params, tuple(epochs), best, pruned)
 
-    def _validated(self, preset_: Preset) -> Iterator[EpochResult]:
-        """The epochs that are judged; what a model would catch up on after them is left out."""
+    def _validated(self, preset_: Preset) -> Iterator[tuple[EpochResult, float]]:
+        """The epochs that are judged, with their loss; catching up after them is left out."""
         for result in Fitting(self._plan, preset_, None, self._job.seed).epochs():
             if result.validation_loss is None:
                 return
-            yield result
+            yield result, result.validation_loss
 
 
 @task(name="try settings", task_run_name="trial {number}", cache_policy=NO_CACHE)

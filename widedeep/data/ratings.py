@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep.artifact_store import Artifact
+from widedeep.columns import save_columns
 from widedeep.data.kmrd import RATES
 
 
@@ -47,7 +48,7 @@ class RatingLog:
 
     def save(self, path: Path) -> None:
         """Write one Parquet file with a column for each attribute."""
-        pq.write_table(pa.table({name: getattr(self, name) for name in self.__slots__}), path)
+        save_columns(self, path)
 
     @classmethod
     def load(cls, path: Path, rows: ds.Expression | None = None) -> Self:

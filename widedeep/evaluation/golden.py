@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from widedeep.columns import save_columns
 from widedeep.data.ratings import RatingLog
 from widedeep.evaluation.scoring import Floats, Scorer
 from widedeep.features.history import Queries
@@ -37,4 +36,4 @@ class GoldenRequests:
 
     def save(self, path: Path) -> None:
         """Write one Parquet file with a column for each field."""
-        pq.write_table(pa.table({name: getattr(self, name) for name in self.__slots__}), path)
+        save_columns(self, path)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep import metrics
+from widedeep.columns import save_columns
 from widedeep.data.ratings import RatingLog, first_times
 from widedeep.data.split import Split
 from widedeep.errors import InputError
@@ -69,7 +69,7 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write one Parquet file with a column for each field."""
-        pq.write_table(pa.table({name: getattr(self, name) for name in self.__slots__}), path)
+        save_columns(self, path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
