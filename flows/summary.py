@@ -11,17 +11,8 @@ from flows.console import plain_console
 from flows.report import Report
 from flows.window import split_line
 from tasks.ingest import describe
+from widedeep.evaluation.headlines import HEADLINES
 from widedeep.home import Home
-
-METRICS = (
-    ("streaming", "auc", "streaming AUC"),
-    ("streaming", "log_loss", "streaming log loss"),
-    ("streaming", "ece", "streaming ECE"),
-    ("frozen", "auc", "frozen AUC"),
-    ("frozen", "log_loss", "frozen log loss"),
-    ("frozen", "gauc", "frozen GAUC"),
-    ("frozen", "ndcg_at_10", "frozen NDCG@10"),
-)
 
 
 def show(report: Report, home: Home) -> None:
@@ -49,7 +40,7 @@ def _table(report: Report) -> Table:
     opponent = "champion" if found["champion"] else "user + movie mean"
     theirs = found["champion"] or found["baseline"]
     table = Table("holdout", "challenger", opponent, "difference, 95 % interval", box=box.SIMPLE)
-    for protocol, metric, title in METRICS:
+    for protocol, metric, title in HEADLINES:
         ours, other = found["challenger"][protocol][metric], theirs[protocol][metric]
         interval = _interval(found["difference"], protocol, metric)
         if ours is None or other is None:

@@ -116,12 +116,11 @@ def _try(tracker: Tracker, search_run: Run, search: Search, number: int) -> None
 
 def _found(ingested: Ingested, run: Run, search: Search, file: Path, seconds: float) -> Tuned:
     study = search.study
-    first = study.get_trials(deepcopy=False)[0].value
     return Tuned(
         ingested,
         run.run_id,
         search.finished,
-        first,
+        search.first_loss,
         study.best_value,
         study.best_params,
         file,

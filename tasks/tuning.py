@@ -6,7 +6,7 @@ from math import inf
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -21,6 +21,7 @@ from widedeep.model.training import EpochResult
 
 _STARTUP_TRIALS = 5
 _WARMUP_EPOCHS = 1
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +61,23 @@ class Search:
             pruner=optuna.pruners.MedianPruner(_STARTUP_TRIALS, _WARMUP_EPOCHS),
             load_if_exists=True,
         )
-        for cut_off in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        for cut_off in self._trials(TrialState.RUNNING):
             self.study.tell(cut_off.number, state=TrialState.FAIL)
-        if not self.study.get_trials(deepcopy=False):
+        if not self._trials(TrialState.WAITING, *_FINISHED):
             self.study.enqueue_trial(settings_of(job.preset))
 
     @property
     def finished(self) -> int:
         """How many trials have an end, pruned ones included."""
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
-        return len(self.study.get_trials(deepcopy=False, states=states))
+        return len(self._trials(*_FINISHED))
+
+    @property
+    def first_loss(self) -> float | None:
+        """Validation loss (in nats) of the preset, which is tried first."""
+        return self._trials(*_FINISHED)[0].value
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=states)
 
     def try_next(self) -> Tried:
         """Train with the next settings until validation stops improving, or is clearly worse."""

@@ -79,20 +79,20 @@ def _error(user, size, generator):
 
 
 def errors_for(gains):
-    """The challenger's own error for each true gain over a champion whose own error is OWN."""
+    """The champion's own error for each true gain of a challenger whose own error is OWN."""
 
     def auc(own):
         world = World.draw(1_000_000, np.random.default_rng(0))
         return metrics.auc(world.label, world.scores(own))
 
-    base = auc(OWN)
+    best = auc(OWN)
     found = {0.0: OWN}
     for gain in gains[1:]:
-        found[gain] = brentq(_short_of(base + gain, auc), 0.0, OWN, xtol=1e-3)
+        found[gain] = brentq(_beyond(best - gain, auc), OWN, 1.0, xtol=1e-3)
     return found
 
 
-def _short_of(wanted, auc):
+def _beyond(wanted, auc):
     return lambda own: auc(own) - wanted
 
 
@@ -100,7 +100,7 @@ def trial(arguments):
     """One comparison: (the gate promotes, the number is higher)."""
     seed, rows, own = arguments
     world = World.draw(rows, np.random.default_rng(seed))
-    champion, challenger = world.predictions(OWN), world.predictions(own)
+    champion, challenger = world.predictions(own), world.predictions(OWN)
     difference = streaming_difference(challenger, champion, GATE)
     single = np.arange(rows) < rows // 2
     masks = {"new_user": single, "returning_user": ~single}
@@ -122,7 +122,7 @@ def series(arguments):
     reach = NormalDist().inv_cdf(0.975)
     for look in range(1, WINDOWS + 1):
         world = World.draw(rows, generator)
-        champion, challenger = world.predictions(OWN), world.predictions(own)
+        champion, challenger = world.predictions(own), world.predictions(OWN)
         windows.append(Window.of(challenger, champion))
         interval = streaming_difference(challenger, champion, GATE).auc
         alone |= interval.low > 0

@@ -51,6 +51,19 @@ def test_a_search_goes_on_where_it_stopped(searched):
     assert "RUNNING" not in states
 
 
+def test_a_search_cut_off_in_its_first_trial_begins_with_the_preset_again(
+    searched, tiny, tmp_path, run_command
+):
+    _, _, _, study = searched
+    again = optuna.create_study(
+        storage=f"sqlite:///{tmp_path}/tune.db", study_name=study.study_name
+    )
+    again.enqueue_trial(study.trials[0].params)
+    again.ask()
+    found, _ = run_command("tune", "--home", tmp_path, "--data", tiny, "--trials", 1)
+    assert found["preset_validation_loss"] == study.trials[0].value
+
+
 def test_every_trial_is_a_run_below_the_search(searched, home):
     _, second, _, _ = searched
     client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")

@@ -7,16 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from widedeep.evaluation.headlines import HEADLINES
 from widedeep.evaluation.markdown import markdown_table
-
-_METRICS = (
-    ("streaming", "auc", "streaming AUC"),
-    ("streaming", "log_loss", "streaming log loss"),
-    ("streaming", "ece", "streaming calibration error"),
-    ("frozen", "auc", "frozen AUC"),
-    ("frozen", "gauc", "frozen GAUC"),
-    ("frozen", "ndcg_at_10", "frozen NDCG@10"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +51,7 @@ class ModelCard:
         means, slices = self.evaluation["baseline"], self.evaluation["challenger_slices"]
         rows = [
             (title, *(_figure(found, protocol, metric) for found in (ours, theirs, means)))
-            for protocol, metric, title in _METRICS
+            for protocol, metric, title in HEADLINES
         ]
         table = markdown_table(("", "this model", "champion", "user + movie mean"), rows, 1)
         by_slice = [
