@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.environment import default_home
+from flows.holding import holding
 from flows.report import Stopwatch
+from flows.run_form import DataSet, Moments
 from flows.run_name import run_name
-from flows.stale_runs import marked
-from flows.window import window
 from tasks.ablation import (
     FILES,
     NUMBERS,
@@ -74,45 +72,37 @@ class Ablation:
 
 
 @flow(name="ablation", flow_run_name=run_name)
-def ablation(  # noqa: PLR0917  the run form
-    data: str = "auto",
-    as_of: datetime | None = None,
-    validation_from: datetime | None = None,
-    holdout_from: datetime | None = None,
+def ablation(
+    data: DataSet = DataSet(),
+    moments: Moments = Moments(),
     seeds: int = 3,
     variants: list[str] | None = None,
-    home: Path | None = None,
 ) -> Ablation:
     """Train the model with parts left out, and compare it on the holdout; nothing is promoted.
 
     Args:
-        data: auto, kmrd-small, kmrd-2m, kmrd-5m, sim, or a folder with files in KMRD's form.
-        as_of: Ratings from this moment on are not known yet. Empty: all ratings are.
-        validation_from: Start of the validation part. Empty: chosen by share.
-        holdout_from: Start of the holdout. Empty: the last tenth of the ratings.
+        data: Where the ratings come from.
+        moments: What is known when.
         seeds: How many times each variant is trained.
         variants: Names of those to train. Empty: all.
-        home: The folder of all state. Empty: mlruns/ of the project.
 
     Returns:
         All that was found.
     """
-    place = Home(home.resolve()) if home else default_home()
-    asked = window(as_of, validation_from, holdout_from)
+    home = default_home()
     if seeds < 1:
         raise InputError(f"seeds is {seeds}; a whole number from 1 is wanted")
     wanted = chosen(variants)
-    with place.exclusive(), marked(place, flow_run.id):
-        place.stages.sweep()
-        return _chain(place, (data, asked), wanted, seeds)
+    with holding(home):
+        return _chain(home, (data.text, moments.window), wanted, seeds)
 
 
 def _chain(
-    place: Home, asked: tuple[str, Window], variants: Sequence[Variant], seeds: int
+    home: Home, asked: tuple[str, Window], variants: Sequence[Variant], seeds: int
 ) -> Ablation:
     watch = Stopwatch()
-    ingested = ingest(place, *asked)
-    tracker = Tracker(place)
+    ingested = ingest(home, *asked)
+    tracker = Tracker(home)
     run = tracker.start_ablation(ingested, seeds, flow_run.id)
     every = [(variant, seed) for variant in variants for seed in range(seeds)]
     trials = []
@@ -121,9 +111,9 @@ def _chain(
             where = f"{number} of {len(every)}: {variant.name}, seed {seed}"
             get_run_logger().info("ablation: %s", where)
             start = Start(f"cold, {variant.name}")
-            job = Job(place, ingested, variant.preset, None, start, seed)
+            job = Job(home, ingested, variant.preset, None, start, seed)
             trials.append(_trial(tracker, run, job, variant))
-        comparison = compare_variants(place, ingested, trials)
+        comparison = compare_variants(home, ingested, trials)
         _log(tracker, run, comparison)
     return Ablation(ingested, run.run_id, trials, comparison, watch.seconds()["total"])
 

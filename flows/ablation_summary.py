@@ -1,8 +1,7 @@
 """The end of an ablation, for people."""
 
 from flows.ablation import Ablation
-from flows.console import figures, plain_console, show_files
-from flows.window import split_line
+from flows.console import figures, plain_console, show_files, split_line
 from widedeep.evaluation.ablation_table import NOTE
 from widedeep.home import Home
 

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from flows.environment import configure, default_home, prepare_command
 from widedeep import when
 from widedeep.errors import InputError
@@ -39,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command(options)
     except InputError as error:
         return _fail(2, str(error))
+    except ValidationError as error:
+        found = error.errors()[0]
+        return _fail(2, f"{found['loc'][-1]} is {found['input']}: {found['msg']}")
     except (BusyError, OSError) as error:
         return _fail(1, str(error))
     except KeyboardInterrupt:
@@ -172,30 +177,23 @@ def _shared_options(parser: argparse.ArgumentParser, command: Command) -> None:
 
 def retrain(options: argparse.Namespace) -> None:
     """Run the chain once in this process, or once for each moment that was missed."""
-    home, (as_of, validation_from, holdout_from) = _home(options), _moments(options)
-    if options.every is not None and (validation_from or holdout_from):
+    home, moments = _home(options), _moments(options)
+    if options.every is not None and (moments["validation_from"] or moments["holdout_from"]):
         raise InputError("--every moves the split with as-of: leave its other moments out")
     with _held(home) as starting:
         with starting():
             from flows.missed import missed
             from flows.retrain import retrain as flow
+            from flows.run_form import DataSet, Gate, Moments, Training
             from flows.summary import show
 
-        moments = (
-            [as_of] if options.every is None else missed(home, options.data, as_of, options.every)
-        )
-        for moment in moments:
-            report = flow(
-                options.data,
-                moment,
-                validation_from,
-                holdout_from,
-                mode=options.mode,
-                publish=options.publish,
-                preset=options.preset,
-                seed=options.seed,
-                home=home.root,
-            )
+        as_of, every = moments["as_of"], options.every
+        due = [as_of] if every is None else missed(home, options.data, as_of, every)
+        training = Training(mode=options.mode, preset=options.preset, seed=options.seed)
+        gate = Gate(publish=options.publish)
+        for moment in due:
+            known = Moments(**moments | {"as_of": moment})
+            report = flow(DataSet.parse(options.data), known, training, gate)
             show(report, home)
             if options.json:
                 _write_json(report.as_json())
@@ -208,10 +206,10 @@ def ablation(options: argparse.Namespace) -> None:
         with starting():
             from flows.ablation import ablation as flow
             from flows.ablation_summary import show
+            from flows.run_form import DataSet, Moments
 
-        found = flow(
-            options.data, *moments, seeds=options.seeds, variants=options.variants, home=home.root
-        )
+        data, known = DataSet.parse(options.data), Moments(**moments)
+        found = flow(data, known, options.seeds, options.variants)
         show(found, home)
     if options.json:
         _write_json(found.as_json())
@@ -225,16 +223,10 @@ def replay(options: argparse.Namespace) -> None:
         with starting():
             from flows.replay import replay as flow
             from flows.replay_summary import show
+            from flows.run_form import Clock, DataSet
 
-        found = flow(
-            options.data,
-            begin,
-            end,
-            options.every,
-            preset=options.preset,
-            seed=options.seed,
-            home=home.root,
-        )
+        clock = Clock(begin=begin, end=end, every_days=options.every)
+        found = flow(DataSet.parse(options.data), clock, options.preset, options.seed)
         show(found, home)
     if options.json:
         _write_json(found.as_json())
@@ -245,12 +237,12 @@ def tune(options: argparse.Namespace) -> None:
     home, moments = _home(options), _moments(options)
     with _held(home) as starting:
         with starting():
+            from flows.run_form import DataSet, Moments
             from flows.tune import tune as flow
             from flows.tune_summary import show
 
-        found = flow(
-            options.data, *moments, trials=options.trials, seed=options.seed, home=home.root
-        )
+        data, known = DataSet.parse(options.data), Moments(**moments)
+        found = flow(data, known, options.trials, options.seed)
         show(found, home)
     if options.json:
         _write_json(found.as_json())
@@ -353,15 +345,14 @@ def _held(home: Home) -> Iterator[Callable[[], AbstractContextManager[None]]]:
         yield temporary_server.starting
 
 
-def _moments(
-    options: argparse.Namespace,
-) -> tuple[datetime | None, datetime | None, datetime | None]:
+def _moments(options: argparse.Namespace) -> dict[str, datetime | None]:
     """As of, validation from, holdout from."""
-    return (
-        _moment(options.as_of, "--as-of"),
-        _moment(options.validation_from, "--validation-from"),
-        _moment(options.holdout_from, "--holdout-from"),
-    )
+    return {
+        name.removeprefix("--").replace("-", "_"): _moment(
+            getattr(options, name.removeprefix("--").replace("-", "_")), name
+        )
+        for name in _SPLIT
+    }
 
 
 def days(text: str) -> int:

@@ -9,7 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tasks.ingest import Ingested
 from widedeep.home import Home
+from widedeep.when import iso
 
 WIDTH = 120
 """Columns where there is no terminal to ask."""
@@ -47,6 +49,16 @@ def figures(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int) -
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def split_line(ingested: Ingested) -> str:
+    """The parts of the split and the moments between them."""
+    train, validation, holdout = ingested.examples
+    split = ingested.split
+    return (
+        f"split     {train:,} training | {iso(split.validation_from)} | {validation:,} validation "
+        f"| {iso(split.holdout_from)} | {holdout:,} holdout | {iso(split.as_of)}"
+    )
 
 
 def show_files(

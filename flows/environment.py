@@ -6,7 +6,7 @@ The home decides where their state lies, so it must be known before they are imp
 import os
 from pathlib import Path
 
-from widedeep.home import Home
+from widedeep.home import TRACKING_VARIABLE, Home
 
 HOME_VARIABLE = "WIDEDEEP_HOME"
 PID_VARIABLE = "WIDEDEEP_PID"
@@ -15,6 +15,8 @@ _OURS_VARIABLE = "WIDEDEEP_SETTINGS"
 """Names the variables that a parent process set by `configure`, so that no user set them."""
 
 _GIVEN = frozenset(os.environ) - set(os.environ.get(_OURS_VARIABLE, "").split())
+if "MLFLOW_TRACKING_URI" in _GIVEN:
+    os.environ.setdefault(TRACKING_VARIABLE, os.environ["MLFLOW_TRACKING_URI"])
 
 
 def default_home() -> Home:
@@ -39,6 +41,8 @@ def configure(home: Home) -> None:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "DO_NOT_TRACK": "true",
+        # By its heartbeat a server notices a run whose process and runner are both dead.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # torch's threads wait for one another by spinning: with one other busy process on two
         # cores training became 10 to 20 times slower. Waiting passively costs 5 % when alone.
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -4,7 +4,7 @@ import os
 import time
 from datetime import UTC, datetime
 
-from flows.window import seconds
+from flows.run_form import seconds
 from tasks.ingest import model_name
 from widedeep import decision_log
 from widedeep.data.ingest import ingest

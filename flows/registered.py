@@ -45,7 +45,7 @@ def registry_of(home: Home, model: str | None) -> Registry:
 
 
 def _tracker(home: Home) -> Tracker:
-    if not (home.root / "mlflow.db").exists():
+    if not home.tracked:
         raise InputError(f"no model yet in {home.root}; begin with: widedeep retrain")
     return Tracker(home)
 

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.environment import default_home
+from flows.holding import holding
 from flows.report import Stopwatch
+from flows.run_form import Clock, DataSet, seconds
 from flows.run_name import run_name
-from flows.stale_runs import marked
-from flows.window import seconds
 from tasks.ingest import Ingested, Window, ingest
 from tasks.replaying import FILES, NUMBERS, PLOT, TABLE, retrain_step, summarise
 from tasks.tracking import Run, Tracker
@@ -26,7 +24,6 @@ from widedeep.evaluation.replay import Policy, Replay, ReplayConfig, Step
 from widedeep.evaluation.replay_ahead import trained_ahead
 from widedeep.evaluation.replay_result import PolicyStep
 from widedeep.features.sampling import DAY
-from widedeep.home import Home
 from widedeep.model.presets import preset as named
 from widedeep.when import iso
 
@@ -61,47 +58,40 @@ class Replayed:
 
 
 @flow(name="replay", flow_run_name=run_name)
-def replay(  # noqa: PLR0917  the run form
-    data: str = "auto",
-    begin: datetime | None = None,
-    end: datetime | None = None,
-    every_days: int = 90,
+def replay(
+    data: DataSet = DataSet(),
+    clock: Clock = Clock(),
     preset: Literal["default", "paper"] = "default",
     seed: int = 0,
-    home: Path | None = None,
 ) -> Replayed:
     """Retrain again and again as if it were then, under several policies; nothing is promoted.
 
     Args:
-        data: auto, kmrd-small, kmrd-2m, kmrd-5m, sim, or a folder with files in KMRD's form.
-        begin: The first moment at which the clock stands. Empty: half of the ratings are known.
-        end: No period to be judged by ends later. Empty: just after the last rating.
-        every_days: Days between two moments.
+        data: Where the ratings come from.
+        clock: Where it begins and ends, and how far it goes at a step.
         preset: Settings of features, network and training.
         seed: Of the initial weights and the order of the rows.
-        home: The folder of all state. Empty: mlruns/ of the project.
 
     Returns:
         All that was found.
     """
-    place = Home(home.resolve()) if home else default_home()
-    if every_days < 1:
-        raise InputError(f"every is {every_days} days; a whole number from 1 is wanted")
+    home = default_home()
     config = ReplayConfig(named(preset), GateConfig(), seed)
-    with place.exclusive(), marked(place, flow_run.id):
-        place.stages.sweep()
+    with holding(home):
         watch = Stopwatch()
-        ingested = ingest(place, data, Window(as_of=seconds(end)))
-        moments = _moments(ingested, seconds(begin), every_days * DAY)
-        tracker = Tracker(place)
-        run = tracker.start_replay(ingested, _parameters(config, every_days), flow_run.id)
+        ingested = ingest(home, data.text, Window(as_of=seconds(clock.end)))
+        moments = _moments(ingested, seconds(clock.begin), clock.every_days * DAY)
+        tracker = Tracker(home)
+        run = tracker.start_replay(ingested, _parameters(config, clock.every_days), flow_run.id)
         with tracker.closing(run):
-            work = Replay(place.stages, Ratings(ingested.artifact), config)
+            work = Replay(home.stages, Ratings(ingested.artifact), config)
             steps = _steps(work, tracker, run, moments)
-            summary = summarise(place.stages, work, steps, _title(ingested, moments, every_days))
+            summary = summarise(
+                home.stages, work, steps, _title(ingested, moments, clock.every_days)
+            )
             tracker.log_files(run, [summary.path / name for name in FILES], "")
         total = watch.seconds()["total"]
-    return Replayed(ingested, run.run_id, moments[:-1], every_days, summary, total)
+    return Replayed(ingested, run.run_id, moments[:-1], clock.every_days, summary, total)
 
 
 def _steps(work: Replay, tracker: Tracker, run: Run, moments: Sequence[int]) -> list[Step]:

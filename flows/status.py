@@ -18,7 +18,7 @@ def statuses(home: Home, at: int | None = None) -> list[dict[str, Any]]:
 
     As it is, or as it was at a moment (UNIX seconds), which is read from the records alone.
     """
-    if not (home.root / "mlflow.db").exists():
+    if not home.tracked:
         return []
     tracker = Tracker(home)
     return [_status(home, tracker, model, at) for model in tracker.models()]

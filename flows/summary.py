@@ -7,9 +7,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows.console import plain_console
+from flows.console import plain_console, split_line
 from flows.report import Report
-from flows.window import split_line
 from tasks.ingest import describe
 from widedeep.evaluation.headlines import HEADLINES
 from widedeep.home import Home

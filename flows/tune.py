@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.environment import default_home
+from flows.holding import holding
 from flows.report import Stopwatch
+from flows.run_form import DataSet, Moments
 from flows.run_name import run_name
-from flows.stale_runs import marked
-from flows.window import window
 from tasks.features import features
 from tasks.ingest import Ingested, ingest
 from tasks.job import Job
@@ -21,7 +20,6 @@ from tasks.tracking import Run, Tracker
 from tasks.tuned import keep
 from tasks.tuning import Search, try_settings
 from widedeep.errors import InputError
-from widedeep.home import Home
 from widedeep.model.presets import preset as named
 from widedeep.model.search_space import Setting
 from widedeep.model.start import Start
@@ -56,14 +54,8 @@ class Tuned:
 
 
 @flow(name="tune", flow_run_name=run_name)
-def tune(  # noqa: PLR0917  the run form
-    data: str = "auto",
-    as_of: datetime | None = None,
-    validation_from: datetime | None = None,
-    holdout_from: datetime | None = None,
-    trials: int = 20,
-    seed: int = 0,
-    home: Path | None = None,
+def tune(
+    data: DataSet = DataSet(), moments: Moments = Moments(), trials: int = 20, seed: int = 0
 ) -> Tuned:
     """Search for settings whose validation loss is lower; the holdout is never looked at.
 
@@ -71,34 +63,29 @@ def tune(  # noqa: PLR0917  the run form
     what was found best.
 
     Args:
-        data: auto, kmrd-small, kmrd-2m, kmrd-5m, sim, or a folder with files in KMRD's form.
-        as_of: Ratings from this moment on are not known yet. Empty: all ratings are.
-        validation_from: Start of the validation part. Empty: chosen by share.
-        holdout_from: Start of the holdout. Empty: the last tenth of the ratings.
+        data: Where the ratings come from.
+        moments: What is known when.
         trials: How many settings are tried in all, those of earlier searches counted.
         seed: Of the search, the initial weights and the order of the rows.
-        home: The folder of all state. Empty: mlruns/ of the project.
 
     Returns:
         All that was found.
     """
-    place = Home(home.resolve()) if home else default_home()
+    home = default_home()
     if trials < 1:
         raise InputError(f"trials is {trials}; a whole number from 1 is wanted")
-    asked = window(as_of, validation_from, holdout_from)
-    with place.exclusive(), marked(place, flow_run.id):
-        place.stages.sweep()
+    with holding(home):
         watch = Stopwatch()
-        ingested = ingest(place, data, asked)
-        job = Job(place, ingested, named("default"), None, Start("cold, a search"), seed)
+        ingested = ingest(home, data.text, moments.window)
+        job = Job(home, ingested, named("default"), None, Start("cold, a search"), seed)
         search = Search(job, features(job))
-        tracker = Tracker(place)
+        tracker = Tracker(home)
         run = tracker.start_search(job, trials, flow_run.id)
         with tracker.closing(run):
             for number in range(search.finished + 1, trials + 1):
                 _try(tracker, run, search, number)
             best = search.study.best_trial
-            file = keep(place, ingested.model, best.params, search.study.best_value)
+            file = keep(home, ingested.model, best.params, search.study.best_value)
             tracker.log_files(run, [file], "")
         total = watch.seconds()["total"]
     return _found(ingested, run, search, file, total)

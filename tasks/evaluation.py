@@ -25,7 +25,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.model.trained_model import TrainedModel
 
 
-@task(name="evaluate", task_run_name="evaluate {job.ingested.source.name}", cache_policy=NO_CACHE)
+@task(name="evaluate", task_run_name="evaluate on {job.title}", cache_policy=NO_CACHE)
 def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
     """Score challenger and champion on the same holdout rows, decide, and report the memory."""
     logger = get_run_logger()

@@ -14,7 +14,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.training_plan import TrainingPlan
 
 
-@task(name="features", task_run_name="features {job.ingested.source.name}", cache_policy=NO_CACHE)
+@task(name="features", task_run_name="features of {job.title}", cache_policy=NO_CACHE)
 def features(job: Job) -> Artifact:
     """Fit vocabularies, quantiles and crosses, and encode what is to be learned."""
     logger = get_run_logger()

@@ -3,14 +3,19 @@
 import os
 import time
 from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
-from prefect import get_run_logger, task
+from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.tasks import exponential_backoff
 
 from widedeep import decision_log
 from widedeep.artifact_store import Artifact
 from widedeep.data.arrivals import HOW, TABLE, arrivals
+from widedeep.data.download import TransferError
 from widedeep.data.ingest import ingest as ingest_files
 from widedeep.data.ratings import Counts, RatingLog, Ratings
 from widedeep.data.source import Source, resolve
@@ -59,13 +64,49 @@ class Ingested:
         """The names of people."""
         return Ratings(self.artifact).people()
 
+    def newcomers(self) -> "Newcomers":
+        """Users and movies whose first rating is one of the holdout."""
+        log = self.known()
+        users, movies = (
+            int((pd.Series(log.time).groupby(tokens).min() >= self.split.holdout_from).sum())
+            for tokens in (log.user, log.movie)
+        )
+        return Newcomers(users, movies)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomers:
+    """How many had no rating before."""
+
+    users: int
+    movies: int
+
 
 def model_name(source: Source) -> str:
     """The name that models of a data set are registered under."""
     return f"widedeep-{source.name}"
 
 
-@task(name="ingest", task_run_name="ingest", cache_policy=NO_CACHE)
+def _may_succeed_later(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect passes them
+    """A download that broke off may; files that are not as they should be never will."""
+    try:
+        state.result()
+    except TransferError:
+        return True
+    except Exception:  # noqa: BLE001  whatever else it was is no matter of patience
+        return False
+    return False
+
+
+@task(
+    name="ingest",
+    task_run_name="ingest {data}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=exponential_backoff(3),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_may_succeed_later,
+)
 def ingest(home: Home, data: str, window: Window) -> Ingested:
     """Find the data, check every row, and split what was known by time."""
     logger = get_run_logger()

@@ -9,6 +9,7 @@ from widedeep.model.presets import Preset
 from widedeep.model.publication import Publication
 from widedeep.model.start import Mode, Start
 from widedeep.model.version import ModelVersion
+from widedeep.when import iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,8 @@ class Job:
     champion: ModelVersion | None
     start: Start
     seed: int
+
+    @property
+    def title(self) -> str:
+        """Data and as-of, for people."""
+        return f"{self.ingested.source.name} as of {iso(self.ingested.split.as_of)[:10]}"

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks import run_page
 from tasks.card import model_card
 from tasks.dry_run import Stranger
+from tasks.events import decided
 from tasks.job import Job
 from tasks.registry import Registry
 from tasks.tracking import Run, Tracker
@@ -76,7 +78,20 @@ def promote(
     card = model_card(job, version.number, served, evaluation, decision)
     tracker.log_card(run, version.number, card)
     logger.info("promote: version %s: %s", version.number, decision.verdict)
-    return Outcome(version.number, decision, serving.number if serving else None)
+    outcome = Outcome(version.number, decision, serving.number if serving else None)
+    _announce(tracker, run, evaluation, outcome)
+    return outcome
+
+
+def _announce(tracker: Tracker, run: Run, evaluation: Artifact, outcome: Outcome) -> None:
+    """On the run's page, and as an event that automations may wait for."""
+    decision, champion = outcome.decision, outcome.champion
+    run_page.show_evaluation(run.model, evaluation)
+    run_page.show_decision(run.model, outcome.version, decision, champion)
+    run_page.show_link(run.model, tracker.page(run))
+    decided(
+        run.model, str(decision.verdict), outcome.version, champion, "; ".join(decision.reasons)
+    )
 
 
 def _decide(

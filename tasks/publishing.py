@@ -16,7 +16,7 @@ from widedeep.model.fitting import Fitting
 from widedeep.model.trained_model import TrainedModel
 
 
-@task(name="catch up", task_run_name="catch up on the holdout", cache_policy=NO_CACHE)
+@task(name="catch up", task_run_name="catch up on {job.title}", cache_policy=NO_CACHE)
 def catch_up(job: Job, gated: Artifact) -> Artifact:
     """Go on from the gated model to the run's as-of, as a warm start would."""
     logger = get_run_logger()

@@ -5,6 +5,7 @@ own, the only file that imports mlflow.
 """
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from mlflow.models import ModelSignature
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 import widedeep
 from tasks.companion import save_companion
@@ -46,6 +48,9 @@ CHALLENGER = "challenger"
 
 Found = TypeVar("Found")
 
+UI_VARIABLE = "WIDEDEEP_MLFLOW_UI"
+"""Names the address of MLflow's UI, where there is one."""
+
 _GATED_ID = "widedeep.gated_id"
 _SERVED_ID = "widedeep.served_id"
 _SAMPLED_SECONDS = 5
@@ -59,6 +64,23 @@ _SIGNATURE = ModelSignature(
     ),
     outputs=Schema([ColSpec(DataType.double, "probability")]),
 )
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether MLflow could not write for a reason that passes: its database was locked."""
+    return isinstance(error, MlflowException) and error.error_code in {
+        "TEMPORARILY_UNAVAILABLE",
+        "REQUEST_LIMIT_EXCEEDED",
+    }
+
+
+_patiently = retry(
+    retry=retry_if_exception(_is_busy),
+    wait=wait_exponential_jitter(initial=0.5, max=10),
+    stop=stop_after_delay(120),
+    reraise=True,
+)
+"""For what may be done twice."""
 
 
 class ChampionChangedError(RuntimeError):
@@ -97,6 +119,15 @@ class Tracker:
         run = self._begin(experiment, ingested.model, name, parameters_of(job), tags)
         self._client.log_inputs(run.run_id, [_data_set(ingested)])
         return run
+
+    def page(self, run: Run) -> str | None:
+        """Where a person sees the run, if it is known where MLflow's UI is."""
+        uri = self._home.tracking_uri
+        ui = uri if uri.startswith("http") else os.environ.get(UI_VARIABLE)
+        if ui is None:
+            return None
+        experiment = self._client.get_run(run.run_id).info.experiment_id
+        return f"{ui.rstrip('/')}/#/experiments/{experiment}/runs/{run.run_id}"
 
     def start_ablation(self, ingested: Ingested, seeds: int, prefect_run: str | None) -> Run:
         """Begin the run that holds an ablation's trials, in an experiment of its own."""
@@ -143,6 +174,7 @@ class Tracker:
         tags = {"widedeep.policy": policy}
         return self._begin_below(replay, policy, {"policy": policy}, tags)
 
+    @_patiently
     def log_period(self, run: Run, step: int, values: Mapping[str, float | None], at: int) -> None:
         """What a policy did at a step, and what its users got, at its own moment of time."""
         self._log(run, values, step, at)
@@ -179,6 +211,7 @@ class Tracker:
         finally:
             monitor.finish()
 
+    @_patiently
     def log_training(self, run: Run, model: Artifact) -> None:
         """The learning curve by epoch, and the size of the model."""
         for result in model.summary["curve"]:
@@ -186,6 +219,7 @@ class Tracker:
         sizes = ("best_epoch", "wide_weights", "wide_nonzero")
         self._log(run, {name: model.summary[name] for name in sizes})
 
+    @_patiently
     def log_evaluation(self, run: Run, evaluation: Artifact) -> None:
         """`holdout_streaming_auc` … of the challenger, its advantage, predictions and pictures."""
         measured = flat("holdout", evaluation.summary["challenger"])
@@ -199,6 +233,7 @@ class Tracker:
         for name in FIGURES:
             self._client.log_artifact(run.run_id, str(evaluation.path / name), "figures")
 
+    @_patiently
     def log_decision(self, run: Run, decision: Decision, version: str) -> None:
         """Tag the run with what was decided."""
         tags = {
@@ -208,33 +243,40 @@ class Tracker:
         }
         self._client.log_batch(run.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
+    @_patiently
     def log_card(self, run: Run, version: str, card: str) -> None:
         """Show a model card (Markdown) on the version's page, and keep it with the run."""
         self._client.update_model_version(run.model, version, card)
         self._client.log_text(run.run_id, card, "model_card.md")
 
+    @_patiently
     def log_scores(self, run: Run, measured: Mapping[str, Any]) -> None:
         """`holdout_streaming_auc` … of a trial."""
         self._log(run, flat("holdout", measured))
 
+    @_patiently
     def log_files(self, run: Run, files: Iterable[Path], note: str) -> None:
         """Keep files with the run, and show `note` (Markdown) on its page."""
         for file in files:
             self._client.log_artifact(run.run_id, str(file))
         self._client.set_tag(run.run_id, "mlflow.note.content", note)
 
+    @_patiently
     def log_seconds(self, run: Run, seconds: Mapping[str, float]) -> None:
         """How long each stage took."""
         self._log(run, {f"seconds_{stage}": value for stage, value in seconds.items()})
 
+    @_patiently
     def champion(self, model: str) -> ModelVersion | None:
         """The version that serves. Only its plain absence is None; any other trouble raises."""
         return self._aliased(model, CHAMPION)
 
+    @_patiently
     def previous(self, model: str) -> ModelVersion | None:
         """The version that served before the champion."""
         return self._aliased(model, PREVIOUS)
 
+    @_patiently
     def find(self, model: str, version: str) -> ModelVersion | None:
         """A version by its number or by an alias, if there is such a one."""
         if not version.isdecimal():
@@ -250,6 +292,7 @@ class Tracker:
             return None
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name))
 
+    @_patiently
     def register(
         self, run: Run, gated: Artifact, served: Artifact, ingested: Ingested
     ) -> ModelVersion:
@@ -263,6 +306,7 @@ class Tracker:
         self._client.set_registered_model_alias(run.model, CHALLENGER, version.number)
         return version
 
+    @_patiently
     def promote(self, model: str, version: str, replacing: ModelVersion | None) -> None:
         """Make `version` the champion if the champion still is `replacing`.
 
@@ -349,13 +393,29 @@ class Tracker:
         return list(self._client.search_model_versions(f"name = '{model}'", order_by=order))
 
     def _version(self, found: Any) -> ModelVersion:  # noqa: ANN401
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}"))
+        folder = self._folder(found.name, str(found.version))
         # MLflow keeps an artefact under the name of its folder, which is the id.
         gated, served = (
             StoredModel(found.tags[tag], folder / "artifacts" / found.tags[tag])
             for tag in (_GATED_ID, _SERVED_ID)
         )
         return ModelVersion(str(found.version), gated, served)
+
+    def _folder(self, model: str, version: str) -> Path:
+        """Where its files are: in MLflow's store if that is on this machine, else in a copy."""
+        uri = f"models:/{model}/{version}"
+        stored = self._client.get_model_version_download_uri(model, version)
+        if stored.startswith(("file:", "/")):
+            return Path(mlflow.artifacts.download_artifacts(uri))
+        kept = self._home.registered / model / version
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._home.root) as folder:
+                draft = Path(folder) / "files"
+                draft.mkdir()
+                mlflow.artifacts.download_artifacts(uri, dst_path=str(draft))
+                draft.rename(kept)
+        return kept
 
     def _log_models(
         self, run: Run, gated: Artifact, served: Artifact, ingested: Ingested

@@ -10,13 +10,14 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.job import Job
 from tasks.progress import epoch_bar
+from tasks.run_page import progress
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.features.training_plan import TrainingPlan
 from widedeep.model.fitting import Fitting
 from widedeep.model.training import EpochResult
 
 
-@task(name="train", task_run_name="train {job.start.reason}", cache_policy=NO_CACHE)
+@task(name="train", task_run_name="train on {job.title}, {job.start.reason}", cache_policy=NO_CACHE)
 def train(job: Job, encoded: Artifact) -> Artifact:
     """Train wide and deep jointly; the summary has the curve, an entry an epoch.
 
@@ -43,10 +44,13 @@ def train(job: Job, encoded: Artifact) -> Artifact:
         return {"curve": curve, **fitting.summary()}
 
     def _shown(results: Iterator[EpochResult]) -> Iterator[EpochResult]:
-        with epoch_bar(job.preset.training.epochs) as advance:
+        epochs, key = job.preset.training.epochs, f"{job.ingested.model}-training"
+        with epoch_bar(epochs) as advance, progress(key, epochs, "epochs") as show:
             for result in results:
-                logger.info("train: %s", describe(result))
+                found = describe(result)
+                logger.info("train: %s", found)
                 advance(result.epoch)
+                show(result.epoch, found)
                 yield result
 
     model = job.home.stages.get("models", key, build)

@@ -75,7 +75,7 @@ def test_again_everything_finished_is_reused(first, home, tiny, run_command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--every", "0"], "every is 0 days"),
+        (["--every", "0"], "every_days is 0"),
         (["--from", "2030-01-01"], "the replay begins 2030-01-01"),
         (["--from", "soon"], "--from is 'soon'"),
     ],

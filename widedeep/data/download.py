@@ -27,6 +27,8 @@ from widedeep.errors import InputError
 COMMIT = "8ca98b12bbd46a53f8ee89c678e7a0c050e190cf"
 _BASE_URL = f"https://raw.githubusercontent.com/lovit/kmrd/{COMMIT}/kmr_dataset/datafile"
 _CHUNK = 1 << 20
+_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers of a server that may be able to help later."""
 
 # Called with a file's path in the release, the bytes sent so far, and their total if known; a
 # compressed answer is counted as sent.
@@ -35,6 +37,10 @@ Progress = Callable[[str, int, int | None], None]
 
 class DownloadError(OSError):
     """A data set could not be had; the message names the file or URL and the cause."""
+
+
+class TransferError(DownloadError):
+    """It could not be had now: the network or the server failed, and later it may be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +201,7 @@ def _reach(url: str, patience: Patience) -> None:
         answer.result(seconds)
     except OSError as error:
         cause = error.strerror or str(error) or f"no connection within {seconds:g} s"
-        raise _failure(url, cause) from error
+        raise _failure(url, cause, TransferError) from error
 
 
 def _client(url: str, patience: Patience) -> httpx.Client:
@@ -214,10 +220,12 @@ def _fetch(
     try:
         with client.stream("GET", url) as response:
             if not response.is_success:
-                raise _failure(url, f"HTTP {response.status_code} {response.reason_phrase}")
+                kind = TransferError if response.status_code in _LATER else DownloadError
+                cause = f"HTTP {response.status_code} {response.reason_phrase}"
+                raise _failure(url, cause, kind)
             _save(_pieces(response, file.path, progress), fetched)
     except httpx.HTTPError as error:
-        raise _failure(url, str(error) or type(error).__name__) from error
+        raise _failure(url, str(error) or type(error).__name__, TransferError) from error
     found = git_blob_id(fetched)
     if found != file.blob_id:
         raise DownloadError(f"{url}: content with id {found} found, {file.blob_id} wanted")
@@ -226,8 +234,8 @@ def _fetch(
         fetched.unlink()
 
 
-def _failure(url: str, cause: str) -> DownloadError:
-    return DownloadError(f"{url} could not be downloaded: {cause}")
+def _failure(url: str, cause: str, kind: type[DownloadError] = DownloadError) -> DownloadError:
+    return kind(f"{url} could not be downloaded: {cause}")
 
 
 def _pieces(response: httpx.Response, path: str, progress: Progress | None) -> Iterator[bytes]:

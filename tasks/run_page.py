@@ -1,0 +1,109 @@
+"""What a run shows on its page in Prefect: tables, texts and links, each with a history by key."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from tasks.ingest import Ingested, describe
+from widedeep.artifact_store import Artifact
+from widedeep.evaluation.headlines import HEADLINES
+from widedeep.evaluation.markdown import markdown_table
+from widedeep.evaluation.promotion import Decision
+from widedeep.when import iso
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+def show_data(ingested: Ingested) -> None:
+    """What was read, what was set aside and why, how it is split, and who is new."""
+    counts, split = ingested.counts, ingested.split
+    rows = [
+        ("read", counts.read),
+        ("examples", counts.examples),
+        ("superseded by an earlier rating of the pair", counts.superseded),
+        ("set aside", counts.quarantined),
+        *((f"- {why}", n) for why, n in ingested.artifact.summary["quarantined_by_reason"].items()),
+    ]
+    parts = zip(
+        ("training", "validation", "holdout"),
+        ("the beginning", iso(split.validation_from), iso(split.holdout_from)),
+        ingested.examples,
+        strict=True,
+    )
+    new = ingested.newcomers()
+    text = [
+        f"# {ingested.source.name} as of {iso(split.as_of)}\n\n{ingested.source.origin}\n\n",
+        markdown_table(("ratings", "rows"), [(name, f"{n:,}") for name, n in rows], 1),
+        "\n",
+        markdown_table(("part", "from", "rows"), [(p, at, f"{n:,}") for p, at, n in parts], 2),
+        f"\nNew in the holdout: {new.users:,} users and {new.movies:,} movies.\n",
+        f"\n{describe(ingested.arrivals)}\n" if ingested.arrivals else "",
+    ]
+    create_markdown_artifact("".join(text), f"{ingested.model}-data", "what was learned from")
+
+
+def show_evaluation(model: str, evaluation: Artifact) -> None:
+    """Challenger and champion (the user + movie mean if there is none) on the same rows."""
+    found = evaluation.summary
+    opponent = "champion" if found["champion"] else "user + movie mean"
+    theirs = found["champion"] or found["baseline"]
+    rows = []
+    for protocol, metric, title in HEADLINES:
+        ours, other = found["challenger"][protocol][metric], theirs[protocol][metric]
+        apart = None if ours is None or other is None else ours - other
+        interval = (found["difference"] or {}).get(metric) if protocol == "streaming" else None
+        row: dict[str, Any] = {"holdout": title, "challenger": _figure(ours)}
+        row |= {opponent: _figure(other), "difference": _signed(apart)}
+        row["95 % interval"] = _interval(interval)
+        rows.append(row)
+    create_table_artifact(rows, f"{model}-evaluation", "challenger against champion")
+
+
+def show_decision(model: str, version: str, decision: Decision, champion: str | None) -> None:
+    """The verdict, its reasons, and what serves now."""
+    serving = f"version {champion} serves" if champion else "nothing serves yet"
+    reasons = "".join(f"- {reason}\n" for reason in decision.reasons)
+    text = f"# {decision.verdict}: {model} version {version}\n\nNow {serving}.\n\n{reasons}"
+    create_markdown_artifact(text, f"{model}-decision", f"{decision.verdict}, version {version}")
+
+
+def show_link(model: str, url: str | None) -> None:
+    """The way to the run in MLflow, where its UI is known."""
+    if url is not None:
+        create_link_artifact(url, "this run in MLflow", f"{model}-mlflow", "figures, files, model")
+
+
+@contextmanager
+def progress(key: str, steps: int, what: str) -> Iterator[Callable[[int, str], None]]:
+    """A bar on the run's page, full when the block ends well.
+
+    Gives a function that takes how many steps are done, and what the last one found.
+    """
+    bar = cast("UUID", create_progress_artifact(0.0, key, what))
+
+    def advance(done: int, found: str) -> None:
+        update_progress_artifact(bar, 100.0 * min(done / max(steps, 1), 1.0), found)
+
+    yield advance
+    update_progress_artifact(bar, 100.0)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.4f}"
+
+
+def _interval(found: dict[str, float] | None) -> str:
+    return f"[{found['low']:+.4f}, {found['high']:+.4f}]" if found else ""
