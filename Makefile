@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help install retrain ablation test lint clean
+.PHONY: help install retrain up ablation test lint clean
 help:           ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -17,6 +17,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 retrain: install  ## ingest, features, train, evaluate, promote (ARGS="--data DIR ...")
 	$(BIN)/widedeep retrain $(ARGS)
+
+up: install  ## Prefect, MLflow and the deployments, until Ctrl-C (ARGS="--data DIR --cron ...")
+	$(BIN)/widedeep up $(ARGS)
 
 ablation: install  ## what each part of the model is worth (ARGS as for retrain, "--seeds N")
 	$(BIN)/widedeep ablation $(ARGS)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,9 +23,6 @@ from widedeep import when
 from widedeep.errors import InputError
 from widedeep.home import BusyError, Home
 from widedeep.model.publication import Publication
-
-if TYPE_CHECKING:
-    from tasks.registry import Registry
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -71,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _rollback_options(commands.add_parser("rollback", help="let the previous champion serve again"))
     _explain_options(commands.add_parser("explain", help="why the model scores a pair as it does"))
     _memorisation_options(commands.add_parser("memorisation", help="what the wide part remembers"))
+    _up_options(commands.add_parser("up", help="Prefect, MLflow and the deployments, together"))
     _simulate_options(commands.add_parser("simulate", help="write rating files with known truth"))
     return parser
 
@@ -160,6 +158,16 @@ def _memorisation_options(parser: argparse.ArgumentParser) -> None:
 def _registered_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="wanted where the home has several")
     parser.add_argument("--version", default="champion", metavar="champion|N")
+
+
+def _up_options(parser: argparse.ArgumentParser) -> None:
+    _data_options(parser)
+    parser.add_argument("--cron", help="when retrain/scheduled runs, in UTC (Mondays at 4)")
+    parser.add_argument("--notify", metavar="BLOCK", help="a Prefect block, as slack-webhook/team")
+    parser.add_argument("--prefect-port", type=int, default=4200)
+    parser.add_argument("--mlflow-port", type=int, default=5000)
+    parser.add_argument("--home", type=Path, help="the folder of all state (mlruns/)")
+    parser.set_defaults(command=up)
 
 
 def _simulate_options(parser: argparse.ArgumentParser) -> None:
@@ -263,23 +271,22 @@ def status(options: argparse.Namespace) -> None:
 
 def promote(options: argparse.Namespace) -> None:
     """Let a version serve, by hand."""
-    _move(options, lambda registry: registry.promote(options.version, options.reason))
+    _move(options, lambda by_hand, *where: by_hand.promote(*where, options.version, options.reason))
 
 
 def rollback(options: argparse.Namespace) -> None:
     """Let the version serve again that served before the champion."""
-    _move(options, lambda registry: registry.roll_back(options.reason))
+    _move(options, lambda by_hand, *where: by_hand.roll_back(*where, options.reason))
 
 
-def _move(options: argparse.Namespace, move: Callable[[Registry], None]) -> None:
+def _move(options: argparse.Namespace, move: Callable[..., str]) -> None:
     home = _home(options)
-    from flows.registered import registry_of
+    from flows import by_hand
     from flows.status import show, statuses
 
     with home.exclusive():
-        registry = registry_of(home, options.model)
-        move(registry)
-        found = [one for one in statuses(home) if one["model"] == registry.model]
+        model = move(by_hand, home, options.model)
+        found = [one for one in statuses(home) if one["model"] == model]
     if options.json:
         _write_json(found[0])
     else:
@@ -312,6 +319,22 @@ def memorisation(options: argparse.Namespace) -> None:
     (write_json if options.json else show)(registered)
 
 
+def up(options: argparse.Namespace) -> None:
+    """Run the servers and the deployments until Ctrl-C."""
+    home = _home(options)
+    # Prefect's home is made below it as soon as Prefect is imported.
+    home.root.mkdir(parents=True, exist_ok=True)
+    from flows.up import Ports
+    from flows.up import up as run
+
+    given = {"--data": options.data, "--cron": options.cron, "--notify": options.notify}
+    deployments = [text for pair in given.items() if pair[1] for text in pair]
+    try:
+        run(home, Ports(options.prefect_port, options.mlflow_port), deployments)
+    except KeyboardInterrupt:
+        sys.stdout.write("stopped\n")
+
+
 def simulate(options: argparse.Namespace) -> None:
     """Write files in KMRD's form from a known truth."""
     from widedeep.data.simulator import Simulation
@@ -339,8 +362,9 @@ def _held(home: Home) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     with home.exclusive():
         from flows import temporary_server
         from flows.console import show_progress
+        from flows.orphans import stop_orphans
 
-        temporary_server.stop_orphans()
+        stop_orphans()
         show_progress()
         yield temporary_server.starting
 

@@ -3,13 +3,18 @@
 The home decides where their state lies, so it must be known before they are imported.
 """
 
+import json
 import os
 from pathlib import Path
+
+import psutil
 
 from widedeep.home import TRACKING_VARIABLE, Home
 
 HOME_VARIABLE = "WIDEDEEP_HOME"
 PID_VARIABLE = "WIDEDEEP_PID"
+UP_FILE = "up.json"
+"""In the home of a `widedeep up` that works: its pid and the addresses of its servers."""
 _PROJECT = Path(__file__).resolve().parent.parent
 _OURS_VARIABLE = "WIDEDEEP_SETTINGS"
 """Names the variables that a parent process set by `configure`, so that no user set them."""
@@ -47,9 +52,21 @@ def configure(home: Home) -> None:
         # cores training became 10 to 20 times slower. Waiting passively costs 5 % when alone.
         "OMP_WAIT_POLICY": "PASSIVE",
     }
+    settings |= _addresses(home)
     ours = {k: v for k, v in settings.items() if k not in _GIVEN or k == HOME_VARIABLE}
     os.environ.update(ours)
     os.environ[_OURS_VARIABLE] = " ".join(ours)
+
+
+def _addresses(home: Home) -> dict[str, str]:
+    """Of the servers of a `widedeep up` on this home: its UIs show what commands do, too."""
+    try:
+        found = json.loads((home.root / UP_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    if not psutil.pid_exists(found["pid"]):
+        return {}
+    return {"PREFECT_API_URL": f"{found['prefect']}/api", "WIDEDEEP_MLFLOW_UI": found["mlflow"]}
 
 
 def prepare_command() -> None:

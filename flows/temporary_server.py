@@ -1,19 +1,14 @@
 """Prefect's temporary server, which serves a run that was started without one.
 
 It takes 7 to 12 s to start and is a process of its own, so it starts while this process imports
-torch and MLflow. One whose process was killed lives on; the next run ends it.
+torch and MLflow. One whose process was killed lives on; the next run ends it (see `orphans`).
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import psutil
 from prefect import get_client
-
-from flows.environment import PID_VARIABLE
-
-_SERVER = "prefect.server.api.server:create_app"
 
 
 @contextmanager
@@ -28,16 +23,3 @@ def starting() -> Iterator[None]:
 def _reach() -> None:
     with get_client(sync_client=True) as client:
         client.hello()
-
-
-def stop_orphans() -> None:
-    """End the servers whose process, named in their environment, is dead."""
-    for process in psutil.process_iter(["cmdline"]):
-        if _SERVER not in (process.info["cmdline"] or []):
-            continue
-        try:
-            starter = process.environ().get(PID_VARIABLE)
-            if starter is not None and not psutil.pid_exists(int(starter)):
-                process.terminate()
-        except psutil.Error:
-            continue

@@ -6,9 +6,9 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import run_page
+from tasks.announcement import announce
 from tasks.card import model_card
 from tasks.dry_run import Stranger
-from tasks.events import decided
 from tasks.job import Job
 from tasks.registry import Registry
 from tasks.tracking import Run, Tracker
@@ -85,13 +85,10 @@ def promote(
 
 def _announce(tracker: Tracker, run: Run, evaluation: Artifact, outcome: Outcome) -> None:
     """On the run's page, and as an event that automations may wait for."""
-    decision, champion = outcome.decision, outcome.champion
     run_page.show_evaluation(run.model, evaluation)
-    run_page.show_decision(run.model, outcome.version, decision, champion)
     run_page.show_link(run.model, tracker.page(run))
-    decided(
-        run.model, str(decision.verdict), outcome.version, champion, "; ".join(decision.reasons)
-    )
+    decision = outcome.decision
+    announce(run.model, decision.verdict, outcome.version, outcome.champion, decision.reasons)
 
 
 def _decide(

@@ -61,19 +61,24 @@ class Registry:
         decision_log.finish(pending)
         return successor
 
-    def promote(self, version: str, reason: str) -> None:
-        """Let a version serve, by hand.
+    def candidate(self, version: str, reason: str) -> ModelVersion:
+        """A version (its number or an alias) that `promote` would let serve.
 
         Raises:
             InputError: There is no such version, it serves already, or no reason was given.
         """
-        found, champion = self._tracker.find(self.model, version), self.champion()
+        found = self._tracker.find(self.model, version)
         if found is None:
             raise InputError(f"{self.model} has no version {version!r}; see widedeep status")
-        self._move(found, champion, PROMOTE, reason)
+        _check(self.model, found, self.champion(), reason)
+        return found
 
-    def roll_back(self, reason: str) -> None:
-        """Let the version serve that served before the champion.
+    def promote(self, version: ModelVersion, reason: str) -> None:
+        """Let a candidate serve, by hand."""
+        self._move(version, self.champion(), PROMOTE, reason)
+
+    def roll_back(self, reason: str) -> ModelVersion:
+        """Let the version serve that served before the champion; returns it.
 
         Raises:
             InputError: There is none, or no reason was given.
@@ -83,14 +88,12 @@ class Registry:
         if previous is None:
             raise InputError(f"{self.model} has no previous champion to go back to")
         self._move(previous, champion, ROLLBACK, reason)
+        return previous
 
     def _move(
         self, to: ModelVersion, champion: ModelVersion | None, action: str, reason: str
     ) -> None:
-        if champion is not None and to.number == champion.number:
-            raise InputError(f"{self.model}: version {to.number} is the champion already")
-        if not reason.strip():
-            raise InputError("the reason is empty; a sentence for those who ask later is wanted")
+        _check(self.model, to, champion, reason)
         decision = {"version": to.number, "action": action, "reason": reason.strip()}
         self.decide(decision, champion, to)
 
@@ -111,6 +114,13 @@ class Registry:
             outside = {"version": number, "action": OUTSIDE, "reason": "found so in MLflow"}
             replaced = self._tracker.find(self.model, known) if known else None
             decision_log.record(self._folder, _signed(outside, serving, replaced))
+
+
+def _check(model: str, to: ModelVersion, champion: ModelVersion | None, reason: str) -> None:
+    if champion is not None and to.number == champion.number:
+        raise InputError(f"{model}: version {to.number} is the champion already")
+    if not reason.strip():
+        raise InputError("the reason is empty; a sentence for those who ask later is wanted")
 
 
 def _signed(

@@ -1,6 +1,6 @@
 """What a run shows on its page in Prefect: tables, texts and links, each with a history by key."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,6 @@ from tasks.ingest import Ingested, describe
 from widedeep.artifact_store import Artifact
 from widedeep.evaluation.headlines import HEADLINES
 from widedeep.evaluation.markdown import markdown_table
-from widedeep.evaluation.promotion import Decision
 from widedeep.when import iso
 
 if TYPE_CHECKING:
@@ -68,12 +67,14 @@ def show_evaluation(model: str, evaluation: Artifact) -> None:
     create_table_artifact(rows, f"{model}-evaluation", "challenger against champion")
 
 
-def show_decision(model: str, version: str, decision: Decision, champion: str | None) -> None:
-    """The verdict, its reasons, and what serves now."""
+def show_decision(
+    model: str, verdict: str, version: str, champion: str | None, reasons: Sequence[str]
+) -> None:
+    """What was decided of a version, why, and what serves now."""
     serving = f"version {champion} serves" if champion else "nothing serves yet"
-    reasons = "".join(f"- {reason}\n" for reason in decision.reasons)
-    text = f"# {decision.verdict}: {model} version {version}\n\nNow {serving}.\n\n{reasons}"
-    create_markdown_artifact(text, f"{model}-decision", f"{decision.verdict}, version {version}")
+    sentences = "".join(f"- {reason}\n" for reason in reasons)
+    text = f"# {verdict}: {model} version {version}\n\nNow {serving}.\n\n{sentences}"
+    create_markdown_artifact(text, f"{model}-decision", f"{verdict}, version {version}")
 
 
 def show_link(model: str, url: str | None) -> None:

@@ -48,6 +48,9 @@ CHALLENGER = "challenger"
 
 Found = TypeVar("Found")
 
+TRAINING_VIEW = "workflowType=machine_learning"
+"""In an address: without it MLflow's UI shows runs as if they were conversations."""
+
 UI_VARIABLE = "WIDEDEEP_MLFLOW_UI"
 """Names the address of MLflow's UI, where there is one."""
 
@@ -127,7 +130,7 @@ class Tracker:
         if ui is None:
             return None
         experiment = self._client.get_run(run.run_id).info.experiment_id
-        return f"{ui.rstrip('/')}/#/experiments/{experiment}/runs/{run.run_id}"
+        return f"{ui.rstrip('/')}/#/experiments/{experiment}/runs/{run.run_id}?{TRAINING_VIEW}"
 
     def start_ablation(self, ingested: Ingested, seeds: int, prefect_run: str | None) -> Run:
         """Begin the run that holds an ablation's trials, in an experiment of its own."""

@@ -63,6 +63,11 @@ class Home:
         return (self.root / "artifacts").as_uri()
 
     @property
+    def logs(self) -> Path:
+        """What long-running processes have to say."""
+        return self.root / "logs"
+
+    @property
     def registered(self) -> Path:
         """Copies of registered models that MLflow keeps elsewhere."""
         return self.root / "registered"

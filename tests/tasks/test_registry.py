@@ -45,9 +45,13 @@ def cut(monkeypatch, tracker, calls):
     monkeypatch.setattr(tracker._client, "set_registered_model_alias", alias)
 
 
+def let_serve(registry, version, reason):
+    registry.promote(registry.candidate(version, reason), reason)
+
+
 def test_a_version_is_promoted_by_hand_and_rolled_back(registry, tracker, history):
-    registry.promote("1", "first")
-    registry.promote("2", "looks better")
+    let_serve(registry, "1", "first")
+    let_serve(registry, "2", "looks better")
     registry.roll_back("it was not")
     assert tracker.champion(MODEL).number == "1"
     assert tracker.previous(MODEL).number == "2"
@@ -59,7 +63,7 @@ def test_a_version_is_promoted_by_hand_and_rolled_back(registry, tracker, histor
 
 
 def test_a_record_says_who_when_and_why(registry, home):
-    registry.promote("1", " because  ")
+    let_serve(registry, "1", " because  ")
     (decision,) = decision_log.history(home.decisions / MODEL)
     assert decision["reason"] == "because"
     assert "@" in decision["by"]
@@ -73,15 +77,15 @@ def test_a_record_says_who_when_and_why(registry, home):
 def test_what_cannot_be_promoted_is_said_and_changes_nothing(
     registry, tracker, history, version, reason, message
 ):
-    registry.promote("1", "first")
+    let_serve(registry, "1", "first")
     with pytest.raises(InputError, match=message):
-        registry.promote(version, reason)
+        let_serve(registry, version, reason)
     assert tracker.champion(MODEL).number == "1"
     assert len(history()) == 1
 
 
 def test_there_is_nothing_to_roll_back_to_at_first(registry):
-    registry.promote("1", "first")
+    let_serve(registry, "1", "first")
     with pytest.raises(InputError, match="no previous champion"):
         registry.roll_back("hm")
 
@@ -90,11 +94,11 @@ def test_there_is_nothing_to_roll_back_to_at_first(registry):
 def test_a_move_that_was_cut_off_is_finished_by_the_next(
     registry, tracker, history, monkeypatch, calls
 ):
-    registry.promote("1", "first")
+    let_serve(registry, "1", "first")
     with monkeypatch.context() as patch:
         cut(patch, tracker, calls)
         with pytest.raises(Killed):
-            registry.promote("2", "better")
+            let_serve(registry, "2", "better")
     assert tracker.champion(MODEL).number == "1"
     assert len(history()) == 1
     assert registry.champion().number == "2"
@@ -103,19 +107,19 @@ def test_a_move_that_was_cut_off_is_finished_by_the_next(
 
 
 def test_a_move_that_was_made_but_not_noted_is_noted(registry, tracker, history, monkeypatch):
-    registry.promote("1", "first")
+    let_serve(registry, "1", "first")
     with monkeypatch.context() as patch:
         patch.setattr(decision_log, "finish", lambda _: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
-            registry.promote("2", "better")
+            let_serve(registry, "2", "better")
     assert tracker.champion(MODEL).number == "2"
     assert registry.champion().number == "2"
     assert history()[-1] == ("promote", "2", "2", "1")
 
 
 def test_a_champion_moved_in_mlflow_stays_and_is_recorded(registry, home, history):
-    registry.promote("1", "first")
-    registry.promote("2", "better")
+    let_serve(registry, "1", "first")
+    let_serve(registry, "2", "better")
     MlflowClient(home.tracking_uri).set_registered_model_alias(MODEL, "champion", "1")
     assert registry.champion().number == "1"
     assert registry.champion().number == "1"
@@ -123,7 +127,7 @@ def test_a_champion_moved_in_mlflow_stays_and_is_recorded(registry, home, histor
 
 
 def test_a_stale_evaluation_promotes_nothing(registry, tracker, history, version):
-    registry.promote("1", "first")
+    let_serve(registry, "1", "first")
     decision = {"version": "3", "action": "promote", "reason": "measured against version 2"}
     with pytest.raises(ChampionChangedError):
         registry.decide(decision, version("2"), version("3"))
@@ -132,7 +136,7 @@ def test_a_stale_evaluation_promotes_nothing(registry, tracker, history, version
 
 
 def test_a_decision_that_moves_nothing_is_recorded_with_what_serves(registry, history, version):
-    registry.promote("1", "first")
+    let_serve(registry, "1", "first")
     decision = {"version": "2", "action": "hold", "reason": "worse"}
     assert registry.decide(decision, version("1"), None) == version("1")
     assert history()[-1] == ("hold", "2", "1", "1")

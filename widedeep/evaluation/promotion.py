@@ -65,7 +65,7 @@ class GateConfig:
     confidence: float = 0.95
     replicates: int = 2000
     log_loss_margin: float = 0.002
-    ece_margin: float = 0.01
+    ece_margin: float = 0.015
     slice_margin: float = 0.01
     coverage_margin: float = 0.2
     latency_budget: float = 5.0

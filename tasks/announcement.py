@@ -1,18 +1,21 @@
-"""What this project tells Prefect's automations."""
+"""What people and automations are told: of a decision, and of data that arrived."""
 
 from collections.abc import Sequence
 
 from prefect.events import emit_event
+
+from tasks.run_page import show_decision
 
 DECISION = "widedeep.decision"
 """Followed by what was decided: promote, hold, insufficient_evidence, rollback."""
 ARRIVED = "widedeep.data.arrived"
 
 
-def decided(
+def announce(
     model: str, verdict: str, version: str, champion: str | None, reasons: Sequence[str]
 ) -> None:
-    """A version was judged, or moved by hand; `champion` serves now."""
+    """On the run's page, and as an event: a version was judged or moved, and `champion` serves."""
+    show_decision(model, verdict, version, champion, reasons)
     payload = {
         "model": model,
         "decision": verdict,
@@ -24,7 +27,7 @@ def decided(
 
 
 def arrived(folder: str) -> None:
-    """A folder of rating files has something new."""
+    """As an event: a folder of rating files has something new."""
     emit_event(ARRIVED, _resource("data", folder), payload={"folder": folder})
 
 

@@ -1,0 +1,98 @@
+"""What the server does by itself: end runs whose process is dead, and tell people."""
+
+from datetime import timedelta
+from typing import cast
+
+from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.events import EventTrigger
+from prefect.events.actions import CallWebhook, ChangeFlowRunState, SendNotification
+from prefect.events.schemas.automations import AutomationCore, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+
+from tasks.announcement import DECISION
+from widedeep.errors import InputError
+
+SILENCE = timedelta(seconds=90)
+"""Three heartbeats long."""
+
+_RUN = "prefect.flow-run"
+_FINAL = {f"{_RUN}.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+
+
+def zombies() -> AutomationCore:
+    """Runs that were killed together with whoever ran them, so that nobody else would notice."""
+    heartbeat = f"{_RUN}.heartbeat"
+    trigger = EventTrigger(
+        after={heartbeat},
+        expect={heartbeat, *_FINAL},
+        match=ResourceSpecification({"prefect.resource.id": f"{_RUN}.*"}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=SILENCE,
+    )
+    crash = ChangeFlowRunState(
+        state=StateType.CRASHED, name="Crashed", message="no sign of life; its process is dead"
+    )
+    return AutomationCore(name="widedeep: end dead runs", trigger=trigger, actions=[crash])
+
+
+def notices(block: str) -> list[AutomationCore]:
+    """Tell of failures and of decisions through a block, as `slack-webhook/team`.
+
+    Raises:
+        InputError: There is no such block on the server.
+    """
+    failed = EventTrigger(
+        expect={f"{_RUN}.Failed", f"{_RUN}.Crashed"},
+        match=ResourceSpecification({"prefect.resource.id": f"{_RUN}.*"}),
+        posture=Posture.Reactive,
+        threshold=1,
+    )
+    decided = EventTrigger(
+        expect={f"{DECISION}.{verdict}" for verdict in ("promote", "hold", "rollback")},
+        posture=Posture.Reactive,
+        threshold=1,
+    )
+    of_run = "{{ flow_run.name }}: {{ flow_run.state.name }}: {{ flow_run.state.message }}"
+    of_model = (
+        "{{ event.payload.model }}: {{ event.payload.decision }} version "
+        "{{ event.payload.version }}; version {{ event.payload.champion }} serves. "
+        "{{ event.payload.reasons }}"
+    )
+    return [
+        AutomationCore(
+            name="widedeep: tell of failures", trigger=failed, actions=[_tell(block, of_run)]
+        ),
+        AutomationCore(
+            name="widedeep: tell of decisions", trigger=decided, actions=[_tell(block, of_model)]
+        ),
+    ]
+
+
+def put(automation: AutomationCore) -> None:
+    """Have the server keep it as it is here; one that is there already goes on undisturbed."""
+    with get_client(sync_client=True) as client:
+        for found in client.read_automations_by_name(automation.name):
+            if found.model_dump(exclude={"id"}) == automation.model_dump(exclude={"id"}):
+                return
+            client.delete_automation(found.id)
+        client.create_automation(automation)
+
+
+def _tell(block: str, text: str) -> SendNotification | CallWebhook:
+    kind, _, name = block.partition("/")
+    try:
+        found = cast("Block", Block.load(block))
+    except (ValueError, ObjectNotFound) as error:
+        wanted = "one made in Prefect's UI (Blocks) is wanted, as slack-webhook/team"
+        raise InputError(f"there is no block {block!r}; {wanted}") from error
+    identity = found._block_document_id  # noqa: SLF001  Prefect gives it under this name alone
+    if identity is None:
+        raise InputError(f"block {name!r} was never saved")
+    if kind == "webhook":
+        return CallWebhook(block_document_id=identity, payload=text)
+    return SendNotification(block_document_id=identity, subject="widedeep", body=text)

@@ -1,0 +1,81 @@
+"""Moves of the champion by hand, from the command line and from Prefect's run form."""
+
+from prefect import flow
+
+from flows.environment import default_home
+from flows.holding import holding
+from flows.registered import registry_of
+from tasks.announcement import announce
+from tasks.dry_run import Stranger
+from tasks.registry import PROMOTE, ROLLBACK
+from widedeep.errors import InputError
+from widedeep.evaluation.promotion import GateConfig
+from widedeep.home import Home
+
+
+def promote(home: Home, model: str | None, version: str, reason: str) -> str:
+    """Let a version serve if it passes a dry run; for the holder of the home's lock.
+
+    Returns:
+        The model's name.
+
+    Raises:
+        InputError: There is no such model or version, it serves already, it fails the dry run, or
+            no reason was given.
+    """
+    registry = registry_of(home, model)
+    found = registry.candidate(version, reason)
+    with Stranger() as stranger:
+        tried = stranger.try_out(found.folder, GateConfig().latency_budget)
+    if tried.faults:
+        faults = "; ".join(tried.sentences())
+        raise InputError(f"{registry.model} version {found.number} was not promoted: {faults}")
+    registry.promote(found, reason)
+    return registry.model
+
+
+def roll_back(home: Home, model: str | None, reason: str) -> str:
+    """Let the previous champion serve again, at once; otherwise as `promote`."""
+    registry = registry_of(home, model)
+    registry.roll_back(reason)
+    return registry.model
+
+
+@flow(name="promote", flow_run_name="promote version {version}")
+def promote_by_hand(version: str, reason: str, model: str | None = None) -> str:
+    """Let a version serve that the gate did not choose.
+
+    Args:
+        version: Its number or alias, as MLflow and `widedeep status` show it.
+        reason: A sentence for those who ask later.
+        model: Wanted only where there are several.
+
+    Returns:
+        The number of the version that serves now.
+    """
+    home = default_home()
+    with holding(home):
+        return _told(home, PROMOTE, promote(home, model, version, reason), reason)
+
+
+@flow(name="rollback", flow_run_name="roll back")
+def rollback(reason: str, model: str | None = None) -> str:
+    """Let the previous champion serve again.
+
+    Args:
+        reason: A sentence for those who ask later.
+        model: Wanted only where there are several.
+
+    Returns:
+        The number of the version that serves now.
+    """
+    home = default_home()
+    with holding(home):
+        return _told(home, ROLLBACK, roll_back(home, model, reason), reason)
+
+
+def _told(home: Home, action: str, model: str, reason: str) -> str:
+    champion = registry_of(home, model).champion()
+    number = champion.number if champion else "none"
+    announce(model, action, number, number, [f"by hand: {reason}"])
+    return number
