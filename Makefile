@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help install retrain up ablation test lint clean
+.PHONY: help install retrain up ablation test test-production lint clean
 help:           ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 install: $(VENV)/.installed  ## build the environment
 
@@ -26,6 +26,11 @@ ablation: install  ## what each part of the model is worth (ARGS as for retrain,
 
 test: lint  ## what users are promised, checked
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-production: install  ## the same on PostgreSQL and a tracking server (installs them, as root)
+	test -d /usr/lib/postgresql || (apt-get update -qq && apt-get install -qq -y postgresql)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[postgres]'
+	WIDEDEEP_TEST_PRODUCTION=1 $(BIN)/pytest tests/flows/test_production.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -444,7 +444,7 @@ class Tracker:
             self._client.create_registered_model(run.model)
         tags = {_GATED_ID: gated.id, _SERVED_ID: served.id}
         created = self._client.create_model_version(
-            run.model, logged.model_uri, run.run_id, tags=tags
+            run.model, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id
         )
         return self._version(created)
 

@@ -12,7 +12,8 @@ import flows
 PROJECT = Path(flows.__file__).resolve().parent.parent
 CODE = (
     "import flows, prefect, os; from prefect.settings import PREFECT_HOME; "
-    "print(PREFECT_HOME.value()); print(os.environ['MLFLOW_TRACKING_URI'])"
+    "from flows.environment import default_home; print(PREFECT_HOME.value()); "
+    "print(os.environ['MLFLOW_TRACKING_URI']); print(default_home().tracking_uri)"
 )
 
 
@@ -27,7 +28,9 @@ def settings(cwd, **variables):
         cwd=cwd,
         env=environment,
     )
-    return done.stdout.split()
+    prefect, mlflow, store = done.stdout.split()
+    assert mlflow == store
+    return [prefect, mlflow]
 
 
 @pytest.mark.parametrize("folder", [PROJECT, PROJECT / "flows", Path("/")])

@@ -1,0 +1,65 @@
+"""A running `widedeep up`, and what can be asked of it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+
+from flows.environment import UP_FILE
+
+PATIENCE = 120
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+class Site:
+    """Both servers and the deployments on one home."""
+
+    def __init__(self, home, data, **variables):
+        self.home, self.data = home, data
+        ports = [free_port(), free_port()]
+        self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in ports)
+        command = [sys.executable, "-m", "flows.cli", "up", "--home", str(home)]
+        command += ["--data", str(data), "--prefect-port", str(ports[0])]
+        command += ["--mlflow-port", str(ports[1])]
+        self.process = subprocess.Popen(command, env=os.environ | variables)
+        wait(lambda: (home / UP_FILE).exists() and self.deployment("retrain/on-new-data"))
+
+    def deployment(self, name):
+        found = httpx.get(f"{self.prefect}/api/deployments/name/{name}")
+        return found.json()["id"] if found.is_success else None
+
+    def ask(self, path, **body):
+        return httpx.post(f"{self.prefect}/api/{path}", json=body).raise_for_status().json()
+
+    def runs(self):
+        """Everything but what is planned."""
+        found = self.ask("flow_runs/filter", sort="START_TIME_DESC")
+        return [run for run in found if run["state_type"] != "SCHEDULED"]
+
+    def state(self, run):
+        return httpx.get(f"{self.prefect}/api/flow_runs/{run}").json()["state"]
+
+    def end(self, run):
+        """The state in which the run ends."""
+        wait(lambda: self.state(run)["type"] in FINAL)
+        return self.state(run)
+
+    def said(self, run, words):
+        logs = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})
+        return any(words in line["message"] for line in logs)
+
+
+def wait(reached):
+    limit = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < limit, "it took too long"
+        time.sleep(0.3)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
