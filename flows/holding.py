@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.runtime import deployment, flow_run
-from prefect.states import Cancelled
+from prefect.states import Completed
 
 from flows.stale_runs import marked
 from widedeep.home import BusyError, Home
@@ -61,7 +61,7 @@ def newest_only(flow: Callable[P, R]) -> Callable[P, R]:
     @wraps(flow)
     def newest(*args: P.args, **kwargs: P.kwargs) -> R | State[R]:
         if _is_outrun():
-            return Cancelled(message="skipped: a later run of this schedule is due")
+            return Completed(name="Skipped", message="a later run of this schedule is due")
         return flow(*args, **kwargs)
 
     return newest  # type: ignore[return-value]  # Prefect ends the run in a state it is given
