@@ -90,6 +90,18 @@ def test_new_data_start_a_run_on_their_folder(site):
     }
 
 
+def test_of_a_late_schedule_the_newest_run_works(site):
+    name = site.deployment("retrain/on-new-data")
+    busy = site.ask(f"deployments/{name}/create_flow_run", parameters={})["id"]
+    late = [site.scheduled(name, seconds) for seconds in (30, 20, 10)]
+    assert [site.end(run)["name"] for run in (busy, *late)] == [
+        "Completed",
+        "Skipped",
+        "Skipped",
+        "Completed",
+    ]
+
+
 def test_a_cancelled_run_stops_in_seconds_and_leaves_everything_as_before(site, simulated):
     before = (site.home / "decisions").glob("**/*")
     given = {"data": {"folder": str(simulated)}, "training": {"preset": "paper"}}
