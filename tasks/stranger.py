@@ -19,15 +19,12 @@ import torch  # noqa: F401  likewise
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
-import widedeep
-
 REPEATS = 5
 TOLERANCE = 1e-6
 
 
 def main(folder: Path) -> None:
     """Ask for the golden requests, and for what must be refused."""
-    _reuse_compiled(folder / "code" / "widedeep")
     model = mlflow.pyfunc.load_model(str(folder))
     golden = pd.read_parquet(folder / "artifacts" / "history" / "golden.parquet")
     asked, wanted = golden[["user", "movie", "time"]], golden["probability"].to_numpy()
@@ -48,20 +45,6 @@ def main(folder: Path) -> None:
     ]
     found = {"faults": faults, "rows": len(golden), "seconds": median(took)}
     sys.stdout.write(json.dumps(found) + "\n")
-
-
-def _reuse_compiled(carried: Path) -> None:
-    """Take the installed library if it is, byte for byte, the code that the model carries.
-
-    numba keeps compiled functions beside their source: a new copy compiles for some 15 s.
-    """
-    installed = Path(widedeep.__file__).parent
-    if _sources(installed) != _sources(carried):
-        del sys.modules["widedeep"]
-
-
-def _sources(folder: Path) -> dict[Path, bytes]:
-    return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.py")}
 
 
 def _answers(model: PyFuncModel, request: pd.DataFrame) -> bool:

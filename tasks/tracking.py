@@ -79,7 +79,7 @@ def _is_busy(error: BaseException) -> bool:
 
 _patiently = retry(
     retry=retry_if_exception(_is_busy),
-    wait=wait_exponential_jitter(initial=0.5, max=10),
+    wait=wait_exponential_jitter(multiplier=0.5, max=10),
     stop=stop_after_delay(120),
     reraise=True,
 )
