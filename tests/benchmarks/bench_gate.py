@@ -179,7 +179,7 @@ def draw(single, own, options):
     """Power over the true gain, a line for each size."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
     for place, rows in enumerate(SIZES):
         colour = f"C{place}"
         ours, naive = ([single[rows, own[gain]][which] for gain in GAINS] for which in (0, 1))
@@ -193,7 +193,7 @@ def draw(single, own, options):
         ylim=(0, 1.02),
         title=f"What is promoted, in {options.trials} simulated comparisons each",
     )
-    axes.legend(loc="center right")
+    figure.legend(loc="outside right center")
     figure.savefig(options.plot, dpi=150)
 
 
