@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -64,7 +64,12 @@ class Service:
         return self._process is not None and self._process.poll() is not None
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Start it, out of reach of the terminal's Ctrl-C."""
+        """Start it (again), out of reach of the terminal's Ctrl-C.
+
+        What a server leaves behind would hold its port; what the deployments leave is a run.
+        """
+        if self._process is not None and self._health is not None:
+            self._end_group(self._process)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own commands
                 self._command,
@@ -94,8 +99,13 @@ class Service:
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._end_group(self._process)
+
+    @staticmethod
+    def _end_group(process: subprocess.Popen[bytes]) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def up(home: Home, ports: Ports, deployments: Sequence[str]) -> NoReturn:
