@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help install retrain up ablation test test-production lint clean
+.PHONY: help install retrain up serve ablation test test-production lint clean
 help:           ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -20,6 +20,9 @@ retrain: install  ## ingest, features, train, evaluate, promote (ARGS="--data DI
 
 up: install  ## Prefect, MLflow and the deployments, until Ctrl-C (ARGS="--data DIR --cron ...")
 	$(BIN)/widedeep up $(ARGS)
+
+serve: install  ## answer requests by the champion, over HTTP (ARGS="--port 8000 ...")
+	$(BIN)/widedeep serve $(ARGS)
 
 ablation: install  ## what each part of the model is worth (ARGS as for retrain, "--seeds N")
 	$(BIN)/widedeep ablation $(ARGS)

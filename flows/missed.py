@@ -1,13 +1,11 @@
 """The moments at which a schedule should have retrained since the last decision."""
 
 import os
-import time
 from datetime import UTC, datetime
 
 from flows.run_form import seconds
-from tasks.ingest import model_name
+from tasks.ingest import checked, model_name
 from widedeep import decision_log
-from widedeep.data.ingest import ingest
 from widedeep.data.ratings import Ratings
 from widedeep.data.source import resolve
 from widedeep.errors import InputError
@@ -28,7 +26,7 @@ def missed(home: Home, data: str, as_of: datetime | None, every: int) -> list[da
     source = resolve(data, home.data, os.environ)
     end = seconds(as_of)
     if end is None:
-        end = Ratings(ingest(source.folder, home.stages, int(time.time()))).last_time + 1
+        end = Ratings(checked(home, source)).last_time + 1
     decisions = decision_log.history(home.decisions / model_name(source))
     decided = [decision["as_of"] for decision in decisions if "as_of" in decision]
     begin = max(decided) + every * DAY if decided else end

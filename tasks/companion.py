@@ -6,12 +6,10 @@ import pyarrow.parquet as pq
 
 from tasks.ingest import Ingested
 from widedeep.artifact_store import Artifact
-from widedeep.evaluation.golden import GoldenRequests
+from widedeep.evaluation.golden import GOLDEN, GoldenRequests
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.catalogue import Catalogue
 from widedeep.model.trained_model import TrainedModel
-
-GOLDEN = "golden.parquet"
 
 
 def save_companion(ingested: Ingested, served: Artifact, folder: Path) -> None:

@@ -16,6 +16,7 @@ from widedeep import decision_log
 from widedeep.artifact_store import Artifact
 from widedeep.data.arrivals import HOW, TABLE, arrivals
 from widedeep.data.download import TransferError
+from widedeep.data.events import NAME as EVENTS
 from widedeep.data.ingest import ingest as ingest_files
 from widedeep.data.ratings import Counts, RatingLog, Ratings
 from widedeep.data.source import Source, resolve
@@ -82,6 +83,12 @@ class Newcomers:
     movies: int
 
 
+def checked(home: Home, source: Source) -> Artifact:
+    """The data set as it is now: its files, and the ratings that servers of its model took."""
+    events = home.events / model_name(source) / EVENTS
+    return ingest_files(source.folder, home.stages, int(time.time()), events)
+
+
 def model_name(source: Source) -> str:
     """The name that models of a data set are registered under."""
     return f"widedeep-{source.name}"
@@ -112,7 +119,7 @@ def ingest(home: Home, data: str, window: Window) -> Ingested:
     logger = get_run_logger()
     source = resolve(data, home.data, os.environ)
     logger.info("data: %s", source.origin)
-    artifact = ingest_files(source.folder, home.stages, int(time.time()))
+    artifact = checked(home, source)
     ratings = Ratings(artifact)
     moments = ratings.load().time
     as_of = window.as_of if window.as_of is not None else ratings.last_time + 1

@@ -71,6 +71,8 @@ def describe(result: EpochResult) -> str:
     loss = "" if result.train_loss is None else f"train loss {result.train_loss:.4f}, "
     judged = "catching up, "
     if result.validation_loss is not None:
-        judged = f"validation loss {result.validation_loss:.4f}, AUC {result.validation_auc:.4f}, "
+        judged = f"validation loss {result.validation_loss:.4f}, "
+    if result.validation_auc is not None:
+        judged += f"AUC {result.validation_auc:.4f}, "
     best = ", best so far" if result.best else ""
     return f"epoch {result.epoch}: {loss}{judged}{result.seconds:.1f} s{best}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-WINGS = ("data", "features", "model", "evaluation")
+WINGS = ("data", "features", "model", "evaluation", "serving")
 PACKAGES = ("widedeep", "tasks", "flows")
 SOURCES = [path for package in PACKAGES for path in (PROJECT / package).rglob("*.py")]
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 MANIFEST = "manifest.json"
 _DRAFTS = "drafts"
 _ID_LENGTH = 16
+_BLOCK = 1 << 20
 
 Json = Mapping[str, Any]
 
@@ -125,10 +126,14 @@ def content_id(key: Json) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+def file_digest(path: Path, size: int | None = None) -> str:
+    """SHA-256 of a file's bytes (of its first `size` ones), in hexadecimal."""
+    digest, left = hashlib.sha256(), path.stat().st_size if size is None else size
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(min(left, _BLOCK)):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()
 
 
 @cache

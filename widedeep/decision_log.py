@@ -53,3 +53,8 @@ def read(file: Path) -> dict[str, Any]:
 def history(folder: Path) -> list[dict[str, Any]]:
     """All decisions of a folder, the oldest first."""
     return [read(file) for file in sorted(folder.glob("*.json"))]
+
+
+def subjects(folder: Path) -> list[str]:
+    """Of whom there are decisions in the folders below `folder`."""
+    return sorted({file.parent.name for file in folder.glob("*/*.json")})

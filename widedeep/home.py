@@ -40,6 +40,11 @@ class Home:
         return self.root / "decisions"
 
     @property
+    def events(self) -> Path:
+        """Ratings that servers took, a folder for each model."""
+        return self.root / "events"
+
+    @property
     def prefect(self) -> Path:
         """Prefect's home."""
         return self.root / "prefect"

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 COMMAND = [sys.executable, "-m", "flows.cli", "retrain", "--json"]
 # What is said when the stage (or the step after it) has begun.
-STAGES = ("data:", "split:", "train: epoch 1", "evaluate:")
+STAGES = ("split:", "train: epoch 1")
 PATIENCE = 120
 
 

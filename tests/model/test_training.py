@@ -230,6 +230,15 @@ def test_what_is_about_to_be_learned_judges_before_it_is(world, rows):
     assert [result.validation_auc for result in rest] == [None, None]
 
 
+def test_new_ratings_of_one_class_are_judged_by_their_loss_alone(world, rows):
+    """A single new rating, say: retraining goes on."""
+    same = np.flatnonzero(rows.training.label)
+    judge = {STREAMING: rows.training.take(same[:1])}
+    first, *_ = trainer(world, rows).catch_up(rows.training, judge, last=0)
+    assert first.validation_loss > 0
+    assert first.validation_auc is None
+
+
 def test_nothing_new_changes_nothing(world, rows):
     fitting = trainer(world, rows)
     before = copy.deepcopy(remembered(fitting))

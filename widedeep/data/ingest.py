@@ -13,6 +13,7 @@ The artefact (kind `ratings`) holds
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from widedeep.artifact_store import Artifact, ArtifactStore, Json, code_version, file_digest
+from widedeep.data import events as event_log
 from widedeep.data import schema
 from widedeep.data.kmrd import (
     CASTINGS,
@@ -55,7 +57,7 @@ _RATING = pa.schema(
 )
 
 
-def ingest(folder: Path, store: ArtifactStore, now: int) -> Artifact:
+def ingest(folder: Path, store: ArtifactStore, now: int, events: Path | None = None) -> Artifact:
     """Check the files in `folder` and keep what was found, or find it already kept.
 
     Whether a rating lies in the future depends on the day, so an artefact that set some aside for
@@ -65,15 +67,16 @@ def ingest(folder: Path, store: ArtifactStore, now: int) -> Artifact:
         folder: Files in KMRD's form; only ratings and movies.txt are required.
         store: Where the artefact is kept.
         now: UNIX seconds; a rating of a later time is set aside.
+        events: A server's ratings, see `events`; it may be absent and may grow meanwhile.
 
     Raises:
         InputError: A file is not in KMRD's form, or more than `MAXIMUM_BAD_SHARE` of a file's
             ratings are bad; nothing has been written.
         OSError: The disk is full or failing; nothing has been kept.
     """
-    files = open_folder(folder)
+    files = _files(folder, events)
     key = {
-        "files": {name: file_digest(file.path) for name, file in files.items()},
+        "files": {name: file_digest(file.path, file.size) for name, file in files.items()},
         "code": code_version("data"),
         "future_on": None,
     }
@@ -88,6 +91,19 @@ def ingest(folder: Path, store: ArtifactStore, now: int) -> Artifact:
         for name, table in contents.tables().items():
             pq.write_table(table, draft.path / f"{name}.parquet")
         return draft.finish(today if depends_on_day else key, _summary(contents, files))
+
+
+def _files(folder: Path, events: Path | None) -> Mapping[str, KmrdFile]:
+    files = open_folder(folder)
+    served = event_log.open_events(events) if events else None
+    if served is None:
+        return files
+    if served.path.name in files:
+        raise InputError(
+            f"{folder} has a file {served.path.name}, which is the name of a server's event log; "
+            "another name is wanted"
+        )
+    return {**files, served.path.name: served}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +131,7 @@ def _read(files: Mapping[str, KmrdFile], now: int) -> _Contents:
     parts = parts_of(files, RATES)
     rows = [part.count() for part in parts]
     ratings = [
-        _read_ratings(part, number, rules_of_ratings, rows[number])
+        _read_ratings(part, number, rules_of_ratings, _bearable(part, rows[number]))
         for number, part in enumerate(parts)
     ]
     rules = {
@@ -149,7 +165,17 @@ def _read_movies(file: KmrdFile) -> schema.Verdict:
     return verdict
 
 
-def _read_ratings(file: KmrdFile, part: int, rules: schema.Schema, rows: int) -> schema.Verdict:
+def _bearable(part: KmrdFile, rows: int) -> float:
+    """How many rows may be bad.
+
+    An event log is what it seems, and a film that is withdrawn would spoil any number of them.
+    """
+    return inf if part.path.name == event_log.NAME else MAXIMUM_BAD_SHARE * rows
+
+
+def _read_ratings(
+    file: KmrdFile, part: int, rules: schema.Schema, bearable: float
+) -> schema.Verdict:
     """Its rows, the good ones with the number of the `part` they stand in."""
     good, bad, bad_rows = [], [], 0
     for lines in file.lines():
@@ -158,10 +184,10 @@ def _read_ratings(file: KmrdFile, part: int, rules: schema.Schema, rows: int) ->
         good.append(numbered.select(_RATING.names).cast(_RATING))
         bad.append(verdict.bad)
         bad_rows += len(verdict.bad)
-        if bad_rows > MAXIMUM_BAD_SHARE * rows:
+        if bad_rows > bearable:
             raise InputError(
-                f"{file.path}: more than {MAXIMUM_BAD_SHARE:.0%} of its {rows:,} rows are bad, "
-                f"for example {_examples(pa.concat_tables(bad))}"
+                f"{file.path}: more than {MAXIMUM_BAD_SHARE:.0%} of its {file.count():,} rows "
+                f"are bad, for example {_examples(pa.concat_tables(bad))}"
             )
     return schema.Verdict(pa.concat_tables(good), pa.concat_tables(bad))
 

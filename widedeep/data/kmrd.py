@@ -87,6 +87,7 @@ class KmrdFile:
         names: The columns found, in their order; more than wanted is fine.
         start: Byte at which the first row begins.
         end: Byte behind the last row, without its line end and without one blank line behind that.
+        size: Bytes of it all.
     """
 
     form: Form
@@ -95,10 +96,13 @@ class KmrdFile:
     names: tuple[str, ...]
     start: int
     end: int
+    size: int
 
     @classmethod
-    def open(cls, path: Path, form: Form) -> Self:
+    def open(cls, path: Path, form: Form, size: int | None = None) -> Self:
         """Check that `path` is a file of that form; its rows are not read yet.
+
+        With `size` only that many bytes of it, which end a line, are meant.
 
         Raises:
             InputError: It is empty, not UTF-8, has only a header, or the header has another
@@ -106,9 +110,9 @@ class KmrdFile:
         """
         with path.open("rb") as file:
             first = file.readline(_LONGEST_HEADER)
-            size = file.seek(0, 2)
+            size = file.seek(0, 2) if size is None else size
             file.seek(max(size - 4, 0))
-            last_ends = _LAST_LINE_ENDS.search(file.read())
+            last_ends = _LAST_LINE_ENDS.search(file.read(min(size, 4)))
         end = size - len(last_ends.group() if last_ends else b"")
         if not first.removeprefix(_BOM).strip():
             raise InputError(f"{path} is empty or starts with a blank line; a header is wanted")
@@ -116,7 +120,7 @@ class KmrdFile:
         names = _names(header, path, form)
         if end <= len(first):
             raise InputError(f"{path} has only a header; at least one row is wanted")
-        return cls(form, path, header, names, len(first), end)
+        return cls(form, path, header, names, len(first), end, size)
 
     def count(self) -> int:
         """Number of rows, good or bad."""

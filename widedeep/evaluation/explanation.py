@@ -15,6 +15,7 @@ from widedeep.evaluation.wording import Wording
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
 from widedeep.features.ragged import Ragged
+from widedeep.features.raw_columns import RawColumns
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import logits, sigmoid
 
@@ -101,34 +102,40 @@ class Explainer:
 
     def explain(self, asked: Queries) -> list[Explanation]:
         """One explanation a query; an unknown user or movie is a cold one."""
-        transform, network = self.model.transform, self.model.network
-        encoded = transform.encode(transform.describe(self.log, asked, self.catalogue))
-        wide, bias = self._fired(encoded.wide), network.bias.item()
-        offset = encoded.offset * network.slope.detach().numpy()
-        logit = logits(network, encoded)
-        probability = sigmoid(logit)
-        return [
-            Explanation(
-                int(asked.user[row]),
-                int(asked.movie[row]),
-                int(asked.time[row]),
-                int(asked.known_until[row]),
-                bias,
-                float(offset[row]),
-                wide[row],
-                float(logit[row]),
-                float(probability[row]),
-            )
-            for row in range(len(asked))
-        ]
+        rows = self.model.transform.describe(self.log, asked, self.catalogue)
+        return explain_rows(self.model, self.names, rows)
 
-    def _fired(self, wide: Ragged) -> list[tuple[Fired, ...]]:
-        """What fires in each row, in words, the heaviest first."""
-        ids, place = np.unique(wide.values, return_inverse=True)
-        worded = Wording(self.model.transform, self.names).describe(ids.astype(np.int64))
-        weights = self.model.wide_weights[ids].tolist()
-        fired = [Fired(**asdict(one), weight=w) for one, w in zip(worded, weights, strict=True)]
-        return [
-            tuple(sorted((fired[i] for i in place[start:end]), key=lambda one: -abs(one.weight)))
-            for start, end in pairwise(wide.offsets)
-        ]
+
+def explain_rows(model: TrainedModel, names: Names, rows: RawColumns) -> list[Explanation]:
+    """One explanation a row."""
+    asked, network, encoded = rows.queries, model.network, model.transform.encode(rows)
+    wide, bias = _fired(model, names, encoded.wide), network.bias.item()
+    offset = encoded.offset * network.slope.detach().numpy()
+    logit = logits(network, encoded)
+    probability = sigmoid(logit)
+    return [
+        Explanation(
+            int(asked.user[row]),
+            int(asked.movie[row]),
+            int(asked.time[row]),
+            int(asked.known_until[row]),
+            bias,
+            float(offset[row]),
+            wide[row],
+            float(logit[row]),
+            float(probability[row]),
+        )
+        for row in range(len(asked))
+    ]
+
+
+def _fired(model: TrainedModel, names: Names, wide: Ragged) -> list[tuple[Fired, ...]]:
+    """What fires in each row, in words, the heaviest first."""
+    ids, place = np.unique(wide.values, return_inverse=True)
+    worded = Wording(model.transform, names).describe(ids.astype(np.int64))
+    weights = model.wide_weights[ids].tolist()
+    fired = [Fired(**asdict(one), weight=w) for one, w in zip(worded, weights, strict=True)]
+    return [
+        tuple(sorted((fired[i] for i in place[start:end]), key=lambda one: -abs(one.weight)))
+        for start, end in pairwise(wide.offsets)
+    ]

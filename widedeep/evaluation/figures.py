@@ -146,8 +146,9 @@ def _learning_curve(training: Mapping[str, Any], path: Path) -> None:
         (loss, "validation_loss", _OURS, "validation"),
         (auc, "validation_auc", _OURS, "validation"),
     ):
-        points = [(one["epoch"], one[name]) for one in training["curve"] if one[name] is not None]
-        axes.plot(*zip(*points, strict=True), "o-", color=colour, ms=4, label=label)
+        judged = [one for one in training["curve"] if one[name] is not None]
+        epochs, values = ([one[key] for one in judged] for key in ("epoch", name))
+        axes.plot(epochs, values, "o-", color=colour, ms=4, label=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if training["best_epoch"]:
         loss.axvline(training["best_epoch"], color=_THEIRS, label="chosen by validation")

@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep.columns import save_columns
 from widedeep.data.ratings import RatingLog
 from widedeep.evaluation.scoring import Floats, Scorer
 from widedeep.features.history import Queries
+
+GOLDEN = "golden.parquet"
+"""The file's name beside a registered model's history."""
 
 ROWS = 200
 NOBODY = -1
@@ -37,3 +41,9 @@ class GoldenRequests:
     def save(self, path: Path) -> None:
         """Write one Parquet file with a column for each field."""
         save_columns(self, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        table = pq.read_table(path)
+        return cls(*(table[name].to_numpy() for name in cls.__slots__))

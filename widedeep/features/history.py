@@ -204,14 +204,14 @@ def _start(
         config.positive(log.rate).astype(np.float64),
         log.rate / 10.0,
     )
-    attributes, genres, people = _attributes(catalogue, movies)
+    attributes, genres, people = coded_attributes(catalogue, movies)
     state = empty_state(len(users), len(movies), genres, people, config.length)
     # Copies are writable, and a file's columns are not: numba would compile for each mixture.
     asked = (user[rated:], movie[rated:], np.array(queries.time), np.array(queries.known_until))
     return Sweep(state, attributes, config.rates(prior), events, *asked), movies
 
 
-def _attributes(catalogue: Catalogue, movies: Ints) -> tuple[Attributes, int, int]:
+def coded_attributes(catalogue: Catalogue, movies: Ints) -> tuple[Attributes, int, int]:
     """Codes of genres and people of the movies, and how many of each there are."""
     rows = catalogue.rows(movies)
     genres, people = catalogue.bag("genres", rows), catalogue.bag("people", rows)

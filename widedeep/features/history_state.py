@@ -246,7 +246,7 @@ def empty_state(users: int, movies: int, genres: int, people: int, length: int) 
     )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def observe(  # noqa: PLR0917  compiled code takes no keywords
     state: State, attributes: Attributes, rates: Rates, events: Events, start: int, stop: int
 ) -> int:
@@ -291,10 +291,23 @@ def read(
 
     `out` is float64 of shape (len(NUMERIC),); NaN stands where there is no history to speak of.
     """
-    u, m, time, known_until = query
+    u, m, time, _ = query
     out[:] = np.nan
+    _read_pair(state, attributes, rates, query, out)
     _read_user(state.user[u], rates, time, out[_USER:_MOVIE])
     _read_movie(state.movie[m], rates, time, out[_MOVIE:])
+
+
+@njit(cache=True)
+def _read_pair(
+    state: State,
+    attributes: Attributes,
+    rates: Rates,
+    query: tuple[int, int, int, int],
+    out: Floats,
+) -> None:
+    """By PAIR_NUMERIC."""
+    u, m, time, known_until = query
     movie, user = state.movie[m], state.user[u]
     residual = user[U_RESIDUALS] / (user[U_COUNT] + rates.user_smoothing)
     peers = state.peers[m, _peer_group(user[U_COUNT])]
@@ -398,6 +411,42 @@ def run(
         user = sweep.state.user[u]
         lengths[0, i] = _newest_first(sweep.state.liked[u], user[U_LIKED], rings[0, i])
         lengths[1, i] = _newest_first(sweep.state.disliked[u], user[U_DISLIKED], rings[1, i])
+
+
+@njit(cache=True, nogil=True)
+def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
+    state: State,
+    attributes: Attributes,
+    rates: Rates,
+    user: int,
+    movies: Codes,
+    time: int,
+    values: Floats,
+    rings: NDArray[np.int32],
+    movies_too: bool,  # noqa: FBT001
+) -> tuple[int, int]:
+    """What `read` gives for one user code with each movie code, all being known until `time`.
+
+    The numeric features, rounded to float32 as a column of them is kept, go to the first columns of
+    `values`, float64 of at least (n, len(NUMERIC)), those of MOVIE_NUMERIC only if `movies_too`;
+    the codes of liked and disliked movies, the newest first, to `rings` (2, length). Returns how
+    many of these there are. Other threads may run meanwhile.
+    """
+    out = np.full(len(NUMERIC), np.nan)
+    _read_user(state.user[user], rates, time, out[_USER:_MOVIE])
+    columns = len(out) if movies_too else _MOVIE
+    for i in range(len(movies)):
+        _read_pair(state, attributes, rates, (user, movies[i], time, time), out)
+        if movies_too:
+            out[_MOVIE:] = np.nan
+            _read_movie(state.movie[movies[i]], rates, time, out[_MOVIE:])
+        for k in range(columns):
+            values[i, k] = np.float32(out[k])
+    liked, disliked = state.user[user, U_LIKED], state.user[user, U_DISLIKED]
+    return (
+        _newest_first(state.liked[user], liked, rings[0]),
+        _newest_first(state.disliked[user], disliked, rings[1]),
+    )
 
 
 @njit(cache=True)

@@ -67,8 +67,9 @@ class TrainingConfig:
 class EpochResult:
     """Epoch 0 is the state before the first step. Losses are means in nats a row.
 
-    `validation_auc` is that of the first validation set; `validation_loss` the mean of all. Both
-    are None for an epoch that learned the rows it could have been judged by.
+    `validation_auc` is that of the first validation set, None if its rows are of one class;
+    `validation_loss` is the mean of all. Both are None for an epoch that learned the rows it could
+    have been judged by.
     """
 
     epoch: int
@@ -206,8 +207,9 @@ class Trainer:
         if best:
             self._best_loss = loss
             self._best = copy.deepcopy((self.network.state_dict(), self.optimisers.state()))
-        seconds = time.perf_counter() - started
-        return EpochResult(epoch, train_loss, loss, metrics.auc(*scores[0]), seconds, best)
+        label = scores[0][0]
+        auc = metrics.auc(*scores[0]) if 0 < label.sum() < len(label) else None
+        return EpochResult(epoch, train_loss, loss, auc, time.perf_counter() - started, best)
 
     def _scores(self, epoch: int, name: str, validation: Examples) -> NDArray[np.float64]:
         found = logits(self.network, validation.rows)

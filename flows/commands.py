@@ -1,0 +1,244 @@
+"""What each command of `widedeep` does with its options."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.environment import configure, default_home, prepare_command
+from widedeep import when
+from widedeep.errors import InputError
+from widedeep.home import Home
+
+SPLIT = ("--as-of", "--validation-from", "--holdout-from")
+
+
+def retrain(options: argparse.Namespace) -> None:
+    """Run the chain once in this process, or once for each moment that was missed."""
+    home, moments = _home(options), _moments(options)
+    if options.every is not None and (moments["validation_from"] or moments["holdout_from"]):
+        raise InputError("--every moves the split with as-of: leave its other moments out")
+    with _held(home) as starting:
+        with starting():
+            from flows.missed import missed
+            from flows.retrain import retrain as flow
+            from flows.run_form import DataSet, Gate, Moments, Training
+            from flows.summary import show
+
+        as_of, every = moments["as_of"], options.every
+        due = [as_of] if every is None else missed(home, options.data, as_of, every)
+        training = Training(mode=options.mode, preset=options.preset, seed=options.seed)
+        gate = Gate(publish=options.publish)
+        for moment in due:
+            known = Moments(**moments | {"as_of": moment})
+            report = flow(DataSet.parse(options.data), known, training, gate)
+            show(report, home)
+            if options.json:
+                _write_json(report.as_json())
+
+
+def ablation(options: argparse.Namespace) -> None:
+    """Train the model with parts left out, and compare."""
+    home, moments = _home(options), _moments(options)
+    with _held(home) as starting:
+        with starting():
+            from flows.ablation import ablation as flow
+            from flows.ablation_summary import show
+            from flows.run_form import DataSet, Moments
+
+        data, known = DataSet.parse(options.data), Moments(**moments)
+        found = flow(data, known, options.seeds, options.variants)
+        show(found, home)
+    if options.json:
+        _write_json(found.as_json())
+
+
+def replay(options: argparse.Namespace) -> None:
+    """Retrain on a simulated clock under several policies, and compare."""
+    home = _home(options)
+    begin, end = _moment(getattr(options, "from"), "--from"), _moment(options.to, "--to")
+    with _held(home) as starting:
+        with starting():
+            from flows.replay import replay as flow
+            from flows.replay_summary import show
+            from flows.run_form import Clock, DataSet
+
+        clock = Clock(begin=begin, end=end, every_days=options.every)
+        found = flow(DataSet.parse(options.data), clock, options.preset, options.seed)
+        show(found, home)
+    if options.json:
+        _write_json(found.as_json())
+
+
+def tune(options: argparse.Namespace) -> None:
+    """Search for better settings on validation."""
+    home, moments = _home(options), _moments(options)
+    with _held(home) as starting:
+        with starting():
+            from flows.run_form import DataSet, Moments
+            from flows.tune import tune as flow
+            from flows.tune_summary import show
+
+        data, known = DataSet.parse(options.data), Moments(**moments)
+        found = flow(data, known, options.trials, options.seed)
+        show(found, home)
+    if options.json:
+        _write_json(found.as_json())
+
+
+def status(options: argparse.Namespace) -> None:
+    """Print the champion, the one before it, and the decisions of each model in the home."""
+    from flows.status import show, statuses
+
+    at = None if options.at is None else when.parse(options.at, "--at")
+    found = statuses(_home(options), at)
+    if options.json:
+        for one in found:
+            _write_json(one)
+    else:
+        show(found)
+
+
+def promote(options: argparse.Namespace) -> None:
+    """Let a version serve, by hand."""
+    _move(options, lambda by_hand, *where: by_hand.promote(*where, options.version, options.reason))
+
+
+def rollback(options: argparse.Namespace) -> None:
+    """Let the version serve again that served before the champion."""
+    _move(options, lambda by_hand, *where: by_hand.roll_back(*where, options.reason))
+
+
+def _move(options: argparse.Namespace, move: Callable[..., str]) -> None:
+    home = _home(options)
+    from flows import by_hand
+    from flows.status import show, statuses
+
+    with home.exclusive():
+        model = move(by_hand, home, options.model)
+        found = [one for one in statuses(home) if one["model"] == model]
+    if options.json:
+        _write_json(found[0])
+    else:
+        show(found)
+
+
+def explain(options: argparse.Namespace) -> None:
+    """Print what adds up to the logit of one user and movie."""
+    home = _home(options)
+    from flows.explain import explain as explained
+    from flows.explain import show
+    from flows.registered import choose
+
+    at = None if options.at is None else when.parse(options.at, "--at")
+    registered = choose(home, options.model, options.version)
+    found = explained(registered, options.user, options.movie, at)
+    if options.json:
+        _write_json(found.as_json())
+    else:
+        show(found)
+
+
+def memorisation(options: argparse.Namespace) -> None:
+    """Print the memorisation report of a registered model."""
+    home = _home(options)
+    from flows.memorisation import show, write_json
+    from flows.registered import choose
+
+    registered = choose(home, options.model, options.version)
+    (write_json if options.json else show)(registered)
+
+
+def rank(options: argparse.Namespace) -> None:
+    """Rank films for many users and write a Parquet file."""
+    home = _home(options)
+    from flows.rank import RankOrder, show
+    from flows.rank import rank as ranked
+    from flows.registered import choose
+
+    at = None if options.at is None else when.parse(options.at, "--at")
+    order = RankOrder(options.users, options.out, options.k, options.candidates, at)
+    found = ranked(choose(home, options.model, options.version), order)
+    if options.json:
+        _write_json(found.as_json())
+    else:
+        show(found)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Answer requests by the champion until Ctrl-C."""
+    home = _home(options)
+    from flows.serve import Address, model_to_serve
+    from flows.serve import serve as run
+    from widedeep.serving.guard import Limits
+
+    model = model_to_serve(home, options.data, options.model)
+    limits = Limits(per_second=options.rate_limit, burst=2 * options.rate_limit)
+    run(home, model, Address(options.host, options.port), limits)
+
+
+def up(options: argparse.Namespace) -> None:
+    """Run the servers and the deployments until Ctrl-C."""
+    home = _home(options)
+    # Prefect's home is made below it as soon as Prefect is imported.
+    home.root.mkdir(parents=True, exist_ok=True)
+    from flows.up import Ports
+    from flows.up import up as run
+
+    given = {"--data": options.data, "--cron": options.cron, "--notify": options.notify}
+    deployments = [text for pair in given.items() if pair[1] for text in pair]
+    try:
+        run(home, Ports(options.prefect_port, options.mlflow_port), deployments)
+    except KeyboardInterrupt:
+        sys.stdout.write("stopped\n")
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """Write files in KMRD's form from a known truth."""
+    from widedeep.data.simulator import Simulation
+    from widedeep.data.simulator import simulate as write
+
+    given = {name: getattr(options, name) for name in ("users", "movies", "ratings", "seed")}
+    write(Simulation(**{k: v for k, v in given.items() if v is not None}), options.folder)
+    sys.stdout.write(f"written: {options.folder.resolve()}\n")
+
+
+def _write_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _home(options: argparse.Namespace) -> Home:
+    home = Home(options.home.expanduser().resolve()) if options.home else default_home()
+    configure(home)
+    return home
+
+
+@contextmanager
+def _held(home: Home) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Hold the home for a flow; gives the block that loads it while Prefect's server starts."""
+    prepare_command()
+    with home.exclusive():
+        from flows import temporary_server
+        from flows.console import show_progress
+        from flows.orphans import stop_orphans
+
+        stop_orphans()
+        show_progress()
+        yield temporary_server.starting
+
+
+def _moments(options: argparse.Namespace) -> dict[str, datetime | None]:
+    """As of, validation from, holdout from."""
+    return {
+        name.removeprefix("--").replace("-", "_"): _moment(
+            getattr(options, name.removeprefix("--").replace("-", "_")), name
+        )
+        for name in SPLIT
+    }
+
+
+def _moment(text: str | None, name: str) -> datetime | None:
+    return None if text is None else datetime.fromtimestamp(when.parse(text, name), UTC)

@@ -1,0 +1,190 @@
+"""Ranked films for a file of users, or for all of them, as one Parquet file."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from flows.console import plain_console
+from flows.registered import Registered
+from widedeep.data.ratings import RatingLog
+from widedeep.data.user_list import read_users
+from widedeep.errors import InputError
+from widedeep.evaluation.names import Language, Names
+from widedeep.features.catalogue import Catalogue
+from widedeep.model.trained_model import TrainedModel
+from widedeep.serving.batch_ranking import BatchRanking, Lists
+from widedeep.serving.ranker import Ranker
+from widedeep.serving.retrieval import Retrieval
+from widedeep.when import iso
+
+EVERYBODY = "all"
+COLUMNS = pa.schema(
+    {
+        "user": pa.int64(),
+        "rank": pa.int32(),
+        "movie": pa.int64(),
+        "probability": pa.float32(),
+        "title": pa.string(),
+    }
+)
+"""A row a ranked film, user by user, the best (rank 1) first; the title is the Korean one."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RankOrder:
+    """What is to be ranked.
+
+    Attributes:
+        users: A CSV or Parquet file with a column `user`, or `EVERYBODY`.
+        out: The Parquet file to write.
+        k: Films a user.
+        candidates: How many of the films are ranked for each user; None for all of them.
+        at: UNIX seconds, ratings strictly before it are known; None for after the last.
+    """
+
+    users: str
+    out: Path
+    k: int
+    candidates: int | None
+    at: int | None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"--k is {self.k}; at least 1 film a user is wanted")
+        if self.candidates is not None and self.candidates < self.k:
+            raise InputError(
+                f"--candidates is {self.candidates}; at least as many as --k, {self.k}, are wanted"
+            )
+        if self.out.suffix != ".parquet" or self.out.is_dir():
+            raise InputError(f"--out is {self.out}; a file that ends in .parquet is wanted")
+        if not self.out.parent.is_dir():
+            raise InputError(f"--out is {self.out}; there is no folder {self.out.parent}")
+
+
+@dataclass(frozen=True, slots=True)
+class RankReport:
+    """What was written; `films` are those in the catalogue, `seconds` are of the ranking alone."""
+
+    model: str
+    version: str
+    at: int
+    users: int
+    films: int
+    rows: int
+    seconds: float
+    out: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `widedeep rank --json` prints."""
+        return asdict(self)
+
+
+def rank(registered: Registered, order: RankOrder) -> RankReport:
+    """Rank by a registered model, with the ratings that it was registered with.
+
+    Raises:
+        InputError: The file of users is not one, or nothing was rated before the moment; nothing
+            was written.
+        OSError: The file could not be written; nothing is left of it.
+    """
+    asked = None if order.users == EVERYBODY else read_users(Path(order.users))
+    path = registered.version.served.path
+    history = path.with_name("history")
+    table, model = pq.read_table(history / "movies.parquet"), TrainedModel.load(path)
+    log, catalogue = _known(history, order.at), Catalogue.from_table(table)
+    users = np.unique(log.user) if asked is None else asked
+    torch.set_num_threads(1)  # a thread ranks for one user, so that both cores have work
+    ranker = Ranker.of(model, log, catalogue)
+    at = ranker.known_until if order.at is None else order.at
+    shortlist = None
+    if order.candidates is not None:
+        shortlist = _shortlist(Retrieval.of(model, log, catalogue, table), at, order.candidates)
+    batch = BatchRanking.of(ranker, catalogue.movies, at, order.k, shortlist)
+    names = Names.of(table, pq.read_table(history / "people.parquet"))
+    started = time.perf_counter()
+    rows = _write(batch.lists(users, os.cpu_count() or 1), order.out, names)
+    return RankReport(
+        registered.model,
+        registered.version.number,
+        at,
+        len(users),
+        len(catalogue.movies),
+        rows,
+        time.perf_counter() - started,
+        str(order.out.resolve()),
+    )
+
+
+def show(report: RankReport) -> None:
+    """Say in two lines what was written."""
+    console = plain_console()
+    console.print(
+        f"{report.model} version {report.version}, knowing the ratings before {iso(report.at)}: "
+        f"{report.users:,} users, {report.films:,} films, {report.rows:,} rows "
+        f"in {report.seconds:.1f} s"
+    )
+    console.print(report.out)
+
+
+def _known(history: Path, at: int | None) -> RatingLog:
+    log = RatingLog.load(history / "ratings.parquet")
+    if at is not None:
+        early = slice(int(np.searchsorted(log.time, at)))
+        log = RatingLog(*(getattr(log, name)[early] for name in RatingLog.__slots__))
+    if not len(log):
+        raise InputError(f"--at is {iso(at or 0)}, and no rating is older; a later one is wanted")
+    return log
+
+
+def _shortlist(retrieval: Retrieval, at: int, limit: int) -> Callable[[int], Ints]:
+    def candidates(user: int) -> Ints:
+        found = retrieval.candidates(user, at, limit)
+        return np.array([one.movie for one in found], np.int64)
+
+    return candidates
+
+
+def _write(parts: Iterator[Lists], out: Path, names: Names) -> int:
+    """Write all parts, and rename into place when they are on the disk; gives the rows."""
+    rows = 0
+    with _drafted(out) as draft, pq.ParquetWriter(draft, COLUMNS) as writer:
+        for part in parts:
+            writer.write_table(_table(part, names))
+            rows += len(part.movie)
+    return rows
+
+
+def _table(part: Lists, names: Names) -> pa.Table:
+    movies, place = np.unique(part.movie, return_inverse=True)
+    titles = pa.array(
+        [names.movie(movie, Language.KOREAN) for movie in movies.tolist()], pa.string()
+    )
+    return pa.table(
+        [part.user, part.rank, part.movie, part.probability, titles.take(pa.array(place))],
+        schema=COLUMNS,
+    )
+
+
+@contextmanager
+def _drafted(out: Path) -> Iterator[Path]:
+    """A file beside `out` that takes its place when all went well, and goes when not."""
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        yield draft
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)

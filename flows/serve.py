@@ -1,0 +1,129 @@
+"""A server of the champion, until Ctrl-C or SIGTERM."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import uvicorn
+
+from tasks.ingest import model_name
+from tasks.scouting import Scout
+from widedeep import decision_log
+from widedeep.data.source import resolve
+from widedeep.errors import InputError
+from widedeep.home import Home
+from widedeep.serving.app import create_app
+from widedeep.serving.guard import Limits
+from widedeep.serving.service import Service
+from widedeep.serving.telemetry import Telemetry
+
+_BACKLOG = 1024
+_PATIENCE = 10
+_TURN = 0.00001
+"""Seconds a thread may keep Python to itself while another waits: who loads a model must not keep
+users waiting for the usual 5 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def listen(self) -> socket.socket:
+        """Raises OSError with one clear sentence if it cannot be had."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        # Only of a socket that says TCP does asyncio send small answers at once (TCP_NODELAY).
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((self.host, self.port))
+        except OSError as error:
+            listening.close()
+            where = f"{self.host} port {self.port}"
+            raise OSError(f"cannot listen on {where}: {error.strerror}; try --port") from error
+        listening.listen(_BACKLOG)
+        return listening
+
+
+def model_to_serve(home: Home, data: str | None, model: str | None) -> str | None:
+    """The model's name; None stands for the first that appears in a home without any.
+
+    Raises:
+        InputError: Both are given, the home has several models and neither is, or it has models
+            but none of that name.
+    """
+    models = decision_log.subjects(home.decisions)
+    if data is not None and model is not None:
+        raise InputError("--data and --model both name a model; leave one out")
+    if data is not None:
+        # Its name is all that is wanted: nothing is downloaded or simulated for it.
+        source = resolve(data, home.data, os.environ, lambda _, folder: folder, lambda _: None)
+        return model_name(source)
+    if model is not None and models and model not in models:
+        raise InputError(f"no model {model!r} in {home.root}; there are: {', '.join(models)}")
+    if model is None and len(models) > 1:
+        raise InputError(f"there are several models; name one by --model: {', '.join(models)}")
+    return model or (models[0] if models else None)
+
+
+def serve(home: Home, model: str | None, address: Address, limits: Limits) -> None:
+    """Answer requests until a signal comes; those that have begun are finished.
+
+    Raises:
+        OSError: The address cannot be had.
+        BusyError: Another server takes ratings for the same model.
+    """
+    _log_plainly()
+    torch.set_num_threads(1)
+    sys.setswitchinterval(_TURN)
+    with address.listen() as listening, _quiet_signals():
+        service = Service(home, Telemetry())
+        config = uvicorn.Config(
+            create_app(service, limits),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_PATIENCE,
+        )
+        server = uvicorn.Server(config)
+
+        def stop() -> None:
+            server.should_exit = True
+
+        scout = Scout(home, model, service, stop)
+        host, port = listening.getsockname()[:2]
+        waiting = model or "the first model that appears"
+        logging.getLogger("widedeep.serving").info("http://%s:%s serves %s", host, port, waiting)
+        with scout.working():
+            server.run(sockets=[listening])
+        if scout.fatal is not None:
+            raise scout.fatal
+
+
+def _log_plainly() -> None:
+    form = logging.Formatter("%(asctime)s %(message)s")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(form)
+    logger = logging.getLogger("widedeep.serving")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+@contextmanager
+def _quiet_signals() -> Iterator[None]:
+    """A signal that ended the server is raised again by uvicorn: no reason to die of it."""
+    kept = {one: signal.signal(one, lambda *_: None) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in kept.items():
+            signal.signal(one, handler)

@@ -1,0 +1,237 @@
+"""A server under load: latency, against MLflow's own server, and while versions change places.
+
+    python -m tests.benchmarks.bench_serving [--home DIR] [--data DIR] [--rate 200] [--seconds 30]
+                                             [--swaps 50]
+
+Without --home a model is trained first. The home is copied, so nothing of it changes; its champion
+is registered a second time there, and the two change places. Run it alone. JSON=1 ends with one
+JSON object.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+from mlflow import MlflowClient
+from rich.console import Console
+from rich.table import Table
+
+import flows  # noqa: F401  settles the environment before MLflow is used
+from tasks.tracking import CHAMPION, Tracker
+from widedeep import decision_log
+from widedeep.home import Home
+
+PATIENCE = 300
+SEQUENTIAL = 100
+CONNECTIONS = 8
+
+
+@contextmanager
+def process(command, **more):
+    """A process that ends with the block."""
+    with subprocess.Popen(command, text=True, **more) as running:
+        try:
+            yield running
+        finally:
+            running.terminate()
+
+
+@contextmanager
+def server(home):
+    """Our server; gives a client once it answers."""
+    command = [sys.executable, "-m", "flows.cli", "serve", "--home", str(home.root), "--port", "0"]
+    with process(command, stdout=subprocess.PIPE) as running:
+        line = running.stdout.readline()
+        url = next(word for word in line.split() if word.startswith("http"))
+        with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
+            wait_for(lambda: client.get("/health").status_code == 200)
+            yield client
+
+
+@contextmanager
+def mlflow_server(home, model):
+    """MLflow's server of the same version."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        f"models:/{model}@{CHAMPION}",
+    ]
+    command += ["--env-manager", "local", "--port", str(port)]
+    # It calls uvicorn by its name.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": home.tracking_uri, "PATH": path}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with (
+        process(command, env=environment, **quiet),
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE
+        ) as client,
+    ):
+        wait_for(lambda: client.get("/ping").status_code == 200)
+        yield client
+
+
+def wait_for(reached):
+    """Ask until it is so; returns the seconds it took."""
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < PATIENCE:
+        try:
+            if reached():
+                return time.perf_counter() - begun
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.02)
+    raise TimeoutError("the server did not get there")
+
+
+def load(client, world, rate, seconds):
+    """Begin a load; its process."""
+    url = str(client.base_url)
+    command = [sys.executable, "-m", "tests.benchmarks.open_loop", url, str(rate), str(seconds)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    running = subprocess.Popen([*command, str(CONNECTIONS)], text=True, **pipes)
+    running.stdin.write(json.dumps(world))
+    running.stdin.close()
+    return running
+
+
+def measured(running):
+    """p50, p99 in ms and the failures of a load that has ended."""
+    found = json.loads(running.stdout.read())
+    running.wait()
+    times = 1000 * np.array(found["seconds"])
+    p50, p99 = np.percentile(times, [50, 99]).tolist()
+    return {"requests": len(times), "p50": p50, "p99": p99, "failures": found["failures"]}
+
+
+def sequential(ask):
+    """Median ms of one request after another."""
+    times = []
+    for _ in range(SEQUENTIAL):
+        begun = time.perf_counter()
+        answer = ask()
+        times.append(time.perf_counter() - begun)
+        assert answer.status_code == 200, answer.text
+    return 1000 * float(np.median(times))
+
+
+def side_by_side(client, home, model, world):
+    """ms a request of 200 candidates, one after another, of both servers."""
+    user, movies = world["users"][0], world["movies"][:200]
+    ours = sequential(lambda: client.post("/rank", json={"user": user, "candidates": movies}))
+    rows = {"columns": ["user", "movie"], "data": [[user, movie] for movie in movies]}
+    with mlflow_server(home, model) as theirs:
+        ask = {"dataframe_split": rows}
+        theirs.post("/invocations", json=ask)
+        mlflow = sequential(lambda: theirs.post("/invocations", json=ask))
+    return {"ours": ours, "mlflow": mlflow, "times": mlflow / ours}
+
+
+def while_swapping(client, world, rate, swaps, registry):
+    """The load while versions change places, and the seconds each change took."""
+    mlflow, model, versions = registry
+    running, took = load(client, world, rate, max(5, 3 * swaps)), []
+    for number in range(swaps):
+        wanted = versions[(number + 1) % 2]
+        mlflow.set_registered_model_alias(model, CHAMPION, wanted)
+        took.append(
+            wait_for(lambda: client.get("/health").json()["model"]["version"] == wanted)  # noqa: B023
+        )
+        if running.poll() is not None:
+            break
+    return measured(running) | {"swaps": len(took), "swap": took}
+
+
+def second_version(home):
+    """Register the champion once more; MLflow's client, the model, and both numbers."""
+    tracker, client = Tracker(home), MlflowClient(home.tracking_uri)
+    (model,) = decision_log.subjects(home.decisions)
+    number = tracker.champion(model).number
+    found = client.get_model_version(model, number)
+    again = client.create_model_version(model, found.source, found.run_id, tags=found.tags)
+    return client, model, (number, str(again.version))
+
+
+def world_of(home, model):
+    """Users and movies to ask for."""
+    history = Tracker(home).champion(model).served.path.with_name("history")
+    users = pq.read_table(history / "ratings.parquet", columns=["user"])["user"].to_pylist()
+    movies = pq.read_table(history / "movies.parquet", columns=["movie"])["movie"].to_pylist()
+    return {"users": users[::50], "movies": movies}
+
+
+def trained(data, folder):
+    """A home with a champion."""
+    command = [sys.executable, "-m", "flows.cli", "retrain", "--data", str(data), "--home", folder]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def show(found, rate):
+    """A table."""
+    table = Table("", "p50, ms", "p99, ms", "failed", title=f"200 candidates, {rate:g} a second")
+    for name in ("normal", "swapping"):
+        one = found[name]
+        failed = f"{len(one['failures'])} of {one['requests']:,}"
+        table.add_row(name, f"{one['p50']:.2f}", f"{one['p99']:.2f}", failed)
+    console = Console()
+    console.print(table)
+    both = found["side_by_side"]
+    console.print(
+        f"one after another, ms: {both['ours']:.2f}, mlflow models serve {both['mlflow']:.1f} "
+        f"({both['times']:.0f} times)"
+    )
+    swap = found["swapping"]["swap"]
+    console.print(
+        f"{len(swap)} swaps, s from the registry's move to answers: median {np.median(swap):.2f}, "
+        f"longest {max(swap):.2f}; p99 {found['ratio']:.2f} of the normal one"
+    )
+
+
+def main():
+    """Run all and print."""
+    default = Path(__file__).resolve().parents[3] / "shared" / "data" / "kmrd-small"
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument("--rate", type=float, default=200.0)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--swaps", type=int, default=50)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = options.home or trained(options.data, f"{folder}/trained")
+        skipped = shutil.ignore_patterns("artifacts", "stages", "prefect", "events")
+        home = Home(Path(shutil.copytree(place, f"{folder}/home", ignore=skipped)))
+        registry = second_version(home)
+        world = world_of(home, registry[1])
+        with server(home) as client:
+            measured(load(client, world, options.rate, 3))
+            normal = measured(load(client, world, options.rate, options.seconds))
+            found = {"side_by_side": side_by_side(client, home, registry[1], world)}
+            found["normal"] = normal
+            found["swapping"] = while_swapping(client, world, options.rate, options.swaps, registry)
+    found["ratio"] = found["swapping"]["p99"] / normal["p99"]
+    show(found, options.rate)
+    if os.environ.get("JSON") == "1":
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Which model is served where; what cannot be is said in one line."""
+
+import socket
+
+import pytest
+
+from flows.cli import main
+from flows.serve import Address, model_to_serve
+from widedeep import decision_log
+from widedeep.errors import InputError
+from widedeep.home import Home
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path)
+
+
+def decide(home, *models):
+    for model in models:
+        decision_log.record(home.decisions / model, {"version": "1"})
+
+
+def test_the_only_model_need_not_be_named(home):
+    assert model_to_serve(home, None, None) is None, "the first that appears"
+    decide(home, "widedeep-one")
+    assert model_to_serve(home, None, None) == "widedeep-one"
+
+
+def test_of_several_models_one_must_be_named(home):
+    decide(home, "widedeep-one", "widedeep-two")
+    with pytest.raises(InputError, match="name one by --model: widedeep-one, widedeep-two"):
+        model_to_serve(home, None, None)
+    assert model_to_serve(home, None, "widedeep-two") == "widedeep-two"
+    with pytest.raises(
+        InputError, match=r"no model 'widedeep-three'.*: widedeep-one, widedeep-two"
+    ):
+        model_to_serve(home, None, "widedeep-three")
+
+
+def test_a_data_set_names_its_model_and_nothing_is_downloaded_for_that(home, tiny):
+    assert model_to_serve(home, str(tiny), None) == "widedeep-sim-tiny"
+    assert model_to_serve(home, "kmrd-5m", None) == "widedeep-kmrd-5m"
+    assert model_to_serve(home, "sim", None) == "widedeep-sim"
+    assert not [path for path in home.data.rglob("*") if path.name != ".sim.lock"]
+    with pytest.raises(InputError, match="leave one out"):
+        model_to_serve(home, "sim", "widedeep-sim")
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(home, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", "--home", str(home.root), "--port", str(port)]) == 1
+    said = capsys.readouterr().err
+    assert said.splitlines() == [
+        f"widedeep: cannot listen on 127.0.0.1 port {port}: Address already in use; try --port"
+    ]
+
+
+def test_an_address_may_be_of_either_kind():
+    for host in ("127.0.0.1", "::1"):
+        with Address(host, 0).listen() as listening:
+            assert listening.proto == socket.IPPROTO_TCP, "small answers go out at once"
+
+
+@pytest.mark.parametrize("option", [("--port", "70000"), ("--rate-limit", "0"), ("--port", "x")])
+def test_options_out_of_range_are_refused(home, capsys, option):
+    with pytest.raises(SystemExit) as raised:
+        main(["serve", "--home", str(home.root), *option])
+    assert raised.value.code == 2
+    assert option[0] in capsys.readouterr().err

@@ -1,0 +1,131 @@
+"""The whole loop with a real server: rate, see it count, lose the server, retrain, swap."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from mlflow import MlflowClient
+
+from widedeep.home import Home
+
+PATIENCE = 60
+NEWCOMER = 7_000_000
+
+
+@contextmanager
+def server(home, *options):
+    """A process that serves; it is killed without warning when the block ends."""
+    command = [sys.executable, "-m", "flows.cli", "serve", "--home", str(home), "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen([*command, *options], text=True, **pipes) as process:
+        said = process.stdout.readline()
+        assert "serves" in said, said + process.stdout.read()
+        url = next(word for word in said.split() if word.startswith("http"))
+        try:
+            with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+                yield client, process
+        finally:
+            process.kill()
+            process.stdout.read()
+
+
+def until(found, wanted, seconds=PATIENCE):
+    """Ask again until the answer is as wanted; returns how long it took."""
+    begun = time.monotonic()
+    while (answer := found()) != wanted:
+        assert time.monotonic() - begun < seconds, answer
+        time.sleep(0.02)
+    return time.monotonic() - begun
+
+
+def version_of(client):
+    return client.get("/health").json().get("model", {}).get("version")
+
+
+def films_for(client):
+    items = client.get(f"/recommend/{NEWCOMER}", params={"k": 20}).json()["items"]
+    return [item["movie"] for item in items]
+
+
+def rate(client, movie):
+    answer = client.post("/ratings", json={"user": NEWCOMER, "movie": movie, "rate": 10})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def rated(client):
+    return [one["movie"] for one in client.get(f"/users/{NEWCOMER}").json()["ratings"]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("loop")
+
+
+@pytest.fixture(scope="module")
+def retrain(home, tiny, run_command):
+    """Retrains; gives what is told of it, once its version is the champion."""
+
+    def run():
+        told, _ = run_command("retrain", "--data", tiny, "--home", home)
+        if told["champion_version"] != told["version"]:
+            reason = ("--reason", "the gate wants more than a tiny world has")
+            run_command("promote", told["version"], *reason, "--home", home)
+        return told
+
+    return run
+
+
+def break_files_of(home, model, version):
+    """Cut the weights of a version, and make it the champion behind widedeep's back."""
+    client = MlflowClient(Home(home).tracking_uri)
+    (weights,) = (
+        file
+        for file in (home / "artifacts").rglob("weights.safetensors")
+        if file.parent.name == client.get_model_version(model, version).tags["widedeep.served_id"]
+    )
+    weights.write_bytes(weights.read_bytes()[:-100])
+    client.set_registered_model_alias(model, "champion", version)
+
+
+def test_the_loop(home, retrain, run_command):
+    with server(home) as (client, process):
+        assert client.get("/health").status_code == 503
+        assert "no champion yet" in client.get("/health").text
+        first = retrain()
+        until(lambda: version_of(client), "1")
+        before = films_for(client)
+        movie = before[0]
+        assert rate(client, movie)["superseded"] is False
+        assert rate(client, movie)["superseded"] is True
+        assert films_for(client) != before
+        assert movie not in films_for(client)
+        os.kill(process.pid, signal.SIGKILL)
+    with server(home) as (client, process):
+        until(lambda: version_of(client), "1")
+        assert rated(client) == [movie]
+        second = retrain()
+        assert second["version"] == "2"
+        assert second["rows"]["read"] == first["rows"]["read"] + 2
+        assert second["rows"]["examples"] == first["rows"]["examples"] + 1
+        assert second["rows"]["superseded"] == first["rows"]["superseded"] + 1
+        took = until(lambda: version_of(client), "2")
+        told = client.get("/model").json()
+        assert told["promoted"]["version"] == "2"
+        assert rated(client) == [movie]
+        run_command("rollback", "--reason", "to see it come back", "--home", home)
+        took = max(took, until(lambda: version_of(client), "1"))
+        assert took < 10, "on a machine with nothing else to do it is within 2 s"
+        assert client.get("/model").json()["promoted"]["action"] == "rollback"
+        break_files_of(home, second["model"], "2")
+        until(lambda: bool(client.get("/health").json()["refused"]), wanted=True)
+        assert "cannot be loaded" in client.get("/model").json()["refused"][0]["reason"]
+        assert version_of(client) == "1"
+        assert rate(client, films_for(client)[0])["superseded"] is False
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0

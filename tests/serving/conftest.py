@@ -1,0 +1,98 @@
+"""Versions of a model as the registry keeps them: random weights on a small simulated world."""
+
+import socket
+import time
+from contextlib import contextmanager
+from threading import Thread
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import uvicorn
+
+from widedeep.artifact_store import ArtifactStore
+from widedeep.data.ingest import ingest
+from widedeep.data.ratings import Ratings
+from widedeep.evaluation.golden import GOLDEN, GoldenRequests
+from widedeep.evaluation.scoring import model_scorer
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.evidence import Evidence
+from widedeep.features.history import Queries
+from widedeep.features.transform import Transform
+from widedeep.model.network import InputShape, NetworkConfig, WideDeep
+from widedeep.model.presets import preset
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.training import TrainingConfig
+from widedeep.serving.bundle import ServedVersion
+
+MODEL = "widedeep-sim-tiny"
+
+
+@pytest.fixture(scope="session")
+def make_version(tiny, tmp_path_factory):
+    """Writes a version by its number, which seeds its weights."""
+    root = tmp_path_factory.mktemp("versions")
+    ratings = Ratings(ingest(tiny, ArtifactStore(root / "stages"), 1_800_000_000))
+    log, movies = ratings.load(), ratings.movies()
+    catalogue = Catalogue.from_table(movies)
+    spec = preset("default").features
+    asked = Queries(log.user, log.movie, log.time, log.time)
+    transform = Transform.fit(
+        spec, 0.6, Transform(spec, 0.6, {}, {}, ()).describe(log, asked, catalogue)
+    )
+
+    def make(number):
+        folder = root / number
+        (folder / "history").mkdir(parents=True)
+        network = WideDeep(
+            NetworkConfig(embedding=4, hidden=(16, 8)),
+            InputShape.of(transform),
+            torch.Generator().manual_seed(int(number)),
+        )
+        with torch.no_grad():
+            network.wide.normal_(0, 0.3, generator=torch.Generator().manual_seed(int(number)))
+        none = np.zeros(transform.wide_size, np.int64)
+        evidence = Evidence(none, none, 0, 0)
+        model = TrainedModel(transform, network, TrainingConfig(), {}, 0, evidence)
+        (folder / "model").mkdir()
+        model.save(folder / "model")
+        log.save(folder / "history" / "ratings.parquet")
+        pq.write_table(movies, folder / "history" / "movies.parquet")
+        pq.write_table(ratings.people(), folder / "history" / "people.parquet")
+        scorer = model_scorer(model, log, catalogue)
+        GoldenRequests.of(log, scorer).save(folder / "history" / GOLDEN)
+        return ServedVersion(MODEL, number, folder / "model", folder / "history")
+
+    return make
+
+
+@contextmanager
+def running(app):
+    """A client of a real server, in a thread of this process."""
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        thread = Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        port = listening.getsockname()[1]
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def serve():
+    return running
+
+
+@pytest.fixture(scope="session")
+def versions(make_version):
+    """Two sound versions."""
+    return make_version("1"), make_version("2")

@@ -1,0 +1,37 @@
+"""The description of the interface holds, whatever is asked that it allows or forbids."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from widedeep.home import Home
+from widedeep.serving.app import create_app
+from widedeep.serving.service import Service
+from widedeep.serving.telemetry import Telemetry
+
+# A rating of the future is well described and refused all the same.
+SETTINGS = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "404", "422"]
+"""
+PHASES = "coverage,fuzzing,stateful"
+
+
+def test_schemathesis_finds_nothing(tmp_path, versions, serve):
+    (tmp_path / "schemathesis.toml").write_text(SETTINGS, encoding="utf-8")
+    service = Service(Home(tmp_path / "home"), Telemetry())
+    service.admit(versions[0])
+    with serve(create_app(service)) as client:
+        done = subprocess.run(
+            [
+                Path(sys.executable).with_name("schemathesis"),
+                *("run", f"{client.base_url}/openapi.json", "--phases", PHASES),
+                *("--max-examples", "10", "--seed", "1", "--no-color"),
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "10 passed" in done.stdout

@@ -1,0 +1,268 @@
+"""The live state: bit-identical with the batch features, whatever the order of arrival."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.artifact_store import ArtifactStore
+from widedeep.data.ingest import ingest
+from widedeep.data.ratings import RatingLog, Ratings
+from widedeep.errors import InputError
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import HistoryConfig, Queries, history_columns
+from widedeep.features.history_state import NUMERIC
+from widedeep.features.ragged import Ragged
+from widedeep.serving.live_state import LiveState
+
+CONFIG = HistoryConfig(length=4)
+PRIOR = 0.6
+USERS, MOVIES = (-3, 0, 7, 2**40), (10, 11, 12, 99)
+patient = settings(deadline=None, max_examples=60)
+
+
+def catalogue():
+    """Films 10 to 12; 99 is not among them."""
+    strings = np.dtypes.StringDType()
+    return Catalogue(
+        np.array([10, 11, 12]),
+        {},
+        {"original_year": np.full(4, 2000.0)},
+        {
+            "genres": Ragged.from_lists([["a", "b"], ["b"], [], []], strings),
+            "people": Ragged.from_lists([[1, 2], [2], [3], []], np.int64),
+        },
+    )
+
+
+def log_of(rows):
+    """Rows of (time, user, movie, rate) as ingest leaves them: pairs once, in order."""
+    first = {(user, movie): (time, user, movie, rate) for time, user, movie, rate in rows[::-1]}
+    kept = sorted(first.values())
+    time, user, movie, rate = (np.array([row[i] for row in kept], np.int64) for i in range(4))
+    return RatingLog(user, movie, rate.astype(np.int8), time)
+
+
+def cut(log, rows):
+    return RatingLog(log.user[rows], log.movie[rows], log.rate[rows], log.time[rows])
+
+
+EMPTY = log_of([])
+
+rating = st.tuples(
+    st.integers(0, 4).map(lambda hour: 10**9 + 3600 * hour),
+    st.sampled_from(USERS),
+    st.sampled_from(MOVIES),
+    st.integers(1, 10),
+)
+ratings = st.lists(rating, max_size=16).map(log_of)
+
+
+def empty_state(films=None, log=EMPTY, config=CONFIG):
+    return LiveState(log, catalogue() if films is None else films, config, PRIOR)
+
+
+def feed(state, log, rows=None):
+    for i in range(len(log)) if rows is None else rows:
+        state.observe(int(log.user[i]), int(log.movie[i]), int(log.rate[i]), int(log.time[i]))
+
+
+def assert_as_in_batch(state, log, user, movies, at, films=None, config=CONFIG):
+    """The reading is, bit for bit, what the batch knows of these pairs strictly before `at`."""
+    found = state.read(user, np.array(movies), at)
+    asked = Queries.of_every_pair(np.array([user]), np.array(movies), at)
+    batch = history_columns(log, asked, catalogue() if films is None else films, config, PRIOR)
+    numeric = found.values[:, : len(NUMERIC)].astype(np.float32)
+    np.testing.assert_array_equal(numeric, batch.numeric)
+    for codes, bag in ((found.liked, batch.liked), (found.disliked, batch.disliked)):
+        np.testing.assert_array_equal(state.movies.token(codes), bag.values[: bag.offsets[1]])
+
+
+@patient
+@given(ratings, st.sampled_from((*USERS, 5)), st.integers(-1, 3))
+def test_a_log_fed_one_by_one_is_read_as_the_batch_reads_it(log, user, later):
+    state = empty_state()
+    feed(state, log)
+    newest = int(log.time[-1]) if len(log) else 10**9
+    at = newest + max(later, 0)
+    assert_as_in_batch(state, log, user, [*MOVIES, 55], at)
+
+
+@patient
+@given(ratings, st.data())
+def test_reads_between_ratings_are_those_of_the_batch_and_leave_no_trace(log, data):
+    """Just before a rating, and of later moments while its instant goes on."""
+    state = empty_state()
+    for i in range(len(log)):
+        user, movie, at = int(log.user[i]), int(log.movie[i]), int(log.time[i])
+        if data.draw(st.booleans()):
+            assert_as_in_batch(state, log, user, [movie], at)
+        feed(state, log, [i])
+        if data.draw(st.booleans()):
+            assert_as_in_batch(state, cut(log, slice(i + 1)), user, [*MOVIES], at + 1)
+
+
+@patient
+@given(ratings, st.randoms(use_true_random=False))
+def test_ratings_of_one_instant_may_come_in_any_order(log, random):
+    order = sorted(range(len(log)), key=lambda i: (log.time[i], random.random()))
+    state = empty_state()
+    feed(state, log, order)
+    for user in USERS:
+        assert_as_in_batch(state, log, user, MOVIES, state.known_until if len(log) else 10**9)
+
+
+@patient
+@given(ratings, st.integers(0, 16))
+def test_a_log_at_the_start_and_ratings_after_it_are_one_history(log, start):
+    state = empty_state(log=cut(log, slice(start)))
+    feed(state, log, range(min(start, len(log)), len(log)))
+    for user in USERS:
+        assert_as_in_batch(state, log, user, MOVIES, 2 * 10**9)
+
+
+@patient
+@given(ratings)
+def test_a_read_of_the_newest_instant_knows_nothing_of_it(log):
+    if not len(log):
+        return
+    state, at = empty_state(), int(log.time[-1])
+    feed(state, log)
+    for user in USERS:
+        assert_as_in_batch(state, log, user, MOVIES, at + 7)
+        assert_as_in_batch(state, cut(log, log.time < at), user, MOVIES, at)
+
+
+def test_a_rating_counts_from_known_until_on():
+    state = empty_state()
+    state.observe(7, 10, 10, 500)
+    assert state.known_until == 501
+    assert not len(state.read(7, np.array([11]), 500).liked)
+    assert state.movies.token(state.read(7, np.array([11]), 501).liked).tolist() == [10]
+
+
+def test_a_rating_that_comes_late_counts_as_one_of_the_newest_instant():
+    late, in_time = empty_state(), empty_state()
+    for state, time in ((late, 400), (in_time, 500)):
+        state.observe(0, 10, 9, 500)
+        state.observe(7, 10, 10, time)
+    assert late.known_until == in_time.known_until == 501
+    for at in (400, 500, 501):
+        one, other = (s.read(7, np.array(MOVIES), at) for s in (late, in_time))
+        np.testing.assert_array_equal(one.values[:, :-1], other.values[:, :-1])
+        np.testing.assert_array_equal(one.liked, other.liked)
+
+
+def test_a_reading_of_the_past_is_one_of_the_newest_instant():
+    state = empty_state()
+    state.observe(0, 10, 9, 500)
+    old, new = (state.read(0, np.array([10]), at) for at in (3, 500))
+    assert old.time == new.time == 500
+    np.testing.assert_array_equal(old.values[:, :-1], new.values[:, :-1])
+
+
+def test_a_repeat_of_a_pair_changes_nothing():
+    log = log_of([(100, 7, 10, 10)])
+    state = empty_state(log=log)
+    before = state.read(7, np.array(MOVIES), 900)
+    assert not state.observe(7, 10, 1, 800)
+    assert state.observe(7, 11, 1, 800)
+    assert not state.observe(7, 11, 2, 801)
+    assert state.seen(7).tolist() == [10, 11]
+    assert state.known_until == 801
+    assert before.values[0, 0] != state.read(7, np.array(MOVIES), 900).values[0, 0]
+
+
+def test_what_a_user_has_rated_is_known_at_once():
+    state = empty_state(log=log_of([(100, 7, 12, 3), (50, 7, 10, 3), (60, 0, 11, 1)]))
+    state.observe(7, 99, 5, 200)
+    assert state.seen(7).tolist() == [10, 12, 99]
+    assert state.seen(0).tolist() == [11]
+    assert state.seen(12345).tolist() == []
+    state.observe(12345, 99, 5, 200)
+    assert state.seen(12345).tolist() == [99]
+
+
+def test_thousands_of_new_users_and_films_find_room():
+    generator = np.random.default_rng(0)
+    films = Catalogue(np.empty(0, np.int64), {}, {"original_year": np.array([np.nan])}, no_bags())
+    rows = [
+        (1000 + i // 2, int(u), int(m), int(r))
+        for i, (u, m, r) in enumerate(
+            zip(
+                generator.permutation(6000),
+                generator.integers(0, 3000, 6000),
+                generator.integers(1, 11, 6000),
+                strict=True,
+            )
+        )
+    ]
+    log, state = log_of(rows), empty_state(films)
+    feed(state, log)
+    assert len(state.users.tokens) == 6000
+    for user in (int(log.user[0]), int(log.user[-1]), -1):
+        assert_as_in_batch(state, log, user, log.movie[::500].tolist(), 9000, films)
+
+
+def no_bags():
+    return {name: Ragged.from_lists([[]], np.int64) for name in ("genres", "people")}
+
+
+def test_a_log_out_of_order_is_refused():
+    log = RatingLog(np.array([1, 2]), np.array([1, 2]), np.array([1, 2], np.int8), np.array([5, 4]))
+    with pytest.raises(InputError, match="order of time"):
+        empty_state(log=log)
+
+
+def test_readers_never_see_half_an_instant():
+    """While one thread writes, the user's count and liked films always belong together."""
+    state = empty_state()
+    movies, last = np.array([10]), 2000
+    done = []
+
+    def look():
+        seen = 0
+        while not done:
+            found = state.read(7, movies, 10**9)
+            seen = max(seen, len(found.liked))
+            assert found.values[0, NUMERIC.index("user_count")] >= len(found.liked)
+            assert len(found.liked) == min(found.values[0, NUMERIC.index("user_count")], 4)
+        return seen
+
+    with ThreadPoolExecutor(2) as pool:
+        looking = [pool.submit(look) for _ in range(2)]
+        for i in range(last):
+            state.observe(7, 1000 + i, 10, 5000 + i // 3)
+        done.append(True)
+        assert all(future.result() <= 4 for future in looking)
+
+
+def replayed(folder, tmp_path, start, config):
+    """Feed the ratings from place `start` on; each is read just before it comes."""
+    ratings = Ratings(ingest(folder, ArtifactStore(tmp_path), 1_800_000_000))
+    log, films = ratings.load(), Catalogue.from_table(ratings.movies())
+    state = LiveState(cut(log, slice(start)), films, config, PRIOR)
+    values, bags = [], ([], [])
+    for i in range(start, len(log)):
+        user, time = int(log.user[i]), int(log.time[i])
+        found = state.read(user, log.movie[i : i + 1], time)
+        values.append(found.values[0, : len(NUMERIC)])
+        for bag, codes in zip(bags, (found.liked, found.disliked), strict=True):
+            bag.append(state.movies.token(codes).tolist())
+        state.observe(user, int(log.movie[i]), int(log.rate[i]), time)
+    asked = Queries(log.user[start:], log.movie[start:], log.time[start:], log.time[start:])
+    batch = history_columns(log, asked, films, config, PRIOR)
+    np.testing.assert_array_equal(np.array(values, np.float32), batch.numeric)
+    for bag, wanted in zip(bags, (batch.liked, batch.disliked), strict=True):
+        np.testing.assert_array_equal(np.concatenate([*map(np.array, bag)]), wanted.values)
+        assert [*map(len, bag)] == wanted.lengths.tolist()
+
+
+def test_simulated_ratings_fed_live_have_the_features_of_the_batch(simulated, tmp_path):
+    replayed(simulated, tmp_path, 0, HistoryConfig())
+
+
+def test_the_last_ratings_of_kmrd_fed_live_have_the_features_of_the_batch(kmrd_small, tmp_path):
+    replayed(kmrd_small, tmp_path, 132_000, HistoryConfig())

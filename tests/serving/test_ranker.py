@@ -1,0 +1,298 @@
+"""The ranker: the model's own scores for whatever a spec can say, and promises on its lists."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from numba.core.registry import CPUDispatcher
+
+from widedeep.artifact_store import ArtifactStore
+from widedeep.data.ingest import ingest
+from widedeep.data.movies import MOVIE_COLUMNS
+from widedeep.data.ratings import RatingLog, Ratings
+from widedeep.errors import InputError
+from widedeep.evaluation.scoring import model_scorer
+from widedeep.features import history_state
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.evidence import Evidence
+from widedeep.features.history import HistoryConfig, Queries
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
+from widedeep.features.transform import Transform
+from widedeep.model.network import InputShape, NetworkConfig, WideDeep
+from widedeep.model.presets import preset
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.training import TrainingConfig, sigmoid
+from widedeep.serving import compiled
+from widedeep.serving.live_state import LiveState
+from widedeep.serving.prepared_model import PreparedModel
+from widedeep.serving.ranker import Ranked, Ranker
+from widedeep.serving.tower import Precision
+
+PRIOR = 0.6
+SMALL = NetworkConfig(embedding=4, hidden=(16, 8))
+ALL = FeatureSpec(
+    categories=(Category("grade", 1), Category("user", 2), Category("movie", 3)),
+    bags=(
+        Bag("genres", 2),
+        Bag("people", 1),
+        Bag("liked", 3),
+        Bag("leading", 1),
+        Bag("disliked", vocabulary_of="movie"),
+        Bag("countries", 1),
+    ),
+    numbers=(
+        Number("film_age", 4),
+        Number("staleness", 5),
+        Number("expected_logit", 30),
+        Number("movie_recency", 7),
+        Number("user_last", 9),
+    ),
+    buckets=(Bucket("film_age", 3), Bucket("user_fast", 8), Bucket("taste", 5)),
+    crosses=(
+        Cross(("liked", "movie"), 1),
+        Cross(("genres", "liked", "taste_bucket"), 1),
+        Cross(("user", "genres"), 1),
+        Cross(("liked", "disliked"), 1),
+        Cross(("genres", "leading"), 1),
+        Cross(("grade", "film_age_bucket", "user_fast_bucket", "user"), 1),
+        Cross(("film_age_bucket", "taste_bucket"), 1),
+    ),
+    wide=("user", "movie", "genres", "liked", "disliked", "taste_bucket", "film_age_bucket"),
+    offset="movie_mean",
+    history=HistoryConfig(positive_rating=7, length=6),
+)
+BARE = replace(ALL, categories=(), bags=(), crosses=(), wide=("taste_bucket",), offset=None)
+NO_NUMBERS = replace(
+    ALL, numbers=(), buckets=(), crosses=(Cross(("user", "movie"), 1),), wide=("movie",)
+)
+EMBEDDED = NetworkConfig(embedding=3, hidden=(12,), number_embedding=5)
+CASES = {
+    "default": (preset("default").features, preset("default").network),
+    "paper": (
+        preset("paper").features,
+        replace(preset("paper").network, hidden=(64, 32, 16)),
+    ),
+    "everything": (ALL, EMBEDDED),
+    "everything, wide only": (ALL, replace(SMALL, deep=False)),
+    "everything, deep only": (ALL, replace(EMBEDDED, wide=False)),
+    "numbers alone": (BARE, replace(SMALL, number_embedding=2)),
+    "no number": (NO_NUMBERS, EMBEDDED),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    log: RatingLog
+    catalogue: Catalogue
+    bare: Catalogue
+
+    def before(self, rows):
+        return RatingLog(*(getattr(self.log, name)[:rows] for name in RatingLog.__slots__))
+
+    def model(self, spec, config, seed=0):
+        """Fitted features, random weights; a third of the wide ones is 0."""
+        time = self.log.time[:4000]
+        asked = Queries(self.log.user[:4000], self.log.movie[:4000], time, time)
+        rows = RawColumns.describe(self.log, asked, self.catalogue, spec.history, PRIOR)
+        transform = Transform.fit(spec, PRIOR, rows)
+        generator = torch.Generator().manual_seed(seed)
+        network = WideDeep(config, InputShape.of(transform), generator)
+        with torch.no_grad():
+            for parameter in (*network.embeddings.values(), network.bias, network.wide):
+                parameter.normal_(0, 0.3, generator=generator)
+            network.wide *= torch.rand(network.wide.shape, generator=generator) > 1 / 3
+            for layer in network.layers:
+                layer.bias.normal_(0, 0.1, generator=generator)
+            if network.numbers:
+                network.numbers.missing.normal_(0, 1, generator=generator)
+            network.slope.fill_(0.7)
+        none = np.zeros(transform.wide_size, np.int64)
+        return TrainedModel(transform, network, TrainingConfig(), {}, 0, Evidence(none, none, 0, 0))
+
+
+@pytest.fixture(scope="module")
+def world(simulated, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serving")
+    ratings = Ratings(ingest(simulated, ArtifactStore(folder), 1_800_000_000))
+    movies = ratings.movies()
+    optional = ("genres", "countries", "people", "leading")
+    nothing = {name: [[]] * len(movies) for name in optional}
+    bare = pa.table(movies.to_pydict() | nothing, schema=MOVIE_COLUMNS)
+    return World(ratings.load(), Catalogue.from_table(movies), Catalogue.from_table(bare))
+
+
+@pytest.fixture(scope="module")
+def small(world):
+    return world.model(ALL, SMALL)
+
+
+@pytest.fixture
+def ranker(world, small):
+    return Ranker.of(small, world.log, world.catalogue)
+
+
+def asked_of(world):
+    """A frequent user, a rare one and a stranger; all films and two unknown ones."""
+    users, counts = np.unique(world.log.user, return_counts=True)
+    films = np.concatenate([world.catalogue.movies, [-5, 10**12]])
+    return [int(users[counts.argmax()]), int(users[counts.argmin()]), -9], films
+
+
+def wanted(model, log, catalogue, user, films, at):
+    scorer = model_scorer(model, log, catalogue)
+    return scorer(Queries.of_every_pair(np.array([user]), films, at))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("films", ["catalogue", "bare"])
+def test_scores_are_those_of_the_model(world, name, films):
+    model, catalogue = world.model(*CASES[name]), getattr(world, films)
+    half = len(world.log) - 300
+    ranker = Ranker.of(model, world.before(half), catalogue, Precision.FLOAT32)
+    for i in range(half, len(world.log)):
+        columns = (getattr(world.log, name)[i] for name in RatingLog.__slots__)
+        ranker.observe(*map(int, columns))
+    users, movies = asked_of(world)
+    for later in (0, 40 * 86_400):
+        at = ranker.known_until + later
+        for user in users:
+            scores = ranker.scores(user, movies, at)
+            expected = wanted(model, world.log, catalogue, user, movies, at)
+            assert scores.dtype == np.float32
+            np.testing.assert_allclose(scores, expected, rtol=0, atol=ranker.tolerance)
+            assert np.ptp(expected) > 0.01 or name == "numbers alone"
+            held = dict(zip(movies.tolist(), expected, strict=True))
+            ranked = [held[one.movie] for one in ranker.rank(user, movies, at, len(movies))]
+            assert (np.diff(ranked) <= 2 * ranker.tolerance).all()
+
+
+def test_a_model_without_ratings_or_films_answers(world, small):
+    log = world.before(0)
+    films = Catalogue.from_table(MOVIE_COLUMNS.empty_table())
+    ranker = Ranker.of(small, log, films)
+    scores = ranker.scores(1, np.array([5, 6]), 10**9)
+    expected = wanted(small, log, films, 1, np.array([5, 6]), 10**9)
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
+    assert ranker.rank(1, np.array([], np.int64), 10**9, 3) == ()
+
+
+def test_a_token_that_only_the_model_knows_keeps_its_weights(world, small):
+    """The log begins anew; users and films are still those of the vocabularies."""
+    films = Catalogue.from_table(MOVIE_COLUMNS.empty_table())
+    ranker = Ranker.of(small, world.before(0), films)
+    user, movies = int(world.log.user[0]), world.log.movie[:40]
+    expected = wanted(small, world.before(0), films, user, movies, 10**9)
+    np.testing.assert_allclose(ranker.scores(user, movies, 10**9), expected, rtol=0, atol=1e-5)
+    assert np.ptp(expected) > 0.01
+
+
+def test_a_list_is_the_best_candidates_each_once(ranker, world):
+    movies = np.repeat(world.catalogue.movies, 2)
+    scores = dict(zip(movies.tolist(), ranker.scores(1, movies, 2 * 10**9).tolist(), strict=True))
+    best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:10]
+    assert ranker.rank(1, movies, 2 * 10**9, 10) == tuple(Ranked(*pair) for pair in best)
+    assert len(ranker.rank(1, movies, 2 * 10**9, 10**6)) == len(scores)
+
+
+def test_of_equal_films_the_lower_id_comes_first(ranker):
+    strangers = np.array([-2, -9, -4, -9])
+    found = ranker.rank(1, strangers, 2 * 10**9, 5)
+    assert [one.movie for one in found] == [-9, -4, -2]
+    assert len({one.probability for one in found}) == 1
+
+
+def test_a_list_of_nothing_is_refused(ranker):
+    with pytest.raises(InputError, match="k is 0; at least 1"):
+        ranker.rank(1, np.array([1]), 5, 0)
+
+
+def test_a_rating_changes_scores_and_seen_at_once(ranker, world):
+    movies, at = world.catalogue.movies, ranker.known_until
+    before = ranker.scores(-1, movies, at)
+    assert ranker.observe(-1, int(movies[0]), 10, at)
+    assert not ranker.observe(-1, int(movies[0]), 3, at)
+    np.testing.assert_array_equal(ranker.scores(-1, movies, at), before)
+    assert (ranker.scores(-1, movies, ranker.known_until) != before).any()
+    assert ranker.seen(-1).tolist() == [movies[0]]
+    assert -1 in ranker.known_users
+    assert ranker.observe(-1, 10**15, 10, at)
+    assert 10**15 in ranker.movies
+
+
+def test_after_loading_nothing_is_left_to_compile(ranker, world):
+    def signatures():
+        functions = [*vars(compiled).values(), *vars(history_state).values()]
+        return [len(f.signatures) for f in functions if isinstance(f, CPUDispatcher)]
+
+    before = signatures()
+    users, films = asked_of(world)
+    for user in users:
+        ranker.rank(user, films, 3 * 10**9, 5)
+        ranker.observe(user, 10**15 + user, 10, 3 * 10**9)
+        ranker.scores(user, films[:0], 4 * 10**9)
+        ranker.scores(user, films[::2], 4 * 10**9)
+    assert signatures() == before
+
+
+def test_compiled_code_calls_no_compiled_code_of_another_file():
+    functions = [f for f in vars(compiled).values() if isinstance(f, CPUDispatcher)]
+    assert functions
+    for function in functions:
+        called = {function.py_func.__globals__.get(n) for n in function.py_func.__code__.co_names}
+        modules = {f.__module__ for f in called if isinstance(f, CPUDispatcher)}
+        assert modules <= {compiled.__name__}
+
+
+def test_many_may_ask_while_ratings_come_in(world, small):
+    ranker = Ranker.of(small, world.before(6000), world.catalogue)
+    users, films = asked_of(world)
+    log = world.log
+    rest = range(6000, len(log))
+
+    def write():
+        for i in rest:
+            ranker.observe(int(log.user[i]), int(log.movie[i]), int(log.rate[i]), int(log.time[i]))
+
+    def ask(user):
+        return [ranker.scores(user, films, 2 * 10**9) for _ in range(150)]
+
+    with ThreadPoolExecutor(4) as pool:
+        writing, *asking = [pool.submit(write), *(pool.submit(ask, user) for user in users)]
+        writing.result()
+        assert all(np.isfinite(scores).all() for one in asking for scores in one.result())
+    for user in users:
+        expected = wanted(small, log, world.catalogue, user, films, 2 * 10**9)
+        np.testing.assert_allclose(ranker.scores(user, films, 2 * 10**9), expected, atol=1e-5)
+
+
+def test_bfloat16_is_within_its_stated_tolerance(world):
+    """Emulated here if need be: the numbers are the same, only slower."""
+    network = replace(preset("paper").network, hidden=(256, 128, 64))
+    model = world.model(preset("paper").features, network)
+    state = LiveState(world.log, world.catalogue, model.transform.spec.history, PRIOR)
+    exact, rounded = (
+        PreparedModel.of(model, state, world.catalogue, dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    users, films = asked_of(world)
+    for user in users:
+        reading = state.read(user, films, state.known_until)
+        one, other = (sigmoid(part.logits(reading)) for part in (exact, rounded))
+        apart = np.abs(one - other).max()
+        assert 0 < apart <= rounded.tolerance
+    assert exact.tolerance == 1e-5
+
+
+def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch):
+    for held, wanted_dtype in (({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda held=held: held)
+        assert Precision.AUTO.dtype() == wanted_dtype
+        assert Precision.FLOAT32.dtype() == torch.float32
+        if not held:
+            with pytest.raises(InputError, match="neither AVX512-BF16 nor AMX"):
+                Precision.BFLOAT16.dtype()
+    assert Precision.BFLOAT16.dtype() == torch.bfloat16

@@ -1,0 +1,234 @@
+"""Each source of candidates and the merging of their lists, against plain references."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.data.movies import MOVIE_COLUMNS
+from widedeep.data.ratings import RatingLog
+from widedeep.errors import InputError
+from widedeep.features.catalogue import Catalogue
+from widedeep.serving.co_liked import CoLiked, CoLikedConfig
+from widedeep.serving.nearest import Nearest
+from widedeep.serving.popularity import DAY, Popularity
+from widedeep.serving.rated_movies import RatedMovies
+from widedeep.serving.retrieval_config import SOURCES, RetrievalConfig
+from widedeep.serving.rules import Ruled, Rules, least_age
+from widedeep.serving.shared_attributes import SharedAttributes
+from widedeep.serving.shortlist import best, fused
+
+pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), unique=True, max_size=30)
+
+
+def table(rows):
+    empty = {"genres": [], "countries": [], "people": [], "leading": []}
+    return pa.Table.from_pylist([empty | row for row in rows], MOVIE_COLUMNS)
+
+
+def test_a_like_of_a_half_life_ago_counts_half():
+    popular = Popularity(3, half_life=30.0)
+    popular.take(np.array([0, 1, 1]), np.array([60, 30, 60]) * DAY)
+    assert popular.counts[1] / popular.counts[0] == pytest.approx(1.5)
+    assert popular.counts[2] == 0
+
+
+@settings(deadline=None)
+@given(
+    times=st.lists(st.integers(0, 2_000_000_000), max_size=30),
+    half_life=st.sampled_from([30.0, 60.0, 365.0]),
+    cut=st.integers(0, 30),
+)
+def test_likes_counted_one_by_one_are_those_counted_together(times, half_life, cut):
+    rows, times = np.arange(len(times)) % 4, np.sort(np.array(times, np.int64))
+    together, apart = Popularity(4, half_life), Popularity(4, half_life)
+    together.take(rows, times)
+    apart.take(rows[:cut], times[:cut])
+    for row, time in zip(rows[cut:].tolist(), times[cut:].tolist(), strict=True):
+        apart.add(row, time)
+    assert together.counts.tolist() == apart.counts.tolist()
+
+
+def test_popularity_stays_finite_over_any_span():
+    popular = Popularity(2, half_life=0.5)
+    popular.take(np.array([0]), np.array([0]))
+    for year in range(0, 60, 5):
+        popular.add(1, year * 365 * DAY)
+        assert np.isfinite(popular.counts).all()
+    assert popular.counts[1] > popular.counts[0]
+
+
+@settings(deadline=None)
+@given(pairs=pairs, power=st.sampled_from([0.0, 0.35, 1.0]), shrinkage=st.sampled_from([0.0, 5.0]))
+def test_neighbours_are_those_liked_by_the_same_users(pairs, power, shrinkage):
+    users, rows = (np.array([pair[i] for pair in pairs], np.int64) for i in range(2))
+    likes = np.zeros((6, 7))
+    likes[users, rows] = 1
+    together = likes.T @ likes
+    popular = np.maximum(likes.sum(axis=0), 1)
+    share = together / np.maximum(together + shrinkage, 1e-9)
+    expected = share * together / np.outer(popular, popular) ** power
+    np.fill_diagonal(expected, 0)
+    config = CoLikedConfig(power=power, shrinkage=shrinkage)
+    found = CoLiked.of(users, rows, 7, config)
+    liked, factors = np.array([2, 4]), np.array([1.0, 0.5])
+    np.testing.assert_allclose(
+        found.scores(liked, factors), factors @ expected[liked], rtol=1e-5, atol=1e-7
+    )
+
+
+def test_only_the_best_neighbours_and_the_newest_likes_count():
+    users = np.array([0, 0, 1, 1, 2, 2])
+    rows = np.array([0, 1, 0, 1, 0, 2])
+    one = CoLiked.of(users, rows, 3, CoLikedConfig(neighbours=1))
+    scores = one.scores(np.array([0]), np.ones(1))
+    assert scores[1] > 0 == scores[2]
+    newest = CoLiked.of(np.zeros(3, np.int64), np.arange(3), 3, CoLikedConfig(likes=2))
+    assert newest.scores(np.array([0]), np.ones(1)).tolist() == [0, 0, 0]
+    assert newest.scores(np.array([1]), np.ones(1))[2] > 0
+
+
+def test_rare_people_tell_more_than_common_genres():
+    films = table(
+        [
+            {"movie": 1, "genres": ["drama"], "people": [7]},
+            {"movie": 2, "genres": ["drama"], "people": [8]},
+            {"movie": 3, "genres": ["war"], "people": [7]},
+            {"movie": 4, "genres": ["drama"]},
+            {"movie": 5},
+        ]
+    )
+    scores = SharedAttributes.of(Catalogue.from_table(films)).scores(np.array([0]), np.ones(1))
+    assert scores[0] == pytest.approx(1.0), "a film is like itself"
+    assert scores[2] > scores[1] > 0
+    assert scores[4] == 0
+
+
+def test_a_leading_role_counts_twice():
+    films = table(
+        [
+            {"movie": 1, "people": [7, 8], "leading": [7]},
+            {"movie": 2, "people": [7]},
+            {"movie": 3, "people": [8]},
+        ]
+    )
+    scores = SharedAttributes.of(Catalogue.from_table(films)).scores(np.array([0]), np.ones(1))
+    assert scores == pytest.approx([1.0, 2 / 5**0.5, 1 / 5**0.5])
+
+
+def test_films_without_attributes_share_nothing():
+    catalogue = Catalogue.from_table(table([{"movie": 1}, {"movie": 2}]))
+    shared = SharedAttributes.of(catalogue)
+    assert shared.scores(np.array([0]), np.ones(1)).tolist() == [0, 0]
+
+
+def test_the_nearest_film_is_that_of_the_smallest_angle():
+    vectors = np.array([[1, 0], [0.8, 0.6], [-1, 0], [0, 1]], np.float32)
+    nearest = Nearest(vectors, np.array([True, True, True, False]))
+    assert nearest.scores(np.array([0]), np.ones(1)) == pytest.approx([2, 1.8, 0, 0])
+    assert nearest.scores(np.array([3]), np.ones(1)).tolist() == [0] * 4, "it is not known"
+
+
+@settings(deadline=None)
+@given(
+    scores=st.lists(st.integers(-1, 3), max_size=12),
+    limit=st.integers(1, 8),
+    seed=st.integers(0, 99),
+)
+def test_the_best_rows_come_in_order_and_equals_by_row(scores, limit, seed):
+    allowed = np.random.default_rng(seed).random(len(scores)) < 0.7
+    ranked = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    expected = [i for i in ranked if allowed[i] and scores[i] > 0][:limit]
+    assert best(np.array(scores, np.float64), allowed, limit).tolist() == expected
+
+
+def test_lists_are_merged_by_the_sum_of_reciprocal_ranks():
+    lists = {"a": np.array([5, 3, 9]), "b": np.array([3, 7]), "c": np.array([8])}
+    rows, sources = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 3)
+    # 3: 1/3 + .5/2 = .583, 5: 1/2, 9: 1/4, 7: .5/3; 8 has no share.
+    assert rows.tolist() == [3, 5, 9]
+    assert sources == [("a", "b"), ("a",), ("a",)]
+    everything, named = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 9)
+    assert (everything.tolist()[3:], named[3:]) == ([7], [("b",)])
+
+
+@pytest.mark.parametrize(
+    ("grade", "age"),
+    [
+        ("전체 관람가", 0),
+        ("모든 관람객", 0),
+        ("12세 관람가", 12),
+        ("15세이상관람가", 15),
+        ("청소년 관람불가", 18),
+        ("제한상영가", 18),
+        ("G", 0),
+        ("PG", 12),
+        ("PG-13", 13),
+        ("pg-13 ", 13),
+        ("R", 17),
+        ("NR", 18),
+        ("", 18),
+        ("???", 18),
+    ],
+)
+def test_a_grade_says_from_which_age_a_film_may_be_watched(grade, age):
+    assert least_age(grade) == age
+
+
+def test_rules_leave_out_what_they_say():
+    films = table(
+        [
+            {"movie": 1, "title": "가", "grade": "전체 관람가", "original_year": 1990},
+            {"movie": 2, "title": "나", "grade": "R", "original_year": 2015},
+            {"movie": 3, "title_eng": "C", "original_year": 2031},
+            {"movie": 4, "title": " ", "title_eng": None, "grade": "G"},
+            {"movie": 5, "title": "마", "grade": "15세 관람가"},
+        ]
+    )
+    ruled = Ruled.of(Catalogue.from_table(films), films)
+    at = 1_577_000_000
+
+    def shown(**rules):
+        return ruled.movies[ruled.allowed(Rules(**rules), at)].tolist()
+
+    assert shown() == [1, 2, 5], "3 is of a later year, 4 has no title"
+    assert ruled.movies[ruled.allowed(Rules(), -1)].tolist() == [5], "in 1969 the rest is to come"
+    assert shown(unreleased=True, untitled=True) == [1, 2, 3, 4, 5]
+    assert shown(audience_age=15) == [1, 5]
+    assert shown(audience_age=17) == [1, 2, 5]
+    assert shown(audience_age=18, unreleased=True) == [1, 2, 3, 5]
+    assert shown(audience_age=0, untitled=True) == [1, 4]
+    assert shown(excluded=frozenset({2, 99})) == [1, 5]
+    with pytest.raises(InputError, match="age of the audience is -1"):
+        Rules(audience_age=-1)
+
+
+def test_a_user_is_known_by_the_newest_likes_first():
+    columns = ([7, 5, 7, 7], [1, 1, 2, 3], [10, 10, 3, 10], [1, 2, 3, 4])
+    log = RatingLog(*(np.array(column) for column in columns))
+    rated = RatedMovies(log, log.rate == 10)
+    assert rated.add(7, 9, positive=True)
+    assert not rated.add(7, 2, positive=True), "a repeat is nothing"
+    assert not rated.add(7, 9, positive=False)
+    assert rated.add(8, 2, positive=False)
+    assert rated.seen(7).tolist() == [1, 2, 3, 9]
+    assert rated.liked(7, 2).tolist() == [9, 3]
+    assert (rated.seen(8).tolist(), rated.liked(8, 5).tolist()) == ([2], [])
+    assert rated.seen(6).tolist() == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"half_life": 0.0},
+        {"likes": 0},
+        {"fading": 0.0},
+        {"constant": -1.0},
+        {"weights": {"popular": 1.0}},
+        {"weights": dict.fromkeys(SOURCES, -1.0)},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError):
+        RetrievalConfig(**wrong)

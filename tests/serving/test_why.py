@@ -1,0 +1,53 @@
+"""Reasons are given for the score that is shown."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from widedeep.evaluation.explanation import Explainer
+from widedeep.features.history import Queries
+from widedeep.serving.bundle import Bundle
+from widedeep.serving.event_log import Event, read_events
+from widedeep.serving.known_ratings import Companion
+
+LATE = 1_700_000_000
+
+
+@pytest.fixture(scope="module")
+def bundle(versions, tmp_path_factory):
+    empty = tmp_path_factory.mktemp("events") / "none.csv"
+    empty.write_text("")
+    return Bundle.load(versions[0], read_events(empty))
+
+
+def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):
+    companion = Companion.load(versions[0].history)
+    user, movies = int(np.bincount(companion.log.user).argmax()), [10001, 10002, 10003, 404]
+    bundle.observe(Event(user, 10010, 10, LATE))
+    bundle.observe(Event(user, 10011, 1, LATE + 60))
+    at = LATE + 3600
+    found = bundle.reasons(user, movies, at)
+    scores = bundle.ranker.scores(user, np.array(movies), at)
+    rows = [(user, 10010, 10, LATE), (user, 10011, 1, LATE + 60)]
+    columns = zip(*rows, strict=True)
+    events = pa.table(dict(zip(("user", "movie", "rate", "time"), map(list, columns), strict=True)))
+    log = companion.with_events(events)
+    explainer = Explainer(bundle.why.model, log, companion.catalogue, bundle.why.names)
+    asked = Queries(*(np.array(c) for c in ([user] * 4, movies, [at] * 4, [at] * 4)))
+    for reason, score, batch in zip(found, scores, explainer.explain(asked), strict=True):
+        assert reason.explanation == batch
+        assert reason.explanation.probability == pytest.approx(score, abs=bundle.ranker.tolerance)
+
+
+def test_alike_are_films_that_the_user_liked(bundle):
+    newcomer = 8_000_000
+    assert all(not reason.similar for reason in bundle.reasons(newcomer, [10001], LATE))
+    for movie in (10001, 10002, 10003, 10004):
+        bundle.observe(Event(newcomer, movie, 10, LATE + 100))
+    for reason in bundle.reasons(newcomer, [10005, 10006, 404], LATE + 200):
+        assert {one.movie for one in reason.similar} <= {10001, 10002, 10003, 10004}
+        cosines = [one.similarity for one in reason.similar]
+        assert cosines == sorted(cosines, reverse=True)
+    (itself,) = bundle.reasons(newcomer, [10002], LATE + 200)
+    assert itself.similar[0].movie == 10002
+    assert itself.similar[0].similarity == pytest.approx(1, abs=1e-5)

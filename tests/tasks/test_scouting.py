@@ -1,0 +1,97 @@
+"""Whoever watches the registry tells each new champion once, and outlives every version."""
+
+import json
+import sys
+import time
+
+import pytest
+
+from tasks import scouting
+from tasks.scout import Watch
+from tasks.scouting import Scout
+from widedeep import decision_log
+from widedeep.serving.event_log import EventLog
+from widedeep.serving.service import Service
+from widedeep.serving.telemetry import Telemetry
+
+MODEL = "widedeep-test"
+
+
+def test_each_move_of_the_champion_is_seen_once(home, tracker, version):
+    watch = Watch(home, None)
+    assert watch.look() is None
+    tracker.promote(MODEL, "1", replacing=None)
+    assert watch.look() is None, "the database is left in peace until a decision stands in it"
+    decision_log.record(home.decisions / MODEL, {"version": "1"})
+    found = watch.look()
+    assert (found.model, found.number) == (MODEL, "1")
+    assert found.served == version("1").served.path
+    assert watch.look() is None
+    tracker.promote(MODEL, "2", replacing=version("1"))
+    assert watch.look().number == "2"
+    tracker.promote(MODEL, "1", replacing=version("2"))
+    assert watch.look().number == "1", "back is a move, too"
+    assert watch.look() is None
+
+
+def test_of_several_models_none_is_guessed(home, tracker):
+    tracker.promote(MODEL, "1", replacing=None)
+    for model in (MODEL, "widedeep-other"):
+        decision_log.record(home.decisions / model, {"version": "1"})
+    assert Watch(home, None).look() is None
+    assert Watch(home, MODEL).look().number == "1"
+    assert Watch(home, MODEL, seen="1").look() is None
+
+
+def saying(*told):
+    """A program in the place of `scout.py` that says this and dies."""
+    lines = [json.dumps(one) for one in told]
+    return [sys.executable, "-c", f"print(*{lines!r}, sep=chr(10))\nraise SystemExit(9)"]
+
+
+def until(reached, seconds=10):
+    limit = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def service(home):
+    service = Service(home, Telemetry())
+    yield service
+    service.close()
+
+
+def test_a_version_that_ends_who_tries_it_is_refused_once(home, service, monkeypatch):
+    monkeypatch.setattr(scouting, "_BEGIN_AGAIN", 0.05)
+    scout = Scout(home, MODEL, service, lambda: None)
+    scout._command = saying({"trying": "7"})
+    with scout.working():
+        until(lambda: service.refused)
+        assert scout._seen == "7", "whoever begins again is told so"
+    refused = service.refused[0]
+    assert (refused.number, refused.reason) == ("7", "it ended the process that tried it (9)")
+
+
+def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_is_heard(home, service):
+    gone = {"model": MODEL, "served": "/nothing", "history": "/nothing", "fault": None}
+    faulty = {**gone, "number": "8", "fault": "answers differ"}
+    scout = Scout(home, MODEL, service, lambda: None)
+    scout._command = saying({**gone, "number": "7"}, faulty, {"trouble": "locked"})
+    with scout.working():
+        until(lambda: len(service.refused) == 2)
+    assert [one.number for one in service.refused] == ["7", "8"]
+    assert "FileNotFoundError" in service.refused[0].reason
+    assert scout.fatal is None
+
+
+def test_a_log_that_another_server_has_stops_this_one(home, service):
+    told = {"model": MODEL, "number": "1", "served": "/x", "history": "/x", "fault": None}
+    stopped = []
+    with EventLog(home.events / MODEL, lambda _: []):
+        scout = Scout(home, MODEL, service, lambda: stopped.append(True))
+        scout._command = saying(told)
+        with scout.working():
+            until(lambda: stopped)
+    assert "another server writes" in str(scout.fatal)

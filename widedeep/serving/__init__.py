@@ -1,0 +1,1 @@
+"""Serving: from a user to a ranked list, and from a rating back into what is known."""

@@ -1,0 +1,120 @@
+"""A model version with everything that answers by it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from widedeep.data.ratings import RatingLog
+from widedeep.evaluation.names import Names
+from widedeep.features.catalogue import Catalogue
+from widedeep.model.trained_model import TrainedModel
+from widedeep.serving.event_log import Event
+from widedeep.serving.films import Films
+from widedeep.serving.known_ratings import Companion
+from widedeep.serving.ranker import Ranker, Ranking
+from widedeep.serving.rating_book import RatingBook
+from widedeep.serving.retrieval import NO_RULES, Retrieval
+from widedeep.serving.rules import Rules
+from widedeep.serving.title_search import TitleSearch
+from widedeep.serving.why import Reason, Why
+
+CANDIDATES = 100
+"""How many films retrieval hands to ranking (paper, section 2: on the order of 100)."""
+
+NOBODY = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ServedVersion:
+    """A registered version: the folders of what it serves and of what it came with."""
+
+    model: str
+    number: str
+    served: Path
+    history: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """A film in a list, and which sources of retrieval proposed it."""
+
+    movie: int
+    probability: float
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a version is made of never changes; what it knows of users grows by `observe`."""
+
+    version: ServedVersion
+    ranker: Ranker
+    retrieval: Retrieval
+    why: Why
+    films: Films
+    titles: TitleSearch
+    book: RatingBook
+
+    @classmethod
+    def load(cls, version: ServedVersion, events: pa.Table) -> Self:
+        """Read a version and replay the `events` on top of what it came with.
+
+        A first request has been answered then, so that no user waits for compiling.
+        """
+        model, companion = TrainedModel.load(version.served), Companion.load(version.history)
+        log, catalogue = companion.with_events(events), companion.catalogue
+        names = Names.of(companion.movies, companion.people)
+        ranker = Ranker.of(model, log, catalogue)
+        bundle = cls(
+            version,
+            ranker,
+            Retrieval.of(model, log, catalogue, companion.movies),
+            Why(model, ranker.state, catalogue, names),
+            Films.of(companion.movies, names),
+            TitleSearch.of(companion.movies, _ratings_of_each(catalogue, log)),
+            RatingBook.of(log),
+        )
+        bundle.recommend(NOBODY, 1, 0)
+        return bundle
+
+    def observe(self, event: Event) -> bool:
+        """Take a rating; False if it repeats a pair, of which the first one counts."""
+        news = self.ranker.observe(event.user, event.movie, event.rate, event.time)
+        if news:
+            self.retrieval.observe(event.user, event.movie, event.rate, event.time)
+            self.book.add(event)
+        return news
+
+    def rank(self, user: int, candidates: list[int], k: int, now: int) -> Ranking:
+        """The best `k` of the candidates, knowing every rating observed so far."""
+        return self.ranker.rank(user, np.array(candidates, np.int64), self._moment(now), k)
+
+    def recommend(
+        self, user: int, k: int, now: int, rules: Rules = NO_RULES
+    ) -> tuple[Recommended, ...]:
+        """Retrieval, then ranking: the best `k` films that the user has not rated."""
+        moment = self._moment(now)
+        found = self.retrieval.candidates(user, moment, CANDIDATES, rules)
+        sources = {one.movie: one.sources for one in found}
+        if not sources:
+            return ()
+        ranking = self.ranker.rank(user, np.array([*sources], np.int64), moment, k)
+        return tuple(Recommended(r.movie, r.probability, sources[r.movie]) for r in ranking)
+
+    def reasons(self, user: int, movies: list[int], now: int) -> tuple[Reason, ...]:
+        """Why each movie is scored as it is."""
+        return self.why.reasons(user, movies, self._moment(now))
+
+    def _moment(self, now: int) -> int:
+        """UNIX seconds at which every rating observed so far counts."""
+        return max(now, self.ranker.known_until)
+
+
+def _ratings_of_each(catalogue: Catalogue, log: RatingLog) -> NDArray[np.int64]:
+    """How many ratings each movie of the catalogue has, (m,)."""
+    counts = np.bincount(catalogue.rows(log.movie), minlength=len(catalogue.movies) + 1)
+    return counts[:-1]

@@ -1,0 +1,207 @@
+"""The deep part of a request: its first layer is a sum, of which most is known before.
+
+The movie's share is computed once a model, the user's once a request, and only that of the numbers
+which differ between candidates for each of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from widedeep.features.history_state import MOVIE_NUMERIC, USER_NUMERIC
+from widedeep.features.ragged import Ragged
+from widedeep.features.raw_columns import FILM_AGE
+from widedeep.features.transform import Transform
+from widedeep.model.network import WideDeep
+from widedeep.serving.compiled import Quantiles, look_up_numbers, place
+from widedeep.serving.movie_side import OF_USERS, MovieSide
+from widedeep.serving.quantiles import quantiles_of
+from widedeep.serving.tower import Tower, weight_and_bias
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+OF_REQUEST = (*USER_NUMERIC, "staleness", "world_first_mean", "world_later_mean")
+"""Numbers that are the same for all candidates of a request."""
+
+OF_MOVIE_AND_TIME = (*MOVIE_NUMERIC, FILM_AGE)
+"""Numbers that are the same for all users at a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberBlock:
+    """Some numbers on their way into the first layer.
+
+    Attributes:
+        numbers: Where they are read and their boundaries.
+        vectors: float32 (numbers, quantiles + 1, width): what the layer reads of each quantile, a
+            missing number first: its embedding, if there is one, its value and its mark.
+        weight: float32 (numbers * width, first layer).
+    """
+
+    numbers: Quantiles
+    vectors: Singles
+    weight: Tensor
+
+    def read(self, values: Floats) -> Tensor:
+        """What the layer reads, (n, numbers * width)."""
+        out = np.empty((len(values), len(self.weight)), np.float32)
+        look_up_numbers(values, self.numbers, self.vectors, out)
+        return torch.from_numpy(out)
+
+
+@dataclass(frozen=True, slots=True)
+class DeepSide:
+    """The layers taken apart by what their inputs depend on.
+
+    Attributes:
+        table: float32 (movies + 1, first layer), the sums over what is the movie's; with bias.
+        embeddings: Those of the features of a user, by name.
+        of_user: float32 (inputs, first layer), for those and then for the request's numbers.
+        of_request: Numbers of the request; their weights stand in `of_user`.
+        of_movie: Numbers of movie and time.
+        of_candidate: Numbers that are looked up for each candidate.
+        pairs: Those among them that only the pair decides.
+        tower: The layers behind.
+    """
+
+    table: Singles
+    embeddings: Mapping[str, Tensor]
+    of_user: Tensor
+    of_request: NumberBlock
+    of_movie: NumberBlock
+    of_candidate: NumberBlock
+    pairs: NumberBlock
+    tower: Tower
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls, transform: Transform, network: WideDeep, movies: MovieSide, dtype: torch.dtype
+    ) -> Self:
+        """Take a network's deep part apart."""
+        spec = transform.spec
+        columns = [c.name for c in spec.categories] + [bag.name for bag in spec.bags]
+        tables = {name: network.embeddings[spec.vocabulary_name(name)].detach() for name in columns}
+        weight, bias = weight_and_bias(network.layers[0])
+        weights = torch.split(weight.T, _widths(network, len(columns)))
+        by_column = dict(zip(columns, weights, strict=False))
+        numbers = _Numbers.of(transform, network, weights[len(columns) :])
+        names = [number.name for number in spec.numbers]
+        request = [i for i, name in enumerate(names) if name in OF_REQUEST]
+        movie = [i for i, name in enumerate(names) if name in OF_MOVIE_AND_TIME]
+        pairs = [i for i in range(len(names)) if i not in {*request, *movie}]
+        of_request = numbers.block(request)
+        users = [name for name in columns if name in OF_USERS]
+        table = bias.repeat(len(movies.original_year), 1)
+        for name, held in movies.ids.items():
+            table.addmm_(_mean(tables[name], held), by_column[name])
+        return cls(
+            table.numpy(),
+            {name: tables[name] for name in users},
+            torch.cat([*(by_column[name] for name in users), of_request.weight]).contiguous(),
+            of_request,
+            numbers.block(movie),
+            numbers.block([*movie, *pairs]),
+            numbers.block(pairs),
+            Tower.of(network.layers[1:], dtype),
+        )
+
+    @torch.no_grad()
+    def at(self, values: Floats) -> "DeepSide":
+        """For one moment: what movies' numbers add then goes into the table.
+
+        `values` are read of every row of the table, with whichever user.
+        """
+        added = torch.from_numpy(self.table).addmm(self.of_movie.read(values), self.of_movie.weight)
+        return replace(self, table=added.numpy(), of_candidate=self.pairs)
+
+    @torch.no_grad()
+    def score(self, rows: Ints, values: Floats, user: Mapping[str, Ints]) -> Singles:
+        """The deep logit of each candidate, float32 (n,)."""
+        width = self.table.shape[1]
+        first = np.empty((len(rows), width), np.float32)
+        place(rows, self.table, self._user(values[:1], user).numpy(), first)
+        sums = torch.from_numpy(first)
+        sums.addmm_(self.of_candidate.read(values), self.of_candidate.weight)
+        logit: Singles = self.tower.score(sums).numpy()
+        return logit
+
+    def _user(self, values: Floats, user: Mapping[str, Ints]) -> Tensor:
+        """What the user and the request's numbers add to the first layer, (width,)."""
+        means = [
+            table[torch.from_numpy(user[name])].mean(dim=0) if len(user[name]) else _zeros(table)
+            for name, table in self.embeddings.items()
+        ]
+        return torch.cat([*means, self.of_request.read(values)[0]]) @ self.of_user
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """All numbers of a spec: boundaries, vectors and weights by number."""
+
+    names: Sequence[str]
+    boundaries: Sequence[Floats]
+    vectors: Singles
+    weights: Tensor
+
+    @classmethod
+    def of(cls, transform: Transform, network: WideDeep, weights: Sequence[Tensor]) -> Self:
+        """`weights` are those of the embedded numbers, the values and the marks."""
+        names = [number.name for number in transform.spec.numbers]
+        normalisers = [transform.normalisers[name] for name in names]
+        quantiles = max((n.quantiles for n in normalisers), default=0) + 1
+        values = np.zeros((quantiles, len(names)), np.float32)
+        for column, normaliser in zip(values.T, normalisers, strict=True):
+            # A value of each quantile: missing, below all boundaries, and the boundaries.
+            samples = np.array([np.nan, -np.inf, *normaliser.boundaries])
+            column[: len(samples)] = normaliser.normalise(samples)
+        value = torch.from_numpy(values)
+        missing = torch.zeros_like(value)
+        missing[:1] = 1
+        parts = [value[:, :, None], missing[:, :, None]]
+        if names and network.numbers is not None:
+            embedded = network.numbers(value, missing)
+            parts.insert(0, embedded.reshape(quantiles, len(names), -1))
+        vectors = torch.cat(parts, dim=2).transpose(0, 1).contiguous().numpy()
+        each = (network.config.number_embedding, 1, 1)
+        by_number = torch.cat(
+            [
+                part.reshape(len(names), size, part.shape[1])
+                for part, size in zip(weights, each, strict=True)
+            ],
+            dim=1,
+        )
+        return cls(names, [n.boundaries for n in normalisers], vectors, by_number)
+
+    def block(self, chosen: list[int]) -> NumberBlock:
+        """Those numbers, in that order."""
+        numbers = quantiles_of(
+            [self.names[i] for i in chosen], [self.boundaries[i] for i in chosen]
+        )
+        return NumberBlock(numbers, self.vectors[chosen], self.weights[chosen].flatten(0, 1))
+
+
+def _widths(network: WideDeep, columns: int) -> list[int]:
+    """Of the first layer's inputs: each column, then embedded numbers, values, marks."""
+    numbers = network.shape.numbers // 2
+    embedded = numbers * network.config.number_embedding
+    return [network.config.embedding] * columns + [embedded, numbers, numbers]
+
+
+def _mean(table: Tensor, ids: Ragged) -> Tensor:
+    """The mean embedding of each row, zero where it is empty."""
+    values = torch.from_numpy(ids.values.astype(np.int64))
+    pooled: Tensor = embedding_bag(values, table, torch.from_numpy(ids.offsets[:-1]), mode="mean")
+    return pooled
+
+
+def _zeros(table: Tensor) -> Tensor:
+    return table.new_zeros(table.shape[1])

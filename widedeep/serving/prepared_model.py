@@ -1,0 +1,102 @@
+"""A model taken apart for requests: by what depends on the movie, the user, and both."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.raw_columns import NUMBERS
+from widedeep.model.trained_model import TrainedModel
+from widedeep.serving.deep_side import DeepSide
+from widedeep.serving.live_state import LiveState, Reading
+from widedeep.serving.movie_side import MovieSide
+from widedeep.serving.user_side import UserSide
+from widedeep.serving.wide_side import WideSide
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_EXACT = 1e-5
+"""How far sums of float32 in another order may move a probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedModel:
+    """Gives logits to readings of the state it was prepared with; nothing in it changes.
+
+    `offset` is the place among `NUMBERS` of the number that the model starts from, if there is one.
+    """
+
+    movies: MovieSide
+    users: UserSide
+    wide: WideSide
+    deep: DeepSide | None
+    bias: float
+    slope: float
+    offset: int | None
+
+    @classmethod
+    def of(
+        cls, model: TrainedModel, state: LiveState, catalogue: Catalogue, dtype: torch.dtype
+    ) -> Self:
+        """Prepare for the tokens that `state` has codes for; it has met no others yet."""
+        transform, network = model.transform, model.network
+        movies = MovieSide.of(transform, catalogue, state.movies.tokens)
+        deep = DeepSide.of(transform, network, movies, dtype) if network.config.deep else None
+        offset = transform.spec.offset
+        return cls(
+            movies,
+            UserSide.of(transform, state),
+            WideSide.of(transform, model.wide_weights, movies),
+            deep,
+            network.bias.item(),
+            network.slope.item(),
+            None if offset is None else NUMBERS.index(offset),
+        )
+
+    @property
+    def tolerance(self) -> float:
+        """How far a probability may be from the one that the model itself gives."""
+        return _EXACT if self.deep is None else self.deep.tower.tolerance
+
+    def logits(self, reading: Reading) -> Floats:
+        """The logit of each candidate, float64 (n,)."""
+        rows, user = self._rows(reading), self.users.read(reading)
+        logit = self.bias + self.wide.score(rows, reading.values, user)
+        if self.offset is not None:
+            logit += self.slope * reading.values[:, self.offset].astype(np.float32)
+        if self.deep is not None:
+            logit += self.deep.score(rows, reading.values, user)
+        return logit
+
+    def at(self, reading: Reading) -> "PreparedModel":
+        """For the moment of a reading of all movies, by code: readings of another get no logits."""
+        if self.deep is None:
+            return self
+        self._rows(reading)
+        return replace(self, deep=self.deep.at(reading.values))
+
+    def _rows(self, reading: Reading) -> Ints:
+        """The row of each movie, and its age among the values that were read."""
+        rows = np.minimum(reading.movies, len(self.movies.original_year) - 1)
+        reading.values[:, -1] = self.movies.film_age(rows, reading.time)
+        return rows
+
+
+def known_tokens(model: TrainedModel) -> tuple[Ints, Ints]:
+    """Users and movies in the model's vocabularies, which a log need not have."""
+    transform = model.transform
+    held = {name: transform.vocabulary_of(name).tokens for name in _token_features(model)}
+    none = np.empty(0, np.int64)
+    users = held.pop("user", none)
+    return users, np.concatenate([none, *held.values()])
+
+
+def _token_features(model: TrainedModel) -> list[str]:
+    """The features whose vocabularies hold tokens of users or movies."""
+    spec = model.transform.spec
+    names = [category.name for category in spec.categories] + [bag.name for bag in spec.bags]
+    return [name for name in names if name in {"user", "movie", "liked", "disliked"}]

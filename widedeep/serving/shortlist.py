@@ -1,0 +1,51 @@
+"""The best of a row of scores, and one list out of several.
+
+Reciprocal rank fusion: Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet
+and individual rank learning methods" (2009).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.serving.weighted_lists import Ints, Scores
+
+
+def best(scores: Scores, allowed: NDArray[np.bool_], limit: int) -> Ints:
+    """The allowed rows of the highest scores above 0, best first, the lower row first of equals.
+
+    `scores` and `allowed` are (m,); at most `limit` rows.
+    """
+    rows = np.flatnonzero(allowed & (scores > 0))
+    values = scores[rows]
+    if len(rows) > limit:
+        least = np.partition(values, len(rows) - limit)[len(rows) - limit]
+        rows, values = rows[values >= least], values[values >= least]
+    order: Ints = rows[np.argsort(-values, kind="stable")[:limit]]
+    return order
+
+
+def fused(
+    lists: Mapping[str, Ints], weights: Mapping[str, float], constant: float, limit: int
+) -> tuple[Ints, list[tuple[str, ...]]]:
+    """The best `limit` rows of some ranked lists, best first, and the sources of each.
+
+    A row at place i (from 0) of a list gets the list's weight / (constant + 1 + i) from it; the
+    lower row first of equals. The sources of a row stand by what they gave, most first; one that
+    gives nothing is none.
+    """
+    rows = np.unique(np.concatenate(list(lists.values())))
+    shares = np.zeros((len(lists), len(rows)))
+    for i, (name, own) in enumerate(lists.items()):
+        places = np.searchsorted(rows, own)
+        shares[i, places] = weights[name] / (constant + 1 + np.arange(len(own)))
+    total = shares.sum(axis=0)
+    order = np.argsort(-total, kind="stable")[: min(limit, np.count_nonzero(total))]
+    speakers = np.argsort(-shares[:, order], axis=0, kind="stable").T.tolist()
+    counts = np.count_nonzero(shares[:, order], axis=0).tolist()
+    names = list(lists)
+    named = [
+        tuple(names[i] for i in by_share[:n]) for by_share, n in zip(speakers, counts, strict=True)
+    ]
+    return rows[order], named
