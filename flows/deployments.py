@@ -21,6 +21,7 @@ from flows.environment import default_home
 from flows.replay import replay
 from flows.retrain import retrain
 from flows.run_form import DataSet
+from flows.stale_runs import end_dead_runs
 from flows.tune import tune
 from flows.watch import Watch, watching
 from tasks.announcement import ARRIVED
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     for automation in (zombies(), *told):
         put(automation)
+    end_dead_runs(TAG)
     with watching(_watch(data)):
         serve_all(deployments(data, options.cron))
     return 0

@@ -1,20 +1,31 @@
-"""What a killed process leaves in Prefect, put right by the next run.
+"""What a killed process leaves in Prefect, put right by the next run or the next runner.
 
 A run marks its home while it works. Whoever holds the home's lock and finds a mark knows that its
-run is dead: neither Prefect's temporary server nor a shared one would notice by itself.
+run is dead: neither Prefect's temporary server nor a shared one would notice by itself. A run that
+was killed before it could mark anything is found by whoever serves the deployments next.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
+import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from widedeep.home import Home
 
+_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
+"""By which Prefect tells a process which run it works on."""
 _MESSAGE = "its process was killed; found by the next run"
 
 
@@ -35,6 +46,27 @@ def marked(home: Home, run_id: str | None) -> Iterator[None]:
         yield
     finally:
         mark.unlink()
+
+
+def end_dead_runs(tag: str) -> None:
+    """End the runs with a tag that are under way and that no process of this machine works on."""
+    under_way = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    runs = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[tag]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=under_way)),
+    )
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_run_filter=runs)
+    alive = set(_worked_on())
+    for run in found:
+        if str(run.id) not in alive:
+            _crash(run.id)
+
+
+def _worked_on() -> Iterator[str]:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            yield process.environ().get(_RUN_VARIABLE, "")
 
 
 def _crash(run_id: UUID) -> None:
