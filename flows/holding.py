@@ -81,5 +81,5 @@ def _is_outrun() -> bool:
                 after_=mine.expected_start_time, before_=datetime.now(UTC)
             ),
         )
-        found = client.read_flow_runs(flow_run_filter=due, limit=2)
-    return any(run.id != mine.id for run in found)
+        found = client.read_flow_runs(flow_run_filter=due)
+    return any(run.auto_scheduled and run.id != mine.id for run in found)

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 COMMAND = [sys.executable, "-m", "flows.cli", "retrain", "--json"]
 # What is said when the stage (or the step after it) has begun.
-STAGES = ("split:", "train: epoch 1")
+STAGES = ("train: epoch 1", "evaluate:")
 PATIENCE = 120
 
 
