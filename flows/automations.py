@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import cast
+from uuid import UUID
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
@@ -63,13 +64,15 @@ def notices(block: str) -> list[AutomationCore]:
         "{{ event.payload.version }}; version {{ event.payload.champion }} serves. "
         "{{ event.payload.reasons }}"
     )
+    identity, calls = _identity(block), block.startswith("webhook/")
+    told = {"failures": (failed, of_run), "decisions": (decided, of_model)}
     return [
         AutomationCore(
-            name="widedeep: tell of failures", trigger=failed, actions=[_tell(block, of_run)]
-        ),
-        AutomationCore(
-            name="widedeep: tell of decisions", trigger=decided, actions=[_tell(block, of_model)]
-        ),
+            name=f"widedeep: tell of {what}",
+            trigger=trigger,
+            actions=[_call(identity, text) if calls else _tell(identity, text)],
+        )
+        for what, (trigger, text) in told.items()
     ]
 
 
@@ -83,8 +86,7 @@ def put(automation: AutomationCore) -> None:
         client.create_automation(automation)
 
 
-def _tell(block: str, text: str) -> SendNotification | CallWebhook:
-    kind, _, name = block.partition("/")
+def _identity(block: str) -> UUID:
     try:
         found = cast("Block", Block.load(block))
     except (ValueError, ObjectNotFound) as error:
@@ -92,7 +94,13 @@ def _tell(block: str, text: str) -> SendNotification | CallWebhook:
         raise InputError(f"there is no block {block!r}; {wanted}") from error
     identity = found._block_document_id  # noqa: SLF001  Prefect gives it under this name alone
     if identity is None:
-        raise InputError(f"block {name!r} was never saved")
-    if kind == "webhook":
-        return CallWebhook(block_document_id=identity, payload=text)
+        raise InputError(f"block {block!r} was never saved")
+    return identity
+
+
+def _call(identity: UUID, text: str) -> CallWebhook:
+    return CallWebhook(block_document_id=identity, payload=text)
+
+
+def _tell(identity: UUID, text: str) -> SendNotification:
     return SendNotification(block_document_id=identity, subject="widedeep", body=text)

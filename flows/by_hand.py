@@ -1,5 +1,7 @@
 """Moves of the champion by hand, from the command line and from Prefect's run form."""
 
+from dataclasses import dataclass
+
 from prefect import flow
 
 from flows.environment import default_home
@@ -13,11 +15,16 @@ from widedeep.evaluation.promotion import GateConfig
 from widedeep.home import Home
 
 
-def promote(home: Home, model: str | None, version: str, reason: str) -> str:
-    """Let a version serve if it passes a dry run; for the holder of the home's lock.
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A model, and the number of the version that serves now."""
 
-    Returns:
-        The model's name.
+    model: str
+    version: str
+
+
+def promote(home: Home, model: str | None, version: str, reason: str) -> Moved:
+    """Let a version serve if it passes a dry run; for the holder of the home's lock.
 
     Raises:
         InputError: There is no such model or version, it serves already, it fails the dry run, or
@@ -31,14 +38,13 @@ def promote(home: Home, model: str | None, version: str, reason: str) -> str:
         faults = "; ".join(tried.sentences())
         raise InputError(f"{registry.model} version {found.number} was not promoted: {faults}")
     registry.promote(found, reason)
-    return registry.model
+    return Moved(registry.model, found.number)
 
 
-def roll_back(home: Home, model: str | None, reason: str) -> str:
+def roll_back(home: Home, model: str | None, reason: str) -> Moved:
     """Let the previous champion serve again, at once; otherwise as `promote`."""
     registry = registry_of(home, model)
-    registry.roll_back(reason)
-    return registry.model
+    return Moved(registry.model, registry.roll_back(reason).number)
 
 
 @flow(name="promote", flow_run_name="promote version {version}")
@@ -55,7 +61,7 @@ def promote_by_hand(version: str, reason: str, model: str | None = None) -> str:
     """
     home = default_home()
     with holding(home):
-        return _told(home, PROMOTE, promote(home, model, version, reason), reason)
+        return _told(PROMOTE, promote(home, model, version, reason), reason)
 
 
 @flow(name="rollback", flow_run_name="roll back")
@@ -71,11 +77,9 @@ def rollback(reason: str, model: str | None = None) -> str:
     """
     home = default_home()
     with holding(home):
-        return _told(home, ROLLBACK, roll_back(home, model, reason), reason)
+        return _told(ROLLBACK, roll_back(home, model, reason), reason)
 
 
-def _told(home: Home, action: str, model: str, reason: str) -> str:
-    champion = registry_of(home, model).champion()
-    number = champion.number if champion else "none"
-    announce(model, action, number, number, [f"by hand: {reason}"])
-    return number
+def _told(action: str, moved: Moved, reason: str) -> str:
+    announce(moved.model, action, moved.version, moved.version, [f"by hand: {reason}"])
+    return moved.version

@@ -7,15 +7,13 @@ Errors go to stderr, one readable line first.
 import argparse
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
 from flows import options
 from widedeep.errors import InputError
 from widedeep.home import BusyError
-
-Command = Callable[[argparse.Namespace], None]
 
 _COMMANDS = {
     "retrain": ("from rating files to a decision", options.retrain_options),
@@ -37,7 +35,7 @@ _COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     given = _parser().parse_args(arguments)
-    command: Command = given.command
+    command: options.Command = given.command
     try:
         command(given)
     except InputError as error:

@@ -13,7 +13,12 @@ from widedeep import when
 from widedeep.errors import InputError
 from widedeep.home import Home
 
-SPLIT = ("--as-of", "--validation-from", "--holdout-from")
+SPLIT = {
+    "--as-of": "as_of",
+    "--validation-from": "validation_from",
+    "--holdout-from": "holdout_from",
+}
+"""The moments of a split: their options, and their names in a run form."""
 
 
 def retrain(options: argparse.Namespace) -> None:
@@ -112,13 +117,13 @@ def rollback(options: argparse.Namespace) -> None:
     _move(options, lambda by_hand, *where: by_hand.roll_back(*where, options.reason))
 
 
-def _move(options: argparse.Namespace, move: Callable[..., str]) -> None:
+def _move(options: argparse.Namespace, move: Callable[..., Any]) -> None:
     home = _home(options)
     from flows import by_hand
     from flows.status import show, statuses
 
     with home.exclusive():
-        model = move(by_hand, home, options.model)
+        model = move(by_hand, home, options.model).model
         found = [one for one in statuses(home) if one["model"] == model]
     if options.json:
         _write_json(found[0])
@@ -232,12 +237,7 @@ def _held(home: Home) -> Iterator[Callable[[], AbstractContextManager[None]]]:
 
 def _moments(options: argparse.Namespace) -> dict[str, datetime | None]:
     """As of, validation from, holdout from."""
-    return {
-        name.removeprefix("--").replace("-", "_"): _moment(
-            getattr(options, name.removeprefix("--").replace("-", "_")), name
-        )
-        for name in SPLIT
-    }
+    return {field: _moment(getattr(options, field), name) for name, field in SPLIT.items()}
 
 
 def _moment(text: str | None, name: str) -> datetime | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from widedeep.home import TRACKING_VARIABLE, Home
+from widedeep.home import TRACKING_VARIABLE, UI_VARIABLE, Home
 
 HOME_VARIABLE = "WIDEDEEP_HOME"
 PID_VARIABLE = "WIDEDEEP_PID"
@@ -66,7 +66,7 @@ def _addresses(home: Home) -> dict[str, str]:
         return {}
     if not psutil.pid_exists(found["pid"]):
         return {}
-    return {"PREFECT_API_URL": f"{found['prefect']}/api", "WIDEDEEP_MLFLOW_UI": found["mlflow"]}
+    return {"PREFECT_API_URL": f"{found['prefect']}/api", UI_VARIABLE: found["mlflow"]}
 
 
 def prepare_command() -> None:

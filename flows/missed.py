@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime
 
 from flows.run_form import seconds
-from tasks.ingest import checked, model_name
+from tasks.ingest import checked
 from widedeep import decision_log
 from widedeep.data.ratings import Ratings
 from widedeep.data.source import resolve
@@ -27,7 +27,7 @@ def missed(home: Home, data: str, as_of: datetime | None, every: int) -> list[da
     end = seconds(as_of)
     if end is None:
         end = Ratings(checked(home, source)).last_time + 1
-    decisions = decision_log.history(home.decisions / model_name(source))
+    decisions = decision_log.history(home.decisions / source.model)
     decided = [decision["as_of"] for decision in decisions if "as_of" in decision]
     begin = max(decided) + every * DAY if decided else end
     moments = [*range(begin, end, every * DAY), end]

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from flows.console import plain_console
 from flows.registered import Registered
 from widedeep.data.ratings import RatingLog
 from widedeep.data.user_list import read_users
+from widedeep.draft import drafted
 from widedeep.errors import InputError
 from widedeep.evaluation.names import Language, Names
-from widedeep.features.catalogue import Catalogue
+from widedeep.features.companion import Companion
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.batch_ranking import BatchRanking, Lists
 from widedeep.serving.ranker import Ranker
@@ -101,18 +101,19 @@ def rank(registered: Registered, order: RankOrder) -> RankReport:
     """
     asked = None if order.users == EVERYBODY else read_users(Path(order.users))
     path = registered.version.served.path
-    history = path.with_name("history")
-    table, model = pq.read_table(history / "movies.parquet"), TrainedModel.load(path)
-    log, catalogue = _known(history, order.at), Catalogue.from_table(table)
+    model, known = TrainedModel.load(path), Companion.load(path.with_name("history"))
+    log, catalogue = _until(known.log, order.at), known.catalogue
     users = np.unique(log.user) if asked is None else asked
     torch.set_num_threads(1)  # a thread ranks for one user, so that both cores have work
     ranker = Ranker.of(model, log, catalogue)
     at = ranker.known_until if order.at is None else order.at
     shortlist = None
     if order.candidates is not None:
-        shortlist = _shortlist(Retrieval.of(model, log, catalogue, table), at, order.candidates)
+        shortlist = _shortlist(
+            Retrieval.of(model, log, catalogue, known.movies), at, order.candidates
+        )
     batch = BatchRanking.of(ranker, catalogue.movies, at, order.k, shortlist)
-    names = Names.of(table, pq.read_table(history / "people.parquet"))
+    names = Names.of(known.movies, known.people)
     started = time.perf_counter()
     rows = _write(batch.lists(users, os.cpu_count() or 1), order.out, names)
     return RankReport(
@@ -138,11 +139,9 @@ def show(report: RankReport) -> None:
     console.print(report.out)
 
 
-def _known(history: Path, at: int | None) -> RatingLog:
-    log = RatingLog.load(history / "ratings.parquet")
+def _until(log: RatingLog, at: int | None) -> RatingLog:
     if at is not None:
-        early = slice(int(np.searchsorted(log.time, at)))
-        log = RatingLog(*(getattr(log, name)[early] for name in RatingLog.__slots__))
+        log = log.take(slice(int(np.searchsorted(log.time, at))))
     if not len(log):
         raise InputError(f"--at is {iso(at or 0)}, and no rating is older; a later one is wanted")
     return log
@@ -159,7 +158,7 @@ def _shortlist(retrieval: Retrieval, at: int, limit: int) -> Callable[[int], Int
 def _write(parts: Iterator[Lists], out: Path, names: Names) -> int:
     """Write all parts, and rename into place when they are on the disk; gives the rows."""
     rows = 0
-    with _drafted(out) as draft, pq.ParquetWriter(draft, COLUMNS) as writer:
+    with drafted(out) as draft, pq.ParquetWriter(draft, COLUMNS) as writer:
         for part in parts:
             writer.write_table(_table(part, names))
             rows += len(part.movie)
@@ -175,16 +174,3 @@ def _table(part: Lists, names: Names) -> pa.Table:
         [part.user, part.rank, part.movie, part.probability, titles.take(pa.array(place))],
         schema=COLUMNS,
     )
-
-
-@contextmanager
-def _drafted(out: Path) -> Iterator[Path]:
-    """A file beside `out` that takes its place when all went well, and goes when not."""
-    draft = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        yield draft
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from flows.model_choice import chosen_model
 from tasks.registry import Registry
 from tasks.tracking import Tracker
 from widedeep.errors import InputError
@@ -53,8 +54,4 @@ def _tracker(home: Home) -> Tracker:
 def _model(models: list[str], wanted: str | None) -> str:
     if not models:
         raise InputError("no model yet; begin with: widedeep retrain")
-    if wanted is None and len(models) > 1:
-        raise InputError(f"there are several models; name one by --model: {', '.join(models)}")
-    if wanted is not None and wanted not in models:
-        raise InputError(f"no model {wanted!r}; there are: {', '.join(models)}")
-    return wanted or models[0]
+    return chosen_model(models, wanted)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import uvicorn
 
-from tasks.ingest import model_name
+from flows.model_choice import chosen_model
 from tasks.scouting import Scout
 from widedeep import decision_log
 from widedeep.data.source import resolve
@@ -66,12 +66,8 @@ def model_to_serve(home: Home, data: str | None, model: str | None) -> str | Non
     if data is not None:
         # Its name is all that is wanted: nothing is downloaded or simulated for it.
         source = resolve(data, home.data, os.environ, lambda _, folder: folder, lambda _: None)
-        return model_name(source)
-    if model is not None and models and model not in models:
-        raise InputError(f"no model {model!r} in {home.root}; there are: {', '.join(models)}")
-    if model is None and len(models) > 1:
-        raise InputError(f"there are several models; name one by --model: {', '.join(models)}")
-    return model or (models[0] if models else None)
+        return source.model
+    return chosen_model(models, model) if models else model
 
 
 def serve(home: Home, model: str | None, address: Address, limits: Limits) -> None:

@@ -6,10 +6,9 @@ was killed before it could mark anything is found by whoever serves the deployme
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from uuid import UUID
 
-import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -22,6 +21,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from flows.orphans import processes_with
 from widedeep.home import Home
 
 _RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
@@ -57,16 +57,10 @@ def end_dead_runs(tag: str) -> None:
     )
     with get_client(sync_client=True) as client:
         found = client.read_flow_runs(flow_run_filter=runs)
-    alive = set(_worked_on())
+    alive = {worked_on for _, worked_on in processes_with(_RUN_VARIABLE)}
     for run in found:
         if str(run.id) not in alive:
             _crash(run.id)
-
-
-def _worked_on() -> Iterator[str]:
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            yield process.environ().get(_RUN_VARIABLE, "")
 
 
 def _crash(run_id: UUID) -> None:

@@ -1,8 +1,5 @@
 """The end of a run, for people."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -10,7 +7,7 @@ from rich.table import Table
 from flows.console import plain_console, split_line
 from flows.report import Report
 from tasks.ingest import describe
-from widedeep.evaluation.headlines import HEADLINES
+from widedeep.evaluation.headlines import headlines, opponent
 from widedeep.home import Home
 
 
@@ -36,25 +33,15 @@ def show(report: Report, home: Home) -> None:
 
 def _table(report: Report) -> Table:
     found = report.evaluation.summary
-    opponent = "champion" if found["champion"] else "user + movie mean"
-    theirs = found["champion"] or found["baseline"]
-    table = Table("holdout", "challenger", opponent, "difference, 95 % interval", box=box.SIMPLE)
-    for protocol, metric, title in HEADLINES:
-        ours, other = found["challenger"][protocol][metric], theirs[protocol][metric]
-        interval = _interval(found["difference"], protocol, metric)
-        if ours is None or other is None:
-            table.add_row(title, "no user has rows to rank", "", "")
-        else:
-            table.add_row(title, f"{ours:.4f}", f"{other:.4f}", f"{ours - other:+.4f}{interval}")
+    columns = ("holdout", "challenger", opponent(found), "difference, 95 % interval")
+    table = Table(*columns, box=box.SIMPLE)
+    for one in headlines(found):
+        if one.challenger is None or one.other is None:
+            table.add_row(one.title, "no user has rows to rank", "", "")
+            continue
+        apart = f"{one.challenger - one.other:+.4f}  {one.interval}".rstrip()
+        table.add_row(one.title, f"{one.challenger:.4f}", f"{one.other:.4f}", apart)
     return table
-
-
-def _interval(difference: Mapping[str, Any] | None, protocol: str, metric: str) -> str:
-    """The bootstrap's interval, for the two metrics that have one."""
-    if difference is None or protocol != "streaming" or metric not in difference:
-        return ""
-    low, high = difference[metric]["low"], difference[metric]["high"]
-    return f"  [{low:+.4f}, {high:+.4f}]"
 
 
 def _show_decision(report: Report, console: Console) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from tasks.announcement import arrived
+from widedeep.draft import drafted
 
 SECONDS = 30.0
 """Between two looks: files that are being written change from one to the next."""
@@ -44,9 +45,8 @@ class Watch:
 
     def _remember(self, found: Files) -> None:
         self.memory.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.memory.with_suffix(".draft")
-        draft.write_text(json.dumps(found), encoding="utf-8")
-        draft.replace(self.memory)
+        with drafted(self.memory) as draft:
+            draft.write_text(json.dumps(found), encoding="utf-8")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -18,7 +18,7 @@ from widedeep.data.arrivals import HOW, TABLE, arrivals
 from widedeep.data.download import TransferError
 from widedeep.data.events import NAME as EVENTS
 from widedeep.data.ingest import ingest as ingest_files
-from widedeep.data.ratings import Counts, RatingLog, Ratings
+from widedeep.data.ratings import Counts, RatingLog, Ratings, first_times
 from widedeep.data.source import Source, resolve
 from widedeep.data.split import Split
 from widedeep.home import Home
@@ -51,7 +51,7 @@ class Ingested:
     @property
     def model(self) -> str:
         """The registered model's name: simulated and real data never meet in one."""
-        return model_name(self.source)
+        return self.source.model
 
     def known(self) -> RatingLog:
         """The examples known at the split's `as_of`."""
@@ -69,7 +69,7 @@ class Ingested:
         """Users and movies whose first rating is one of the holdout."""
         log = self.known()
         users, movies = (
-            int((pd.Series(log.time).groupby(tokens).min() >= self.split.holdout_from).sum())
+            len(np.unique(tokens[first_times(tokens, log.time) >= self.split.holdout_from]))
             for tokens in (log.user, log.movie)
         )
         return Newcomers(users, movies)
@@ -85,13 +85,8 @@ class Newcomers:
 
 def checked(home: Home, source: Source) -> Artifact:
     """The data set as it is now: its files, and the ratings that servers of its model took."""
-    events = home.events / model_name(source) / EVENTS
+    events = home.events / source.model / EVENTS
     return ingest_files(source.folder, home.stages, int(time.time()), events)
-
-
-def model_name(source: Source) -> str:
-    """The name that models of a data set are registered under."""
-    return f"widedeep-{source.name}"
 
 
 def _may_succeed_later(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect passes them
@@ -157,7 +152,7 @@ def unexpected(arrived: Artifact) -> bool:
 
 
 def _arrivals(home: Home, source: Source, artifact: Artifact) -> Artifact | None:
-    decisions = decision_log.history(home.decisions / model_name(source))
+    decisions = decision_log.history(home.decisions / source.model)
     known = [decision["ratings"] for decision in decisions if "ratings" in decision]
     if not known or known[-1] == artifact.id:
         return None

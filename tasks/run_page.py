@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from prefect.artifacts import (
     create_link_artifact,
@@ -14,7 +14,7 @@ from prefect.artifacts import (
 
 from tasks.ingest import Ingested, describe
 from widedeep.artifact_store import Artifact
-from widedeep.evaluation.headlines import HEADLINES
+from widedeep.evaluation.headlines import Headline, headlines, opponent
 from widedeep.evaluation.markdown import markdown_table
 from widedeep.when import iso
 
@@ -52,18 +52,17 @@ def show_data(ingested: Ingested) -> None:
 
 def show_evaluation(model: str, evaluation: Artifact) -> None:
     """Challenger and champion (the user + movie mean if there is none) on the same rows."""
-    found = evaluation.summary
-    opponent = "champion" if found["champion"] else "user + movie mean"
-    theirs = found["champion"] or found["baseline"]
-    rows = []
-    for protocol, metric, title in HEADLINES:
-        ours, other = found["challenger"][protocol][metric], theirs[protocol][metric]
-        apart = None if ours is None or other is None else ours - other
-        interval = (found["difference"] or {}).get(metric) if protocol == "streaming" else None
-        row: dict[str, Any] = {"holdout": title, "challenger": _figure(ours)}
-        row |= {opponent: _figure(other), "difference": _signed(apart)}
-        row["95 % interval"] = _interval(interval)
-        rows.append(row)
+    other = opponent(evaluation.summary)
+    rows = [
+        {
+            "holdout": one.title,
+            "challenger": _figure(one.challenger, ".4f"),
+            other: _figure(one.other, ".4f"),
+            "difference": _figure(_apart(one), "+.4f"),
+            "95 % interval": one.interval,
+        }
+        for one in headlines(evaluation.summary)
+    ]
     create_table_artifact(rows, f"{model}-evaluation", "challenger against champion")
 
 
@@ -98,13 +97,11 @@ def progress(key: str, steps: int, what: str) -> Iterator[Callable[[int, str], N
     update_progress_artifact(bar, 100.0)
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _apart(one: Headline) -> float | None:
+    if one.challenger is None or one.other is None:
+        return None
+    return one.challenger - one.other
 
 
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.4f}"
-
-
-def _interval(found: dict[str, float] | None) -> str:
-    return f"[{found['low']:+.4f}, {found['high']:+.4f}]" if found else ""
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

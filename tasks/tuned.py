@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from widedeep.draft import drafted
 from widedeep.errors import InputError
 from widedeep.home import Home
 from widedeep.model.presets import Preset, preset
@@ -18,9 +19,8 @@ def keep(home: Home, model: str, settings: Mapping[str, Setting], validation_los
     path = _file(home, model)
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {"settings": dict(settings), "validation_loss": validation_loss}
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    draft.replace(path)
+    with drafted(path) as draft:
+        draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return path
 
 

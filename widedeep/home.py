@@ -12,6 +12,8 @@ from widedeep.artifact_store import ArtifactStore
 
 TRACKING_VARIABLE = "WIDEDEEP_TRACKING_URI"
 ARTIFACTS_VARIABLE = "WIDEDEEP_ARTIFACTS_URI"
+UI_VARIABLE = "WIDEDEEP_MLFLOW_UI"
+"""Names the address of MLflow's UI, where there is one."""
 
 
 class BusyError(RuntimeError):

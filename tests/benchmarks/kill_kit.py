@@ -26,19 +26,17 @@ from statistics import median
 
 import httpx
 import numpy as np
-import pandas as pd
 import psutil
-import pyarrow.parquet as pq
 
 from flows.environment import configure
 from tasks.tracking import Tracker
 from tests.flows.site import FINAL, Site
 from widedeep import decision_log
 from widedeep.artifact_store import MANIFEST
-from widedeep.data.ratings import RatingLog
 from widedeep.data.simulator import Simulation, simulate
+from widedeep.evaluation.golden import GOLDEN, GoldenRequests
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.catalogue import Catalogue
+from widedeep.features.companion import Companion
 from widedeep.features.history import Queries
 from widedeep.home import Home
 from widedeep.model.trained_model import TrainedModel
@@ -165,12 +163,10 @@ class Kit:
         assert not list(folder.glob("*.pending"))
         assert champion.number == decision_log.history(folder)[-1]["champion_version"]
         history = champion.served.path.with_name("history")
-        log = RatingLog.load(history / "ratings.parquet")
-        catalogue = Catalogue.from_table(pq.read_table(history / "movies.parquet"))
-        golden = pd.read_parquet(history / "golden.parquet")
-        time_ = golden.time.to_numpy()
-        asked = Queries(golden.user.to_numpy(), golden.movie.to_numpy(), time_, time_)
-        given = model_scorer(TrainedModel.load(champion.served.path), log, catalogue)(asked)
+        known, golden = Companion.load(history), GoldenRequests.load(history / GOLDEN)
+        model = TrainedModel.load(champion.served.path)
+        asked = Queries(golden.user, golden.movie, golden.time, golden.time)
+        given = model_scorer(model, known.log, known.catalogue)(asked)
         assert np.abs(given - golden.probability).max() < 1e-6
 
     def check_artefacts(self):

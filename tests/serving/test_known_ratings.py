@@ -9,8 +9,9 @@ from widedeep.artifact_store import ArtifactStore
 from widedeep.data.events import HEADER, NAME
 from widedeep.data.ingest import ingest
 from widedeep.data.ratings import RatingLog, Ratings
+from widedeep.features.companion import Companion
 from widedeep.serving.event_log import read_events
-from widedeep.serving.known_ratings import Companion
+from widedeep.serving.known_ratings import with_events
 from widedeep.serving.rating_book import RatingBook
 
 NOW = 1_800_000_000
@@ -37,14 +38,14 @@ def test_it_is_what_ingest_makes_of_it(companion, tiny, tmp_path_factory, events
     path = folder / NAME
     path.write_text(HEADER + "".join(f"{','.join(map(str, event))}\n" for event in events))
     learned = Ratings(ingest(tiny, ArtifactStore(folder / "store"), NOW, path)).load()
-    known = companion.with_events(read_events(path))
+    known = with_events(companion, read_events(path))
     for name in RatingLog.__slots__:
         assert getattr(known, name).tolist() == getattr(learned, name).tolist(), name
 
 
 def test_a_book_gives_a_users_ratings_in_order_of_time(companion):
     columns = {"user": [5, 5], "movie": [10002, 10001], "rate": [1, 9], "time": [NOW, NOW - 5]}
-    log = companion.with_events(pa.table(columns))
+    log = with_events(companion, pa.table(columns))
     book = RatingBook.of(log)
     for user in (*set(companion.log.user[:40].tolist()), 5, -1):
         found = [(one.movie, one.rate, one.time) for one in book.of_user(user)]

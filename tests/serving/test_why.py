@@ -5,10 +5,11 @@ import pyarrow as pa
 import pytest
 
 from widedeep.evaluation.explanation import Explainer
+from widedeep.features.companion import Companion
 from widedeep.features.history import Queries
 from widedeep.serving.bundle import Bundle
 from widedeep.serving.event_log import Event, read_events
-from widedeep.serving.known_ratings import Companion
+from widedeep.serving.known_ratings import with_events
 
 LATE = 1_700_000_000
 
@@ -31,7 +32,7 @@ def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):
     rows = [(user, 10010, 10, LATE), (user, 10011, 1, LATE + 60)]
     columns = zip(*rows, strict=True)
     events = pa.table(dict(zip(("user", "movie", "rate", "time"), map(list, columns), strict=True)))
-    log = companion.with_events(events)
+    log = with_events(companion, events)
     explainer = Explainer(bundle.why.model, log, companion.catalogue, bundle.why.names)
     asked = Queries(*(np.array(c) for c in ([user] * 4, movies, [at] * 4, [at] * 4)))
     for reason, score, batch in zip(found, scores, explainer.explain(asked), strict=True):

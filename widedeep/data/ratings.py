@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,10 @@ class RatingLog:
     def __len__(self) -> int:
         """Number of examples."""
         return len(self.time)
+
+    def take(self, rows: NDArray[Any] | slice) -> "RatingLog":
+        """The named rows, as indexing an array names them."""
+        return RatingLog(*(getattr(self, name)[rows] for name in self.__slots__))
 
     def save(self, path: Path) -> None:
         """Write one Parquet file with a column for each attribute."""

@@ -43,14 +43,13 @@ def first_ratings(ratings: pa.Table, files: Sequence[str]) -> FirstRatings:
             file), in the order of `part` and `line`.
         files: Name of each part.
     """
-    pair, time = _pairs(ratings), ratings["time"].to_numpy()
-    order = _grouped(pair, time)
-    starts = np.diff(pair[order], prepend=-1) != 0
+    time = ratings["time"].to_numpy()
+    order, starts = _grouped(ratings["user"].to_numpy(), ratings["movie"].to_numpy(), time)
     first, later = order[starts], order[~starts]
     partner = first[np.cumsum(starts)[~starts] - 1]
     in_time = np.argsort(time[later], kind="stable")
     later, partner = later[in_time], partner[in_time]
-    examples = first[np.argsort(time[first], kind="stable")]
+    examples = _in_time(first, time)
     names = pa.array(files, pa.string())
     superseded = ratings.take(pa.array(later))
     place = ratings.column_names.index("line")
@@ -63,26 +62,43 @@ def first_ratings(ratings: pa.Table, files: Sequence[str]) -> FirstRatings:
     )
 
 
-def _pairs(ratings: pa.Table) -> Positions:
-    """One number for each (user, movie), shape (n,), in the order of user and then movie."""
-    user, _ = pd.factorize(ratings["user"].to_numpy(), sort=True)
-    movie, movies = pd.factorize(ratings["movie"].to_numpy(), sort=True)
-    pairs: Positions = user * len(movies) + movie
-    return pairs
+def example_rows(user: Positions, movie: Positions, time: Positions) -> Positions:
+    """The rows of the first ratings, sorted by time, user and movie; the columns are (n,) each.
+
+    Of several of one pair at one time the one that stands first counts as the first.
+    """
+    order, starts = _grouped(user, movie, time)
+    return _in_time(order[starts], time)
 
 
-def _grouped(pair: Positions, time: Positions) -> Positions:
-    """The order by pair, time, part and line, shape (n,).
+def _in_time(rows: Positions, time: Positions) -> Positions:
+    """Rows in the order of their time, else as they are."""
+    return rows[np.argsort(time[rows], kind="stable")]
+
+
+def _grouped(
+    user: Positions, movie: Positions, time: Positions
+) -> tuple[Positions, NDArray[np.bool_]]:
+    """The rows by user, movie, time and place, and where among them each pair begins; (n,) each.
 
     Sorting by time is left to the few pairs that are repeated: a file that is ordered by user, as
     KMRD's is, then costs next to nothing.
     """
+    pair = _pairs(user, movie)
     order = np.argsort(pair, kind="stable")
     same = np.diff(pair[order]) == 0
     repeated = np.flatnonzero(np.append(same, False) | np.append(False, same))
     rows = order[repeated]
     order[repeated] = rows[np.lexsort((time[rows], pair[rows]))]
-    return order
+    return order, np.diff(pair[order], prepend=-1) != 0
+
+
+def _pairs(user: Positions, movie: Positions) -> Positions:
+    """One number for each (user, movie), shape (n,), in the order of user and then movie."""
+    users, _ = pd.factorize(user, sort=True)
+    movies, distinct = pd.factorize(movie, sort=True)
+    pairs: Positions = users * len(distinct) + movies
+    return pairs
 
 
 def _reasons(then: pa.Table, now: pa.Table, names: pa.StringArray) -> pa.ChunkedArray:

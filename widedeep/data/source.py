@@ -35,6 +35,11 @@ class Source:
     simulated: bool
     origin: str
 
+    @property
+    def model(self) -> str:
+        """The name that models of the data set are registered under."""
+        return f"widedeep-{self.name}"
+
 
 def simulate_defaults(folder: Path) -> None:
     """Fill `folder` by the built-in simulator with its default settings, as large as KMRD-small."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from widedeep.data.ratings import RatingLog
 from widedeep.evaluation.names import Names
 from widedeep.evaluation.wording import Wording
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.companion import Companion
 from widedeep.features.history import Queries
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
@@ -87,13 +87,9 @@ class Explainer:
     @classmethod
     def load(cls, model: Path, history: Path) -> Self:
         """Read a registered model's folders."""
-        movies = pq.read_table(history / "movies.parquet")
-        return cls(
-            TrainedModel.load(model),
-            RatingLog.load(history / "ratings.parquet"),
-            Catalogue.from_table(movies),
-            Names.of(movies, pq.read_table(history / "people.parquet")),
-        )
+        known = Companion.load(history)
+        names = Names.of(known.movies, known.people)
+        return cls(TrainedModel.load(model), known.log, known.catalogue, names)
 
     @property
     def known_until(self) -> int:

@@ -45,13 +45,19 @@ class Catalogue:
 
     def rows(self, movies: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row of each movie token, shape (n,); m for an unknown one."""
-        place = np.searchsorted(self.movies, movies).clip(max=max(len(self.movies) - 1, 0))
-        known = self.movies[place] == movies if len(self.movies) else np.zeros(len(movies), bool)
-        return np.where(known, place, len(self.movies))
+        return places_of(self.movies, movies)
 
     def bag(self, name: str, rows: NDArray[np.int64]) -> Ragged:
         """Tokens of a bag attribute for the given rows."""
         return self.bags[name].take(rows)
+
+
+def places_of(held: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of `tokens` (n,) stands among those `held` (m, sorted); m for a strange one."""
+    if not len(held):
+        return np.zeros(len(tokens), np.int64)
+    place = np.searchsorted(held, tokens).clip(max=len(held) - 1)
+    return np.where(held[place] == tokens, place, len(held))
 
 
 def _append(values: NDArray[Any], unknown: Any) -> NDArray[Any]:  # noqa: ANN401

@@ -33,6 +33,11 @@ class Ragged:
         return cls(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
     @classmethod
+    def singles(cls, values: NDArray[Any]) -> Self:
+        """A row for each value."""
+        return cls(values, np.arange(len(values) + 1))
+
+    @classmethod
     def from_lists(cls, rows: Sequence[Sequence[Any]], dtype: Any) -> Self:  # noqa: ANN401
         """Build from Python sequences; for small tables and tests."""
         flat = [value for row in rows for value in row]

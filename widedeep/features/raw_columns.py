@@ -77,11 +77,16 @@ class RawColumns:
         """A numeric feature, shape (n,), NaN where missing."""
         if name == FILM_AGE:
             year = self.catalogue.numbers["original_year"][self.movie_rows]
-            age: NDArray[np.float64] = 1970.0 + self.queries.time / SECONDS_A_YEAR - year
-            return age
+            return film_age(year, self.queries.time)
         if name not in NUMERIC:
             raise InputError(f"no numeric feature {name!r}; there are {list(NUMBERS)}")
         return self.history.column(name)
+
+
+def film_age(original_year: NDArray[np.float64], time: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    """Years since the film was new at UNIX seconds `time` (one, or n), shape (n,); NaN: unknown."""
+    age: NDArray[np.float64] = 1970.0 + time / SECONDS_A_YEAR - original_year
+    return age
 
 
 def _find(table: dict[str, Column], name: str) -> Column:

@@ -161,12 +161,12 @@ class Transform:
 
     def _discrete(self, rows: RawColumns) -> dict[str, Ragged]:
         """Ids of every category, bag and bucket; single-valued ones as rows of length 1."""
-        found = {c.name: _single(self._category(c.name, rows)) for c in self.spec.categories}
+        found = {c.name: Ragged.singles(self._category(c.name, rows)) for c in self.spec.categories}
         found |= {bag.name: self._bag(bag, rows) for bag in self.spec.bags}
         for bucket in self.spec.buckets:
             ids = self.normalisers[bucket.name].bucket(rows.number(bucket.number))
             # 1 is the missing value: 0 would be the unknown, which combines with nothing.
-            found[bucket.name] = _single(ids + 1)
+            found[bucket.name] = Ragged.singles(ids + 1)
         return found
 
     def _category(self, name: str, rows: RawColumns) -> NDArray[np.int32]:
@@ -241,10 +241,6 @@ def _fit_normalisers(
 
     numbers = {n.name: fit(n.name, n.quantiles) for n in spec.numbers}
     return numbers | {b.name: fit(b.number, b.quantiles) for b in spec.buckets}
-
-
-def _single(ids: NDArray[np.int32]) -> Ragged:
-    return Ragged(ids, np.arange(len(ids) + 1))
 
 
 def _side_by_side(blocks: list[Ragged], rows: int) -> Ragged:

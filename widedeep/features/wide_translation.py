@@ -68,7 +68,7 @@ def _crossed(parts: list[NDArray[np.int64]], new: Transform, index: int) -> Ids:
     vocabulary = new.crosses[index]
     known = np.all([ids != ABSENT for ids in parts], axis=0)
     keys = pack([ids[known] for ids in parts], vocabulary.sizes)
-    found = vocabulary.encode(Ragged(keys, np.arange(len(keys) + 1)))
+    found = vocabulary.encode(Ragged.singles(keys))
     places = np.full(len(known), ABSENT, np.int64)
     places[np.flatnonzero(known)[found.lengths > 0]] = found.values
     return places

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.errors import InputError
+from widedeep.features.catalogue import places_of
 from widedeep.model.training import sigmoid
 from widedeep.serving.live_state import LiveState, Reading
 from widedeep.serving.prepared_model import PreparedModel
@@ -116,7 +117,6 @@ class BatchRanking:
         chosen = np.ones(len(self.candidates), np.bool_)
         if self.shortlist is not None:
             chosen = np.isin(self.candidates, self.shortlist(user))
-        seen = self.state.seen(user)
-        places = np.searchsorted(self.candidates, seen).clip(max=len(self.candidates) - 1)
-        chosen[places[self.candidates[places] == seen]] = False
+        seen = places_of(self.candidates, self.state.seen(user))
+        chosen[seen[seen < len(chosen)]] = False
         return np.flatnonzero(chosen)

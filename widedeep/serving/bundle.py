@@ -9,23 +9,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.data.ratings import RatingLog
+from widedeep.evaluation.golden import NOBODY
 from widedeep.evaluation.names import Names
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.companion import Companion
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.event_log import Event
 from widedeep.serving.films import Films
-from widedeep.serving.known_ratings import Companion
+from widedeep.serving.known_ratings import with_events
 from widedeep.serving.ranker import Ranker, Ranking
 from widedeep.serving.rating_book import RatingBook
-from widedeep.serving.retrieval import NO_RULES, Retrieval
+from widedeep.serving.retrieval import NO_RULES, SHORT, Retrieval
 from widedeep.serving.rules import Rules
 from widedeep.serving.title_search import TitleSearch
 from widedeep.serving.why import Reason, Why
-
-CANDIDATES = 100
-"""How many films retrieval hands to ranking (paper, section 2: on the order of 100)."""
-
-NOBODY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class Bundle:
         A first request has been answered then, so that no user waits for compiling.
         """
         model, companion = TrainedModel.load(version.served), Companion.load(version.history)
-        log, catalogue = companion.with_events(events), companion.catalogue
+        log, catalogue = with_events(companion, events), companion.catalogue
         names = Names.of(companion.movies, companion.people)
         ranker = Ranker.of(model, log, catalogue)
         bundle = cls(
@@ -98,7 +95,7 @@ class Bundle:
     ) -> tuple[Recommended, ...]:
         """Retrieval, then ranking: the best `k` films that the user has not rated."""
         moment = self._moment(now)
-        found = self.retrieval.candidates(user, moment, CANDIDATES, rules)
+        found = self.retrieval.candidates(user, moment, SHORT, rules)
         sources = {one.movie: one.sources for one in found}
         if not sources:
             return ()

@@ -11,7 +11,7 @@ from widedeep.data.ratings import RatingLog
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
 from widedeep.features.ragged import Ragged
-from widedeep.features.raw_columns import SECONDS_A_YEAR
+from widedeep.features.raw_columns import film_age
 from widedeep.features.transform import Transform
 
 OF_USERS = ("user", "liked", "disliked")
@@ -43,16 +43,15 @@ class MovieSide:
         rows = transform.describe(_NOTHING, Queries(nobody, tokens, moment, moment), catalogue)
         encoded = transform.encode(rows)
         categories, bags = transform.spec.categories, transform.spec.bags
-        ids = {c.name: _single(encoded.categories[:, i]) for i, c in enumerate(categories)}
+        ids = {c.name: Ragged.singles(encoded.categories[:, i]) for i, c in enumerate(categories)}
         ids |= {bag.name: held for bag, held in zip(bags, encoded.bags, strict=True)}
         of_movies = {name: held for name, held in ids.items() if name not in OF_USERS}
         year = catalogue.numbers["original_year"][rows.movie_rows]
         return cls(of_movies, encoded.wide, year)
 
     def film_age(self, rows: Ints, time: int) -> NDArray[np.float64]:
-        """In years at UNIX seconds `time`, as `RawColumns.number` gives it, (n,)."""
-        age: NDArray[np.float64] = 1970.0 + time / SECONDS_A_YEAR - self.original_year[rows]
-        return age
+        """In years at UNIX seconds `time`, (n,)."""
+        return film_age(self.original_year[rows], time)
 
 
 _NOTHING = RatingLog(
@@ -63,7 +62,3 @@ _NOTHING = RatingLog(
 def _absent(movies: Ints) -> int:
     """A token that no movie has: below the lowest, or in the first gap."""
     return int(np.setdiff1d(np.arange(-1, -len(movies) - 2, -1), movies)[-1])
-
-
-def _single(ids: NDArray[np.int32]) -> Ragged:
-    return Ragged(ids, np.arange(len(ids) + 1))

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.companion import Companion
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import sigmoid
 from widedeep.serving.live_state import LiveState
@@ -82,12 +82,8 @@ class Ranker:
         cls, model_folder: Path, history_folder: Path, precision: Precision = Precision.AUTO
     ) -> Self:
         """Read a registered model's folders; raises as `of`."""
-        return cls.of(
-            TrainedModel.load(model_folder),
-            RatingLog.load(history_folder / "ratings.parquet"),
-            Catalogue.from_table(pq.read_table(history_folder / "movies.parquet")),
-            precision,
-        )
+        known = Companion.load(history_folder)
+        return cls.of(TrainedModel.load(model_folder), known.log, known.catalogue, precision)
 
     @property
     def state(self) -> LiveState:

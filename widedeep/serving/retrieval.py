@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
-from widedeep.features.catalogue import Catalogue
+from widedeep.features.catalogue import Catalogue, places_of
 from widedeep.features.history import HistoryConfig
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving import co_liked, nearest, popularity, shared_attributes
@@ -31,6 +31,9 @@ from widedeep.serving.weighted_lists import Ints, Scores
 CATALOGUE = "catalogue"
 """The source of what fills a list that would be too short: films nobody liked, the newest first."""
 NO_RULES = Rules()
+SHORT = 100
+"""Candidates that are handed to ranking (paper, section 2: on the order of 100)."""
+
 _NONE = np.empty(0, np.int64)
 
 
@@ -142,7 +145,7 @@ class Retrieval:
             return True
 
     def candidates(
-        self, user: int, at: int, limit: int = 100, rules: Rules = NO_RULES
+        self, user: int, at: int, limit: int = SHORT, rules: Rules = NO_RULES
     ) -> tuple[Candidate, ...]:
         """At most `limit` movies for the user at UNIX seconds `at`, the most promising first.
 
@@ -161,7 +164,7 @@ class Retrieval:
         return tuple(map(Candidate, tokens, [*sources, *([(CATALOGUE,)] * len(rest))]))
 
     def lists(
-        self, user: int, at: int, limit: int = 100, rules: Rules = NO_RULES
+        self, user: int, at: int, limit: int = SHORT, rules: Rules = NO_RULES
     ) -> dict[str, Ints]:
         """Tokens that each source names for the user, the best first, at most `limit` each."""
         found = self._lists(user, self._allowed(user, at, rules), limit)
@@ -195,8 +198,5 @@ class Retrieval:
 
 def _rows(movies: Ints, tokens: Ints) -> Ints:
     """The rows of those tokens that are in `movies` (sorted), in the order of the tokens."""
-    if not len(movies):
-        return _NONE
-    place = np.searchsorted(movies, tokens).clip(max=len(movies) - 1)
-    found: Ints = place[movies[place] == tokens]
-    return found
+    places = places_of(movies, tokens)
+    return places[places < len(movies)]

@@ -12,13 +12,11 @@ from widedeep.evaluation.scoring import Scorer
 from widedeep.features.history import Queries
 from widedeep.metrics import NDCG_CUTOFF, ndcg_at_10
 from widedeep.serving import popularity
-from widedeep.serving.retrieval import Retrieval
+from widedeep.serving.retrieval import SHORT, Retrieval
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-LENGTH = 100
-"""Of the short list."""
 _PART = 200
 
 
@@ -72,7 +70,7 @@ class Rated:
         found = np.zeros(len(held), np.bool_)
         for rows in np.split(order, np.flatnonzero(np.diff(held.user[order])) + 1):
             user = int(held.user[rows[0]])
-            movies = [one.movie for one in retrieval.candidates(user, at, LENGTH)]
+            movies = [one.movie for one in retrieval.candidates(user, at, SHORT)]
             found[rows] = np.isin(held.movie[rows], movies)
         try:
             chain, everything = (
@@ -136,7 +134,7 @@ def _ranked(retrieval: Retrieval, users: Ints, at: int, scorer: Scorer) -> list[
     scores = scorer(asked).reshape(len(users), -1)
     found = []
     for user, row in zip(users.tolist(), scores, strict=True):
-        candidates = [one.movie for one in retrieval.candidates(user, at, LENGTH)]
+        candidates = [one.movie for one in retrieval.candidates(user, at, SHORT)]
         movies = np.array(candidates, np.int64)
         allowed = retrieval.allowed(user, at)
         popular = retrieval.lists(user, at, NDCG_CUTOFF)[popularity.NAME]

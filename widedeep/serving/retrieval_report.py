@@ -8,9 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
 from widedeep.errors import InputError
@@ -49,16 +46,16 @@ class RetrievalReport:
         Raises:
             InputError: The holdout has no positive.
         """
-        start = retriever(_rows(log, log.time < split.holdout_from))
-        held = _rows(log, split.holdout(log.time))
+        start = retriever(log.take(log.time < split.holdout_from))
+        held = log.take(split.holdout(log.time))
         positive = start.positive(held.rate)
         if not positive.any():
             raise InputError(f"no rating of the holdout is positive ({split.describe()})")
-        frozen = Hits.frozen(start, _rows(held, positive), split.holdout_from)
+        frozen = Hits.frozen(start, held.take(positive), split.holdout_from)
         chain: tuple[Chain | None, Chain | None] = (None, None)
         rated = None
         if scorer:
-            chain = chains(start, _rows(held, positive), split.holdout_from, scorer)
+            chain = chains(start, held.take(positive), split.holdout_from, scorer)
             rated = Rated.of(start, held, positive, split.holdout_from, scorer)
         # Last, because it observes.
         streaming = Hits.streaming(start, held, positive)
@@ -69,7 +66,3 @@ class RetrievalReport:
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
-
-
-def _rows(log: RatingLog, rows: NDArray[np.bool_]) -> RatingLog:
-    return RatingLog(*(getattr(log, name)[rows] for name in RatingLog.__slots__))

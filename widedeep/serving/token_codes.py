@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.features.catalogue import places_of
+
 Ints = NDArray[np.int64]
 
 
@@ -39,11 +41,9 @@ class TokenCodes:
 
     def codes(self, tokens: Ints) -> Ints:
         """The code of each token, shape (n,)."""
-        if not len(self._base):
-            return np.array([self.code(token) for token in tokens.tolist()], np.int64)
-        place = self._base.searchsorted(tokens).clip(max=len(self._base) - 1)
-        strange = self._base[place] != tokens
-        if strange.any():
+        place = places_of(self._base, tokens)
+        strange = place == self.stranger
+        if self._added and strange.any():
             missed = tokens[strange].tolist()
             place[strange] = [self._added.get(token, self.stranger) for token in missed]
         return place

@@ -3,9 +3,9 @@
 import numpy as np
 
 from widedeep.evaluation.golden import GOLDEN, NOBODY, GoldenRequests
+from widedeep.features.companion import Companion
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.bundle import ServedVersion
-from widedeep.serving.known_ratings import Companion
 from widedeep.serving.ranker import Ranker
 
 

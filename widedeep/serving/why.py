@@ -13,9 +13,9 @@ from widedeep.features.history import HistoryColumns, Queries
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.vocabulary import OUT_OF_VOCABULARY
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.live_state import LiveState, Reading
+from widedeep.serving.nearest import Nearest
 
 Ints = NDArray[np.int64]
 
@@ -69,8 +69,7 @@ class Why:
 
     def _similar(self, movies: Ints, liked: Ints) -> list[tuple[Similar, ...]]:
         """For each movie, the liked ones nearest in the deep embedding."""
-        tables = self.model.network.embeddings
-        if "movie" not in tables or not len(liked):
+        if not len(liked):
             return [()] * len(movies)
         ours, theirs = (self._directions(tokens) for tokens in (movies, liked))
         cosines = ours @ theirs.T
@@ -82,12 +81,8 @@ class Why:
 
     def _directions(self, movies: Ints) -> NDArray[np.float32]:
         """Embeddings of length 1, (n, width); of length 0 for a movie that is not known."""
-        ids = self.model.transform.vocabulary_of("movie").encode(movies)
-        vectors = self.model.network.embeddings["movie"].detach().numpy()[ids]
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        known = (ids != OUT_OF_VOCABULARY)[:, None] & (lengths > 0)
-        directions: NDArray[np.float32] = np.where(known, vectors / lengths.clip(min=1e-12), 0)
-        return directions
+        found = Nearest.of(self.model, movies)
+        return np.where(found.known[:, None], found.embeddings, np.float32(0))
 
 
 def _repeated(tokens: Ints, times: int) -> Ragged:
