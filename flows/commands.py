@@ -163,9 +163,12 @@ def rank(options: argparse.Namespace) -> None:
     from flows.rank import RankOrder, show
     from flows.rank import rank as ranked
     from flows.registered import choose
+    from widedeep.serving.tower import Precision
 
     at = None if options.at is None else when.parse(options.at, "--at")
-    order = RankOrder(options.users, options.out, options.k, options.candidates, at)
+    order = RankOrder(
+        options.users, options.out, options.k, options.candidates, at, Precision(options.precision)
+    )
     found = ranked(choose(home, options.model, options.version), order)
     if options.json:
         _write_json(found.as_json())
@@ -179,10 +182,12 @@ def serve(options: argparse.Namespace) -> None:
     from flows.serve import Address, model_to_serve
     from flows.serve import serve as run
     from widedeep.serving.guard import Limits
+    from widedeep.serving.tower import Precision
 
     model = model_to_serve(home, options.data, options.model)
     limits = Limits(per_second=options.rate_limit, burst=2 * options.rate_limit)
-    run(home, model, Address(options.host, options.port), limits)
+    address = Address(options.host, options.port)
+    run(home, model, address, limits, Precision(options.precision))
 
 
 def up(options: argparse.Namespace) -> None:

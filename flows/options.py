@@ -120,6 +120,7 @@ def rank_options(parser: argparse.ArgumentParser) -> None:
         "--candidates", type=many, default=100, metavar="100|all", help=help_candidates
     )
     parser.add_argument("--at", metavar="WHEN", help=f"know the ratings before it; {_WHEN}")
+    _precision_option(parser, "float32")
     _registered_options(parser)
     _shared_options(parser, commands.rank)
 
@@ -132,8 +133,15 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=port, default=8000)
     help_rate = "requests a second that one client may send in the long run"
     parser.add_argument("--rate-limit", type=positive, default=1000.0, help=help_rate)
+    _precision_option(parser, "auto")
     parser.add_argument("--home", type=Path, help="the folder of all state (mlruns/)")
     parser.set_defaults(command=commands.serve)
+
+
+def _precision_option(parser: argparse.ArgumentParser, default: str) -> None:
+    help_precision = f"of matrix products; auto: bfloat16 where the processor has it ({default})"
+    choices = ("auto", "float32", "bfloat16")
+    parser.add_argument("--precision", choices=choices, default=default, help=help_precision)
 
 
 def simulate_options(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.batch_ranking import BatchRanking, Lists
 from widedeep.serving.ranker import Ranker
 from widedeep.serving.retrieval import Retrieval
+from widedeep.serving.tower import Precision
 from widedeep.when import iso
 
 EVERYBODY = "all"
@@ -52,6 +53,7 @@ class RankOrder:
         k: Films a user.
         candidates: How many of the films are ranked for each user; None for all of them.
         at: UNIX seconds, ratings strictly before it are known; None for after the last.
+        precision: Of the scores; float32 gives the registered model's, on any machine.
     """
 
     users: str
@@ -59,6 +61,7 @@ class RankOrder:
     k: int
     candidates: int | None
     at: int | None
+    precision: Precision = Precision.FLOAT32
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -105,7 +108,7 @@ def rank(registered: Registered, order: RankOrder) -> RankReport:
     log, catalogue = _until(known.log, order.at), known.catalogue
     users = np.unique(log.user) if asked is None else asked
     torch.set_num_threads(1)  # a thread ranks for one user, so that both cores have work
-    ranker = Ranker.of(model, log, catalogue)
+    ranker = Ranker.of(model, log, catalogue, order.precision)
     at = ranker.known_until if order.at is None else order.at
     shortlist = None
     if order.candidates is not None:

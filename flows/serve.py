@@ -22,6 +22,7 @@ from widedeep.serving.app import create_app
 from widedeep.serving.guard import Limits
 from widedeep.serving.service import Service
 from widedeep.serving.telemetry import Telemetry
+from widedeep.serving.tower import Precision
 
 _BACKLOG = 1024
 _PATIENCE = 10
@@ -70,18 +71,26 @@ def model_to_serve(home: Home, data: str | None, model: str | None) -> str | Non
     return chosen_model(models, model) if models else model
 
 
-def serve(home: Home, model: str | None, address: Address, limits: Limits) -> None:
+def serve(
+    home: Home,
+    model: str | None,
+    address: Address,
+    limits: Limits,
+    precision: Precision = Precision.AUTO,
+) -> None:
     """Answer requests until a signal comes; those that have begun are finished.
 
     Raises:
+        InputError: The processor lacks the precision.
         OSError: The address cannot be had.
         BusyError: Another server takes ratings for the same model.
     """
+    precision.dtype()
     _log_plainly()
     torch.set_num_threads(1)
     sys.setswitchinterval(_TURN)
     with address.listen() as listening, _quiet_signals():
-        service = Service(home, Telemetry())
+        service = Service(home, Telemetry(), precision)
         config = uvicorn.Config(
             create_app(service, limits),
             log_config=None,

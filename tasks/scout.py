@@ -22,6 +22,7 @@ from tasks.tracking import Tracker
 from widedeep import decision_log
 from widedeep.home import Home
 from widedeep.serving.bundle import ServedVersion
+from widedeep.serving.tower import Precision
 from widedeep.serving.trial import try_out
 
 
@@ -54,7 +55,7 @@ class Watch:
         return models[0] if len(models) == 1 else None
 
 
-def main(home: Home, model: str | None, seen: str | None) -> None:
+def main(home: Home, model: str | None, precision: Precision, seen: str | None) -> None:
     """Look until the input ends."""
     torch.set_num_threads(1)
     watch, trouble = Watch(home, model, seen), ""
@@ -69,13 +70,13 @@ def main(home: Home, model: str | None, seen: str | None) -> None:
             trouble = ""
             if version is not None:
                 _tell({"trying": version.number})
-                _tell(asdict(_tried(version)))
+                _tell(asdict(_tried(version, precision)))
                 os.setpriority(os.PRIO_PROCESS, 0, LATER_THAN_USERS)
 
 
-def _tried(version: ServedVersion) -> Sighting:
+def _tried(version: ServedVersion, precision: Precision) -> Sighting:
     paths = (str(version.served), str(version.history))
-    return Sighting(version.model, version.number, *paths, try_out(version))
+    return Sighting(version.model, version.number, *paths, try_out(version, precision))
 
 
 def _tell(told: Mapping[str, Any]) -> None:
@@ -84,5 +85,5 @@ def _tell(told: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    place, name, known = sys.argv[1:]
-    main(Home(Path(place)), name or None, known or None)
+    place, name, chosen, known = sys.argv[1:]
+    main(Home(Path(place)), name or None, Precision(chosen), known or None)

@@ -46,6 +46,7 @@ class Scout:
         """`stop` is called if the service can't go on; `fatal` says why."""
         self.fatal: BusyError | None = None
         self._command = [sys.executable, "-m", "tasks.scout", str(home.root), model or ""]
+        self._command.append(service.precision)
         self._seen = ""
         self._trying = False
         self._service = service

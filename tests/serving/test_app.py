@@ -252,6 +252,7 @@ def test_health_and_model_say_what_serves_and_why(service, serve, versions, tmp_
         health, model = (client.get(path).json() for path in ("/health", "/model"))
     assert (health["status"], health["model"]["version"]) == ("ok", "1")
     assert health["refused"]["reason"] == "it is broken"
+    assert model["precision"] == service.serving.bundle.ranker.precision
     assert model["promoted"]["reason"] == "better"
     assert [one["version"] for one in model["refused"]] == ["3"]
     assert len(model["history"]) == 1

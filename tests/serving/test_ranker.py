@@ -132,7 +132,7 @@ def small(world):
 
 @pytest.fixture
 def ranker(world, small):
-    return Ranker.of(small, world.log, world.catalogue)
+    return Ranker.of(small, world.log, world.catalogue, Precision.FLOAT32)
 
 
 def asked_of(world):
@@ -173,7 +173,7 @@ def test_scores_are_those_of_the_model(world, name, films):
 def test_a_model_without_ratings_or_films_answers(world, small):
     log = world.before(0)
     films = Catalogue.from_table(MOVIE_COLUMNS.empty_table())
-    ranker = Ranker.of(small, log, films)
+    ranker = Ranker.of(small, log, films, Precision.FLOAT32)
     scores = ranker.scores(1, np.array([5, 6]), 10**9)
     expected = wanted(small, log, films, 1, np.array([5, 6]), 10**9)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
@@ -183,7 +183,7 @@ def test_a_model_without_ratings_or_films_answers(world, small):
 def test_a_token_that_only_the_model_knows_keeps_its_weights(world, small):
     """The log begins anew; users and films are still those of the vocabularies."""
     films = Catalogue.from_table(MOVIE_COLUMNS.empty_table())
-    ranker = Ranker.of(small, world.before(0), films)
+    ranker = Ranker.of(small, world.before(0), films, Precision.FLOAT32)
     user, movies = int(world.log.user[0]), world.log.movie[:40]
     expected = wanted(small, world.before(0), films, user, movies, 10**9)
     np.testing.assert_allclose(ranker.scores(user, movies, 10**9), expected, rtol=0, atol=1e-5)
@@ -248,7 +248,7 @@ def test_compiled_code_calls_no_compiled_code_of_another_file():
 
 
 def test_many_may_ask_while_ratings_come_in(world, small):
-    ranker = Ranker.of(small, world.before(6000), world.catalogue)
+    ranker = Ranker.of(small, world.before(6000), world.catalogue, Precision.FLOAT32)
     users, films = asked_of(world)
     log = world.log
     rest = range(6000, len(log))
@@ -285,6 +285,7 @@ def test_bfloat16_is_within_its_stated_tolerance(world):
         apart = np.abs(one - other).max()
         assert 0 < apart <= rounded.tolerance
     assert exact.tolerance == 1e-5
+    assert (exact.precision, rounded.precision) == (Precision.FLOAT32, Precision.BFLOAT16)
 
 
 def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch):

@@ -22,6 +22,7 @@ from widedeep.serving.rating_book import RatingBook
 from widedeep.serving.retrieval import NO_RULES, SHORT, Retrieval
 from widedeep.serving.rules import Rules
 from widedeep.serving.title_search import TitleSearch
+from widedeep.serving.tower import Precision
 from widedeep.serving.why import Reason, Why
 
 
@@ -57,7 +58,9 @@ class Bundle:
     book: RatingBook
 
     @classmethod
-    def load(cls, version: ServedVersion, events: pa.Table) -> Self:
+    def load(
+        cls, version: ServedVersion, events: pa.Table, precision: Precision = Precision.AUTO
+    ) -> Self:
         """Read a version and replay the `events` on top of what it came with.
 
         A first request has been answered then, so that no user waits for compiling.
@@ -65,7 +68,7 @@ class Bundle:
         model, companion = TrainedModel.load(version.served), Companion.load(version.history)
         log, catalogue = with_events(companion, events), companion.catalogue
         names = Names.of(companion.movies, companion.people)
-        ranker = Ranker.of(model, log, catalogue)
+        ranker = Ranker.of(model, log, catalogue, precision)
         bundle = cls(
             version,
             ranker,

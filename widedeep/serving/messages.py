@@ -221,10 +221,14 @@ class DecisionItem(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """Which model answers, since when, by which decision, and all decisions, the oldest first."""
+    """Which model answers, since when, by which decision, and all decisions, the oldest first.
+
+    `precision` is that of its matrix products: float32 or bfloat16.
+    """
 
     name: str
     version: str
+    precision: str
     since: str
     promoted: DecisionItem | None
     refused: list[RefusedVersion]

@@ -13,6 +13,7 @@ from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.deep_side import DeepSide
 from widedeep.serving.live_state import LiveState, Reading
 from widedeep.serving.movie_side import MovieSide
+from widedeep.serving.tower import Precision
 from widedeep.serving.user_side import UserSide
 from widedeep.serving.wide_side import WideSide
 
@@ -56,6 +57,11 @@ class PreparedModel:
             network.slope.item(),
             None if offset is None else NUMBERS.index(offset),
         )
+
+    @property
+    def precision(self) -> Precision:
+        """In what the matrix products are computed."""
+        return Precision.FLOAT32 if self.deep is None else self.deep.tower.precision
 
     @property
     def tolerance(self) -> float:

@@ -69,11 +69,17 @@ class Ranker:
         Raises:
             InputError: The log is not in order of time, or the processor lacks the precision.
         """
-        dtype = precision.dtype()
         transform = model.transform
         history, prior = transform.spec.history, transform.prior
         state = LiveState(log, catalogue, history, prior, known_tokens(model))
-        ranker = cls(state, PreparedModel.of(model, state, catalogue, dtype))
+        return cls.on(state, model, catalogue, precision)
+
+    @classmethod
+    def on(
+        cls, state: LiveState, model: TrainedModel, catalogue: Catalogue, precision: Precision
+    ) -> Self:
+        """Prepare the model for a state of its own tokens, and answer a first request."""
+        ranker = cls(state, PreparedModel.of(model, state, catalogue, precision.dtype()))
         ranker.scores(-1, np.array([-1]), max(state.known_until, 0))
         return ranker
 
@@ -94,6 +100,11 @@ class Ranker:
     def model(self) -> PreparedModel:
         """What gives logits to readings of the state."""
         return self._model
+
+    @property
+    def precision(self) -> Precision:
+        """In what the matrix products are computed."""
+        return self._model.precision
 
     @property
     def tolerance(self) -> float:

@@ -12,6 +12,7 @@ from widedeep.home import Home
 from widedeep.serving.bundle import Bundle, ServedVersion
 from widedeep.serving.event_log import Event, EventLog, Flush, read_events
 from widedeep.serving.telemetry import Telemetry
+from widedeep.serving.tower import Precision
 
 _LOGGER = logging.getLogger("widedeep.serving")
 
@@ -45,7 +46,9 @@ class Service:
     lock of it.
     """
 
-    def __init__(self, home: Home, telemetry: Telemetry) -> None:
+    def __init__(
+        self, home: Home, telemetry: Telemetry, precision: Precision = Precision.AUTO
+    ) -> None:
         self._home = home
         self._serving: Serving | None = None
         self._refused: tuple[Refused, ...] = ()
@@ -53,6 +56,7 @@ class Service:
         self._moving = Lock()
         self._applied_until = 0
         self.telemetry = telemetry
+        self.precision = precision
 
     @property
     def serving(self) -> Serving:
@@ -83,7 +87,7 @@ class Service:
             return
         log = self._open(version.model)
         begun = self._applied_until
-        bundle = Bundle.load(version, read_events(log.path, end=begun))
+        bundle = Bundle.load(version, read_events(log.path, end=begun), self.precision)
         with self._moving:
             missed = read_events(log.path, begun, self._applied_until)
             for row in missed.to_pylist():

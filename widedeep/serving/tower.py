@@ -55,6 +55,11 @@ class Tower:
         return cls(converted, (last[0][0].contiguous(), last[1]), dtype)
 
     @property
+    def precision(self) -> Precision:
+        """That of the products."""
+        return Precision.FLOAT32 if self.dtype == torch.float32 else Precision.BFLOAT16
+
+    @property
     def tolerance(self) -> float:
         """How far a probability may be from that of the network in float32."""
         return 1e-5 if self.dtype == torch.float32 else 2e-2

@@ -7,20 +7,23 @@ from widedeep.features.companion import Companion
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.bundle import ServedVersion
 from widedeep.serving.ranker import Ranker
+from widedeep.serving.tower import Precision
 
 
-def try_out(version: ServedVersion) -> str | None:
+def try_out(version: ServedVersion, precision: Precision) -> str | None:
     """What is wrong with a version, for people; None if all is well.
 
     It is loaded as a server loads it, and asked what it was registered with the answers to: pairs
-    with strangers among them. Whatever cannot be loaded or asked is wrong, too.
+    with strangers among them. In float32 they must be the same whatever a server computes in; in
+    its own precision as near as that allows. What cannot be loaded or asked is wrong, too.
     """
     try:
         companion = Companion.load(version.history)
         golden = GoldenRequests.load(version.history / GOLDEN)
         model = TrainedModel.load(version.served)
-        ranker = Ranker.of(model, companion.log, companion.catalogue)
-        return _differs(ranker, golden) or _fails_strangers(ranker)
+        exact = Ranker.of(model, companion.log, companion.catalogue, Precision.FLOAT32)
+        served = Ranker.on(exact.state, model, companion.catalogue, precision)
+        return _differs(exact, golden) or _differs(served, golden) or _fails_strangers(served)
     except Exception as error:  # noqa: BLE001  a model from elsewhere may fail in any way
         return f"it cannot be loaded and asked: {type(error).__name__}: {error}"
 
@@ -36,7 +39,7 @@ def _differs(ranker: Ranker, golden: GoldenRequests) -> str | None:
     )
     apart = float(np.abs(given - golden.probability).max())
     if not apart <= ranker.tolerance:
-        return f"answers differ by up to {apart:.2g} from those in training"
+        return f"answers in {ranker.precision} differ by up to {apart:.2g} from those in training"
     return None
 
 

@@ -98,6 +98,7 @@ def model_view(
     return {
         "name": version.model,
         "version": version.number,
+        "precision": serving.bundle.ranker.precision.value,
         "since": serving.since,
         "promoted": ours[-1] if ours else None,
         "refused": [refused_view(one) for one in refused],
