@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bits = NDArray[np.uint16]
+"""Of bfloat16, the upper half of a float32: numba does not know the type."""
 
 OF_MOVIE, OF_USER, OF_BUCKET = range(3)
 """Whose ids a part of a cross reads."""
@@ -63,7 +65,9 @@ class Crosses(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def look_up_numbers(values: Floats, numbers: Quantiles, vectors: Singles, out: Singles) -> None:
+def look_up_numbers(
+    values: Floats, numbers: Quantiles, vectors: Singles | Bits, out: Singles | Bits
+) -> None:
     """Write the vector of each number's quantile to `out`, (n, numbers * width).
 
     `vectors` is (numbers, quantiles + 1, width), that of a missing number first.
@@ -88,8 +92,28 @@ def look_up_buckets(values: Floats, buckets: Quantiles, out: Ints) -> None:
 def place(rows: Ints, table: Singles, user: Singles, out: Singles) -> None:
     """Row i of `out` (n, width) is row `rows[i]` of `table` plus `user`."""
     for i in range(len(rows)):
-        for d in range(out.shape[1]):
-            out[i, d] = table[rows[i], d] + user[d]
+        of_movie, row = table[rows[i]], out[i]
+        for d in range(len(row)):
+            row[d] = of_movie[d] + user[d]
+
+
+@njit(cache=True, nogil=True)
+def place_rounded(rows: Ints, table: Singles, user: Singles, added: Bits, out: Bits) -> None:
+    """As `place`, plus `added` (n, width), then ReLU: the first layer's output in bfloat16."""
+    sums, share = np.empty((2, out.shape[1]), np.uint32)
+    sum_, share_ = sums.view(np.float32), share.view(np.float32)
+    for i in range(len(rows)):
+        of_movie, of_pair, row = table[rows[i]], added[i], out[i]
+        # A loop for each step: so the compiler makes each one of wide instructions.
+        for d in range(len(row)):
+            share[d] = np.uint32(of_pair[d]) << np.uint32(16)
+        for d in range(len(row)):
+            value = of_movie[d] + user[d] + share_[d]
+            sum_[d] = value if value > np.float32(0) else np.float32(0)
+        for d in range(len(row)):
+            # To the nearest, of two equally near ones the even.
+            even = (sums[d] >> np.uint32(16)) & np.uint32(1)
+            row[d] = np.uint16((sums[d] + np.uint32(0x7FFF) + even) >> np.uint32(16))
 
 
 @njit(cache=True, nogil=True)

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, linear
 
 from widedeep.features.history_state import MOVIE_NUMERIC, USER_NUMERIC
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import FILM_AGE
 from widedeep.features.transform import Transform
 from widedeep.model.network import WideDeep
-from widedeep.serving.compiled import Quantiles, look_up_numbers, place
+from widedeep.serving.compiled import Bits, Quantiles, look_up_numbers, place, place_rounded
 from widedeep.serving.movie_side import OF_USERS, MovieSide
 from widedeep.serving.quantiles import quantiles_of
 from widedeep.serving.tower import Tower, weight_and_bias
@@ -42,19 +42,26 @@ class NumberBlock:
     Attributes:
         numbers: Where they are read and their boundaries.
         vectors: float32 (numbers, quantiles + 1, width): what the layer reads of each quantile, a
-            missing number first: its embedding, if there is one, its value and its mark.
-        weight: float32 (numbers * width, first layer).
+            missing number first: its embedding, if there is one, its value and its mark. Of
+            bfloat16 the bits, uint16.
+        weight: Float32 or bfloat16 (first layer, numbers * width).
     """
 
     numbers: Quantiles
-    vectors: Singles
+    vectors: Singles | Bits
     weight: Tensor
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """In float32 or bfloat16."""
+        vectors = torch.from_numpy(self.vectors).to(dtype)
+        held = vectors if dtype == torch.float32 else vectors.view(torch.uint16)
+        return replace(self, vectors=held.numpy(), weight=self.weight.to(dtype))
 
     def read(self, values: Floats) -> Tensor:
         """What the layer reads, (n, numbers * width)."""
-        out = np.empty((len(values), len(self.weight)), np.float32)
+        out = np.empty((len(values), self.weight.shape[1]), self.vectors.dtype)
         look_up_numbers(values, self.numbers, self.vectors, out)
-        return torch.from_numpy(out)
+        return torch.from_numpy(out).view(self.weight.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +113,11 @@ class DeepSide:
         return cls(
             table.numpy(),
             {name: tables[name] for name in users},
-            torch.cat([*(by_column[name] for name in users), of_request.weight]).contiguous(),
+            torch.cat([*(by_column[name] for name in users), of_request.weight.T]).contiguous(),
             of_request,
             numbers.block(movie),
-            numbers.block([*movie, *pairs]),
-            numbers.block(pairs),
+            numbers.block([*movie, *pairs]).to(dtype),
+            numbers.block(pairs).to(dtype),
             Tower.of(network.layers[1:], dtype),
         )
 
@@ -120,19 +127,30 @@ class DeepSide:
 
         `values` are read of every row of the table, with whichever user.
         """
-        added = torch.from_numpy(self.table).addmm(self.of_movie.read(values), self.of_movie.weight)
+        added = torch.from_numpy(self.table).addmm(self.of_movie.read(values), self.of_movie.weight.T)
         return replace(self, table=added.numpy(), of_candidate=self.pairs)
 
     @torch.no_grad()
     def score(self, rows: Ints, values: Floats, user: Mapping[str, Ints]) -> Singles:
         """The deep logit of each candidate, float32 (n,)."""
-        width = self.table.shape[1]
-        first = np.empty((len(rows), width), np.float32)
-        place(rows, self.table, self._user(values[:1], user).numpy(), first)
-        sums = torch.from_numpy(first)
-        sums.addmm_(self.of_candidate.read(values), self.of_candidate.weight)
-        logit: Singles = self.tower.score(sums).numpy()
+        own = self._user(values[:1], user).numpy()
+        first = self._rounded if self.tower.dtype == torch.bfloat16 else self._exact
+        logit: Singles = self.tower.score(first(rows, values, own)).numpy()
         return logit
+
+    def _exact(self, rows: Ints, values: Floats, user: Singles) -> Tensor:
+        """The first layer's output, float32 (n, first layer)."""
+        sums = torch.empty((len(rows), len(user)))
+        place(rows, self.table, user, sums.numpy())
+        return sums.addmm_(self.of_candidate.read(values), self.of_candidate.weight.T).relu_()
+
+    def _rounded(self, rows: Ints, values: Floats, user: Singles) -> Tensor:
+        """Likewise in bfloat16, from sums in float32."""
+        of_numbers = linear(self.of_candidate.read(values), self.of_candidate.weight)
+        out = torch.empty_like(of_numbers)
+        bits = (held.view(torch.uint16).numpy() for held in (of_numbers, out))
+        place_rounded(rows, self.table, user, *bits)
+        return out
 
     def _user(self, values: Floats, user: Mapping[str, Ints]) -> Tensor:
         """What the user and the request's numbers add to the first layer, (width,)."""
@@ -186,7 +204,8 @@ class _Numbers:
         numbers = quantiles_of(
             [self.names[i] for i in chosen], [self.boundaries[i] for i in chosen]
         )
-        return NumberBlock(numbers, self.vectors[chosen], self.weights[chosen].flatten(0, 1))
+        weight = self.weights[chosen].flatten(0, 1).T.contiguous()
+        return NumberBlock(numbers, self.vectors[chosen], weight)
 
 
 def _widths(network: WideDeep, columns: int) -> list[int]:

@@ -65,8 +65,8 @@ class Tower:
         return 1e-5 if self.dtype == torch.float32 else 2e-2
 
     def score(self, first: Tensor) -> Tensor:
-        """Logits (n,) from the first layer's sums (n, width), which are overwritten."""
-        activation = first.relu_().to(self.dtype)
+        """Logits, float32 (n,), from the first layer's output (n, width) of this precision."""
+        activation = first
         for weight, bias in self.hidden:
             activation = linear(activation, weight, bias).relu_()
         weight, bias = self.last
