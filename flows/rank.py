@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 
 from flows.console import plain_console
 from flows.registered import Registered
@@ -22,7 +21,7 @@ from widedeep.errors import InputError
 from widedeep.evaluation.names import Language, Names
 from widedeep.features.companion import Companion
 from widedeep.model.trained_model import TrainedModel
-from widedeep.serving.batch_ranking import BatchRanking, Lists
+from widedeep.serving.batch_ranking import BatchRanking, Lists, Shortlist
 from widedeep.serving.ranker import Ranker
 from widedeep.serving.retrieval import Retrieval
 from widedeep.serving.tower import Precision
@@ -39,8 +38,6 @@ COLUMNS = pa.schema(
     }
 )
 """A row a ranked film, user by user, the best (rank 1) first; the title is the Korean one."""
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +109,8 @@ def rank(registered: Registered, order: RankOrder) -> RankReport:
     at = ranker.known_until if order.at is None else order.at
     shortlist = None
     if order.candidates is not None:
-        shortlist = _shortlist(
-            Retrieval.of(model, log, catalogue, known.movies), at, order.candidates
-        )
+        retrieval = Retrieval.of(model, log, catalogue, known.movies)
+        shortlist = Shortlist(retrieval, retrieval.ruled(at), order.candidates)
     batch = BatchRanking.of(ranker, catalogue.movies, at, order.k, shortlist)
     names = Names.of(known.movies, known.people)
     started = time.perf_counter()
@@ -148,14 +144,6 @@ def _until(log: RatingLog, at: int | None) -> RatingLog:
     if not len(log):
         raise InputError(f"--at is {iso(at or 0)}, and no rating is older; a later one is wanted")
     return log
-
-
-def _shortlist(retrieval: Retrieval, at: int, limit: int) -> Callable[[int], Ints]:
-    def candidates(user: int) -> Ints:
-        found = retrieval.candidates(user, at, limit)
-        return np.array([one.movie for one in found], np.int64)
-
-    return candidates
 
 
 def _write(parts: Iterator[Lists], out: Path, names: Names) -> int:

@@ -22,6 +22,9 @@ LOOK_EVERY = 0.5
 LATER_THAN_USERS = 10
 """Niceness of a scout while a version answers."""
 
+PATIENCE = 3.0
+"""Seconds for which a scout tries a version only while nobody else wants the processor."""
+
 _BEGIN_AGAIN = 5.0
 _LOGGER = logging.getLogger("widedeep.serving")
 
@@ -69,13 +72,13 @@ class Scout:
 
     def _follow(self) -> None:
         while not self._done.is_set():
-            # In a session of its own, Ctrl-C reaches the server alone.
+            # In a group of its own, Ctrl-C reaches the server alone.
             with subprocess.Popen(  # noqa: S603  our own module
                 [*self._command, self._seen],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                start_new_session=True,
+                process_group=0,
             ) as self._process:
                 if self._done.is_set():
                     self._process.kill()

@@ -17,7 +17,7 @@ from widedeep.serving.rated_movies import RatedMovies
 from widedeep.serving.retrieval_config import SOURCES, RetrievalConfig
 from widedeep.serving.rules import Ruled, Rules, least_age
 from widedeep.serving.shared_attributes import SharedAttributes
-from widedeep.serving.shortlist import best, fused
+from widedeep.serving.shortlist import best, fused, speakers
 
 pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), unique=True, max_size=30)
 
@@ -145,11 +145,13 @@ def test_the_best_rows_come_in_order_and_equals_by_row(scores, limit, seed):
 
 def test_lists_are_merged_by_the_sum_of_reciprocal_ranks():
     lists = {"a": np.array([5, 3, 9]), "b": np.array([3, 7]), "c": np.array([8])}
-    rows, sources = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 3)
+    rows, shares = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 3)
+    sources = speakers([*lists], shares)
     # 3: 1/3 + .5/2 = .583, 5: 1/2, 9: 1/4, 7: .5/3; 8 has no share.
     assert rows.tolist() == [3, 5, 9]
     assert sources == [("a", "b"), ("a",), ("a",)]
-    everything, named = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 9)
+    everything, shares = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 9)
+    named = speakers([*lists], shares)
     assert (everything.tolist()[3:], named[3:]) == ([7], [("b",)])
 
 

@@ -1,6 +1,6 @@
 """Lists for many users at one moment."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
@@ -14,11 +14,15 @@ from widedeep.model.training import sigmoid
 from widedeep.serving.live_state import LiveState, Reading
 from widedeep.serving.prepared_model import PreparedModel
 from widedeep.serving.ranker import Ranker
+from widedeep.serving.retrieval import Retrieval
 
 Ints = NDArray[np.int64]
 
 CHUNK = 256
 """Users whose lists are given at once."""
+
+ROWS = 8192
+"""Candidates that go through the layers at once: enough to keep the processor's vectors busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,22 @@ class Lists:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortlist:
+    """The candidates of a user by retrieval, at one moment: at most `limit`.
+
+    `ruled` (m,) is what the moment's rules allow of the movies of `retrieval`.
+    """
+
+    retrieval: Retrieval
+    ruled: NDArray[np.bool_]
+    limit: int
+
+    def of(self, user: int) -> Ints:
+        """Tokens, the most promising first."""
+        return self.retrieval.shortlist(user, self.ruled, self.limit)
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRanking:
     """A ranker at one moment, at which nothing is observed any more.
 
@@ -60,7 +80,7 @@ class BatchRanking:
     candidates: Ints
     read: Reading
     k: int
-    shortlist: Callable[[int], Ints] | None = None
+    shortlist: Shortlist | None = None
 
     @classmethod
     def of(
@@ -69,7 +89,7 @@ class BatchRanking:
         candidates: Ints,
         at: int,
         k: int,
-        shortlist: Callable[[int], Ints] | None = None,
+        shortlist: Shortlist | None = None,
     ) -> Self:
         """For the `k` best of `candidates` at UNIX seconds `at`; see above.
 
@@ -97,14 +117,29 @@ class BatchRanking:
             pool.shutdown(cancel_futures=True)
 
     def _part(self, users: Ints) -> Lists:
-        return Lists.joined(users, [self._best(user) for user in users.tolist()])
+        lists: list[tuple[Ints, NDArray[np.float32]]] = []
+        per_user = len(self.candidates) if self.shortlist is None else self.shortlist.limit
+        together = max(1, ROWS // max(1, per_user))
+        for start in range(0, len(users), together):
+            lists += self._together(users[start : start + together].tolist())
+        return Lists.joined(users, lists)
 
-    def _best(self, user: int) -> tuple[Ints, NDArray[np.float32]]:
-        fresh = self._fresh(user)
-        if not len(fresh):
-            return self.candidates[fresh], np.empty(0, np.float32)
-        logits = self.model.logits(self.state.read_again(user, self.read.take(fresh)))
-        movies, probability = self.candidates[fresh], sigmoid(logits).astype(np.float32)
+    def _together(self, users: list[int]) -> list[tuple[Ints, NDArray[np.float32]]]:
+        """The lists of some users, whose candidates go through the layers at once."""
+        fresh = [self._fresh(user) for user in users]
+        readings = [
+            self.state.read_again(user, self.read.take(places))
+            for user, places in zip(users, fresh, strict=True)
+            if len(places)
+        ]
+        logits = self.model.logits_of(readings) if readings else np.empty(0)
+        ends = np.cumsum([*map(len, fresh)])[:-1]
+        parts = np.split(sigmoid(logits).astype(np.float32), ends)
+        return [self._best(self.candidates[f], p) for f, p in zip(fresh, parts, strict=True)]
+
+    def _best(
+        self, movies: Ints, probability: NDArray[np.float32]
+    ) -> tuple[Ints, NDArray[np.float32]]:
         if len(movies) > self.k:
             # All that are as good as the last of the best: of equal ones the lower token is first.
             kept = probability >= np.partition(probability, -self.k)[-self.k]
@@ -116,7 +151,7 @@ class BatchRanking:
         """The places of a user's candidates, in order: what was not rated, or of the shortlist."""
         chosen = np.ones(len(self.candidates), np.bool_)
         if self.shortlist is not None:
-            chosen = np.isin(self.candidates, self.shortlist(user))
+            chosen = np.isin(self.candidates, self.shortlist.of(user))
         seen = places_of(self.candidates, self.state.seen(user))
         chosen[seen[seen < len(chosen)]] = False
         return np.flatnonzero(chosen)

@@ -6,12 +6,8 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from widedeep.data.ratings import RatingLog
 from widedeep.evaluation.golden import NOBODY
-from widedeep.evaluation.names import Names
-from widedeep.features.catalogue import Catalogue
 from widedeep.features.companion import Companion
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.event_log import Event
@@ -21,6 +17,7 @@ from widedeep.serving.ranker import Ranker, Ranking
 from widedeep.serving.rating_book import RatingBook
 from widedeep.serving.retrieval import NO_RULES, SHORT, Retrieval
 from widedeep.serving.rules import Rules
+from widedeep.serving.shelf import Shelf
 from widedeep.serving.title_search import TitleSearch
 from widedeep.serving.tower import Precision
 from widedeep.serving.why import Reason, Why
@@ -53,33 +50,46 @@ class Bundle:
     ranker: Ranker
     retrieval: Retrieval
     why: Why
-    films: Films
-    titles: TitleSearch
+    shelf: Shelf
     book: RatingBook
 
     @classmethod
     def load(
-        cls, version: ServedVersion, events: pa.Table, precision: Precision = Precision.AUTO
+        cls,
+        version: ServedVersion,
+        events: pa.Table,
+        precision: Precision = Precision.AUTO,
+        before: Self | None = None,
     ) -> Self:
         """Read a version and replay the `events` on top of what it came with.
 
-        A first request has been answered then, so that no user waits for compiling.
+        A first request has been answered then, so that no user waits for compiling. What is told of
+        films is shared with the bundle `before`, if it is the same.
         """
         model, companion = TrainedModel.load(version.served), Companion.load(version.history)
         log, catalogue = with_events(companion, events), companion.catalogue
-        names = Names.of(companion.movies, companion.people)
+        shelf = Shelf.of(companion, before.shelf if before else None)
         ranker = Ranker.of(model, log, catalogue, precision)
         bundle = cls(
             version,
             ranker,
             Retrieval.of(model, log, catalogue, companion.movies),
-            Why(model, ranker.state, catalogue, names),
-            Films.of(companion.movies, names),
-            TitleSearch.of(companion.movies, _ratings_of_each(catalogue, log)),
+            Why(model, ranker.state, catalogue, shelf.names),
+            shelf,
             RatingBook.of(log),
         )
         bundle.recommend(NOBODY, 1, 0)
         return bundle
+
+    @property
+    def films(self) -> Films:
+        """Cards of the films."""
+        return self.shelf.films
+
+    @property
+    def titles(self) -> TitleSearch:
+        """Films by title."""
+        return self.shelf.titles
 
     def observe(self, event: Event) -> bool:
         """Take a rating; False if it repeats a pair, of which the first one counts."""
@@ -112,9 +122,3 @@ class Bundle:
     def _moment(self, now: int) -> int:
         """UNIX seconds at which every rating observed so far counts."""
         return max(now, self.ranker.known_until)
-
-
-def _ratings_of_each(catalogue: Catalogue, log: RatingLog) -> NDArray[np.int64]:
-    """How many ratings each movie of the catalogue has, (m,)."""
-    counts = np.bincount(catalogue.rows(log.movie), minlength=len(catalogue.movies) + 1)
-    return counts[:-1]

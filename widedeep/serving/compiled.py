@@ -24,6 +24,13 @@ FREE = -1
 """The key of a free slot."""
 
 
+class Pairs(NamedTuple):
+    """Rows of movies and of users that are scored together, (n,) each."""
+
+    movie: Ints
+    user: Ints
+
+
 class Quantiles(NamedTuple):
     """Some numbers: the column of each among the values read, and its boundaries.
 
@@ -89,27 +96,28 @@ def look_up_buckets(values: Floats, buckets: Quantiles, out: Ints) -> None:
 
 
 @njit(cache=True, nogil=True)
-def place(rows: Ints, table: Singles, user: Singles, out: Singles) -> None:
-    """Row i of `out` (n, width) is row `rows[i]` of `table` plus `user`."""
-    for i in range(len(rows)):
-        of_movie, row = table[rows[i]], out[i]
+def place(pairs: Pairs, table: Singles, users: Singles, out: Singles) -> None:
+    """Row i of `out` (n, width) is the movie's row of `table` plus the user's of `users`."""
+    for i in range(len(out)):
+        of_movie, of_user, row = table[pairs.movie[i]], users[pairs.user[i]], out[i]
         for d in range(len(row)):
-            row[d] = of_movie[d] + user[d]
+            row[d] = of_movie[d] + of_user[d]
 
 
 @njit(cache=True, nogil=True)
-def place_rounded(rows: Ints, table: Singles, user: Singles, added: Bits, out: Bits) -> None:
+def place_rounded(pairs: Pairs, table: Singles, users: Singles, added: Bits, out: Bits) -> None:
     """As `place`, plus `added` (n, width), then ReLU: the first layer's output in bfloat16."""
     sums, share = np.empty((2, out.shape[1]), np.uint32)
     sum_, share_ = sums.view(np.float32), share.view(np.float32)
-    for i in range(len(rows)):
-        of_movie, of_pair, row = table[rows[i]], added[i], out[i]
+    for i in range(len(out)):
+        of_movie, of_user = table[pairs.movie[i]], users[pairs.user[i]]
+        of_pair, row = added[i], out[i]
         # A loop for each step: so the compiler makes each one of wide instructions.
         for d in range(len(row)):
             share[d] = np.uint32(of_pair[d]) << np.uint32(16)
         for d in range(len(row)):
-            value = of_movie[d] + user[d] + share_[d]
-            sum_[d] = value if value > np.float32(0) else np.float32(0)
+            value = of_movie[d] + of_user[d] + share_[d]
+            sum_[d] = value if value > np.float32(0) else np.float32(0)  # noqa: FURB136  max is slow
         for d in range(len(row)):
             # To the nearest, of two equally near ones the even.
             even = (sums[d] >> np.uint32(16)) & np.uint32(1)

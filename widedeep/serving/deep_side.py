@@ -19,7 +19,14 @@ from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import FILM_AGE
 from widedeep.features.transform import Transform
 from widedeep.model.network import WideDeep
-from widedeep.serving.compiled import Bits, Quantiles, look_up_numbers, place, place_rounded
+from widedeep.serving.compiled import (
+    Bits,
+    Pairs,
+    Quantiles,
+    look_up_numbers,
+    place,
+    place_rounded,
+)
 from widedeep.serving.movie_side import OF_USERS, MovieSide
 from widedeep.serving.quantiles import quantiles_of
 from widedeep.serving.tower import Tower, weight_and_bias
@@ -127,38 +134,42 @@ class DeepSide:
 
         `values` are read of every row of the table, with whichever user.
         """
-        added = torch.from_numpy(self.table).addmm(self.of_movie.read(values), self.of_movie.weight.T)
+        numbers = self.of_movie
+        added = torch.from_numpy(self.table).addmm(numbers.read(values), numbers.weight.T)
         return replace(self, table=added.numpy(), of_candidate=self.pairs)
 
     @torch.no_grad()
-    def score(self, rows: Ints, values: Floats, user: Mapping[str, Ints]) -> Singles:
-        """The deep logit of each candidate, float32 (n,)."""
-        own = self._user(values[:1], user).numpy()
+    def score(self, pairs: Pairs, values: Floats, users: Sequence[Mapping[str, Ints]]) -> Singles:
+        """The deep logit of each pair, float32 (n,); those of a user stand together."""
+        own = self._users(values[np.searchsorted(pairs.user, np.arange(len(users)))], users)
         first = self._rounded if self.tower.dtype == torch.bfloat16 else self._exact
-        logit: Singles = self.tower.score(first(rows, values, own)).numpy()
+        logit: Singles = self.tower.score(first(pairs, values, own)).numpy()
         return logit
 
-    def _exact(self, rows: Ints, values: Floats, user: Singles) -> Tensor:
+    def _exact(self, pairs: Pairs, values: Floats, users: Singles) -> Tensor:
         """The first layer's output, float32 (n, first layer)."""
-        sums = torch.empty((len(rows), len(user)))
-        place(rows, self.table, user, sums.numpy())
+        sums = torch.empty((len(values), users.shape[1]))
+        place(pairs, self.table, users, sums.numpy())
         return sums.addmm_(self.of_candidate.read(values), self.of_candidate.weight.T).relu_()
 
-    def _rounded(self, rows: Ints, values: Floats, user: Singles) -> Tensor:
+    def _rounded(self, pairs: Pairs, values: Floats, users: Singles) -> Tensor:
         """Likewise in bfloat16, from sums in float32."""
         of_numbers = linear(self.of_candidate.read(values), self.of_candidate.weight)
         out = torch.empty_like(of_numbers)
         bits = (held.view(torch.uint16).numpy() for held in (of_numbers, out))
-        place_rounded(rows, self.table, user, *bits)
+        place_rounded(pairs, self.table, users, *bits)
         return out
 
-    def _user(self, values: Floats, user: Mapping[str, Ints]) -> Tensor:
-        """What the user and the request's numbers add to the first layer, (width,)."""
+    def _users(self, values: Floats, users: Sequence[Mapping[str, Ints]]) -> Singles:
+        """What users and the request's numbers add to the first layer, (users, first layer)."""
         means = [
-            table[torch.from_numpy(user[name])].mean(dim=0) if len(user[name]) else _zeros(table)
+            _mean(table, _rows_of([user[name] for user in users]))
             for name, table in self.embeddings.items()
         ]
-        return torch.cat([*means, self.of_request.read(values)[0]]) @ self.of_user
+        read: Singles = (
+            torch.cat([*means, self.of_request.read(values)], 1) @ self.of_user
+        ).numpy()
+        return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,5 +233,5 @@ def _mean(table: Tensor, ids: Ragged) -> Tensor:
     return pooled
 
 
-def _zeros(table: Tensor) -> Tensor:
-    return table.new_zeros(table.shape[1])
+def _rows_of(ids: Sequence[Ints]) -> Ragged:
+    return Ragged.from_lengths(np.concatenate(ids), np.array([*map(len, ids)]))

@@ -104,10 +104,11 @@ class LiveState:
         sizes = (len(self.users), len(self.movies))
         self._state = empty_state(*sizes, genres, people, config.length)
         self._attributes = _with_room(attributes, len(self.movies))
-        self._rated = _rated_before(log, self.users)
+        users = self.users.codes(log.user)
+        self._rated = _by_user(log.movie, users, self.users.stranger)
         self._rated_since: defaultdict[int, list[int]] = defaultdict(list)
         self._newest = Instant(_BEGINNING)
-        self._take(log)
+        self._take(log, users)
 
     @property
     def known_until(self) -> int:
@@ -184,13 +185,13 @@ class LiveState:
         )
         return Reading(user, movies, moment, values, liked, disliked)
 
-    def _take(self, log: RatingLog) -> None:
-        """Observe a whole log; what is of its last moment stays apart."""
+    def _take(self, log: RatingLog, users: Ints) -> None:
+        """Observe a whole log of `users` by code; what is of its last moment stays apart."""
         if not len(log):
             return
         last = int(np.searchsorted(log.time, log.time[-1]))
         events = Events(
-            self.users.codes(log.user),
+            users,
             self.movies.codes(log.movie),
             np.array(log.time),
             self._config.positive(log.rate).astype(np.float64),
@@ -221,11 +222,10 @@ class LiveState:
             self._attributes = _with_room(self._attributes, len(self._state.movie))
 
 
-def _rated_before(log: RatingLog, users: TokenCodes) -> Ragged:
-    """The movies of each user code, in order of time."""
-    codes = users.codes(log.user)
-    order = np.argsort(codes, kind="stable")
-    return Ragged.from_lengths(log.movie[order], np.bincount(codes, minlength=users.stranger))
+def _by_user(movies: Ints, users: Ints, count: int) -> Ragged:
+    """The movies of each of `count` user codes, in order of time."""
+    order = np.argsort(users, kind="stable")
+    return Ragged.from_lengths(movies[order], np.bincount(users, minlength=count))
 
 
 def _grown(array: NDArray[Any], rows: int) -> NDArray[Any]:

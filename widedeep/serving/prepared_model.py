@@ -1,5 +1,6 @@
 """A model taken apart for requests: by what depends on the movie, the user, and both."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.raw_columns import NUMBERS
 from widedeep.model.trained_model import TrainedModel
+from widedeep.serving.compiled import Pairs
 from widedeep.serving.deep_side import DeepSide
 from widedeep.serving.live_state import LiveState, Reading
 from widedeep.serving.movie_side import MovieSide
@@ -70,12 +72,21 @@ class PreparedModel:
 
     def logits(self, reading: Reading) -> Floats:
         """The logit of each candidate, float64 (n,)."""
-        rows, user = self._rows(reading), self.users.read(reading)
-        logit = self.bias + self.wide.score(rows, reading.values, user)
+        return self.logits_of([reading])
+
+    def logits_of(self, readings: Sequence[Reading]) -> Floats:
+        """Those of several readings, one behind the other."""
+        rows = [self._rows(reading) for reading in readings]
+        users = [self.users.read(reading) for reading in readings]
+        parts = zip(rows, readings, users, strict=True)
+        wide = [self.wide.score(row, reading.values, user) for row, reading, user in parts]
+        values = np.concatenate([reading.values for reading in readings])
+        logit: Floats = self.bias + np.concatenate(wide)
         if self.offset is not None:
-            logit += self.slope * reading.values[:, self.offset].astype(np.float32)
+            logit += self.slope * values[:, self.offset].astype(np.float32)
         if self.deep is not None:
-            logit += self.deep.score(rows, reading.values, user)
+            owners = np.repeat(np.arange(len(rows)), [*map(len, rows)])
+            logit += self.deep.score(Pairs(np.concatenate(rows), owners), values, users)
         return logit
 
     def at(self, reading: Reading) -> "PreparedModel":

@@ -22,10 +22,10 @@ from widedeep.serving.co_liked import CoLiked
 from widedeep.serving.nearest import Nearest
 from widedeep.serving.popularity import Popularity
 from widedeep.serving.rated_movies import RatedMovies
-from widedeep.serving.retrieval_config import RetrievalConfig
+from widedeep.serving.retrieval_config import SOURCES, RetrievalConfig
 from widedeep.serving.rules import Ruled, Rules
 from widedeep.serving.shared_attributes import SharedAttributes
-from widedeep.serving.shortlist import best, fused
+from widedeep.serving.shortlist import best, fused, speakers
 from widedeep.serving.weighted_lists import Ints, Scores
 
 CATALOGUE = "catalogue"
@@ -155,13 +155,31 @@ class Retrieval:
         Raises:
             InputError: `limit` is less than 1.
         """
-        allowed = self._allowed(user, at, rules)
+        rows, shares = self._short(user, self._allowed(user, at, rules), limit)
+        sources = speakers(SOURCES, shares)
+        rest = [(CATALOGUE,)] * (len(rows) - len(sources))
+        return tuple(map(Candidate, self.movies[rows].tolist(), [*sources, *rest]))
+
+    def shortlist(self, user: int, allowed: NDArray[np.bool_], limit: int = SHORT) -> Ints:
+        """The tokens of `candidates`, for one of many users of a moment.
+
+        `allowed` (m,) is what the rules of the moment allow of `movies`.
+        """
+        return self.movies[self._short(user, self._unseen(user, allowed), limit)[0]]
+
+    def ruled(self, at: int, rules: Rules = NO_RULES) -> NDArray[np.bool_]:
+        """Which of `movies` may be shown at UNIX seconds `at`, (m,)."""
+        return self._ruled.allowed(rules, at)
+
+    def _short(
+        self, user: int, allowed: NDArray[np.bool_], limit: int
+    ) -> tuple[Ints, NDArray[np.float64]]:
+        """Rows of candidates, and what each source gave to each of the first of them."""
         lists = self._lists(user, allowed, limit)
-        merged, sources = fused(lists, self._config.weights, self._config.constant, limit)
+        merged, shares = fused(lists, self._config.weights, self._config.constant, limit)
         allowed[merged] = False
         rest = self._unliked(allowed, limit - len(merged))
-        tokens = self.movies[np.concatenate([merged, rest])].tolist()
-        return tuple(map(Candidate, tokens, [*sources, *([(CATALOGUE,)] * len(rest))]))
+        return np.concatenate([merged, rest]), shares
 
     def lists(
         self, user: int, at: int, limit: int = SHORT, rules: Rules = NO_RULES
@@ -171,9 +189,12 @@ class Retrieval:
         return {name: self.movies[rows] for name, rows in found.items()}
 
     def _allowed(self, user: int, at: int, rules: Rules) -> NDArray[np.bool_]:
-        allowed = self._ruled.allowed(rules, at)
-        allowed[_rows(self.movies, self._rated.seen(user))] = False
-        return allowed
+        return self._unseen(user, self.ruled(at, rules))
+
+    def _unseen(self, user: int, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        left = allowed.copy()
+        left[_rows(self.movies, self._rated.seen(user))] = False
+        return left
 
     def _lists(self, user: int, allowed: NDArray[np.bool_], limit: int) -> dict[str, Ints]:
         """Rows by source, best first."""

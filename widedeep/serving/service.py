@@ -83,11 +83,13 @@ class Service:
             BusyError: Another server takes ratings for this model.
             InputError, OSError, …: It cannot be loaded; the old one goes on.
         """
-        if self._serving is not None and self._serving.bundle.version == version:
+        before = self._serving.bundle if self._serving else None
+        if before is not None and before.version == version:
             return
         log = self._open(version.model)
         begun = self._applied_until
-        bundle = Bundle.load(version, read_events(log.path, end=begun), self.precision)
+        events = read_events(log.path, end=begun)
+        bundle = Bundle.load(version, events, self.precision, before)
         with self._moving:
             missed = read_events(log.path, begun, self._applied_until)
             for row in missed.to_pylist():

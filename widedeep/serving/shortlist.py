@@ -4,7 +4,7 @@ Reciprocal rank fusion: Cormack, Clarke and Büttcher, "Reciprocal rank fusion o
 and individual rank learning methods" (2009).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,11 @@ def best(scores: Scores, allowed: NDArray[np.bool_], limit: int) -> Ints:
 
 def fused(
     lists: Mapping[str, Ints], weights: Mapping[str, float], constant: float, limit: int
-) -> tuple[Ints, list[tuple[str, ...]]]:
-    """The best `limit` rows of some ranked lists, best first, and the sources of each.
+) -> tuple[Ints, NDArray[np.float64]]:
+    """The best `limit` rows of some ranked lists, best first, and what each list gave to each.
 
     A row at place i (from 0) of a list gets the list's weight / (constant + 1 + i) from it; the
-    lower row first of equals. The sources of a row stand by what they gave, most first; one that
-    gives nothing is none.
+    lower row first of equals. The shares are of shape (lists, rows).
     """
     rows = np.unique(np.concatenate(list(lists.values())))
     shares = np.zeros((len(lists), len(rows)))
@@ -42,10 +41,13 @@ def fused(
         shares[i, places] = weights[name] / (constant + 1 + np.arange(len(own)))
     total = shares.sum(axis=0)
     order = np.argsort(-total, kind="stable")[: min(limit, np.count_nonzero(total))]
-    speakers = np.argsort(-shares[:, order], axis=0, kind="stable").T.tolist()
-    counts = np.count_nonzero(shares[:, order], axis=0).tolist()
-    names = list(lists)
-    named = [
-        tuple(names[i] for i in by_share[:n]) for by_share, n in zip(speakers, counts, strict=True)
+    return rows[order], shares[:, order]
+
+
+def speakers(names: Sequence[str], shares: NDArray[np.float64]) -> list[tuple[str, ...]]:
+    """Of each row the lists that gave it something, who gave most first; see `fused`."""
+    order = np.argsort(-shares, axis=0, kind="stable").T.tolist()
+    counts = np.count_nonzero(shares, axis=0).tolist()
+    return [
+        tuple(names[i] for i in by_share[:n]) for by_share, n in zip(order, counts, strict=True)
     ]
-    return rows[order], named
