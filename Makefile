@@ -28,7 +28,7 @@ ablation: install  ## what each part of the model is worth (ARGS as for retrain,
 	$(BIN)/widedeep ablation $(ARGS)
 
 test: lint  ## what users are promised, checked
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-production: install  ## the same on PostgreSQL and a tracking server (installs them, as root)
 	test -d /usr/lib/postgresql || (apt-get update -qq && apt-get install -qq -y postgresql)

@@ -61,7 +61,8 @@ def notices(block: str) -> list[AutomationCore]:
     of_run = "{{ flow_run.name }}: {{ flow_run.state.name }}: {{ flow_run.state.message }}"
     of_model = (
         "{{ event.payload.model }}: {{ event.payload.decision }} version "
-        "{{ event.payload.version }}; version {{ event.payload.champion }} serves. "
+        "{{ event.payload.version }}; {% if event.payload.champion %}version "
+        "{{ event.payload.champion }} serves{% else %}nothing serves yet{% endif %}. "
         "{{ event.payload.reasons }}"
     )
     identity, calls = _identity(block), block.startswith("webhook/")

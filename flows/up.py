@@ -21,8 +21,7 @@ from filelock import FileLock, Timeout
 
 from flows.environment import PID_VARIABLE, UP_FILE
 from flows.orphans import stop_orphans
-from tasks.tracking import TRAINING_VIEW, Tracker
-from widedeep.home import UI_VARIABLE, BusyError, Home
+from widedeep.home import TRAINING_VIEW, UI_VARIABLE, BusyError, Home
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
@@ -119,7 +118,6 @@ def up(home: Home, ports: Ports, deployments: Sequence[str]) -> NoReturn:
     signal.signal(signal.SIGTERM, _stop)
     with _alone(home):
         stop_orphans()
-        _create_store(home)
         services = _services(home, ports, deployments)
         environment = {
             **os.environ,
@@ -140,10 +138,7 @@ def up(home: Home, ports: Ports, deployments: Sequence[str]) -> NoReturn:
 def _run(
     home: Home, ports: Ports, services: Sequence[Service], environment: Mapping[str, str]
 ) -> NoReturn:
-    for service in services:
-        _say(f"starting {service.name}")
-        service.start(environment)
-        service.wait()
+    _start(home, services, environment)
     where = {"pid": os.getpid(), "prefect": ports.prefect_url, "mlflow": ports.mlflow_url}
     (home.root / UP_FILE).write_text(json.dumps(where), encoding="utf-8")
     _say(f"Prefect  {ports.prefect_url}   press Run at Deployments")
@@ -157,10 +152,23 @@ def _run(
                 service.start(environment)
 
 
+def _start(home: Home, services: Sequence[Service], environment: Mapping[str, str]) -> None:
+    """The servers side by side; what needs both of them once they answer."""
+    for service in services:
+        if service.name == "MLflow":
+            _create_store(home)
+        if service.name == "deployments":
+            for server in services:
+                server.wait()
+        _say(f"starting {service.name}")
+        service.start(environment)
+
+
 def _services(home: Home, ports: Ports, deployments: Sequence[str]) -> list[Service]:
     home.logs.mkdir(parents=True, exist_ok=True)
-    prefect = ["prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)]
-    mlflow = ["mlflow", "server", "--host", HOST, "--port", str(ports.mlflow), "--workers", "1"]
+    where = ["--host", HOST, "--port"]
+    prefect = ["flows.prefect_server", "server", "start", *where, str(ports.prefect)]
+    mlflow = ["mlflow", "server", *where, str(ports.mlflow), "--workers", "1"]
     mlflow += ["--backend-store-uri", home.tracking_uri]
     mlflow += ["--default-artifact-root", home.artifacts_uri] if home.artifacts_uri else []
     health = {"Prefect": f"{ports.prefect_url}/api/health", "MLflow": f"{ports.mlflow_url}/health"}
@@ -180,6 +188,8 @@ def _services(home: Home, ports: Ports, deployments: Sequence[str]) -> list[Serv
 def _create_store(home: Home) -> None:
     """MLflow's, before two processes could begin it at once."""
     if not home.tracked:
+        from tasks.tracking import Tracker  # noqa: PLC0415  takes seconds: a server may start
+
         with home.exclusive():
             Tracker(home).models()
 

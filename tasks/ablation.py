@@ -9,6 +9,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks import time_limit
 from tasks.ingest import Ingested
 from tasks.job import Job
 from widedeep.artifact_store import Artifact, code_version
@@ -53,7 +54,12 @@ class Trial:
         return float(sum(epoch["seconds"] for epoch in self.model.summary["curve"]))
 
 
-@task(name="score", task_run_name="score {job.start.reason}", cache_policy=NO_CACHE)
+@task(
+    name="score",
+    task_run_name="score on {job.title}, {job.start.reason}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.STAGE,
+)
 def score(job: Job, model: Artifact) -> Artifact:
     """Predict the holdout under both protocols, and measure."""
     ingested = job.ingested
@@ -75,7 +81,12 @@ def score(job: Job, model: Artifact) -> Artifact:
     return job.home.stages.get("scores", key, build)
 
 
-@task(name="compare", task_run_name="compare variants", cache_policy=NO_CACHE)
+@task(
+    name="compare",
+    task_run_name="compare variants on {ingested.model}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.STAGE,
+)
 def compare_variants(home: Home, ingested: Ingested, trials: Sequence[Trial]) -> Artifact:
     """Tables, numbers and a plot of all trials; the summary holds them for programs, too."""
     planted = planted_pairs.read(ingested.source.folder)

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks import time_limit
 from tasks.job import Job
 from widedeep import decision_log
 from widedeep.artifact_store import Artifact, code_version
@@ -25,7 +26,12 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.model.trained_model import TrainedModel
 
 
-@task(name="evaluate", task_run_name="evaluate on {job.title}", cache_policy=NO_CACHE)
+@task(
+    name="evaluate",
+    task_run_name="evaluate on {job.title}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.STAGE,
+)
 def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
     """Score challenger and champion on the same holdout rows, decide, and report the memory."""
     logger = get_run_logger()

@@ -8,13 +8,19 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks import time_limit
 from tasks.job import Job
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.training_plan import TrainingPlan
 
 
-@task(name="features", task_run_name="features of {job.title}", cache_policy=NO_CACHE)
+@task(
+    name="features",
+    task_run_name="features of {job.title}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.STAGE,
+)
 def features(job: Job) -> Artifact:
     """Fit vocabularies, quantiles and crosses, and encode what is to be learned."""
     logger = get_run_logger()

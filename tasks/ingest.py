@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pyarrow as pa
 from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
+from prefect.runtime import task_run
 from prefect.tasks import exponential_backoff
 
+from tasks import time_limit
 from widedeep import decision_log
 from widedeep.artifact_store import Artifact
 from widedeep.data.arrivals import HOW, TABLE, arrivals
@@ -22,6 +25,7 @@ from widedeep.data.ratings import Counts, RatingLog, Ratings, first_times
 from widedeep.data.source import Source, resolve
 from widedeep.data.split import Split
 from widedeep.home import Home
+from widedeep.when import iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,19 @@ def _may_succeed_later(task: Task[Any, Any], run: TaskRun, state: State[Any]) ->
     return False
 
 
+def _title() -> str:
+    """For people: the data's short name, and as of when they are asked for."""
+    given = task_run.parameters
+    as_of = given["window"].as_of
+    known = "" if as_of is None else f" as of {iso(as_of)[:10]}"
+    return f"ingest {Path(given['data']).name}{known}"
+
+
 @task(
     name="ingest",
-    task_run_name="ingest {data}",
+    task_run_name=_title,
     cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.STAGE,
     retries=2,
     retry_delay_seconds=exponential_backoff(3),
     retry_jitter_factor=0.5,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import run_page
+from tasks import run_page, time_limit
 from tasks.announcement import announce
 from tasks.card import model_card
 from tasks.dry_run import Stranger
@@ -46,7 +46,12 @@ class Candidate:
     evaluation: Artifact
 
 
-@task(name="promote", task_run_name="promote {run.model}", cache_policy=NO_CACHE)
+@task(
+    name="promote",
+    task_run_name="promote {job.title}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.STAGE,
+)
 def promote(
     job: Job, run: Run, candidate: Candidate, gate: GateConfig, stranger: Stranger
 ) -> Outcome:

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks import time_limit
 from tasks.job import Job
 from tasks.training import describe
 from widedeep.artifact_store import Artifact, code_version
@@ -16,7 +17,12 @@ from widedeep.model.fitting import Fitting
 from widedeep.model.trained_model import TrainedModel
 
 
-@task(name="catch up", task_run_name="catch up on {job.title}", cache_policy=NO_CACHE)
+@task(
+    name="catch up",
+    task_run_name="catch up on {job.title}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.TRAINING,
+)
 def catch_up(job: Job, gated: Artifact) -> Artifact:
     """Go on from the gated model to the run's as-of, as a warm start would."""
     logger = get_run_logger()

@@ -6,7 +6,9 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
 
+from tasks import time_limit
 from widedeep.artifact_store import Artifact, ArtifactStore, code_version
 from widedeep.evaluation.csv_file import write_csv
 from widedeep.evaluation.replay import Policy, Replay, Step
@@ -21,7 +23,13 @@ PLOT = "replay.png"
 FILES = (TABLE, NUMBERS, PLOT)
 
 
-@task(name="retrain", task_run_name="retrain as of {at}", cache_policy=NO_CACHE)
+def _title() -> str:
+    return f"retrain as of {iso(task_run.parameters['at'])[:10]}"
+
+
+@task(
+    name="retrain", task_run_name=_title, cache_policy=NO_CACHE, timeout_seconds=time_limit.TRAINING
+)
 def retrain_step(
     replay: Replay, at: int, until: int, before: Step | None
 ) -> tuple[Step, Mapping[Policy, PolicyStep]]:
@@ -36,7 +44,12 @@ def retrain_step(
     return step, judged
 
 
-@task(name="summarise", cache_policy=NO_CACHE)
+@task(
+    name="summarise",
+    task_run_name="{title}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.STAGE,
+)
 def summarise(store: ArtifactStore, replay: Replay, steps: Sequence[Step], title: str) -> Artifact:
     """Table, numbers and a plot of all steps; the summary holds them for programs, too."""
     key = {

@@ -37,7 +37,7 @@ from widedeep.evaluation import memorisation
 from widedeep.evaluation.figures import FIGURES
 from widedeep.evaluation.promotion import Decision
 from widedeep.evaluation.scoring import PREDICTIONS
-from widedeep.home import UI_VARIABLE, Home
+from widedeep.home import TRAINING_VIEW, UI_VARIABLE, Home
 from widedeep.model.training import EpochResult
 from widedeep.model.version import ModelVersion, StoredModel
 from widedeep.when import iso
@@ -47,9 +47,6 @@ PREVIOUS = "previous"
 CHALLENGER = "challenger"
 
 Found = TypeVar("Found")
-
-TRAINING_VIEW = "workflowType=machine_learning"
-"""In an address: without it MLflow's UI shows runs as if they were conversations."""
 
 _GATED_ID = "widedeep.gated_id"
 _SERVED_ID = "widedeep.served_id"

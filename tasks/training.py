@@ -8,6 +8,7 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks import time_limit
 from tasks.job import Job
 from tasks.progress import epoch_bar
 from tasks.run_page import progress
@@ -17,7 +18,12 @@ from widedeep.model.fitting import Fitting
 from widedeep.model.training import EpochResult
 
 
-@task(name="train", task_run_name="train on {job.title}, {job.start.reason}", cache_policy=NO_CACHE)
+@task(
+    name="train",
+    task_run_name="train on {job.title}, {job.start.reason}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.TRAINING,
+)
 def train(job: Job, encoded: Artifact) -> Artifact:
     """Train wide and deep jointly; the summary has the curve, an entry an epoch.
 

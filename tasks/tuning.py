@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks import time_limit
 from tasks.job import Job
 from tasks.tuned import TUNED
 from widedeep.artifact_store import Artifact, code_version, content_id
@@ -67,6 +68,11 @@ class Search:
             self.study.enqueue_trial(settings_of(job.preset))
 
     @property
+    def title(self) -> str:
+        """Data and as-of, for people."""
+        return self._job.title
+
+    @property
     def finished(self) -> int:
         """How many trials have an end, pruned ones included."""
         return len(self._trials(*_FINISHED))
@@ -105,7 +111,12 @@ class Search:
             yield result, result.validation_loss
 
 
-@task(name="try settings", task_run_name="trial {number}", cache_policy=NO_CACHE)
+@task(
+    name="try settings",
+    task_run_name="trial {number} on {search.title}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=time_limit.TRAINING,
+)
 def try_settings(search: Search, number: int) -> Tried:
     """One trial of a search."""
     del number  # names the task run

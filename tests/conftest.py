@@ -1,6 +1,7 @@
 """Data that tests of several packages share."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,21 @@ from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import Vocabulary
+from widedeep.home import Home
 
 PROJECT = Path(__file__).resolve().parent.parent
+LONGEST = (
+    "flows/test_up.py",
+    "flows/test_retrain.py",
+    "flows/test_interruption.py",
+    "flows/test_schedule.py",
+    "flows/test_serving_loop.py",
+    "flows/test_replay.py",
+    "flows/test_bad_input.py",
+    "flows/test_tune.py",
+    "serving/test_app.py",
+    "flows/test_ablation.py",
+)
 SPEC = FeatureSpec(
     categories=(Category("movie"), Category("grade")),
     bags=(Bag("genres"), Bag("leading"), Bag("liked", vocabulary_of="movie")),
@@ -24,6 +38,12 @@ SPEC = FeatureSpec(
     crosses=(Cross(("liked", "movie")), Cross(("user_count_bucket", "genres", "grade"))),
     wide=("movie", "grade", "leading", "user_count_bucket"),
 )
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that parallel workers end together."""
+    places = {PROJECT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +73,21 @@ def simulated(tmp_path_factory) -> Path:
     )
     simulate(settings, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_home(tmp_path_factory):
+    """Makes a home in a folder with an empty MLflow store: a copy, as making one takes a second."""
+    from tasks.tracking import Tracker
+
+    template = Home(tmp_path_factory.mktemp("template"))
+    Tracker(template).models()
+
+    def make(folder: Path) -> Path:
+        shutil.copy(template.root / "mlflow.db", folder)
+        return folder
+
+    return make
 
 
 def transform(

@@ -1,55 +1,55 @@
 """Kill whatever serves a retrain at a random moment, again and again, and see what is left.
 
 Run from the project's folder: python -m tests.benchmarks.kill_kit [--kills 50] [--seed 0]
-A real `widedeep up` works on a home of its own. Each round asks for a retrain (or for a move by
-hand), kills one process or all of them by SIGKILL after a random time, lets the supervisor (or, if
-that is dead, the same command again) put things right, and then checks that
+A real `widedeep up` works on a home of its own. Each round adds a few ratings, asks for a retrain
+(cold or warm) or for a move by hand, kills one process or all of them by SIGKILL after a random
+time, and checks that the champion still answers as when it was made. Then the supervisor (or, if
+that is dead, the same command again) puts things right, and the kit checks that
 
+- the next retrain completes, the lock is free, and no run stands as running in either tool;
 - the champion is that of the last record, loads, and answers its golden requests as when made;
-- every artefact that can be found is whole, and all ratings that were read are accounted for;
-- the next retrain completes, so no lock is left; and no run stands as running in either tool.
+- every artefact that can be found and every registered version is whole;
+- every line of the rating files is accounted for, and no pair is there twice.
 
-It prints a table by what was killed: rounds, runs that survived, seconds until all was well.
+It prints tables by what was killed and by what the run was at: rounds, how the killed run ended,
+seconds until the next retrain had completed. With --record FILE rounds are added to that file, and
+the tables are those of all rounds in it.
 """
 
 import argparse
 import json
 import os
+import shutil
 import signal
-import sqlite3
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from statistics import median
 
 import httpx
 import numpy as np
+import pandas as pd
 import psutil
 
 from flows.environment import configure
-from tasks.tracking import Tracker
+from tests.benchmarks.kill_checks import Checks
 from tests.flows.site import FINAL, Site
-from widedeep import decision_log
-from widedeep.artifact_store import MANIFEST
 from widedeep.data.simulator import Simulation, simulate
-from widedeep.evaluation.golden import GOLDEN, GoldenRequests
-from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.companion import Companion
-from widedeep.features.history import Queries
 from widedeep.home import Home
-from widedeep.model.trained_model import TrainedModel
 
 TARGETS = {
     "flow run": "prefect.engine",
     "deployments": "flows.deployments",
-    "Prefect server": "prefect server start",
+    "Prefect server": "flows.prefect_server",
     "MLflow server": "mlflow server",
     "everything": "",
 }
 PATIENCE = 240
-MODEL = "widedeep-sim-kills"
+ASKED = ("retrain", "retrain", "retrain", "promote", "rollback")
+KNOWN, ADDED = 7000, 12
+"""Ratings at first, and those that are new in each round."""
 
 
 def processes(site, target):
@@ -80,7 +80,7 @@ def kill(site, target):
     return len(found)
 
 
-def wait(reached, patience=PATIENCE):
+def wait(reached):
     """Until it is so; gives the seconds."""
     begun = time.monotonic()
     while True:
@@ -89,49 +89,97 @@ def wait(reached, patience=PATIENCE):
                 return time.monotonic() - begun
         except (httpx.HTTPError, AttributeError):
             pass
-        if time.monotonic() - begun > patience:
-            raise AssertionError(f"not within {patience} s: {reached.__doc__}")
-        time.sleep(0.5)
+        if time.monotonic() - begun > PATIENCE:
+            raise AssertionError(f"not within {PATIENCE} s: {reached.__doc__}")
+        time.sleep(0.2)
 
 
 class Kit:
-    """The site under fire, and the questions it has to answer."""
+    """The site under fire, and what it is asked for."""
 
-    def __init__(self, home, data, generator):
-        self.home, self.data, self.generator = home, data, generator
-        self.site = Site(home, data)
-        self.rows = None
+    def __init__(self, folder, generator):
+        whole, data = folder / "world", folder / "sim-kills"
+        sizes = {"users": 300, "movies": 60, "ratings": 8000, "seed": 4, "single_share": 0.1}
+        simulate(Simulation(**sizes, user_spread=0.5, movie_spread=0.5, taste_spread=3.0), whole)
+        shutil.copytree(whole, data)
+        rates = pd.read_csv(whole / "rates.csv").sort_values("time", kind="stable")
+        rates[:KNOWN].to_csv(data / "rates.csv", index=False)
+        self.later, self.added = rates[KNOWN:], 0
+        self.home, self.data, self.generator = folder / "home", data, generator
+        self.home.mkdir()
+        configure(Home(self.home))
+        self.checks = Checks(self.home, "widedeep-sim-kills", data)
+        self.site = self.start()
+        self.took = 0.0
 
-    def ask_for(self, seed):
-        """A retrain mostly, else a move by hand; gives the run."""
-        what = self.generator.choice(["retrain", "retrain", "retrain", "promote", "rollback"])
-        versions = self.versions()
-        if what == "retrain" or len(versions) < 2:
-            return self.retrain(seed)
-        reason = {"reason": f"round {seed}"}
+    def start(self):
+        """Offer the deployments; the folder is watched by nobody, so that runs are those asked."""
+        return Site(self.home, "sim")
+
+    def warm_up(self):
+        """Two whole retrains: the first one compiles, the second tells how long they take."""
+        for seed in (0, 1):
+            run = self.retrain(seed, "cold")
+            self.took = wait(lambda run=run: self.site.state(run)["type"] in FINAL)
+            assert self.site.state(run)["type"] == "COMPLETED"
+
+    def grow(self):
+        """A few more ratings, so that each stage of the next retrain has something to do."""
+        part = self.later[self.added : self.added + ADDED]
+        part.to_csv(self.data / f"rates-{self.added:04}.csv", index=False)
+        self.added += ADDED
+
+    def ask(self, seed):
+        """A retrain mostly, else a move by hand; gives the run and what it is."""
+        what = str(self.generator.choice(ASKED))
+        if what == "retrain":
+            mode = str(self.generator.choice(["cold", "auto"]))
+            return self.retrain(seed, mode), f"{mode} retrain"
+        given = {"reason": f"round {seed}"}
         if what == "promote":
-            reason["version"] = str(self.generator.choice(versions))
-        name = self.site.deployment(f"{what}/manual")
-        return self.site.ask(f"deployments/{name}/create_flow_run", parameters=reason)["id"]
+            others = sorted(set(self.checks.versions()) - {self.checks.serves()})
+            given["version"] = str(self.generator.choice(others))
+        return self.run(f"{what}/manual", given), what
 
-    def retrain(self, seed):
-        """A cold one, so that there is something to do each time."""
-        name = self.site.deployment("retrain/on-new-data")
-        given = {"data": {"folder": str(self.data)}, "training": {"mode": "cold", "seed": seed}}
-        return self.site.ask(f"deployments/{name}/create_flow_run", parameters=given)["id"]
+    def retrain(self, seed, mode):
+        given = {"data": {"folder": str(self.data)}, "training": {"mode": mode, "seed": seed}}
+        return self.run("retrain/on-new-data", given)
 
-    def versions(self):
-        with sqlite3.connect(self.home / "mlflow.db") as database:
-            return [str(v) for (v,) in database.execute("select version from model_versions")]
+    def run(self, name, given):
+        asked = f"deployments/{self.site.deployment(name)}/create_flow_run"
+        return self.site.ask(asked, parameters=given)["id"]
+
+    def round(self, number, target):
+        """Kill once, mend, check; gives what happened."""
+        self.grow()
+        before = self.checks.finished()
+        run, what = self.ask(number)
+        delay = float(self.generator.uniform(0, self.took))
+        if target == "flow run":
+            wait(lambda: processes(self.site, "flow run"))
+            delay *= 0.7  # it takes a while until there is a process
+        time.sleep(delay)
+        stage = self.checks.stage(before) if "retrain" in what else "a move by hand"
+        died, begun = kill(self.site, target), time.monotonic()
+        self.checks.serves()
+        self.mend(target)
+        self.recover(number)
+        self.checks.everything()
+        told = {"number": number, "killed": target, "asked": what, "stage": stage, "died": died}
+        return told | {
+            "delay": round(delay, 1),
+            "ended": self.site.state(run)["name"],
+            "seconds": round(time.monotonic() - begun, 1),
+        }
 
     def mend(self, target):
         """What a person or systemd would do: start what nobody is left to start."""
         if target == "everything":
             self.site.process.wait()
-            self.site = Site(self.home, self.data)
+            self.site = self.start()
 
-    def check(self, seed):
-        """Everything that must be true; gives the state that the next retrain ended in."""
+    def recover(self, number):
+        """The next retrain completes, and then nothing is under way."""
 
         def reachable():
             """the server answers"""
@@ -139,112 +187,63 @@ class Kit:
 
         def rested():
             """no run of Prefect is under way"""
-            states = {run["state_type"] for run in self.site.runs()}
-            return states <= FINAL
+            return {run["state_type"] for run in self.site.runs()} <= FINAL
+
+        def closed():
+            """no task of Prefect is under way"""
+            tasks = self.site.ask("task_runs/filter", sort="EXPECTED_START_TIME_DESC")
+            return {task["state_type"] for task in tasks} <= FINAL
 
         wait(reachable)
-        run = self.retrain(1000 + seed)
+        run = self.retrain(1000 + number, "auto")
         wait(lambda: self.site.state(run)["type"] in FINAL)
-        ended = self.site.state(run)
-        assert ended["type"] == "COMPLETED", ended
+        assert self.site.state(run)["type"] == "COMPLETED", self.site.state(run)
         wait(rested)
-        self.check_registry()
-        self.check_artefacts()
-        assert not list((self.home / "running").iterdir())
-        assert not list((self.home / "stages" / "drafts").glob("*"))
-        with sqlite3.connect(self.home / "mlflow.db") as database:
-            statuses = Counter(s for (s,) in database.execute("select status from runs"))
-        assert statuses["RUNNING"] == 0, statuses
-
-    def check_registry(self):
-        """The champion is that of the last record, and works."""
-        folder = Home(self.home).decisions / MODEL
-        champion = Tracker(Home(self.home)).champion(MODEL)
-        assert not list(folder.glob("*.pending"))
-        assert champion.number == decision_log.history(folder)[-1]["champion_version"]
-        history = champion.served.path.with_name("history")
-        known, golden = Companion.load(history), GoldenRequests.load(history / GOLDEN)
-        model = TrainedModel.load(champion.served.path)
-        asked = Queries(golden.user, golden.movie, golden.time, golden.time)
-        given = model_scorer(model, known.log, known.catalogue)(asked)
-        assert np.abs(given - golden.probability).max() < 1e-6
-
-    def check_artefacts(self):
-        """Each has its manifest and the files it names; no rating was lost."""
-        for folder in (self.home / "stages").glob("*/*"):
-            if folder.parent.name == "drafts" or not folder.is_dir():
-                continue
-            assert (folder / MANIFEST).exists(), folder
-        (ratings,) = [
-            json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["summary"]
-            for folder in (self.home / "stages" / "ratings").iterdir()
-        ]
-        counts = ratings["counts"]
-        parts = ("examples", "superseded", "quarantined")
-        assert counts["read"] == sum(counts[part] for part in parts)
-        self.rows = self.rows or counts
-        assert counts == self.rows
+        wait(closed)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", type=Path)
     options = parser.parse_args()
-    generator = np.random.default_rng(options.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "sim-kills"
-        sizes = {"users": 300, "movies": 60, "ratings": 5600, "seed": 4, "single_share": 0.1}
-        simulate(Simulation(**sizes, user_spread=0.5, movie_spread=0.5, taste_spread=3.0), data)
-        home = Path(folder) / "home"
-        home.mkdir()
-        configure(Home(home))
-        kit = Kit(home, data, generator)
-        try:
-            rounds(kit, options.kills)
-        finally:
-            kit.site.process.send_signal(signal.SIGINT)
-            kit.site.process.wait(PATIENCE)
+    folder = Path(tempfile.mkdtemp(prefix="kill-kit-"))
+    kit = Kit(folder, np.random.default_rng(options.seed))
+    record = options.record or folder / "rounds.jsonl"
+    number, target = 0, "nothing"
+    try:
+        kit.warm_up()
+        for number in range(1, options.kills + 1):
+            target = list(TARGETS)[number % len(TARGETS)]
+            found = kit.round(number, target)
+            with record.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(found) + "\n")
+            sys.stderr.write(f"{found}\n")
+    except BaseException:
+        sys.stderr.write(f"round {number}, {target} killed; all is left in {folder}\n")
+        raise
+    finally:
+        kit.site.process.send_signal(signal.SIGTERM)
+        kit.site.process.wait(PATIENCE)
+        if record.exists():
+            report(map(json.loads, record.read_text(encoding="utf-8").splitlines()))
+    sys.stdout.write(f"a retrain that nobody disturbs takes {kit.took:.0f} s from Run to its end\n")
+    shutil.rmtree(folder)
 
 
-def rounds(kit, kills):
-    for seed in (-2, -1):  # the first one compiles
-        first = kit.retrain(1000 + seed)
-        took = wait(lambda run=first: kit.site.state(run)["type"] in FINAL)
-        assert kit.site.state(first)["type"] == "COMPLETED"
-    found = defaultdict(list)
-    names = list(TARGETS)
-    for number in range(1, kills + 1):
-        target = names[number % len(names)]
-        run = kit.ask_for(number)
-        delay = float(kit.generator.uniform(0, 1.1 * took))
-        if target == "flow run":
-            wait(lambda: processes(kit.site, "flow run"))
-            delay *= 0.4  # of the time from asking to the end it works for about half
-        time.sleep(delay)
-        died = kill(kit.site, target)
-        begun = time.monotonic()
-        kit.mend(target)
-        try:
-            kit.check(number)
-        except AssertionError as failure:
-            report(found)
-            raise AssertionError(f"round {number}, {target} after {delay:.1f} s") from failure
-        state = kit.site.state(run)["name"]
-        found[target].append((state, died, time.monotonic() - begun))
-        sys.stderr.write(f"{number} {target} after {delay:.1f} s: {state}, {died} died\n")
-    report(found)
-
-
-def report(found):
-    write = sys.stdout.write
-    write(f"{'killed':16} {'rounds':>6} {'ended':>5}  {'s until well':>12}  how the run ended\n")
-    for target, rounds_ in found.items():
-        states = Counter(state for state, _, _ in rounds_)
-        seconds = median(took for _, _, took in rounds_)
-        ended = ", ".join(f"{count} {state}" for state, count in states.most_common())
-        died = sum(1 for _, died, _ in rounds_ if died)
-        write(f"{target:16} {len(rounds_):>6} {died:>5}  {seconds:>12.1f}  {ended}\n")
+def report(rounds):
+    """By what was killed, and by what the run was at."""
+    rounds = list(rounds)
+    for key in ("killed", "stage"):
+        sys.stdout.write(f"{key:16} {'rounds':>6}  {'s until well':>20}  how the run ended\n")
+        for value in dict.fromkeys(found[key] for found in rounds):
+            mine = [found for found in rounds if found[key] == value]
+            seconds = [found["seconds"] for found in mine]
+            ended = Counter(found["ended"] for found in mine).most_common()
+            told = f"{median(seconds):.0f} (at most {max(seconds):.0f})"
+            words = ", ".join(f"{count} {state}" for state, count in ended)
+            sys.stdout.write(f"{value:16} {len(mine):>6}  {told:>20}  {words}\n")
 
 
 if __name__ == "__main__":

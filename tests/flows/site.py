@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import httpx
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from flows.environment import UP_FILE
 
 PATIENCE = 120
+TEAM = "team"
 _IN_VAIN = stop_after_delay(PATIENCE)
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -21,15 +24,25 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 class Site:
     """Both servers and the deployments on one home."""
 
-    def __init__(self, home, data, **variables):
+    def __init__(self, home, data, block=None, **variables):
         self.home, self.data = home, data
         ports = [free_port(), free_port()]
         self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in ports)
         command = [sys.executable, "-m", "flows.cli", "up", "--home", str(home)]
         command += ["--data", str(data), "--prefect-port", str(ports[0])]
         command += ["--mlflow-port", str(ports[1])]
+        if block is not None:
+            command += ["--notify", f"{block.get_block_type_slug()}/{TEAM}"]
         self.process = subprocess.Popen(command, env=os.environ | variables)
+        if block is not None:
+            self.keep(block)
         wait(lambda: (home / UP_FILE).exists() and self.deployment("retrain/on-new-data"))
+
+    def keep(self, block):
+        """Save a block on the server, as people do in its UI."""
+        wait(lambda: self.deployment("any/any") is None)
+        with temporary_settings({PREFECT_API_URL: f"{self.prefect}/api"}):
+            block.save(TEAM)
 
     @retry(retry=retry_if_exception_type(httpx.HTTPError), wait=wait_fixed(1), stop=_IN_VAIN)
     def deployment(self, name):
@@ -46,6 +59,21 @@ class Site:
         found = self.ask("flow_runs/filter", sort="START_TIME_DESC")
         return [run for run in found if run["state_type"] != "SCHEDULED"]
 
+    def emit(self, event, payload):
+        """Tell the server of an event, as anybody may."""
+        told = {
+            "id": str(uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": event,
+            "resource": {"prefect.resource.id": "widedeep.test"},
+            "payload": payload,
+        }
+        httpx.post(f"{self.prefect}/api/events", json=[told]).raise_for_status()
+
+    def emitted(self, event):
+        """What was told of an event, the newest first."""
+        return self.ask("events/filter", filter={"event": {"name": [event]}})["events"]
+
     def state(self, run):
         return self.ask("flow_runs/filter", flow_runs={"id": {"any_": [run]}})[0]["state"]
 
@@ -58,8 +86,9 @@ class Site:
         logs = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})
         return any(words in line["message"] for line in logs)
 
-    def scheduled(self, deployment, late):
+    def scheduled(self, name, late):
         """A run that a schedule should have begun some seconds ago, as the server makes it."""
+        deployment = self.deployment(name)
         due = datetime.now(UTC) - timedelta(seconds=late)
         state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
         run = self.ask(f"deployments/{deployment}/create_flow_run", state=state)["id"]

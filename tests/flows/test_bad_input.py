@@ -15,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
+def home(tmp_path_factory, make_home):
+    return make_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module", autouse=True)

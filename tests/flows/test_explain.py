@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from flows.explain import Explained, show
 from flows.registered import Registered
 from tasks.tracking import Tracker
@@ -14,14 +16,19 @@ SILENT = Fired("genres", "genres 공포", "genres 공포", 0.0)
 EXPLANATION = Explanation(1, 2, 0, 0, -0.5, 0.25, (FIRED, SILENT), 0.75, 0.68)
 
 
-def explained(tmp_path, explanation=EXPLANATION):
-    version = ModelVersion("3", "abc", tmp_path)
-    registered = Registered(Tracker(Home(tmp_path)), "widedeep-test", version)
+@pytest.fixture
+def home(tmp_path, make_home):
+    return Home(make_home(tmp_path))
+
+
+def explained(home, explanation=EXPLANATION):
+    version = ModelVersion("3", "abc", home.root)
+    registered = Registered(Tracker(home), "widedeep-test", version)
     return Explained(registered, "알이씨 [REC]", "[REC]", explanation)
 
 
-def test_every_part_is_shown_and_adds_up(capsys, tmp_path):
-    show(explained(tmp_path))
+def test_every_part_is_shown_and_adds_up(capsys, home):
+    show(explained(home))
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
     assert ["-0.5000", "bias"] in rows
@@ -32,17 +39,17 @@ def test_every_part_is_shown_and_adds_up(capsys, tmp_path):
     assert "1970-01-01T00:00:00Z" in out
 
 
-def test_brackets_in_a_title_are_no_markup(capsys, tmp_path):
-    show(explained(tmp_path))
+def test_brackets_in_a_title_are_no_markup(capsys, home):
+    show(explained(home))
     out = capsys.readouterr().out
     assert "movie 2: 알이씨 [REC] | [REC]" in out
     assert "movie 알이씨 [REC] | movie [REC]" in out
 
 
-def test_features_without_a_weight_are_counted_only(capsys, tmp_path):
-    show(explained(tmp_path))
+def test_features_without_a_weight_are_counted_only(capsys, home):
+    show(explained(home))
     out = capsys.readouterr().out
     assert "공포" not in out
     assert "1 more wide features fired; their weight is 0" in out
-    show(explained(tmp_path, replace(EXPLANATION, wide=(FIRED,))))
+    show(explained(home, replace(EXPLANATION, wide=(FIRED,))))
     assert "more wide features" not in capsys.readouterr().out

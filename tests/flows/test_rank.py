@@ -42,9 +42,9 @@ def _same_threads():
 
 
 @pytest.fixture(scope="module")
-def home(tiny, tmp_path_factory):
+def home(tiny, make_home, tmp_path_factory):
     """A home whose champion has fitted features, random weights and a real history."""
-    home = Home(tmp_path_factory.mktemp("home"))
+    home = Home(make_home(tmp_path_factory.mktemp("home")))
     ratings = Ratings(ingest(tiny, ArtifactStore(home.root / "stages"), 1_800_000_000))
     folder = home.root / "version"
     history = folder / "artifacts" / "history"

@@ -24,9 +24,9 @@ def register(home, model):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, make_home):
     """A home with one model."""
-    home = Home(tmp_path_factory.mktemp("home"))
+    home = Home(make_home(tmp_path_factory.mktemp("home")))
     register(home, "widedeep-one")
     return home
 

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
+def home(tmp_path_factory, make_home):
+    return make_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_search_goes_on_where_it_stopped(searched):
 
 
 def test_a_search_cut_off_in_its_first_trial_begins_with_the_preset_again(
-    searched, tiny, tmp_path, run_command
+    searched, tiny, tmp_path, make_home, run_command
 ):
     _, _, _, study = searched
     again = optuna.create_study(
@@ -60,7 +60,7 @@ def test_a_search_cut_off_in_its_first_trial_begins_with_the_preset_again(
     )
     again.enqueue_trial(study.trials[0].params)
     again.ask()
-    found, _ = run_command("tune", "--home", tmp_path, "--data", tiny, "--trials", 1)
+    found, _ = run_command("tune", "--home", make_home(tmp_path), "--data", tiny, "--trials", 1)
     assert found["preset_validation_loss"] == study.trials[0].value
 
 
@@ -90,8 +90,8 @@ def test_the_best_settings_are_used_by_name(searched, home, tiny, capsys):
     )
 
 
-def test_without_a_search_there_is_nothing_tuned(tiny, tmp_path, capsys):
-    arguments = ["--home", str(tmp_path), "--data", str(tiny), "--preset", "tuned"]
+def test_without_a_search_there_is_nothing_tuned(tiny, tmp_path, make_home, capsys):
+    arguments = ["--home", str(make_home(tmp_path)), "--data", str(tiny), "--preset", "tuned"]
     assert main(["retrain", *arguments]) == 2
     assert "begin with: widedeep tune" in capsys.readouterr().err.splitlines()[0]
 

@@ -6,21 +6,52 @@ import signal
 import subprocess
 import sys
 import time
-from uuid import uuid4
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
-import httpx
 import psutil
 import pytest
 from mlflow import MlflowClient
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
 from flows.environment import UP_FILE
 from tests.flows.site import PATIENCE, Site, wait
 
 
+class Receiver(ThreadingHTTPServer):
+    """What a team has a webhook for: `texts` are those that arrived."""
+
+    def __init__(self):
+        texts = self.texts = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                texts.append(json.loads(body)["text"])
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, tiny):
+def team():
+    with Receiver() as found:
+        Thread(target=found.serve_forever, daemon=True).start()
+        yield found
+        found.shutdown()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, tiny, team):
     home = tmp_path_factory.mktemp("up")
-    found = Site(home, shutil.copytree(tiny, home / "data" / "sim-tiny"))
+    said = {"text": "{{subject}}: {{body}}"}
+    block = CustomWebhookNotificationBlock(name="team", url=team.url, json_data=said)
+    found = Site(home, shutil.copytree(tiny, home / "data" / "sim-tiny"), block)
     yield found
     found.process.send_signal(signal.SIGINT)
     found.process.wait(PATIENCE)
@@ -72,34 +103,34 @@ def experiment(site):
     return found.experiment_id
 
 
-def test_new_data_start_a_run_on_their_folder(site):
+def test_new_data_start_a_run_and_of_a_schedule_that_is_late_then_the_newest_works(site):
     before = {run["id"] for run in site.runs()}
-    event = {
-        "id": str(uuid4()),
-        "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "event": "widedeep.data.arrived",
-        "resource": {"prefect.resource.id": "widedeep.data.test"},
-        "payload": {"folder": str(site.data)},
-    }
-    httpx.post(f"{site.prefect}/api/events", json=[event]).raise_for_status()
+    site.emit("widedeep.data.arrived", {"folder": str(site.data)})
     wait(lambda: {run["id"] for run in site.runs()} - before)
     (run,) = {run["id"] for run in site.runs()} - before
-    assert site.end(run)["type"] == "COMPLETED"
+    late = [site.scheduled("retrain/on-new-data", seconds) for seconds in (20, 10)]
+    ends = [site.end(one)["name"] for one in (run, *late)]
+    assert ends == ["Completed", "Skipped", "Completed"]
     assert site.ask("flow_runs/filter", flow_runs={"id": {"any_": [run]}})[0]["parameters"] == {
         "data": {"folder": str(site.data)}
     }
 
 
-def test_of_a_late_schedule_the_newest_run_works(site):
+def test_a_decision_and_a_failure_are_told_through_a_block(site, team):
+    made = site.emitted("widedeep.decision.insufficient_evidence")[0]["payload"]
+    assert (made["model"], made["champion"]) == ("widedeep-sim-tiny", None)
+    assert "wanted are at least 500" in made["reasons"]
+    assert team.texts == [], "of no decision nothing is told"
+    site.emit("widedeep.decision.hold", made | {"decision": "hold"})
     name = site.deployment("retrain/on-new-data")
-    busy = site.ask(f"deployments/{name}/create_flow_run", parameters={})["id"]
-    late = [site.scheduled(name, seconds) for seconds in (30, 20, 10)]
-    assert [site.end(run)["name"] for run in (busy, *late)] == [
-        "Completed",
-        "Skipped",
-        "Skipped",
-        "Completed",
-    ]
+    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+    run = site.ask(f"deployments/{name}/create_flow_run", state=later)
+    failed = {"type": "FAILED", "name": "Failed", "message": "rates.csv is empty"}
+    site.ask(f"flow_runs/{run['id']}/set_state", state=failed, force=True)
+    wait(lambda: len(team.texts) == 2)
+    decision, failure = sorted(team.texts, key=lambda text: "Failed" in text)
+    assert decision.startswith("widedeep: widedeep-sim-tiny: hold version 1; nothing serves yet.")
+    assert f"{run['name']}: Failed: rates.csv is empty" in failure
 
 
 def test_a_cancelled_run_stops_in_seconds_and_leaves_everything_as_before(site, simulated):

@@ -11,8 +11,8 @@ MODEL = "widedeep-test"
 
 
 @pytest.fixture
-def home(tmp_path):
-    return Home(tmp_path)
+def home(tmp_path, make_home):
+    return Home(make_home(tmp_path))
 
 
 @pytest.fixture
