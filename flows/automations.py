@@ -13,6 +13,7 @@ from prefect.events.schemas.automations import AutomationCore, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
+from flows.holding import SKIPPED
 from tasks.announcement import DECISION
 from widedeep.errors import InputError
 
@@ -20,7 +21,9 @@ SILENCE = timedelta(seconds=90)
 """Three heartbeats long."""
 
 _RUN = "prefect.flow-run"
-_FINAL = {f"{_RUN}.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+_TROUBLE = {f"{_RUN}.{state}" for state in ("Failed", "TimedOut", "Crashed")}
+_FINAL = _TROUBLE | {f"{_RUN}.{state}" for state in ("Completed", SKIPPED, "Cancelled")}
+"""Events are named after a state's name, not after its type."""
 
 
 def zombies() -> AutomationCore:
@@ -48,7 +51,7 @@ def notices(block: str) -> list[AutomationCore]:
         InputError: There is no such block on the server.
     """
     failed = EventTrigger(
-        expect={f"{_RUN}.Failed", f"{_RUN}.Crashed"},
+        expect=_TROUBLE,
         match=ResourceSpecification({"prefect.resource.id": f"{_RUN}.*"}),
         posture=Posture.Reactive,
         threshold=1,

@@ -26,6 +26,9 @@ from widedeep.home import BusyError, Home
 PATIENCE = 3600.0
 """Seconds that a deployed run waits for a run that somebody started by hand."""
 
+SKIPPED = "Skipped"
+"""The state in which a run ends that gave way to a newer one."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -61,7 +64,7 @@ def newest_only(flow: Callable[P, R]) -> Callable[P, R]:
     @wraps(flow)
     def newest(*args: P.args, **kwargs: P.kwargs) -> R | State[R]:
         if _is_outrun():
-            return Completed(name="Skipped", message="a later run of this schedule is due")
+            return Completed(name=SKIPPED, message="a later run of this schedule is due")
         return flow(*args, **kwargs)
 
     return newest  # type: ignore[return-value]  # Prefect ends the run in a state it is given

@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 
 from flows.environment import PID_VARIABLE, UP_FILE
 from flows.orphans import stop_orphans
-from widedeep.home import TRAINING_VIEW, UI_VARIABLE, BusyError, Home
+from tasks.mlflow_ui import TRAINING_VIEW
+from widedeep.home import UI_VARIABLE, BusyError, Home
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0

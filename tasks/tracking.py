@@ -32,12 +32,13 @@ from tasks.companion import save_companion
 from tasks.facts import flat, inputs_of, moments_of, origin_of, parameters_of
 from tasks.ingest import Ingested
 from tasks.job import Job
+from tasks.mlflow_ui import TRAINING_VIEW
 from widedeep.artifact_store import Artifact
 from widedeep.evaluation import memorisation
 from widedeep.evaluation.figures import FIGURES
 from widedeep.evaluation.promotion import Decision
 from widedeep.evaluation.scoring import PREDICTIONS
-from widedeep.home import TRAINING_VIEW, UI_VARIABLE, Home
+from widedeep.home import UI_VARIABLE, Home
 from widedeep.model.training import EpochResult
 from widedeep.model.version import ModelVersion, StoredModel
 from widedeep.when import iso

@@ -14,8 +14,6 @@ TRACKING_VARIABLE = "WIDEDEEP_TRACKING_URI"
 ARTIFACTS_VARIABLE = "WIDEDEEP_ARTIFACTS_URI"
 UI_VARIABLE = "WIDEDEEP_MLFLOW_UI"
 """Names the address of MLflow's UI, where there is one."""
-TRAINING_VIEW = "workflowType=machine_learning"
-"""In such an address: without it MLflow shows runs as if they were conversations."""
 
 
 class BusyError(RuntimeError):

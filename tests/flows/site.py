@@ -15,7 +15,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from flows.environment import UP_FILE
 
-PATIENCE = 120
+PATIENCE = 240
 TEAM = "team"
 _IN_VAIN = stop_after_delay(PATIENCE)
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from tasks.features import features
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -122,6 +123,14 @@ def test_an_impossible_window_is_refused(capsys, home, simulated, arguments, wan
     before = fingerprint(home)
     assert main(["retrain", "--home", str(home), "--data", str(simulated), *arguments]) == 2
     assert wanted in capsys.readouterr().err.splitlines()[0]
+    assert fingerprint(home) == before
+
+
+def test_a_stage_that_hangs_is_ended_and_changes_nothing(capsys, home, simulated, monkeypatch):
+    before = fingerprint(home)
+    monkeypatch.setattr("flows.retrain.features", features.with_options(timeout_seconds=1e-3))
+    assert main(["retrain", "--home", str(home), "--data", str(simulated)]) == 1
+    assert "timed out after 0.001 second(s)" in capsys.readouterr().err.splitlines()[0]
     assert fingerprint(home) == before
 
 

@@ -129,7 +129,8 @@ def test_a_decision_and_a_failure_are_told_through_a_block(site, team):
     site.ask(f"flow_runs/{run['id']}/set_state", state=failed, force=True)
     wait(lambda: len(team.texts) == 2)
     decision, failure = sorted(team.texts, key=lambda text: "Failed" in text)
-    assert decision.startswith("widedeep: widedeep-sim-tiny: hold version 1; nothing serves yet.")
+    told = f"widedeep: widedeep-sim-tiny: hold version {made['version']}; nothing serves yet."
+    assert decision.startswith(told)
     assert f"{run['name']}: Failed: rates.csv is empty" in failure
 
 
@@ -167,7 +168,7 @@ def test_ctrl_c_stops_everything_and_no_log_has_an_error(site):
     assert site.process.wait(PATIENCE) == 0
     assert not [process for process in started if process.is_running()]
     assert not (site.home / UP_FILE).exists()
-    for name in ("deployments", "mlflow"):  # into Prefect's database a test above has written
+    for name in ("deployments", "mlflow", "prefect"):
         lines = (site.home / "logs" / f"{name}.log").read_text(encoding="utf-8").splitlines()
         found = [line for line in lines if "Traceback" in line or "| ERROR" in line]
         assert [line for line in found if "termination signal" not in line] == []
