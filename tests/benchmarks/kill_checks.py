@@ -93,6 +93,10 @@ class Checks:
         with sqlite3.connect(self.home.root / "mlflow.db") as database:
             return [str(v) for (v,) in database.execute("select version from model_versions")]
 
+    def has_previous(self):
+        """Whether there is a champion to go back to."""
+        return Tracker(self.home).previous(self.model) is not None
+
     def finished(self):
         """All finished artefacts and decisions, to tell later what a run has added."""
         found = set(self.home.stages.root.glob("*/*"))

@@ -136,7 +136,8 @@ class Kit:
             mode = str(self.generator.choice(["cold", "auto"]))
             return self.retrain(seed, mode), f"{mode} retrain"
         given = {"reason": f"round {seed}"}
-        if what == "promote":
+        if what == "promote" or not self.checks.has_previous():
+            what = "promote"
             others = sorted(set(self.checks.versions()) - {self.checks.serves()})
             given["version"] = str(self.generator.choice(others))
         return self.run(f"{what}/manual", given), what
