@@ -3,9 +3,9 @@
     python -m tests.benchmarks.bench_serving [--home DIR] [--data DIR] [--rate 200] [--seconds 30]
                                              [--swaps 50]
 
-Without --home a model is trained first. The home is copied, so nothing of it changes; its champion
-is registered a second time there, and the two change places. Run it alone. JSON=1 ends with one
-JSON object.
+Without --home two models are trained first, one of them on the ratings of a year less. The home is
+copied, so nothing of it changes; its two newest versions change places (where there is only one, it
+is registered a second time). Run it alone. JSON=1 ends with one JSON object.
 """
 
 import argparse
@@ -160,10 +160,14 @@ def while_swapping(client, world, rate, swaps, registry):
 
 
 def second_version(home):
-    """Register the champion once more; MLflow's client, the model, and both numbers."""
+    """The champion and another version; MLflow's client, the model, and both numbers."""
     tracker, client = Tracker(home), MlflowClient(home.tracking_uri)
     (model,) = decision_log.subjects(home.decisions)
     number = tracker.champion(model).number
+    held = {int(one.version) for one in client.search_model_versions(f"name='{model}'")}
+    others = held - {int(number)}
+    if others:
+        return client, model, (number, str(max(others)))
     found = client.get_model_version(model, number)
     again = client.create_model_version(model, found.source, found.run_id, tags=found.tags)
     return client, model, (number, str(again.version))
@@ -178,9 +182,10 @@ def world_of(home, model):
 
 
 def trained(data, folder):
-    """A home with a champion."""
+    """A home with two versions."""
     command = [sys.executable, "-m", "flows.cli", "retrain", "--data", str(data), "--home", folder]
-    subprocess.run(command, check=True)
+    for moment in (["--as-of", "2018-12-31"], []):
+        subprocess.run([*command, *moment], check=True)
     return folder
 
 
