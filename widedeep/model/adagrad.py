@@ -6,9 +6,11 @@ Optimization" (2011). Each weight's rate falls with the sum of its own squared g
 
 from collections.abc import Iterable
 
+import numpy as np
+from numba import njit
 from torch import Tensor
 
-from widedeep.model.row_optimizer import RowOptimizer, State
+from widedeep.model.row_optimizer import RowOptimizer, Rows, State, Values
 
 EPSILON = 1e-10
 
@@ -34,5 +36,66 @@ class AdaGrad(RowOptimizer):
         return {"sum": weight.new_full(weight.shape, self.initial_accumulator)}
 
     def update(self, weight: Tensor, state: State, gradient: Tensor) -> None:
+        """See `step`; compiled on a processor, where a fused pass costs a tenth."""
+        if weight.device.type == "cpu":
+            rate, epsilon = self._constants(weight)
+            _step_all(_flat(weight), _flat(state["sum"]), _flat(gradient), rate, epsilon)
+        else:
+            step(weight, state["sum"], gradient, self.learning_rate)
+
+    def update_rows(self, weight: Tensor, state: State, rows: Tensor, gradient: Tensor) -> None:
         """See `step`."""
-        step(weight, state["sum"], gradient, self.learning_rate)
+        if weight.device.type == "cpu":
+            weights, squares = weight.detach().numpy(), state["sum"].numpy()
+            constants = self._constants(weight)
+            _step_rows(weights, squares, rows.numpy(), gradient.numpy(), *constants)
+        else:
+            super().update_rows(weight, state, rows, gradient)
+
+    def _constants(self, weight: Tensor) -> tuple[np.floating, np.floating]:
+        """Rate and epsilon in the weight's own dtype, so that nothing is computed in another."""
+        number = weight.detach().numpy().dtype.type
+        return number(self.learning_rate), number(EPSILON)
+
+
+def _flat(tensor: Tensor) -> Values:
+    """The elements as an array (n,): of the tensor's own memory, if they lie there in order."""
+    found: Values = tensor.detach().reshape(-1).numpy()
+    return found
+
+
+# numpy's error model: without the check for a division by zero the loops become vector code.
+@njit(cache=True, error_model="numpy")
+def _stepped(
+    weight: np.floating,
+    squares: np.floating,
+    gradient: np.floating,
+    rate: np.floating,
+    epsilon: np.floating,
+) -> tuple[np.floating, np.floating]:
+    squares += gradient * gradient
+    return weight - rate * (gradient / (np.sqrt(squares) + epsilon)), squares
+
+
+@njit(cache=True, error_model="numpy")
+def _step_all(
+    weight: Values, squares: Values, gradient: Values, rate: np.floating, epsilon: np.floating
+) -> None:
+    for i in range(len(weight)):
+        weight[i], squares[i] = _stepped(weight[i], squares[i], gradient[i], rate, epsilon)
+
+
+@njit(cache=True, error_model="numpy")
+def _step_rows(  # noqa: PLR0917  compiled code takes no keywords
+    weight: Values,
+    squares: Values,
+    rows: Rows,
+    gradient: Values,
+    rate: np.floating,
+    epsilon: np.floating,
+) -> None:
+    for i in range(len(rows)):
+        row = rows[i]
+        for k in range(weight.shape[1]):
+            moved = _stepped(weight[row, k], squares[row, k], gradient[i, k], rate, epsilon)
+            weight[row, k], squares[row, k] = moved

@@ -59,8 +59,10 @@ class Fitting:
 
     def summary(self) -> dict[str, Any]:
         """Counts for people and for the tracker, when all is done."""
-        wide = self.finished().network.wide
+        network = self.finished().network
+        wide = network.wide
         return {
+            "precision": network.precision.value,
             "best_epoch": self.best_epoch,
             "carried": {name: asdict(report) for name, report in self.carried.items()},
             "wide_weights": wide.numel(),

@@ -11,12 +11,13 @@ from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, linear
 
 from widedeep.errors import InputError
 from widedeep.features.transform import Transform
 from widedeep.model.batch import Bag, Batch
 from widedeep.model.number_embedding import NumberEmbedding
+from widedeep.model.precision import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,18 @@ class InputShape:
 
 
 class WideDeep(nn.Module):
-    """Both parts and the bias; a fresh wide part is all zeros."""
+    """Both parts and the bias; a fresh wide part is all zeros.
+
+    `precision` is that of the hidden layers' products in training; scores are always float32.
+    `widths` are those of the input and of the hidden layers; empty without a deep part.
+    """
 
     def __init__(self, config: NetworkConfig, shape: InputShape, generator: Generator) -> None:
         super().__init__()
         self.config = config
         self.shape = shape
         self.generator = generator
+        self.precision = Precision.FLOAT32
         self.wide = nn.Parameter(torch.zeros(shape.wide if config.wide else 0, 1))
         self.bias = nn.Parameter(torch.zeros(1))
         self.slope = nn.Parameter(torch.ones(1))
@@ -106,6 +112,7 @@ class WideDeep(nn.Module):
         )
         inputs = columns * config.embedding + numbers * config.number_embedding + shape.numbers
         widths = (inputs, *config.hidden, 1)
+        self.widths = widths[:-1] if config.deep else ()
         self.layers = nn.ModuleList(
             _linear(width, narrow, generator) for width, narrow in pairwise(widths) if config.deep
         )
@@ -130,10 +137,13 @@ class WideDeep(nn.Module):
         """The deep part alone, shape (rows,): w_deep · a."""
         if not self.config.deep:
             return self.bias.new_zeros(len(batch.numbers))
-        activation = self._inputs(batch)
+        dtype = self.precision.dtype if self.training else torch.float32
+        activation = self._inputs(batch).to(dtype)
         for layer in self.layers[:-1]:
-            activation = self._dropped(torch.relu(layer(activation)), self.config.dropout)
-        logit: Tensor = self.layers[-1](activation)
+            weight, bias = (parameter.to(dtype) for parameter in layer.parameters())
+            hidden = torch.relu(linear(activation, weight, bias))
+            activation = self._dropped(hidden, self.config.dropout)
+        logit: Tensor = self.layers[-1](activation.float())
         return logit.squeeze(1)
 
     def _inputs(self, batch: Batch) -> Tensor:
@@ -154,7 +164,7 @@ class WideDeep(nn.Module):
     def _dropped(self, values: Tensor, share: float) -> Tensor:
         if not self.training or share == 0:
             return values
-        return values * (self._kept(values.shape, share) / (1 - share))
+        return values * (self._kept(values.shape, share).to(values.dtype) / (1 - share))
 
     def _dropped_ids(self, ids: Tensor) -> Tensor:
         if not self.training or self.config.id_dropout == 0:

@@ -23,6 +23,7 @@ from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import Batch
 from widedeep.model.ftrl import Ftrl, FtrlConfig
 from widedeep.model.network import WideDeep
+from widedeep.model.precision import Precision, fast_products
 from widedeep.model.row_optimizer import RowOptimizer
 
 SCORING_BATCH = 8192
@@ -37,7 +38,7 @@ class TrainingConfig:
     """`patience`: epochs without a better validation loss after which training stops.
 
     `catch_up_epochs`: how often what is new is learned, with no validation to stop by.
-    `learning_rate` and `initial_accumulator` are AdaGrad's.
+    `learning_rate` and `initial_accumulator` are AdaGrad's. `precision`: see `Precision`.
     """
 
     batch: int = 1024
@@ -47,6 +48,7 @@ class TrainingConfig:
     learning_rate: float = 0.02
     initial_accumulator: float = 0.1
     ftrl: FtrlConfig = field(default_factory=FtrlConfig)
+    precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
         counts = (self.batch, self.epochs, self.patience, self.catch_up_epochs)
@@ -60,7 +62,8 @@ class TrainingConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Read the JSON values of `dataclasses.asdict`."""
-        return cls(**{**values, "ftrl": FtrlConfig(**values["ftrl"])})
+        precision = Precision(values.get("precision", Precision.AUTO))
+        return cls(**{**values, "ftrl": FtrlConfig(**values["ftrl"]), "precision": precision})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class Trainer:
         self._generator = generator
         self._best_loss = np.inf
         self._best: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
+        network.precision = config.precision.chosen(network.widths, network.bias.device)
 
     def epochs(
         self, training: Examples, validation: Mapping[str, Examples]
@@ -165,14 +169,21 @@ class Trainer:
         order = self._generator.permutation(len(training))
         total = 0.0
         for start in range(0, len(order), self.config.batch):
-            loss = self._loss(training.take(order[start : start + self.config.batch]))
-            value = loss.item()
+            value = self._step(training.take(order[start : start + self.config.batch]))
             if not np.isfinite(value):
                 row = f"epoch {epoch}, row {start} of {len(order)}"
                 raise DivergenceError(f"the training loss became {value} at {row}")
-            self._update(loss)
             total += value
         return total / float(training.weight.sum(dtype=np.float64))
+
+    @fast_products()
+    def _step(self, examples: Examples) -> float:
+        """Learn from a minibatch; returns its summed loss, and learns nothing if it is strange."""
+        loss = self._loss(examples)
+        value = loss.item()
+        if np.isfinite(value):
+            self._update(loss)
+        return value
 
     def _loss(self, examples: Examples) -> Tensor:
         """The summed loss of a minibatch.
