@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help install retrain up serve ablation test test-production lint clean
+.PHONY: help install retrain up serve ablation bench test test-production lint clean
 help:           ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -26,6 +26,9 @@ serve: install  ## answer requests by the champion, over HTTP (ARGS="--port 8000
 
 ablation: install  ## what each part of the model is worth (ARGS as for retrain, "--seeds N")
 	$(BIN)/widedeep ablation $(ARGS)
+
+bench: install  ## speed against the limit and others, alone on the machine (JSON=1: and an object)
+	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 test: lint  ## what users are promised, checked
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -35,7 +35,12 @@ def retrain(options: argparse.Namespace) -> None:
 
         as_of, every = moments["as_of"], options.every
         due = [as_of] if every is None else missed(home, options.data, as_of, every)
-        training = Training(mode=options.mode, preset=options.preset, seed=options.seed)
+        training = Training(
+            mode=options.mode,
+            preset=options.preset,
+            seed=options.seed,
+            precision=options.precision,
+        )
         gate = Gate(publish=options.publish)
         for moment in due:
             known = Moments(**moments | {"as_of": moment})
@@ -163,7 +168,7 @@ def rank(options: argparse.Namespace) -> None:
     from flows.rank import RankOrder, show
     from flows.rank import rank as ranked
     from flows.registered import choose
-    from widedeep.serving.tower import Precision
+    from widedeep.model.precision import Precision
 
     at = None if options.at is None else when.parse(options.at, "--at")
     order = RankOrder(
@@ -181,8 +186,8 @@ def serve(options: argparse.Namespace) -> None:
     home = _home(options)
     from flows.serve import Address, model_to_serve
     from flows.serve import serve as run
+    from widedeep.model.precision import Precision
     from widedeep.serving.guard import Limits
-    from widedeep.serving.tower import Precision
 
     model = model_to_serve(home, options.data, options.model)
     limits = Limits(per_second=options.rate_limit, burst=2 * options.rate_limit)

@@ -6,6 +6,7 @@ from math import inf
 from pathlib import Path
 
 from flows import commands
+from widedeep.model.precision import Precision
 from widedeep.model.publication import Publication
 
 Command = Callable[[argparse.Namespace], None]
@@ -25,6 +26,10 @@ def retrain_options(parser: argparse.ArgumentParser) -> None:
         help="what serves after a promotion: the model with its holdout learned, or without",
     )
     _model_options(parser, "tuned")
+    help_precision = "of the hidden layers in training; auto: bfloat16 where it is faster"
+    parser.add_argument(
+        "--precision", choices=[*Precision], default=Precision.AUTO, help=help_precision
+    )
     _shared_options(parser, commands.retrain)
 
 

@@ -20,11 +20,11 @@ from widedeep.draft import drafted
 from widedeep.errors import InputError
 from widedeep.evaluation.names import Language, Names
 from widedeep.features.companion import Companion
+from widedeep.model.precision import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.batch_ranking import BatchRanking, Lists, Shortlist
 from widedeep.serving.ranker import Ranker
 from widedeep.serving.retrieval import Retrieval
-from widedeep.serving.tower import Precision
 from widedeep.when import iso
 
 EVERYBODY = "all"

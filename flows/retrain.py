@@ -23,6 +23,7 @@ from tasks.tuned import named
 from widedeep.artifact_store import Artifact
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.home import Home
+from widedeep.model.precision import Precision
 from widedeep.model.publication import Publication
 from widedeep.model.start import Mode, Start
 
@@ -54,6 +55,7 @@ def retrain(
         training.preset,
         Publication(gate.publish),
         training.seed,
+        Precision(training.precision),
     )
     with holding(home):
         return _chain(home, request, gate.config)
@@ -66,7 +68,7 @@ def _chain(home: Home, request: Request, gate: GateConfig) -> Report:
     show_data(ingested)
     tracker = Tracker(home)
     champion = Registry(home, tracker, ingested.model).champion()
-    preset = named(home, ingested.model, request.preset)
+    preset = named(home, ingested.model, request.preset).multiplied_in(request.precision)
     start = Start.choose(request.mode, champion, ingested.split, preset)
     job = Job(home, ingested, preset, champion, start, request.seed)
     run = tracker.start(job, flow_run.id)

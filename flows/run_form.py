@@ -104,6 +104,11 @@ class Training(_Form):
         description="Of features, network and training; tuned are those `tune` found best.",
     )
     seed: int = Field(0, ge=0, title="Seed", description="Of initial weights and order of rows.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        title="Precision",
+        description="Of the hidden layers in training; auto takes bfloat16 where it is faster.",
+    )
 
 
 class Gate(_Form):

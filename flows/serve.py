@@ -18,11 +18,11 @@ from widedeep import decision_log
 from widedeep.data.source import resolve
 from widedeep.errors import InputError
 from widedeep.home import Home
+from widedeep.model.precision import Precision
 from widedeep.serving.app import create_app
 from widedeep.serving.guard import Limits
 from widedeep.serving.service import Service
 from widedeep.serving.telemetry import Telemetry
-from widedeep.serving.tower import Precision
 
 _BACKLOG = 1024
 _PATIENCE = 10

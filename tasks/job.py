@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tasks.ingest import Ingested, Window
 from widedeep.errors import InputError
 from widedeep.home import Home
+from widedeep.model.precision import Precision
 from widedeep.model.presets import Preset
 from widedeep.model.publication import Publication
 from widedeep.model.start import Mode, Start
@@ -22,6 +23,7 @@ class Request:
     preset: str
     publication: Publication
     seed: int
+    precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
         if self.seed < 0:

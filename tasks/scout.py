@@ -24,8 +24,8 @@ from tasks.scouting import LATER_THAN_USERS, LOOK_EVERY, PATIENCE, Sighting
 from tasks.tracking import Tracker
 from widedeep import decision_log
 from widedeep.home import Home
+from widedeep.model.precision import Precision
 from widedeep.serving.bundle import ServedVersion
-from widedeep.serving.tower import Precision
 from widedeep.serving.trial import try_out
 
 

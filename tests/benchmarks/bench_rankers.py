@@ -1,6 +1,7 @@
 """Rankers side by side: the same rows, the same point-in-time features, the same metrics.
 
     python -m tests.benchmarks.bench_rankers [--split all] [--seeds 3] [--rankers NAME …]
+                                             [--preset paper] [--precision bfloat16]
                                              [--pytorch-widedeep PYTHON]
 
 from the project's folder. Every ranker learns from the training part, is chosen on validation, and
@@ -39,6 +40,7 @@ from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
 from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
+from widedeep.model.precision import Precision
 from widedeep.model.presets import PRESETS, preset
 
 KMRD_SMALL = Path(__file__).resolve().parents[3] / "shared" / "data" / "kmrd-small"
@@ -58,7 +60,9 @@ WIDTH = 140
 def prepare(name: str, problem: Problem, options: argparse.Namespace) -> Ranker:
     """What all seeds of a ranker share."""
     makers = {
-        OURS: lambda: WideAndDeep.of(problem, preset(options.preset), refit=options.refit),
+        OURS: lambda: WideAndDeep.of(
+            problem, preset(options.preset).multiplied_in(options.precision), refit=options.refit
+        ),
         BOOSTING: lambda: Boosting.of(problem, refit=options.refit),
         "logistic": lambda: Logistic.of(problem, refit=options.refit),
         "user-movie-mean": lambda: UserMovieMean(problem),
@@ -104,6 +108,9 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rankers", nargs="+", choices=RANKERS, default=None)
     parser.add_argument("--preset", choices=PRESETS, default="default", help=f"of {OURS}")
+    parser.add_argument(
+        "--precision", type=Precision, choices=[*Precision], default=Precision.AUTO, help="likewise"
+    )
     parser.add_argument("--refit", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(f"--{LECTURE}", metavar="PYTHON", help="an interpreter that has it")
     options = parser.parse_args(arguments)
@@ -129,6 +136,7 @@ def main() -> None:
     splits = dict(results(options, console))
     if os.environ.get("JSON") == "1":
         settings = {"data": options.data.name, "preset": options.preset, "seeds": options.seeds}
+        settings["precision"] = options.precision
         sys.stdout.write(json.dumps(settings | {"refit": options.refit, "splits": splits}) + "\n")
 
 

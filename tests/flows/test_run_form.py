@@ -40,6 +40,7 @@ def test_a_moment_without_a_zone_is_in_utc():
         (Gate, {"ece_margin": 0}),
         (Training, {"mode": "lukewarm"}),
         (Training, {"sed": 1}),
+        (Training, {"precision": "float16"}),
         (Clock, {"every_days": 0}),
         (DataSet, {"name": "netflix"}),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from widedeep.errors import InputError
 from widedeep.model.batch import Batch
 from widedeep.model.precision import Precision, fast_products
 from widedeep.model.training import Optimisers, Trainer, TrainingConfig, logits
@@ -25,19 +26,31 @@ def rows(world):
     return world.training_set(lambda rows: rows.queries.movie % 3 == 0)
 
 
-@pytest.mark.parametrize("has_it", [True, False])
-def test_auto_takes_bfloat16_where_processor_and_layers_make_it_worthwhile(monkeypatch, has_it):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_it})
-    wanted = Precision.BFLOAT16 if has_it else Precision.FLOAT32
-    assert Precision.AUTO.chosen(PAPER, CPU) is wanted
-    assert Precision.AUTO.chosen((300, 64, 32), CPU) is Precision.FLOAT32
-    assert Precision.AUTO.chosen((), CPU) is Precision.FLOAT32
+@pytest.fixture
+def with_bfloat16(monkeypatch):
+    """torch emulates it on a processor that has it not, so the products are the same."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
 
 
-@pytest.mark.parametrize("asked", [Precision.FLOAT32, Precision.BFLOAT16])
-def test_what_is_asked_for_is_taken(asked):
-    assert asked.chosen(PAPER, CPU) is asked
-    assert asked.chosen((2, 2), CPU) is asked
+@pytest.mark.usefixtures("with_bfloat16")
+def test_auto_takes_bfloat16_where_layers_make_it_worthwhile():
+    assert Precision.AUTO.in_training(PAPER, CPU) is torch.bfloat16
+    assert Precision.AUTO.in_training((300, 64, 32), CPU) is torch.float32
+    assert Precision.AUTO.in_training((), CPU) is torch.float32
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_what_is_asked_for_is_taken():
+    for widths in (PAPER, (2, 2)):
+        assert Precision.FLOAT32.in_training(widths, CPU) is torch.float32
+        assert Precision.BFLOAT16.in_training(widths, CPU) is torch.bfloat16
+
+
+def test_a_processor_without_bfloat16_trains_in_float32_and_refuses_the_other(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert Precision.AUTO.in_training(PAPER, CPU) is torch.float32
+    with pytest.raises(InputError, match="precision is bfloat16"):
+        Precision.BFLOAT16.in_training(PAPER, CPU)
 
 
 def test_a_config_from_before_there_was_a_choice_reads_as_auto():
@@ -47,6 +60,7 @@ def test_a_config_from_before_there_was_a_choice_reads_as_auto():
     assert TrainingConfig.from_json(values).precision is Precision.AUTO
 
 
+@pytest.mark.usefixtures("with_bfloat16")
 def test_bfloat16_learns_the_same_to_its_three_digits_and_repeats_to_the_bit(world, rows):
     results = {}
     for name, precision in (
@@ -61,6 +75,7 @@ def test_bfloat16_learns_the_same_to_its_three_digits_and_repeats_to_the_bit(wor
     assert results["bfloat16"] == pytest.approx(results["float32"], rel=0.02)
 
 
+@pytest.mark.usefixtures("with_bfloat16")
 def test_weights_and_scores_stay_float32(world, rows):
     exact, half = (trainer(world, rows, p) for p in (Precision.FLOAT32, Precision.BFLOAT16))
     assert all(parameter.dtype is torch.float32 for parameter in half.network.parameters())

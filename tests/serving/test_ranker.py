@@ -23,6 +23,7 @@ from widedeep.features.raw_columns import RawColumns
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
 from widedeep.features.transform import Transform
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
+from widedeep.model.precision import Precision
 from widedeep.model.presets import preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import TrainingConfig, sigmoid
@@ -30,7 +31,6 @@ from widedeep.serving import compiled
 from widedeep.serving.live_state import LiveState
 from widedeep.serving.prepared_model import PreparedModel
 from widedeep.serving.ranker import Ranked, Ranker
-from widedeep.serving.tower import Precision
 
 PRIOR = 0.6
 SMALL = NetworkConfig(embedding=4, hidden=(16, 8))

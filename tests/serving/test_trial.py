@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from widedeep.evaluation.golden import GOLDEN, GoldenRequests
-from widedeep.serving.tower import Precision
+from widedeep.model.precision import Precision
 from widedeep.serving.trial import try_out
 
 

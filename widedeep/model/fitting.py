@@ -62,7 +62,7 @@ class Fitting:
         network = self.finished().network
         wide = network.wide
         return {
-            "precision": network.precision.value,
+            "precision": str(network.multiplied_in).removeprefix("torch."),
             "best_epoch": self.best_epoch,
             "carried": {name: asdict(report) for name, report in self.carried.items()},
             "wide_weights": wide.numel(),

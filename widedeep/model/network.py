@@ -17,7 +17,6 @@ from widedeep.errors import InputError
 from widedeep.features.transform import Transform
 from widedeep.model.batch import Bag, Batch
 from widedeep.model.number_embedding import NumberEmbedding
-from widedeep.model.precision import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class InputShape:
 class WideDeep(nn.Module):
     """Both parts and the bias; a fresh wide part is all zeros.
 
-    `precision` is that of the hidden layers' products in training; scores are always float32.
+    In training the products of the hidden layers are `multiplied_in` that dtype, scores in float32.
     `widths` are those of the input and of the hidden layers; empty without a deep part.
     """
 
@@ -93,7 +92,7 @@ class WideDeep(nn.Module):
         self.config = config
         self.shape = shape
         self.generator = generator
-        self.precision = Precision.FLOAT32
+        self.multiplied_in = torch.float32
         self.wide = nn.Parameter(torch.zeros(shape.wide if config.wide else 0, 1))
         self.bias = nn.Parameter(torch.zeros(1))
         self.slope = nn.Parameter(torch.ones(1))
@@ -137,7 +136,7 @@ class WideDeep(nn.Module):
         """The deep part alone, shape (rows,): w_deep · a."""
         if not self.config.deep:
             return self.bias.new_zeros(len(batch.numbers))
-        dtype = self.precision.dtype if self.training else torch.float32
+        dtype = self.multiplied_in if self.training else torch.float32
         activation = self._inputs(batch).to(dtype)
         for layer in self.layers[:-1]:
             weight, bias = (parameter.to(dtype) for parameter in layer.parameters())

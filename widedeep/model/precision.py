@@ -1,8 +1,8 @@
-"""In which numbers training multiplies: float32, or bfloat16 where the processor has it.
+"""In which numbers matrices are multiplied: float32, or bfloat16 where the processor has it.
 
-Only the hidden layers of a training step are multiplied in bfloat16. Weights, what the optimisers
-remember, embeddings, the wide part, the output layer and every score are float32 whatever is
-chosen. Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training" (2019).
+In training that concerns the products of the hidden layers only. Weights, what the optimisers
+remember, embeddings, the wide part and the output layer are float32 whatever is chosen. Kalamkar et
+al., "A Study of BFLOAT16 for Deep Learning Training" (2019).
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+from widedeep.errors import InputError
+
 WORTHWHILE = 400_000
 """Multiplications a row of the hidden layers from which bfloat16 is the faster one.
 
@@ -21,29 +23,40 @@ Below it, converting weights and gradients costs what the products save (see the
 `tests/benchmarks/speed`).
 """
 
+_CPU = torch.device("cpu")
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 _EXACT = 1e-5
 
 
 class Precision(StrEnum):
-    """What a user may ask for; `auto` is bfloat16 where that is the faster one."""
+    """In what matrix products are computed, as a user may ask for it."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
 
-    def chosen(self, widths: tuple[int, ...], device: torch.device) -> "Precision":
-        """FLOAT32 or BFLOAT16, for layers of these `widths`, that of the input first."""
-        if self is not Precision.AUTO:
-            return self
-        multiplied = sum(wide * narrow for wide, narrow in pairwise(widths))
-        worthwhile = multiplied >= WORTHWHILE and _has_bfloat16(device)
-        return Precision.BFLOAT16 if worthwhile else Precision.FLOAT32
+    def dtype(self, device: torch.device = _CPU) -> torch.dtype:
+        """That of the products; `AUTO` is bfloat16 where the processor has it.
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """That of the products; `auto` must have been `chosen` before."""
-        return {Precision.FLOAT32: torch.float32, Precision.BFLOAT16: torch.bfloat16}[self]
+        Raises:
+            InputError: bfloat16 is wanted of a processor that would have to emulate it.
+        """
+        has = _has_bfloat16(device)
+        if self is Precision.BFLOAT16 and not has:
+            raise InputError(
+                "precision is bfloat16; this processor has neither AVX512-BF16 nor AMX, so auto or "
+                "float32 is wanted"
+            )
+        return torch.bfloat16 if has and self is not Precision.FLOAT32 else torch.float32
+
+    def in_training(self, widths: tuple[int, ...], device: torch.device) -> torch.dtype:
+        """That of the hidden layers' products, for layers of these `widths`, the input's first.
+
+        `AUTO` is bfloat16 where that is the faster one. Raises as `dtype` does.
+        """
+        multiplied = sum(wide * narrow for wide, narrow in pairwise(widths))
+        small = self is Precision.AUTO and multiplied < WORTHWHILE
+        return torch.float32 if small else self.dtype(device)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

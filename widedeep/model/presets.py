@@ -10,6 +10,7 @@ from widedeep.features.sampling import Sampling
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import NetworkConfig
+from widedeep.model.precision import Precision
 from widedeep.model.training import TrainingConfig
 
 
@@ -22,6 +23,10 @@ class Preset:
     sampling: Sampling
     network: NetworkConfig
     training: TrainingConfig
+
+    def multiplied_in(self, precision: Precision) -> "Preset":
+        """The same settings, trained in another precision."""
+        return replace(self, training=replace(self.training, precision=precision))
 
     def as_json(self) -> dict[str, Any]:
         """JSON values, for keys and records."""

@@ -128,7 +128,7 @@ class Trainer:
         self._generator = generator
         self._best_loss = np.inf
         self._best: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
-        network.precision = config.precision.chosen(network.widths, network.bias.device)
+        network.multiplied_in = config.precision.in_training(network.widths, network.bias.device)
 
     def epochs(
         self, training: Examples, validation: Mapping[str, Examples]

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from widedeep.evaluation.golden import NOBODY
 from widedeep.features.companion import Companion
+from widedeep.model.precision import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.event_log import Event
 from widedeep.serving.films import Films
@@ -19,7 +20,6 @@ from widedeep.serving.retrieval import NO_RULES, SHORT, Retrieval
 from widedeep.serving.rules import Rules
 from widedeep.serving.shelf import Shelf
 from widedeep.serving.title_search import TitleSearch
-from widedeep.serving.tower import Precision
 from widedeep.serving.why import Reason, Why
 
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.raw_columns import NUMBERS
+from widedeep.model.precision import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.compiled import Pairs
 from widedeep.serving.deep_side import DeepSide
 from widedeep.serving.live_state import LiveState, Reading
 from widedeep.serving.movie_side import MovieSide
-from widedeep.serving.tower import Precision
 from widedeep.serving.user_side import UserSide
 from widedeep.serving.wide_side import WideSide
 

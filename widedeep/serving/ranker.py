@@ -16,11 +16,11 @@ from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.companion import Companion
+from widedeep.model.precision import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import sigmoid
 from widedeep.serving.live_state import LiveState
 from widedeep.serving.prepared_model import PreparedModel, known_tokens
-from widedeep.serving.tower import Precision
 
 Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]

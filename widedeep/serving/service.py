@@ -9,10 +9,10 @@ from typing import Any
 
 from widedeep import decision_log
 from widedeep.home import Home
+from widedeep.model.precision import Precision
 from widedeep.serving.bundle import Bundle, ServedVersion
 from widedeep.serving.event_log import Event, EventLog, Flush, read_events
 from widedeep.serving.telemetry import Telemetry
-from widedeep.serving.tower import Precision
 
 _LOGGER = logging.getLogger("widedeep.serving")
 

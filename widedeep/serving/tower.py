@@ -2,37 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from widedeep.errors import InputError
-
-
-class Precision(StrEnum):
-    """In what the matrix products are computed; `AUTO` is bfloat16 where the processor has it."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-    def dtype(self) -> torch.dtype:
-        """That of the weights on this machine.
-
-        Raises:
-            InputError: bfloat16 is wanted of a processor that would have to emulate it.
-        """
-        held = torch.cpu.get_capabilities()
-        has = bool(held.get("avx512_bf16") or held.get("amx_bf16"))
-        if self is Precision.BFLOAT16 and not has:
-            raise InputError(
-                "precision is bfloat16; this processor has neither AVX512-BF16 nor AMX, so auto or "
-                "float32 is wanted"
-            )
-        return torch.bfloat16 if has and self is not Precision.FLOAT32 else torch.float32
+from widedeep.model.precision import Precision
 
 
 @dataclass(frozen=True, slots=True)

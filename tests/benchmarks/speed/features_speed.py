@@ -1,0 +1,108 @@
+"""Rows a second from ratings to encoded rows, on simulated ratings of KMRD's shape.
+
+`basic` is what the anchors made: vocabularies, ids, quantiles, and counts and means of users and
+movies up to each rating. `full` is everything of the default preset, bags and crosses too. The peer
+is pandas, on the basic work. The counts and means of ours come with all the other numbers of the
+history, which is one sweep.
+"""
+
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+
+from tests.benchmarks.speed.rounds import alternate, medians
+from widedeep.data.ratings import RatingLog
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import Queries
+from widedeep.features.quantile_normaliser import QuantileNormaliser
+from widedeep.features.ragged import Ragged
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.spec import Category, FeatureSpec, Number
+from widedeep.features.transform import Transform
+from widedeep.features.vocabulary import Vocabulary
+from widedeep.model.presets import preset
+
+USERS_A_ROW, MOVIES_A_ROW = 86_000 / 5_000_000, 49_000 / 5_000_000
+TAGS = {"genres": 20, "countries": 40, "leading": 2_000, "people": 5_000}
+NUMBERS = ("user_count", "user_mean", "movie_count", "movie_mean")
+BASIC = FeatureSpec(
+    categories=(Category("user"), Category("movie")),
+    bags=(),
+    numbers=tuple(Number(name) for name in NUMBERS),
+    buckets=(),
+    crosses=(),
+    wide=(),
+)
+
+
+def measure(rows: int, runs: int) -> dict:
+    """Median rows a second."""
+    log, catalogue = _log(rows), _catalogue(rows)
+    full = preset("default").features
+    rates = medians(
+        alternate(
+            {
+                "basic": partial(_encode, log, catalogue, BASIC),
+                "full": partial(_encode, log, catalogue, full),
+                "pandas basic": partial(_pandas, log),
+            },
+            runs,
+        )
+    )
+    return {
+        "ours": {name: rates[name] for name in ("basic", "full")},
+        "limits": {"wanted basic": 1_000_000.0, "wanted full": 300_000.0},
+        "peers": {"pandas basic": rates["pandas basic"]},
+    }
+
+
+def _log(rows: int) -> RatingLog:
+    generator = np.random.default_rng(0)
+    user = (rows * USERS_A_ROW * generator.random(rows) ** 2).astype(np.int64)
+    movie = (rows * MOVIES_A_ROW * generator.random(rows) ** 3).astype(np.int64)
+    rate = np.where(generator.random(rows) < 0.67, 10, generator.integers(1, 10, rows))
+    time = np.sort(generator.integers(1_100_000_000, 1_570_000_000, rows) // 60 * 60)
+    return RatingLog(user, movie, rate.astype(np.int8), time)
+
+
+def _catalogue(rows: int) -> Catalogue:
+    generator = np.random.default_rng(1)
+    movies = np.arange(int(rows * MOVIES_A_ROW) + 1)
+    grades = np.array(["all", "12", "15", "18"], np.dtypes.StringDType())
+    return Catalogue(
+        movies,
+        {"grade": grades[generator.integers(0, 4, len(movies) + 1)]},
+        {"original_year": generator.integers(1950, 2010, len(movies) + 1).astype(np.float64)},
+        {name: _tags(generator, len(movies) + 1, size) for name, size in TAGS.items()},
+    )
+
+
+def _tags(generator: np.random.Generator, movies: int, size: int) -> Ragged:
+    lengths = generator.integers(1, 4, movies)
+    return Ragged.from_lengths(generator.integers(0, size, lengths.sum()), lengths)
+
+
+def _encode(log: RatingLog, catalogue: Catalogue, spec: FeatureSpec) -> float:
+    started = perf_counter()
+    asked = Queries(log.user, log.movie, log.time, log.time)
+    rows = RawColumns.describe(log, asked, catalogue, spec.history, 0.67)
+    Transform.fit(spec, 0.67, rows).encode(rows)
+    return len(log) / (perf_counter() - started)
+
+
+def _pandas(log: RatingLog) -> float:
+    started = perf_counter()
+    table = pd.DataFrame({"user": log.user, "movie": log.movie, "time": log.time})
+    table["label"] = (log.rate == 10).astype(np.float64)
+    for name in ("user", "movie"):
+        Vocabulary.fit(table[name].to_numpy(), 5).encode(table[name].to_numpy())
+        at_once = table.groupby([name, "time"], sort=True)["label"].agg(["size", "sum"])
+        before = at_once.groupby(level=0).cumsum() - at_once
+        known = table[[name, "time"]].join(before, on=[name, "time"])
+        mean = (known["sum"] + 0.67) / (known["size"] + 1)
+        for column in (known["size"], mean):
+            values = column.to_numpy(np.float64)
+            QuantileNormaliser.fit(values, 100).normalise(values)
+    return len(log) / (perf_counter() - started)
