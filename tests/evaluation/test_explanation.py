@@ -49,6 +49,7 @@ def explainer(ratings):
         network.bias.normal_(generator=generator)
         network.wide.normal_(0, 0.3, generator=generator)
         network.wide[::3] = 0
+        network.layers[-1].weight.normal_(0, 0.3, generator=generator)
     state = Optimisers(network, chosen.training).state()
     until = split.holdout_from
     model = TrainedModel(rows.transform, network, chosen.training, state, until, rows.evidence)

@@ -74,6 +74,7 @@ def random_model(log, catalogue):
     network = WideDeep(config, InputShape.of(transform), generator)
     with torch.no_grad():
         network.wide.normal_(0, 0.3, generator=generator)
+        network.layers[-1].weight.normal_(0, 0.3, generator=generator)
     none = np.zeros(transform.wide_size, np.int64)
     return TrainedModel(transform, network, TrainingConfig(), {}, 0, Evidence(none, none, 0, 0))
 

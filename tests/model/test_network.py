@@ -99,6 +99,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(world):
     first, again, other = (world.network(transform, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     drawn = [name for name in first if name.startswith("embeddings") or name.endswith("weight")]
+    drawn.remove("layers.2.weight")  # the last one begins at 0
     assert not any(torch.equal(first[name], other[name]) for name in drawn)
 
 
@@ -132,9 +133,41 @@ def test_a_dropped_id_becomes_out_of_vocabulary(world):
     config = NetworkConfig(embedding=2, hidden=(4,), id_dropout=0.4)
     network = world.network(world.transform(), config=config).train()
     ids = torch.arange(1, 100_001).reshape(-1, 2)
-    dropped = network._dropped_ids(ids)
+    dropped = network._dropped_ids(ids, 2)
     assert ((dropped == ids) | (dropped == 0)).all()
     assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_dropped_bag_becomes_empty(world):
+    config = NetworkConfig(embedding=2, hidden=(4,), id_dropout=0.4)
+    network = world.network(world.transform(), config=config).train()
+    dropped = network._dropped_ids(torch.ones(50_000, 2), 1)
+    assert torch.equal(dropped[:, 0], dropped[:, 1])
+    assert (dropped[:, 0] == 0).float().mean().item() == pytest.approx(0.4, abs=0.01)
+    assert ((dropped == 0) | (dropped == 1)).all()
+
+
+def test_a_dropped_number_takes_its_vector_and_its_mark_along(world):
+    transform = world.transform()
+    batch = Batch.from_encoded(transform.encode(world.raw(2)), CPU)
+    config = NetworkConfig(embedding=2, hidden=(4,), number_dropout=0.4, number_embedding=3)
+    network = world.network(transform, config=config)
+    whole, plain = network.eval()._numbers(batch)
+    vectors, numbers = network.train()._numbers(batch)
+    columns = plain.shape[1] // 2
+    seen = whole.unflatten(1, (columns, 3)).any(2)
+    kept = vectors.unflatten(1, (columns, 3)).any(2)
+    seen, kept = seen.repeat(1, 2) & (plain != 0), kept.repeat(1, 2)
+    torch.testing.assert_close(numbers[seen], torch.where(kept, plain / 0.6, 0)[seen])
+    assert set(kept[seen].tolist()) == {True, False}
+
+
+def test_a_new_network_scores_as_its_offset_does(world):
+    transform = world.transform()
+    rows = transform.encode(world.raw(2))
+    network = world.network(transform).eval()
+    found = network(Batch.from_encoded(rows, CPU))
+    assert torch.equal(found, network.bias + torch.from_numpy(rows.offset))
 
 
 def test_scoring_drops_nothing(world):

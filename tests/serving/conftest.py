@@ -46,13 +46,12 @@ def make_version(tiny, tmp_path_factory):
     def make(number):
         folder = root / number
         (folder / "history").mkdir(parents=True)
-        network = WideDeep(
-            NetworkConfig(embedding=4, hidden=(16, 8)),
-            InputShape.of(transform),
-            torch.Generator().manual_seed(int(number)),
-        )
+        generator = torch.Generator().manual_seed(int(number))
+        config = NetworkConfig(embedding=4, hidden=(16, 8))
+        network = WideDeep(config, InputShape.of(transform), generator)
         with torch.no_grad():
-            network.wide.normal_(0, 0.3, generator=torch.Generator().manual_seed(int(number)))
+            network.wide.normal_(0, 0.3, generator=generator)
+            network.layers[-1].weight.normal_(0, 0.3, generator=generator)
         none = np.zeros(transform.wide_size, np.int64)
         evidence = Evidence(none, none, 0, 0)
         model = TrainedModel(transform, network, TrainingConfig(), {}, 0, evidence)

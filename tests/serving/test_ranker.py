@@ -107,6 +107,8 @@ class World:
             network.wide *= torch.rand(network.wide.shape, generator=generator) > 1 / 3
             for layer in network.layers:
                 layer.bias.normal_(0, 0.1, generator=generator)
+            if network.layers:
+                network.layers[-1].weight.normal_(0, 0.3, generator=generator)
             if network.numbers:
                 network.numbers.missing.normal_(0, 1, generator=generator)
             network.slope.fill_(0.7)

@@ -22,14 +22,23 @@ def step(weight: Tensor, squares: Tensor, gradient: Tensor, rate: float) -> None
 
 
 class AdaGrad(RowOptimizer):
-    """The update as an optimiser; it remembers `sum`, which begins at `initial_accumulator`."""
+    """The update as an optimiser; it remembers `sum`, which begins at `initial_accumulator`.
+
+    Of `learning_rate` it takes a `share`, which may change from step to step.
+    """
 
     def __init__(
         self, parameters: Iterable[Tensor], learning_rate: float, initial_accumulator: float
     ) -> None:
         self.learning_rate = learning_rate
         self.initial_accumulator = initial_accumulator
+        self.share = 1.0
         super().__init__(parameters)
+
+    @property
+    def rate(self) -> float:
+        """What is taken of the learning rate now."""
+        return self.learning_rate * self.share
 
     def begin(self, weight: Tensor) -> State:
         """The accumulator before the first gradient."""
@@ -41,7 +50,7 @@ class AdaGrad(RowOptimizer):
             rate, epsilon = self._constants(weight)
             _step_all(_flat(weight), _flat(state["sum"]), _flat(gradient), rate, epsilon)
         else:
-            step(weight, state["sum"], gradient, self.learning_rate)
+            step(weight, state["sum"], gradient, self.rate)
 
     def update_rows(self, weight: Tensor, state: State, rows: Tensor, gradient: Tensor) -> None:
         """See `step`."""
@@ -55,7 +64,7 @@ class AdaGrad(RowOptimizer):
     def _constants(self, weight: Tensor) -> tuple[np.floating, np.floating]:
         """Rate and epsilon in the weight's own dtype, so that nothing is computed in another."""
         number = weight.detach().numpy().dtype.type
-        return number(self.learning_rate), number(EPSILON)
+        return number(self.rate), number(EPSILON)
 
 
 def _flat(tensor: Tensor) -> Values:

@@ -23,16 +23,18 @@ from widedeep.model.number_embedding import NumberEmbedding
 class NetworkConfig:
     """`embedding` dimensions a categorical feature; widths of the `hidden` ReLU layers.
 
-    `dropout` of hidden units and `id_dropout` of ids (a dropped id becomes out-of-vocabulary) act
-    in training only. With `number_embedding` dimensions, the deep part reads each number as a
-    vector too (see `NumberEmbedding`). Without `wide` there are no wide weights, without `deep`
-    there are neither embeddings nor layers; the part that is missing adds 0 to the logit.
+    `dropout` of hidden units, `id_dropout` of categories and bags (a dropped one becomes
+    out-of-vocabulary or empty) and `number_dropout` of numbers act in training only. With
+    `number_embedding` dimensions, the deep part reads each number as a vector too (see
+    `NumberEmbedding`). Without `wide` there are no wide weights, without `deep` there are neither
+    embeddings nor layers; the part that is missing adds 0 to the logit.
     """
 
     embedding: int = 32
     hidden: tuple[int, ...] = (1024, 512, 256)
     dropout: float = 0.0
     id_dropout: float = 0.0
+    number_dropout: float = 0.0
     number_embedding: int = 0
     wide: bool = True
     deep: bool = True
@@ -42,7 +44,8 @@ class NetworkConfig:
             raise InputError(f"{self}: positive embedding and hidden sizes are wanted")
         if self.number_embedding < 0:
             raise InputError(f"{self}: a number embedding of at least 0 is wanted")
-        if not (0 <= self.dropout < 1 and 0 <= self.id_dropout < 1):
+        dropouts = (self.dropout, self.id_dropout, self.number_dropout)
+        if min(dropouts) < 0 or max(dropouts) >= 1:
             raise InputError(f"{self}: dropouts from 0 to below 1 are wanted")
         if not (self.wide or self.deep):
             raise InputError(f"{self}: a wide part, a deep part or both are wanted")
@@ -115,6 +118,9 @@ class WideDeep(nn.Module):
         self.layers = nn.ModuleList(
             _linear(width, narrow, generator) for width, narrow in pairwise(widths) if config.deep
         )
+        if config.deep:
+            # The first score is the offset's: noise on top of it would first have to be unlearned.
+            nn.init.zeros_(self.layers[-1].get_parameter("weight"))
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits, float32 of shape (rows,)."""
@@ -147,28 +153,39 @@ class WideDeep(nn.Module):
 
     def _inputs(self, batch: Batch) -> Tensor:
         """Embeddings, mean embeddings of bags (zero where empty), and numbers, side by side."""
-        ids = self._dropped_ids(batch.categories)
+        ids = self._dropped_ids(batch.categories, len(self.shape.categories))
         columns = [
             torch.embedding(self.embeddings[table], ids[:, i], sparse=True)
             for i, table in enumerate(self.shape.categories)
         ]
         columns += [
-            _pool(self.embeddings[table], bag, "mean")
+            self._dropped_ids(_pool(self.embeddings[table], bag, "mean"), 1)
             for table, bag in zip(self.shape.bags, batch.bags, strict=True)
         ]
-        if self.numbers is not None:
-            columns.append(self.numbers(*batch.numbers.chunk(2, dim=1)))
-        return torch.cat([*columns, batch.numbers], dim=1)
+        return torch.cat([*columns, *self._numbers(batch)], dim=1)
+
+    def _numbers(self, batch: Batch) -> list[Tensor]:
+        """Vectors of the numbers, if there are any, and the numbers themselves."""
+        numbers = self.shape.numbers // 2
+        whole = batch.numbers.new_ones(len(batch.numbers), numbers)
+        kept = self._dropped(whole, self.config.number_dropout)
+        plain = batch.numbers * kept.repeat(1, 2)
+        if self.numbers is None:
+            return [plain]
+        size = self.config.number_embedding
+        vectors = self.numbers(*batch.numbers.chunk(2, dim=1))
+        return [vectors * kept.repeat_interleave(size, dim=1), plain]
 
     def _dropped(self, values: Tensor, share: float) -> Tensor:
         if not self.training or share == 0:
             return values
         return values * (self._kept(values.shape, share).to(values.dtype) / (1 - share))
 
-    def _dropped_ids(self, ids: Tensor) -> Tensor:
+    def _dropped_ids(self, of_rows: Tensor, features: int) -> Tensor:
+        """Ids of some features (rows, features), or the vectors of one: some become 0."""
         if not self.training or self.config.id_dropout == 0:
-            return ids
-        return ids * self._kept(ids.shape, self.config.id_dropout)
+            return of_rows
+        return of_rows * self._kept(torch.Size((len(of_rows), features)), self.config.id_dropout)
 
     def _kept(self, shape: torch.Size, dropped: float) -> Tensor:
         """True with probability 1 - dropped; drawn by comparison, since `bernoulli_` is slow."""

@@ -85,11 +85,24 @@ PRESETS = {
     "default": Preset(
         "default",
         _FEATURES,
-        Sampling(),
+        Sampling(replay=3.0),
         NetworkConfig(
-            embedding=8, hidden=(256, 128), dropout=0.4, id_dropout=0.5, number_embedding=6
+            embedding=8,
+            hidden=(256, 128),
+            dropout=0.2,
+            id_dropout=0.7,
+            number_dropout=0.1,
+            number_embedding=12,
         ),
-        TrainingConfig(learning_rate=0.01, ftrl=FtrlConfig(alpha=0.005, l1=10.0)),
+        TrainingConfig(
+            epochs=8,
+            patience=3,
+            catch_up_epochs=4,
+            catch_up_rate=2.0,
+            learning_rate=0.03,
+            id_rate=0.1,
+            ftrl=FtrlConfig(alpha=0.005, l1=10.0),
+        ),
     ),
     "paper": Preset(
         "paper",

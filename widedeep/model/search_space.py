@@ -33,14 +33,16 @@ class Choice:
 
 SPACE: Mapping[str, Range | Choice] = MappingProxyType(
     {
-        "training/learning_rate": Range(0.002, 0.05, log=True),
+        "training/learning_rate": Range(0.002, 0.1, log=True),
+        "training/id_rate": Range(0.01, 1.0, log=True),
         "training/ftrl/alpha": Range(0.001, 0.05, log=True),
         "training/ftrl/l1": Range(1.0, 100.0, log=True),
         "network/embedding": Choice((4, 8, 16, 32)),
-        "network/number_embedding": Choice((0, 4, 6, 8)),
+        "network/number_embedding": Choice((0, 4, 8, 12)),
         "network/hidden": Choice(("64-32", "128-64", "256-128", "512-256")),
         "network/dropout": Range(0.0, 0.6),
-        "network/id_dropout": Range(0.0, 0.7),
+        "network/id_dropout": Range(0.0, 0.9),
+        "network/number_dropout": Range(0.0, 0.3),
     }
 )
 

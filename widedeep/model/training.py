@@ -4,6 +4,7 @@ Paper, section 3.3: both parts are updated by the same minibatch, not trained ap
 """
 
 import copy
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -38,14 +39,19 @@ class TrainingConfig:
     """`patience`: epochs without a better validation loss after which training stops.
 
     `catch_up_epochs`: how often what is new is learned, with no validation to stop by.
-    `learning_rate` and `initial_accumulator` are AdaGrad's. `precision`: see `Precision`.
+    `learning_rate` and `initial_accumulator` are AdaGrad's. Embeddings of ids take `id_rate` times
+    that rate, a catch-up `catch_up_rate` times (the sums that travel have made its steps small).
+    Over all epochs the rate falls to 0 along a cosine (Loshchilov and Hutter, "SGDR", 2017).
+    `precision`: see `Precision`.
     """
 
     batch: int = 1024
     epochs: int = 20
     patience: int = 2
     catch_up_epochs: int = 2
+    catch_up_rate: float = 1.0
     learning_rate: float = 0.02
+    id_rate: float = 1.0
     initial_accumulator: float = 0.1
     ftrl: FtrlConfig = field(default_factory=FtrlConfig)
     precision: Precision = Precision.AUTO
@@ -54,9 +60,10 @@ class TrainingConfig:
         counts = (self.batch, self.epochs, self.patience, self.catch_up_epochs)
         if min(counts) < 1:
             raise InputError(f"{self}: batch, epochs and patience of at least 1 are wanted")
-        if self.learning_rate <= 0 or self.initial_accumulator < 0:
+        rates = (self.learning_rate, self.id_rate, self.catch_up_rate)
+        if min(rates) <= 0 or self.initial_accumulator < 0:
             raise InputError(
-                f"{self}: a learning rate above 0 and an accumulator of at least 0 are wanted"
+                f"{self}: learning rates above 0 and an accumulator of at least 0 are wanted"
             )
 
     @classmethod
@@ -87,21 +94,29 @@ class Optimisers:
     """FTRL for the wide weights, AdaGrad for everything else; each parameter has exactly one."""
 
     def __init__(self, network: WideDeep, config: TrainingConfig) -> None:
-        rest = [p for name, p in network.named_parameters() if name != "wide"]
         self.wide = Ftrl([network.wide], config.ftrl)
-        self.deep = AdaGrad(rest, config.learning_rate, config.initial_accumulator)
+        embeddings = list(network.embeddings.values())
+        named = {id(network.wide), *map(id, embeddings)}
+        rest = [parameter for parameter in network.parameters() if id(parameter) not in named]
+        rate, accumulator = config.learning_rate, config.initial_accumulator
+        self.embeddings = AdaGrad(embeddings, rate * config.id_rate, accumulator)
+        self.deep = AdaGrad(rest, rate, accumulator)
         self._names: dict[Tensor, str] = {p: name for name, p in network.named_parameters()}
 
     @property
-    def both(self) -> tuple[RowOptimizer, RowOptimizer]:
-        """The two, wide first."""
-        return self.wide, self.deep
+    def all(self) -> tuple[RowOptimizer, ...]:
+        """Each of them, wide first."""
+        return self.wide, self.embeddings, self.deep
+
+    def slow(self, share: float) -> None:
+        """Let AdaGrad take `share` of its rates from now on."""
+        self.embeddings.share = self.deep.share = share
 
     def state(self) -> dict[str, Tensor]:
         """What they remember, as `<parameter>/<name>`: `wide/z`, `wide/n`, of all others `/sum`."""
         return {
             f"{self._names[parameter]}/{name}": value
-            for optimiser in self.both
+            for optimiser in self.all
             for parameter, values in optimiser.state.items()
             for name, value in values.items()
         }
@@ -138,10 +153,10 @@ class Trainer:
         After the last, the network holds the weights of the best one, the optimisers its state.
         Raises DivergenceError on a loss that is not finite.
         """
-        worse = 0
+        worse, shares = 0, self._annealed(self.config.epochs, len(training))
         for epoch in range(1, self.config.epochs + 1):
             started = time.perf_counter()
-            result = self._judge(epoch, self._epoch(epoch, training), validation, started)
+            result = self._judge(epoch, self._epoch(epoch, training, shares), validation, started)
             yield result
             worse = 0 if result.best else worse + 1
             if worse == self.config.patience:
@@ -159,16 +174,23 @@ class Trainer:
         if validation:
             yield self._judge(last, None, validation, time.perf_counter())
         epochs = self.config.catch_up_epochs if len(training) else 0
+        shares = self._annealed(epochs, len(training), self.config.catch_up_rate)
         for epoch in range(last + 1, last + 1 + epochs):
             started = time.perf_counter()
-            loss = self._epoch(epoch, training)
+            loss = self._epoch(epoch, training, shares)
             yield EpochResult(epoch, loss, None, None, time.perf_counter() - started)
 
-    def _epoch(self, epoch: int, training: Examples) -> float:
+    def _annealed(self, epochs: int, rows: int, first: float = 1.0) -> Iterator[float]:
+        """The share of the rate that each minibatch takes, from `first` down to 0."""
+        steps = epochs * -(-rows // self.config.batch)
+        return (first * (0.5 + 0.5 * math.cos(math.pi * i / steps)) for i in range(steps))
+
+    def _epoch(self, epoch: int, training: Examples, shares: Iterator[float]) -> float:
         self.network.train()
         order = self._generator.permutation(len(training))
         total = 0.0
         for start in range(0, len(order), self.config.batch):
+            self.optimisers.slow(next(shares))
             value = self._step(training.take(order[start : start + self.config.batch]))
             if not np.isfinite(value):
                 row = f"epoch {epoch}, row {start} of {len(order)}"
@@ -198,10 +220,10 @@ class Trainer:
         return binary_cross_entropy_with_logits(logit, label, weight, reduction="sum")
 
     def _update(self, loss: Tensor) -> None:
-        """One joint step of both optimisers."""
+        """One joint step of all optimisers."""
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        for optimiser in self.optimisers.both:
+        for optimiser in self.optimisers.all:
             optimiser.step()
 
     def _judge(
