@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import flows  # noqa: F401  settles the environment before torch is imported
 from widedeep.data.simulator import Simulation, simulate
@@ -16,6 +17,10 @@ from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import Vocabulary
 from widedeep.home import Home
+
+# No test is timed: machines are slow at times.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 PROJECT = Path(__file__).resolve().parent.parent
 LONGEST = (

@@ -16,7 +16,7 @@ from widedeep.errors import InputError
 # Few values make ties; the neighbours in float64 must stay apart.
 PROBABILITIES = [0.0, 0.1, 0.3, np.nextafter(0.3, 1), 0.5, 1 - 1e-9, 1.0]
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 
 
 def columns(rows, dtype, elements):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from widedeep.errors import InputError
 from widedeep.when import iso, parse
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 
 
 @pytest.mark.parametrize(

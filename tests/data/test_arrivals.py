@@ -101,7 +101,7 @@ EVENTS = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(then=EVENTS, now_known=EVENTS)
 def test_any_two_states_of_a_file_differ_by_what_is_reported(tmp_path_factory, then, now_known):
     folder = tmp_path_factory.mktemp("kmrd")

@@ -203,7 +203,7 @@ def rate_rows(draw):
     return rows
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=rate_rows(), seed=st.integers(0, 99))
 def test_rows_are_conserved_and_their_order_changes_no_example(tmp_path_factory, rows, seed):
     folder = tmp_path_factory.mktemp("random")

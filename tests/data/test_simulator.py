@@ -70,7 +70,7 @@ def kmrd_small():
     return folder
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_rows_users_and_movies_are_exactly_as_many_as_asked(tmp_path_factory, data):
     users = data.draw(st.integers(1, 60), "users")

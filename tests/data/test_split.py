@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from widedeep.data.split import MINIMUM_ROWS, Split
 from widedeep.errors import InputError
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 TEN = np.arange(10, 20)
 PARTS = [(0, "training"), (1, "validation"), (2, "holdout")]
 times = st.lists(st.integers(0, 60), min_size=3, max_size=60).map(np.array)

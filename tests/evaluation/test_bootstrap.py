@@ -129,7 +129,7 @@ def _covers(interval, value):
     return interval.low <= value <= interval.high
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_identical_models_have_exactly_no_difference(seed):
     label, model, _, user = tied_sample(seed)

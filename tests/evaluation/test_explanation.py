@@ -83,7 +83,7 @@ def queries(draw):
     return ask
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(queries())
 def test_contributions_add_up_to_the_logit_exactly(explainer, queries):
     asked = queries(explainer)
@@ -98,7 +98,7 @@ def test_contributions_add_up_to_the_logit_exactly(explainer, queries):
         assert len(found.wide) == encoded.wide.lengths[row]
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(queries())
 def test_an_explanation_is_of_the_query_and_its_probability_is_the_models(explainer, queries):
     asked = queries(explainer)

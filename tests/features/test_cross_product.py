@@ -12,7 +12,7 @@ from widedeep.errors import InputError
 from widedeep.features.cross_product import LARGEST_KEY, CrossVocabulary, combine, pack, unpack
 from widedeep.features.ragged import Ragged
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 SIZES = (5, 4, 6)
 
 

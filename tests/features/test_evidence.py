@@ -3,7 +3,7 @@
 from collections import Counter
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from widedeep.features.evidence import Evidence, share
@@ -18,7 +18,6 @@ def count(rows):
     return Evidence.count(wide, np.array([label for _, label in rows], bool), SIZE)
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_support_and_positives_are_counts_of_rows_however_often_an_id_stands_in_one(rows):
     found = count(rows)

@@ -21,7 +21,7 @@ from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 CONFIG = HistoryConfig(
     length=2,
     long_half_life=3.0,

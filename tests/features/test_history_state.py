@@ -27,7 +27,7 @@ from widedeep.features.history_state import (
     read,
 )
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 USERS, MOVIES, LENGTH = 4, 3, 3
 RATES = HistoryConfig().rates(0.6)
 ATTRIBUTES = Attributes(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 values = st.lists(
     st.floats(width=32) | st.sampled_from([0.0, 1.0, 1.0, np.nan, np.inf, -np.inf]), max_size=40
 ).map(lambda found: np.array(found, np.float32))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from widedeep.features.ragged import Ragged
 
 STRINGS = np.dtypes.StringDType()
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 numbers = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=4), max_size=8)
 words = st.lists(st.lists(st.text("가나다 -ab", max_size=3), max_size=3), max_size=6)
 

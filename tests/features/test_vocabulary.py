@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY, Vocabulary, count_tokens
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 STRINGS = np.dtypes.StringDType()
 integers = st.lists(st.sampled_from([-(2**62), -1, 0, 3, 7, 2**40]) | st.integers(0, 9))
 LONG = ["독일(구 서독)", "유고슬라비아", "청소년 관람불가", "벨라루스(구 소련)"]  # over 15 bytes

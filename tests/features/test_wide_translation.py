@@ -51,7 +51,7 @@ def vocabularies(draw):
     }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(vocabularies(), vocabularies())
 def test_a_feature_is_found_again_exactly_where_the_other_model_has_its_tokens(
     make_transform, old, new

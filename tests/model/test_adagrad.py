@@ -9,7 +9,7 @@ from torch.optim.adagrad import adagrad
 
 from widedeep.model.adagrad import AdaGrad, step
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 
 
 def test_two_steps_give_the_numbers_made_by_hand():

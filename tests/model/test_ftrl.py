@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from widedeep.errors import InputError
 from widedeep.model.ftrl import Ftrl, FtrlConfig, state_for, step, weight_from, z_for
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 
 CONFIGS = st.builds(
     FtrlConfig,

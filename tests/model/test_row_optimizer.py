@@ -10,7 +10,7 @@ from widedeep.model.adagrad import AdaGrad
 from widedeep.model.ftrl import Ftrl, FtrlConfig
 from widedeep.model.row_optimizer import sum_rows
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 
 ROWS = 9
 OPTIMISERS = {

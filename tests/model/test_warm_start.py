@@ -17,7 +17,7 @@ from widedeep.model.ftrl import FtrlConfig, weight_from
 from widedeep.model.training import Trainer, logits
 from widedeep.model.warm_start import warm_start
 
-patient = settings(deadline=None, max_examples=30)
+patient = settings(max_examples=30)
 
 UNKNOWN = None
 USERS = st.sets(st.integers(1, 25), min_size=1).map(sorted)

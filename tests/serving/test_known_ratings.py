@@ -31,7 +31,7 @@ def companion(versions):
     return Companion.load(versions[0].history)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(events=EVENTS)
 def test_it_is_what_ingest_makes_of_it(companion, tiny, tmp_path_factory, events):
     folder = tmp_path_factory.mktemp("events")

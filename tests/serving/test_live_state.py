@@ -20,7 +20,7 @@ from widedeep.serving.live_state import LiveState
 CONFIG = HistoryConfig(length=4)
 PRIOR = 0.6
 USERS, MOVIES = (-3, 0, 7, 2**40), (10, 11, 12, 99)
-patient = settings(deadline=None, max_examples=60)
+patient = settings(max_examples=60)
 
 
 def catalogue():

@@ -26,7 +26,7 @@ from widedeep.serving.retrieval_config import SOURCES
 from widedeep.serving.rules import Rules, least_age
 
 STRANGER = -9
-QUICK = settings(deadline=None, max_examples=15)
+QUICK = settings(max_examples=15)
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def test_the_future_is_not_used(world, data):
         assert before.candidates(user, at) == changed.candidates(user, at)
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(st.integers(100, 1000))
 def test_what_is_observed_live_counts_as_if_it_had_been_there_at_load(world, rows):
     """All but who likes what together, which is counted at load."""

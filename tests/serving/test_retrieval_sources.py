@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from widedeep.data.movies import MOVIE_COLUMNS
@@ -34,7 +34,6 @@ def test_a_like_of_a_half_life_ago_counts_half():
     assert popular.counts[2] == 0
 
 
-@settings(deadline=None)
 @given(
     times=st.lists(st.integers(0, 2_000_000_000), max_size=30),
     half_life=st.sampled_from([30.0, 60.0, 365.0]),
@@ -59,7 +58,6 @@ def test_popularity_stays_finite_over_any_span():
     assert popular.counts[1] > popular.counts[0]
 
 
-@settings(deadline=None)
 @given(pairs=pairs, power=st.sampled_from([0.0, 0.35, 1.0]), shrinkage=st.sampled_from([0.0, 5.0]))
 def test_neighbours_are_those_liked_by_the_same_users(pairs, power, shrinkage):
     users, rows = (np.array([pair[i] for pair in pairs], np.int64) for i in range(2))
@@ -130,7 +128,6 @@ def test_the_nearest_film_is_that_of_the_smallest_angle():
     assert nearest.scores(np.array([3]), np.ones(1)).tolist() == [0] * 4, "it is not known"
 
 
-@settings(deadline=None)
 @given(
     scores=st.lists(st.integers(-1, 3), max_size=12),
     limit=st.integers(1, 8),

@@ -105,13 +105,12 @@ def test_without_films_nothing_is_found():
     assert TitleSearch.of(MOVIE_COLUMNS.empty_table()).find("star") == ()
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_answered(search, text):
     assert set(search.find(text)) <= set(FILMS)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     titles=st.lists(st.text("가각과닭 abAé-2", min_size=1, max_size=8), min_size=1, max_size=12),
     data=st.data(),
