@@ -140,7 +140,7 @@ def test_mlflow_has_the_metrics_under_their_stable_names(first, home):
     curve = client.get_metric_history(result["run_id"], "validation_auc")
     assert [point.step for point in curve] == list(range(1, len(curve) + 1))
     losses = client.get_metric_history(result["run_id"], "train_loss")
-    assert [point.step for point in losses] == list(range(1, len(curve) + 3))
+    assert [point.step for point in losses] == list(range(1, len(curve) + 5))
 
 
 def test_mlflow_keeps_what_the_wide_part_remembers_with_the_run(first, home):
