@@ -45,7 +45,7 @@ PRESET = Preset(
     "small",
     SPEC,
     Sampling(staleness=Staleness(copies=0)),
-    NetworkConfig(embedding=4, hidden=(16, 8), dropout=0.2, id_dropout=0.2),
+    NetworkConfig(embedding=4, hidden=(16, 8), dropout=0.2, id_dropout=0.2, number_dropout=0.2),
     TrainingConfig(batch=64, epochs=3, patience=3, ftrl=FtrlConfig(alpha=0.1, l1=0.1)),
 )
 PRIOR = 0.6

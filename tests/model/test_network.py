@@ -180,7 +180,8 @@ def test_scoring_drops_nothing(world):
 
 def test_a_config_survives_json(world):
     config = world.preset.network
-    values = {"embedding": 4, "hidden": [16, 8], "dropout": 0.2, "id_dropout": 0.2}
+    shares = {"dropout": 0.2, "id_dropout": 0.2, "number_dropout": 0.2}
+    values = {"embedding": 4, "hidden": [16, 8], **shares}
     assert NetworkConfig.from_json(values) == config
 
 

@@ -6,52 +6,100 @@ chosen, on the new ratings and a replay of older ones, for a fixed number of epo
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from widedeep.features.training_plan import TrainingPlan
 from widedeep.features.training_set import TrainingSet
+from widedeep.model.checkpoint import Checkpoint
 from widedeep.model.network import InputShape, WideDeep
 from widedeep.model.offset import begin_from_offset
 from widedeep.model.presets import Preset
+from widedeep.model.replicas import Replicas
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import EpochResult, Optimisers, Trainer
 from widedeep.model.warm_start import Carried, warm_start
 
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class _Phase:
+    """Where a fitting stands: `last` is the epoch from which it catches up."""
+
+    catching_up: bool = False
+    best_epoch: int = 0
+    last: int = 0
+
+
+class Fit(Protocol):
+    """A training under way, wherever it is."""
+
+    def epochs(self) -> Iterator[EpochResult]:
+        """Train, yielding after each epoch; at the end the model is finished."""
+
+    def finished(self) -> TrainedModel:
+        """What became of it, when all is done."""
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for people and for the tracker, when all is done."""
+
 
 class Fitting:
-    """A training under way; everything random in it comes from `seed`.
+    """A training under way, alone or as one of several `replicas`.
+
+    Everything random in it comes from `seed`. With `begun` it goes on from there: the rest comes
+    out as it would have, had it never stopped.
 
     Attributes:
-        chosen: The model to catch up from: the previous one, or the one that validation chose.
+        chosen: The model to catch up from: the previous one, or the one that validation chose (None
+            if that was before a checkpoint).
         carried: What the warm start took over from the previous model, by table.
-        best_epoch: The epoch that validation chose; 0 after a warm start.
     """
 
     def __init__(
-        self, plan: TrainingPlan, preset: Preset, previous: TrainedModel | None, seed: int
+        self,
+        plan: TrainingPlan,
+        preset: Preset,
+        previous: TrainedModel | None,
+        seed: int,
+        *,
+        replicas: Replicas | None = None,
+        begun: Checkpoint | None = None,
     ) -> None:
         self.chosen = previous
         self._model: TrainedModel | None = None
         self.carried: dict[str, Carried] = {}
-        self.best_epoch = 0
         self._plan = plan
         self._preset = preset
+        self._replicas = replicas
+        self._begun = begun
+        self._trainer: Trainer | None = None
+        self._phase = _Phase(**begun.phase) if begun else _Phase()
         self._order = np.random.default_rng(seed)
         self._draws = torch.Generator().manual_seed(seed)
 
+    @property
+    def best_epoch(self) -> int:
+        """The epoch that validation chose; 0 after a warm start."""
+        return self._phase.best_epoch
+
     def epochs(self) -> Iterator[EpochResult]:
         """Train, yielding after each epoch; at the end the model is finished."""
-        last = 0
-        if self._plan.initial:
+        if self._plan.initial and not self._phase.catching_up:
             for result in self._begin(self._plan.initial):
-                last = result.epoch
-                self.best_epoch = last if result.best else self.best_epoch
+                chosen = result.epoch if result.best else self.best_epoch
+                self._phase = _Phase(best_epoch=chosen, last=result.epoch)
                 yield result
-        yield from self._catch_up(self._plan.catch_up, last)
+        yield from self._catch_up(self._plan.catch_up)
+
+    def checkpoint(self) -> Checkpoint:
+        """The state after the epoch that `epochs` has just yielded."""
+        trainer = _there(self._trainer)
+        return Checkpoint.of(trainer, self._draws, self._order, asdict(self._phase))
 
     def finished(self) -> TrainedModel:
         """What became of it, when all is done."""
@@ -73,23 +121,38 @@ class Fitting:
         network = self._network(rows)
         begin_from_offset(network, rows.training)
         optimisers = Optimisers(network, self._preset.training)
-        yield from self._trainer(network, optimisers).epochs(rows.training, rows.validation)
+        yield from self._train(network, optimisers).epochs(rows.training, rows.validation)
         self.chosen = self._kept(rows, network, optimisers)
 
-    def _catch_up(self, rows: TrainingSet, last: int) -> Iterator[EpochResult]:
-        previous, network = _there(self.chosen), self._network(rows)
+    def _catch_up(self, rows: TrainingSet) -> Iterator[EpochResult]:
+        network = self._network(rows)
+        optimisers = self._continued(rows, network)
+        self._phase = replace(self._phase, catching_up=True)
+        trainer = self._train(network, optimisers)
+        yield from trainer.catch_up(rows.training, rows.validation, self._phase.last)
+        self._model = self._kept(rows, network, optimisers)
+
+    def _continued(self, rows: TrainingSet, network: WideDeep) -> Optimisers:
+        """The optimisers of a network that begins where the chosen model ended."""
+        if self.chosen is None and self._begun:
+            return Optimisers(network, self._preset.training)  # the checkpoint has it all
+        previous = _there(self.chosen)
         optimisers, carried = warm_start(previous, network, rows.transform, self._preset.training)
         if self._plan.initial is None:
             self.carried = carried
-        trainer = self._trainer(network, optimisers)
-        yield from trainer.catch_up(rows.training, rows.validation, last)
-        self._model = self._kept(rows, network, optimisers)
+        return optimisers
 
     def _network(self, rows: TrainingSet) -> WideDeep:
         return WideDeep(self._preset.network, InputShape.of(rows.transform), self._draws)
 
-    def _trainer(self, network: WideDeep, optimisers: Optimisers) -> Trainer:
-        return Trainer(network, optimisers, self._preset.training, self._order)
+    def _train(self, network: WideDeep, optimisers: Optimisers) -> Trainer:
+        """A trainer, from the checkpoint on if there is one."""
+        config = self._preset.training
+        self._trainer = Trainer(network, optimisers, config, self._order, self._replicas)
+        if self._begun:
+            self._begun.restore(self._trainer, self._draws, self._order)
+            self._begun = None
+        return self._trainer
 
     def _kept(self, rows: TrainingSet, network: WideDeep, optimisers: Optimisers) -> TrainedModel:
         return TrainedModel(
@@ -102,7 +165,7 @@ class Fitting:
         )
 
 
-def _there(model: TrainedModel | None) -> TrainedModel:
-    if model is None:
+def _there(found: Found | None) -> Found:
+    if found is None:
         raise RuntimeError("there is no model yet: a training was left before its end")
-    return model
+    return found

@@ -83,11 +83,23 @@ class InputShape:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The `part` that a batch is of a minibatch of so many `rows`."""
+
+    rows: int
+    part: slice
+
+
 class WideDeep(nn.Module):
     """Both parts and the bias; a fresh wide part is all zeros.
 
     In training the products of the hidden layers are `multiplied_in` that dtype, scores in float32.
-    `widths` are those of the input and of the hidden layers; empty without a deep part.
+
+    Attributes:
+        widths: Of the input and of the hidden layers; empty without a deep part.
+        share: Set where batches are parts of minibatches: what is random is then drawn for the
+            whole minibatch, so that all who hold a part of it draw the same.
     """
 
     def __init__(self, config: NetworkConfig, shape: InputShape, generator: Generator) -> None:
@@ -96,6 +108,7 @@ class WideDeep(nn.Module):
         self.shape = shape
         self.generator = generator
         self.multiplied_in = torch.float32
+        self.share: Share | None = None
         self.wide = nn.Parameter(torch.zeros(shape.wide if config.wide else 0, 1))
         self.bias = nn.Parameter(torch.zeros(1))
         self.slope = nn.Parameter(torch.ones(1))
@@ -189,8 +202,11 @@ class WideDeep(nn.Module):
 
     def _kept(self, shape: torch.Size, dropped: float) -> Tensor:
         """True with probability 1 - dropped; drawn by comparison, since `bernoulli_` is slow."""
-        drawn = torch.rand(shape, generator=self.generator, device=self.generator.device)
-        return drawn >= dropped
+        whole = self.share or Share(shape[0], slice(None))
+        drawn = torch.rand(
+            (whole.rows, *shape[1:]), generator=self.generator, device=self.generator.device
+        )
+        return drawn[whole.part] >= dropped
 
 
 def _pool(table: Tensor, bag: Bag, mode: str) -> Tensor:

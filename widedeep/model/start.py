@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Self
 
 from widedeep.data.split import Split
@@ -58,9 +59,14 @@ class Start:
             raise InputError(f"no warm start is possible, {objection}; use --mode cold or auto")
         return cls(f"cold, {objection}")
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the previous model is, if any."""
+        return self.previous.gated.path if self.previous else None
+
     def model(self) -> TrainedModel | None:
         """The previous model, if any."""
-        return TrainedModel.load(self.previous.gated.path) if self.previous else None
+        return TrainedModel.load(self.folder) if self.folder else None
 
 
 def _objection(previous: TrainedModel, split: Split, preset: Preset) -> str | None:

@@ -23,8 +23,9 @@ from widedeep.features.examples import Examples
 from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import Batch
 from widedeep.model.ftrl import Ftrl, FtrlConfig
-from widedeep.model.network import WideDeep
+from widedeep.model.network import Share, WideDeep
 from widedeep.model.precision import Precision, fast_products
+from widedeep.model.replicas import Alone, Replicas
 from widedeep.model.row_optimizer import RowOptimizer
 
 SCORING_BATCH = 8192
@@ -127,8 +128,22 @@ class Optimisers:
             value.copy_(state[name])
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a trainer has come: what it was after its last `epoch` (None: not begun).
+
+    `worse` epochs have passed since the best one, of which `best_loss` and `best` (the weights, and
+    what the optimisers remember) are kept.
+    """
+
+    epoch: int | None = None
+    worse: int = 0
+    best_loss: float = math.inf
+    best: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None
+
+
 class Trainer:
-    """Trains `network` in place."""
+    """Trains `network` in place, alone or as one of several `replicas`."""
 
     def __init__(
         self,
@@ -136,14 +151,16 @@ class Trainer:
         optimisers: Optimisers,
         config: TrainingConfig,
         generator: np.random.Generator,
+        replicas: Replicas | None = None,
     ) -> None:
         self.network = network
         self.optimisers = optimisers
         self.config = config
+        self.progress = Progress()
         self._generator = generator
-        self._best_loss = np.inf
-        self._best: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
         network.multiplied_in = config.precision.in_training(network.widths, network.bias.device)
+        self._replicas = replicas or Alone()
+        self._replicas.agree({**network.state_dict(), **optimisers.state()})
 
     def epochs(
         self, training: Examples, validation: Mapping[str, Examples]
@@ -153,14 +170,15 @@ class Trainer:
         After the last, the network holds the weights of the best one, the optimisers its state.
         Raises DivergenceError on a loss that is not finite.
         """
-        worse, shares = 0, self._annealed(self.config.epochs, len(training))
-        for epoch in range(1, self.config.epochs + 1):
-            started = time.perf_counter()
-            result = self._judge(epoch, self._epoch(epoch, training, shares), validation, started)
-            yield result
-            worse = 0 if result.best else worse + 1
-            if worse == self.config.patience:
+        progress = self.progress
+        shares = self._annealed(progress.epoch or 0, self.config.epochs, len(training))
+        while progress.worse < self.config.patience:
+            epoch = (progress.epoch or 0) + 1
+            if epoch > self.config.epochs:
                 break
+            started = time.perf_counter()
+            loss = self._epoch(epoch, training, shares)
+            yield self._judge(epoch, loss, validation, started)
         self._restore()
 
     def catch_up(
@@ -171,19 +189,25 @@ class Trainer:
         What the network is before that, is judged by `validation`, if there is any: ratings that it
         is about to learn say most honestly how good it is. Raises as `epochs` does.
         """
-        if validation:
-            yield self._judge(last, None, validation, time.perf_counter())
+        progress = self.progress
+        if progress.epoch is None:
+            progress.epoch = last
+            if validation:
+                yield self._judge(last, None, validation, time.perf_counter())
         epochs = self.config.catch_up_epochs if len(training) else 0
-        shares = self._annealed(epochs, len(training), self.config.catch_up_rate)
-        for epoch in range(last + 1, last + 1 + epochs):
+        done, rate = progress.epoch - last, self.config.catch_up_rate
+        shares = self._annealed(done, epochs, len(training), rate)
+        for epoch in range(progress.epoch + 1, last + 1 + epochs):
             started = time.perf_counter()
             loss = self._epoch(epoch, training, shares)
+            progress.epoch = epoch
             yield EpochResult(epoch, loss, None, None, time.perf_counter() - started)
 
-    def _annealed(self, epochs: int, rows: int, first: float = 1.0) -> Iterator[float]:
-        """The share of the rate that each minibatch takes, from `first` down to 0."""
-        steps = epochs * -(-rows // self.config.batch)
-        return (first * (0.5 + 0.5 * math.cos(math.pi * i / steps)) for i in range(steps))
+    def _annealed(self, done: int, epochs: int, rows: int, first: float = 1.0) -> Iterator[float]:
+        """The share of the rate each minibatch takes, from `first` to 0, after `done` epochs."""
+        each = -(-rows // self.config.batch)
+        steps, left = epochs * each, range(done * each, epochs * each)
+        return (first * (0.5 + 0.5 * math.cos(math.pi * i / steps)) for i in left)
 
     def _epoch(self, epoch: int, training: Examples, shares: Iterator[float]) -> float:
         self.network.train()
@@ -191,7 +215,7 @@ class Trainer:
         total = 0.0
         for start in range(0, len(order), self.config.batch):
             self.optimisers.slow(next(shares))
-            value = self._step(training.take(order[start : start + self.config.batch]))
+            value = self._step(training, order[start : start + self.config.batch])
             if not np.isfinite(value):
                 row = f"epoch {epoch}, row {start} of {len(order)}"
                 raise DivergenceError(f"the training loss became {value} at {row}")
@@ -199,12 +223,12 @@ class Trainer:
         return total / float(training.weight.sum(dtype=np.float64))
 
     @fast_products()
-    def _step(self, examples: Examples) -> float:
+    def _step(self, training: Examples, rows: NDArray[np.int64]) -> float:
         """Learn from a minibatch; returns its summed loss, and learns nothing if it is strange."""
-        loss = self._loss(examples)
-        value = loss.item()
+        value = self._differentiate(training, rows)
         if np.isfinite(value):
-            self._update(loss)
+            for optimiser in self.optimisers.all:
+                optimiser.step()
         return value
 
     def _loss(self, examples: Examples) -> Tensor:
@@ -219,12 +243,14 @@ class Trainer:
         weight = torch.from_numpy(examples.weight).to(device)
         return binary_cross_entropy_with_logits(logit, label, weight, reduction="sum")
 
-    def _update(self, loss: Tensor) -> None:
-        """One joint step of all optimisers."""
+    def _differentiate(self, training: Examples, rows: NDArray[np.int64]) -> float:
+        """The summed loss of a minibatch; all parameters have its gradient then."""
+        part = self._replicas.part(len(rows))
+        self.network.share = Share(len(rows), part)
+        loss = self._loss(training.take(rows[part]))
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        for optimiser in self.optimisers.all:
-            optimiser.step()
+        return self._replicas.sum_up(loss, self.network.parameters())
 
     def _judge(
         self,
@@ -236,16 +262,19 @@ class Trainer:
         """Measure, and remember the state if it is the best so far."""
         scores = [(v.label, self._scores(epoch, name, v)) for name, v in validation.items()]
         loss = float(np.mean([metrics.log_loss(label, p) for label, p in scores]))
-        best = loss < self._best_loss
+        progress, best = self.progress, loss < self.progress.best_loss
+        progress.epoch, progress.worse = epoch, 0 if best else progress.worse + 1
         if best:
-            self._best_loss = loss
-            self._best = copy.deepcopy((self.network.state_dict(), self.optimisers.state()))
+            progress.best_loss = loss
+            progress.best = copy.deepcopy((self.network.state_dict(), self.optimisers.state()))
         label = scores[0][0]
         auc = metrics.auc(*scores[0]) if 0 < label.sum() < len(label) else None
         return EpochResult(epoch, train_loss, loss, auc, time.perf_counter() - started, best)
 
     def _scores(self, epoch: int, name: str, validation: Examples) -> NDArray[np.float64]:
-        found = logits(self.network, validation.rows)
+        rows = len(validation)
+        mine = logits(self.network, validation.rows, self._replicas.part(rows))
+        found = self._replicas.joined(mine, rows)
         strange = np.flatnonzero(~np.isfinite(found))
         if len(strange):
             row = f"epoch {epoch}, row {strange[0]} of {len(found)} of {name} validation"
@@ -253,19 +282,20 @@ class Trainer:
         return sigmoid(found)
 
     def _restore(self) -> None:
-        if self._best is not None:
-            weights, state = self._best
+        if self.progress.best is not None:
+            weights, state = self.progress.best
             self.network.load_state_dict(weights)
             self.optimisers.load(state)
 
 
 @torch.no_grad()
-def logits(network: WideDeep, rows: Encoded) -> NDArray[np.float64]:
-    """Scores of the rows before the sigmoid, float64 of shape (rows,)."""
+def logits(network: WideDeep, rows: Encoded, asked: slice = slice(None)) -> NDArray[np.float64]:
+    """Scores of the `asked` rows before the sigmoid, float64 of shape (asked,)."""
     network.eval()
     parts = []
-    for start in range(0, len(rows), SCORING_BATCH):
-        part = rows.take(np.arange(start, min(start + SCORING_BATCH, len(rows))))
+    first, stop, _ = asked.indices(len(rows))
+    for start in range(first, stop, SCORING_BATCH):
+        part = rows.take(np.arange(start, min(start + SCORING_BATCH, stop)))
         parts.append(network(Batch.from_encoded(part, network.bias.device)).cpu().numpy())
     return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
 
