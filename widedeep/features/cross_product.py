@@ -34,7 +34,13 @@ class CrossVocabulary:
     @classmethod
     def fit(cls, combinations: Ragged, sizes: tuple[int, ...], minimum_support: int) -> Self:
         """Keep combinations that stand in at least `minimum_support` rows (see `combine`)."""
-        keys, support = count_tokens(combinations.values)
+        return cls.of_counts(*count_tokens(combinations.values), sizes, minimum_support)
+
+    @classmethod
+    def of_counts(
+        cls, keys: Keys, support: NDArray[np.int64], sizes: tuple[int, ...], minimum_support: int
+    ) -> Self:
+        """Keep those of the distinct `keys` (n,) that have at least `minimum_support`."""
         return cls(np.sort(keys[support >= minimum_support]), sizes)
 
     def encode(self, combinations: Ragged) -> Ragged:

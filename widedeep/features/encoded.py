@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from widedeep.features.arrow import columns, list_array, matrix, ragged
 from widedeep.features.ragged import Ragged
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +56,9 @@ class Encoded:
         table = pa.table(
             {
                 **{f"category_{i}": column for i, column in enumerate(self.categories.T)},
-                **{f"bag_{i}": _list(bag) for i, bag in enumerate(self.bags)},
+                **{f"bag_{i}": list_array(bag) for i, bag in enumerate(self.bags)},
                 **{f"number_{i}": column for i, column in enumerate(self.numbers.T)},
-                "wide": _list(self.wide),
+                "wide": list_array(self.wide),
                 "offset": self.offset,
             }
         )
@@ -70,32 +69,9 @@ class Encoded:
         """Read what `save` wrote, equal to the bit."""
         table = pq.read_table(path)
         return cls(
-            _matrix(table, "category_", np.int32),
-            tuple(_ragged(column) for column in _columns(table, "bag_")),
-            _matrix(table, "number_", np.float32),
-            _ragged(table["wide"]),
+            matrix(table, "category_", np.int32),
+            tuple(ragged(column) for column in columns(table, "bag_")),
+            matrix(table, "number_", np.float32),
+            ragged(table["wide"]),
             table["offset"].to_numpy().copy(),
         )
-
-
-def _list(bag: Ragged) -> pa.Array:
-    return pa.LargeListArray.from_arrays(bag.offsets, pa.array(bag.values))
-
-
-def _columns(table: pa.Table, prefix: str) -> list[pa.ChunkedArray]:
-    """The columns of that prefix, in the order in which they were written."""
-    return [table[name] for name in table.column_names if name.startswith(prefix)]
-
-
-def _matrix(table: pa.Table, prefix: str, dtype: type[Scalar]) -> NDArray[Scalar]:
-    columns = _columns(table, prefix)
-    matrix = np.empty((len(table), len(columns)), dtype)
-    for i, column in enumerate(columns):
-        matrix[:, i] = column.to_numpy()
-    return matrix
-
-
-def _ragged(column: pa.ChunkedArray) -> Ragged:
-    array = column.combine_chunks()
-    offsets = array.offsets.to_numpy().astype(np.int64)
-    return Ragged(np.array(array.flatten()), offsets - offsets[0])

@@ -1,5 +1,6 @@
 """What the wide part's weights rest on: how often each of its features fired in training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +38,14 @@ class Evidence:
         support, positives = np.zeros((2, wide_size), np.int64)
         _tally(wide.values, wide.row_numbers(), label, support, positives)
         return cls(support, positives, len(label), int(label.sum()))
+
+    @classmethod
+    def total(cls, parts: Sequence[Self]) -> Self:
+        """That of all parts together, no row of which is in two of them."""
+        counts = zip(
+            *((p.support, p.positives, p.rows, p.positive_rows) for p in parts), strict=True
+        )
+        return cls(*(sum(of) for of in counts))
 
     @property
     def positive_rate(self) -> NDArray[np.float64]:

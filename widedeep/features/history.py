@@ -169,12 +169,16 @@ def history_columns(
     Raises:
         InputError: the log is not in order of time, so the future could not be told from the past.
     """
-    _check_order(log)
-    sweep, tokens = _start(log, queries, catalogue, config, prior)
-    order = np.argsort(queries.known_until, kind="stable")
-    numeric = np.empty((len(queries), len(NUMERIC)), np.float32)
-    rings = np.empty((2, len(queries), config.length), np.int32)
-    lengths = np.empty((2, len(queries)), np.int64)
+    sweep, tokens = begin_sweep(log, queries, catalogue, config, prior)
+    return swept(sweep, np.argsort(queries.known_until, kind="stable"), tokens)
+
+
+def swept(sweep: Sweep, order: Ints, tokens: Ints) -> HistoryColumns:
+    """What the queries of `sweep` find, in `order` of known_until; `tokens` are by movie code."""
+    length, count = sweep.state.liked.shape[1], len(order)
+    numeric = np.empty((count, len(NUMERIC)), np.float32)
+    rings = np.empty((2, count, length), np.int32)
+    lengths = np.empty((2, count), np.int64)
     run(sweep, order, numeric, rings, lengths)
     liked, disliked = (_bag(rings[i], lengths[i], tokens) for i in range(2))
     return HistoryColumns(numeric, liked, disliked)
@@ -190,10 +194,15 @@ def _check_order(log: RatingLog) -> None:
         )
 
 
-def _start(
+def begin_sweep(
     log: RatingLog, queries: Queries, catalogue: Catalogue, config: HistoryConfig, prior: float
 ) -> tuple[Sweep, Ints]:
-    """Everything a pass over time needs, in codes, and the movie token of each code."""
+    """Everything a pass over time needs, in codes, and the movie token of each code.
+
+    Raises:
+        InputError: see `history_columns`.
+    """
+    _check_order(log)
     user, users = pd.factorize(np.concatenate([log.user, queries.user]))
     movie, movies = pd.factorize(np.concatenate([log.movie, queries.movie]))
     rated = len(log.user)

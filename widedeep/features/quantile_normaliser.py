@@ -6,6 +6,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.features.order_statistics import in_order
+
 Floats = NDArray[np.floating]
 
 
@@ -28,11 +30,14 @@ class QuantileNormaliser:
     @classmethod
     def fit(cls, values: Floats, quantiles: int) -> Self:
         """Boundaries of `quantiles` equal shares of the finite `values`, shape (n,)."""
-        known = np.sort(values[np.isfinite(values)].astype(np.float64))
-        if not len(known):
-            return cls(np.empty(0))
-        found = np.unique(known[np.arange(1, quantiles) * len(known) // quantiles])
-        return cls(found[found > known[0]])
+        known = in_order(values)
+        return cls.of_order(known[deciding_ranks(len(known), quantiles)])
+
+    @classmethod
+    def of_order(cls, values: NDArray[np.float64]) -> Self:
+        """Boundaries from the values at `deciding_ranks`."""
+        found = np.unique(values[1:])
+        return cls(found[found > values[:1]])
 
     def bucket(self, values: Floats) -> NDArray[np.int32]:
         """Quantile 1 … n_q of each value, int32 of shape (n,); 0 where the value is missing."""
@@ -43,3 +48,8 @@ class QuantileNormaliser:
         """(i - 1) / (n_q - 1), float32 of shape (n,); 0 where the value is missing."""
         position = np.maximum(self.bucket(values) - 1, 0)
         return (position / max(self.quantiles - 1, 1)).astype(np.float32)
+
+
+def deciding_ranks(count: int, quantiles: int) -> NDArray[np.int64]:
+    """Of `count` values in order, the places of the least one and of those that are boundaries."""
+    return np.arange(min(count, 1) * quantiles) * count // quantiles

@@ -118,6 +118,11 @@ class FeatureSpec:
         shared = {bag.name: bag.vocabulary_of for bag in self.bags}
         return shared.get(feature) or feature
 
+    def quantiled(self) -> list[tuple[str, str, int]]:
+        """Name, number and count of quantiles of all that is read by quantile."""
+        numbers = [(number.name, number.name, number.quantiles) for number in self.numbers]
+        return numbers + [(b.name, b.number, b.quantiles) for b in self.buckets]
+
     def as_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back to an equal spec."""
         return asdict(self)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
 from widedeep.features.examples import Examples
-from widedeep.features.history import Queries
-from widedeep.features.ragged import Ragged
-from widedeep.features.raw_columns import RawColumns
+from widedeep.features.feature_engine import FeatureEngine, FeatureEngines, Held, InMemory
 from widedeep.features.sampling import Sampling
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.training_set import (
@@ -58,14 +56,17 @@ class TrainingPlan:
         spec: FeatureSpec,
         sampling: Sampling,
         until: int | None = None,
+        *,
+        engines: FeatureEngines = InMemory,
     ) -> Self:
         """Fit on the training part, and again on all before `until` for the catch-up.
 
-        Without `until`, that is all before the holdout.
+        Without `until`, that is all before the holdout. `engines` says where features are made.
         """
         until = split.holdout_from if until is None else until
         prior = float(spec.history.positive(log.rate[split.training(log.time)]).mean())
-        known = _Known.describe(log, catalogue, until, spec, sampling, prior)
+        engine = engines(log, catalogue, spec, prior)
+        known = _Known.describe(log, engine, until, spec, sampling, prior)
         initial = known.initial(split)
         return cls(initial, known.catch_up(initial.transform, split.validation_from))
 
@@ -78,10 +79,13 @@ class TrainingPlan:
         sampling: Sampling,
         previous: Transform,
         learned_until: int,
+        *,
+        engines: FeatureEngines = InMemory,
     ) -> Self:
         """Go on to `until` from a model with the transform `previous` and its `learned_until`."""
         spec, prior = previous.spec, previous.prior
-        known = _Known.describe(log, catalogue, until, spec, sampling, prior)
+        engine = engines(log, catalogue, spec, prior)
+        known = _Known.describe(log, engine, until, spec, sampling, prior)
         return cls(None, known.catch_up(previous, learned_until, judged=True))
 
     def summary(self) -> dict[str, Any]:
@@ -110,40 +114,40 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Generic[Held]):
     """Every rating before `until` with all that was known at its time, in order of time.
 
     A transform is fitted on all of them, whichever are learned from.
     """
 
     log: RatingLog
-    catalogue: Catalogue
+    engine: FeatureEngine[Held]
     until: int
     spec: FeatureSpec
     sampling: Sampling
     prior: float
-    rows: RawColumns
+    rows: Held
     label: Labels
 
     @classmethod
     def describe(  # noqa: PLR0917  see `TrainingPlan.cold`
         cls,
         log: RatingLog,
-        catalogue: Catalogue,
+        engine: FeatureEngine[Held],
         until: int,
         spec: FeatureSpec,
         sampling: Sampling,
         prior: float,
     ) -> Self:
         before = log.time < until
-        rows = RawColumns.describe(log, queries(log, before), catalogue, spec.history, prior)
+        rows = engine.describe(queries(log, before))
         label = spec.history.positive(log.rate[before])
-        return cls(log, catalogue, until, spec, sampling, prior, rows, label)
+        return cls(log, engine, until, spec, sampling, prior, rows, label)
 
     def initial(self, split: Split) -> TrainingSet:
         training = np.flatnonzero(split.training(self.rows.queries.time))
         fresh, *stale = self._fresh_and_stale(training)
-        transform = Transform.fit(self.spec, self.prior, fresh, stale=stale)
+        transform = self.engine.fit(fresh, stale, None)
         learned = self._learned(split.validation_from)
         learned = learned[learned < len(training)]
         if not len(learned):
@@ -158,14 +162,14 @@ class _Known:
             transform,
             examples,
             self._validation(transform, split),
-            self._evidence(transform, learned, fired),
+            Evidence.count(fired, self.label[learned], transform.wide_size),
             split.validation_from,
         )
 
     def catch_up(
         self, previous: Transform, learned_until: int, *, judged: bool = False
     ) -> TrainingSet:
-        transform = Transform.fit(self.spec, self.prior, self.rows, previous)
+        transform = self.engine.fit(self.rows, (), previous)
         learned = self._learned(learned_until)
         is_new = self.rows.queries.time[learned] >= learned_until
         new, old = learned[is_new], learned[~is_new]
@@ -177,16 +181,16 @@ class _Known:
             transform,
             examples,
             {STREAMING: examples.take(met)} if judged and len(new) else {},
-            self._evidence(transform, learned, transform.fired(self.rows.take(learned))),
+            self.engine.count(transform, self.rows.take(learned), self.label[learned]),
             self.until,
         )
 
     def _validation(self, transform: Transform, split: Split) -> dict[str, Examples]:
         held = np.flatnonzero(split.validation(self.rows.queries.time))
         frozen = queries(self.log, split.validation(self.log.time), split.validation_from)
-        rows = {STREAMING: self.rows.take(held), FROZEN: self._describe(frozen)}
+        rows = {STREAMING: self.rows.take(held), FROZEN: self.engine.describe(frozen)}
         return {
-            name: Examples.unweighted(transform.encode(part), self.label[held])
+            name: Examples.unweighted(self.engine.encode(transform, part), self.label[held])
             for name, part in rows.items()
         }
 
@@ -194,20 +198,13 @@ class _Known:
         """The rows that may be learned from, where what is new begins at `new_from`."""
         return np.flatnonzero(self.sampling.learned(self.log, new_from)[: len(self.rows)])
 
-    def _fresh_and_stale(self, rows: Rows) -> list[RawColumns]:
+    def _fresh_and_stale(self, rows: Rows) -> list[Held]:
         fresh = self.rows.take(rows)
         stale = self.sampling.staleness.stale(fresh.queries, self.sampling.generator())
-        return [fresh, *(self._describe(asked) for asked in stale)]
+        return [fresh, *(self.engine.describe(asked) for asked in stale)]
 
-    def _examples(self, transform: Transform, rows: Rows, parts: list[RawColumns]) -> Examples:
-        encoded = [transform.encode(part) for part in parts]
+    def _examples(self, transform: Transform, rows: Rows, parts: list[Held]) -> Examples:
+        encoded = [self.engine.encode(transform, part) for part in parts]
         label = np.tile(self.label[rows], len(parts))
         weight = self.sampling.staleness.weights(len(rows))
         return Examples(Encoded.concatenate(encoded), label, weight)
-
-    def _describe(self, asked: Queries) -> RawColumns:
-        history = self.spec.history
-        return RawColumns.describe(self.log, asked, self.catalogue, history, self.prior)
-
-    def _evidence(self, transform: Transform, rows: Rows, fired: Ragged) -> Evidence:
-        return Evidence.count(fired, self.label[rows], transform.wide_size)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +22,10 @@ from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.spec import Bag, FeatureSpec
-from widedeep.features.vocabulary import Vocabulary
+from widedeep.features.vocabulary import Vocabulary, count_tokens
+
+Counts = tuple[NDArray[Any], NDArray[np.int64]]
+"""Distinct tokens or keys, and how often each stands there; (n,) both."""
 
 _JSON = "transform.json"
 _VOCABULARIES = "vocabularies"
@@ -65,16 +68,27 @@ class Transform:
         """
         if previous and previous.spec != spec:
             raise InputError("the previous transform has other features; fit without it")
-        vocabularies = _fit_vocabularies(spec, rows)
+        vocabularies = vocabularies_of(spec, token_counts(spec, rows))
         normalisers = previous.normalisers if previous else _fit_normalisers(spec, (rows, *stale))
         partial = cls(spec, prior, vocabularies, normalisers, ())
-        discrete = partial._discrete(rows)
-        crosses = []
-        for cross in spec.crosses:
-            sizes = tuple(partial._size(part) for part in cross.parts)
-            combinations = combine([discrete[part] for part in cross.parts], sizes)
-            crosses.append(CrossVocabulary.fit(combinations, sizes, cross.minimum_support))
-        return cls(spec, prior, vocabularies, normalisers, tuple(crosses))
+        return partial.with_crosses(partial.cross_counts(rows))
+
+    def cross_counts(self, rows: RawColumns) -> list[Counts]:
+        """How often each combination stands in the rows, by cross; those of parts add up."""
+        discrete = self._discrete(rows)
+        return [
+            count_tokens(combine([discrete[part] for part in cross.parts], sizes).values)
+            for cross, sizes in zip(self.spec.crosses, self._cross_sizes(), strict=True)
+        ]
+
+    def with_crosses(self, counts: Sequence[Counts]) -> Self:
+        """The same, with the combinations that are seen often enough."""
+        given = zip(self.spec.crosses, self._cross_sizes(), counts, strict=True)
+        crosses = tuple(
+            CrossVocabulary.of_counts(*counted, sizes, cross.minimum_support)
+            for cross, sizes, counted in given
+        )
+        return replace(self, crosses=crosses)
 
     def describe(self, log: RatingLog, asked: Queries, catalogue: Catalogue) -> RawColumns:
         """The raw columns of queries, as those it was fitted on were described."""
@@ -208,6 +222,10 @@ class Transform:
             blocks.append(fired.replace(fired.values + self.wide_offsets[cross.name]))
         return blocks
 
+    def _cross_sizes(self) -> list[tuple[int, ...]]:
+        """Of the parts of each cross."""
+        return [tuple(self._size(part) for part in cross.parts) for cross in self.spec.crosses]
+
     def _size(self, name: str) -> int:
         """Number of ids of a category, bag or bucket."""
         for bucket in self.spec.buckets:
@@ -216,20 +234,28 @@ class Transform:
         return len(self.vocabulary_of(name))
 
 
-def _fit_vocabularies(spec: FeatureSpec, rows: RawColumns) -> dict[str, Vocabulary]:
-    fitted = {}
+def token_counts(spec: FeatureSpec, rows: RawColumns) -> dict[str, Counts]:
+    """How often each token stands in the rows, by vocabulary; those of parts add up."""
+    counted = {}
     for category in spec.categories:
         tokens = rows.token(category.name)
         if tokens is None:
             tokens = rows.attribute(category.name)[rows.movie_rows]
-        fitted[category.name] = Vocabulary.fit(tokens, category.minimum_count)
+        counted[category.name] = count_tokens(tokens)
     for bag in spec.bags:
         if bag.vocabulary_of is None:
             held = rows.history_bag(bag.name)
             if held is None:
                 held = rows.attribute_bag(bag.name).take(rows.movie_rows)
-            fitted[bag.name] = Vocabulary.fit(held.values, bag.minimum_count)
-    return fitted
+            counted[bag.name] = count_tokens(held.values)
+    return counted
+
+
+def vocabularies_of(spec: FeatureSpec, counted: Mapping[str, Counts]) -> dict[str, Vocabulary]:
+    """The tokens that are seen often enough, by feature."""
+    least = {category.name: category.minimum_count for category in spec.categories}
+    least |= {bag.name: bag.minimum_count for bag in spec.bags}
+    return {name: Vocabulary.of_counts(*of, least[name]) for name, of in counted.items()}
 
 
 def _fit_normalisers(
@@ -239,8 +265,7 @@ def _fit_normalisers(
         values = np.concatenate([rows.number(number) for rows in parts])
         return QuantileNormaliser.fit(values, quantiles)
 
-    numbers = {n.name: fit(n.name, n.quantiles) for n in spec.numbers}
-    return numbers | {b.name: fit(b.number, b.quantiles) for b in spec.buckets}
+    return {name: fit(number, quantiles) for name, number, quantiles in spec.quantiled()}
 
 
 def _side_by_side(blocks: list[Ragged], rows: int) -> Ragged:

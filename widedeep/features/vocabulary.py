@@ -1,5 +1,6 @@
 """String or integer token → dense id, for tokens seen often enough (paper, section 4.1)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,8 +25,12 @@ class Vocabulary:
     @classmethod
     def fit(cls, tokens: NDArray[Any], minimum_count: int) -> Self:
         """Keep the tokens that stand at least `minimum_count` times in `tokens`, shape (n,)."""
-        unique, counts = count_tokens(tokens)
-        kept = np.sort(_comparable(unique[counts >= minimum_count]))
+        return cls.of_counts(*count_tokens(tokens), minimum_count)
+
+    @classmethod
+    def of_counts(cls, tokens: NDArray[Any], counts: NDArray[np.int64], minimum_count: int) -> Self:
+        """Keep those of the distinct `tokens` (n,) that have at least `minimum_count`."""
+        kept = np.sort(_comparable(tokens[counts >= minimum_count]))
         return cls(kept.astype(tokens.dtype))
 
     def encode(self, tokens: NDArray[Any]) -> NDArray[np.int32]:
@@ -49,9 +54,20 @@ class Vocabulary:
 
 
 def count_tokens(tokens: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The distinct tokens and how often each stands there; counts of parts may be added up."""
+    """The distinct tokens and how often each stands there."""
     codes, unique = pd.factorize(tokens)
     return np.asarray(unique, tokens.dtype), np.bincount(codes, minlength=len(unique))
+
+
+def add_counts(
+    parts: Sequence[tuple[NDArray[Any], NDArray[np.int64]]],
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """What `count_tokens` finds in all parts together, from what it found in each of them."""
+    tokens = np.concatenate([tokens for tokens, _ in parts])
+    codes, unique = pd.factorize(tokens)
+    counts = np.zeros(len(unique), np.int64)
+    np.add.at(counts, codes, np.concatenate([counts for _, counts in parts]))
+    return np.asarray(unique, tokens.dtype), counts
 
 
 def _comparable(tokens: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,78 @@
+"""History in pieces is history as a whole, to the bit, however time is cut."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from widedeep.artifact_store import ArtifactStore
+from widedeep.data.ingest import ingest
+from widedeep.data.ratings import Ratings
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.history import HistoryConfig, history_columns
+from widedeep.features.history_pieces import history_pieces
+from widedeep.features.training_set import queries
+
+PRIOR = 0.6
+CONFIG = HistoryConfig(length=3)
+
+
+@pytest.fixture(scope="module")
+def world(tiny, tmp_path_factory):
+    store = ArtifactStore(tmp_path_factory.mktemp("stages"))
+    ratings = Ratings(ingest(tiny, store, 1_800_000_000))
+    return ratings.load(), Catalogue.from_table(ratings.movies())
+
+
+def asked(log, how):
+    fresh = queries(log, np.ones(len(log), np.bool_))
+    if how == "fresh":
+        return fresh
+    if how == "frozen":
+        return queries(log, log.time >= log.time[3000], int(log.time[3000]))
+    if how == "strangers":
+        return replace(fresh, user=-fresh.user, movie=fresh.movie + 1_000_000)
+    cuts = np.random.default_rng(1).integers(0, 800 * 86_400, len(log))
+    return fresh.known_earlier(cuts)
+
+
+@pytest.mark.parametrize("how", ["fresh", "stale", "frozen", "strangers"])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_pieces_are_the_whole(world, how, count):
+    log, catalogue = world
+    known = (log, asked(log, how), catalogue, CONFIG, PRIOR)
+    whole, rows = history_columns(*known), []
+    for piece in reversed(list(history_pieces(*known, count=count))):
+        found, wanted = piece.columns(), whole.take(piece.rows)
+        assert np.array_equal(found.numeric, wanted.numeric, equal_nan=True)
+        for bag in ("liked", "disliked"):
+            one, other = getattr(found, bag), getattr(wanted, bag)
+            assert np.array_equal(one.values, other.values)
+            assert np.array_equal(one.offsets, other.offsets)
+        rows.append(piece.rows)
+    assert len(rows) == count
+    assert np.array_equal(np.sort(np.concatenate(rows)), np.arange(len(known[1])))
+
+
+def test_a_piece_holds_only_those_whom_it_meets(world):
+    log, catalogue = world
+    fresh = asked(log, "fresh")
+    for piece in history_pieces(log, fresh, catalogue, CONFIG, PRIOR, count=20):
+        assert len(piece.sweep.state.user) == len(np.unique(fresh.user[piece.rows]))
+        assert len(piece.sweep.state.user) < len(np.unique(log.user)) / 2
+
+
+def test_a_piece_can_be_described_again(world):
+    log, catalogue = world
+    fresh = asked(log, "fresh")
+    *_, last = history_pieces(log, fresh, catalogue, CONFIG, PRIOR, count=2)
+    first, again = (last.columns().numeric for _ in range(2))
+    assert np.array_equal(first, again, equal_nan=True)
+
+
+def test_more_pieces_than_rows_are_as_many_as_there_are_rows(world):
+    log, catalogue = world
+    few = asked(log, "fresh").take(np.arange(3))
+    assert len(list(history_pieces(log, few, catalogue, CONFIG, PRIOR, count=8))) == 3
+    none = few.take(np.arange(0))
+    assert not list(history_pieces(log, none, catalogue, CONFIG, PRIOR, count=8))

@@ -1,0 +1,99 @@
+"""Which value stands at a rank among values that lie in parts: exact, in two passes.
+
+The first pass takes a sample of each part, every so-manieth of its values in order. Together the
+samples tell between which two values each rank's lies: at most 2 / `SAMPLED` of all values are
+there (ties aside). The second pass counts those, and finds the one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SAMPLED = 1000
+"""So many values of a part, in order, stand in its sample; of a smaller one all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Of `count` finite values, in order, the first, each `step` later one, and the last."""
+
+    values: Floats
+    step: int
+    count: int
+
+    @classmethod
+    def of(cls, values: NDArray[np.floating]) -> Self:
+        """Of a part's `values` (n,), those that are not finite left out."""
+        known = in_order(values)
+        step = max(len(known) // SAMPLED, 1)
+        places = np.union1d(np.arange(0, len(known), step), [len(known) - 1][: len(known)])
+        return cls(known[places.astype(np.int64)], step, len(known))
+
+    def most_below(self, values: Floats) -> Ints:
+        """How many of the part are less than each of `values`, at most."""
+        return np.minimum(np.searchsorted(self.values, values) * self.step, self.count)
+
+    def least_up_to(self, values: Floats) -> Ints:
+        """How many of the part are not greater than each of `values`, at least."""
+        seen = np.searchsorted(self.values, values, side="right")
+        found = np.where(seen == len(self.values), self.count, (seen - 1) * self.step + 1)
+        return np.maximum(found, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Brackets:
+    """For each of the `ranks` (m,), from 0, two values between which that rank's value lies."""
+
+    ranks: Ints
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def around(cls, ranks: Ints, samples: Sequence[Sample]) -> Self:
+        """As narrow as the samples of all parts allow."""
+        values = np.unique(np.concatenate([sample.values for sample in samples]))
+        below = np.sum([sample.most_below(values) for sample in samples], axis=0)
+        up_to = np.sum([sample.least_up_to(values) for sample in samples], axis=0)
+        low = values[np.searchsorted(below, ranks, side="right") - 1]
+        return cls(ranks, low, values[np.searchsorted(up_to, ranks, side="right")])
+
+    def count(self, values: NDArray[np.floating]) -> "Counted":
+        """What a part has below and within them."""
+        known = in_order(values)
+        begin = np.searchsorted(known, self.low)
+        end = np.searchsorted(known, self.high, side="right")
+        parts = zip(begin.tolist(), end.tolist(), strict=True)
+        within = [np.unique(known[first:last], return_counts=True) for first, last in parts]
+        return Counted(begin, within)
+
+    def values(self, counted: Sequence["Counted"]) -> Floats:
+        """The value at each rank, (m,), from what all parts counted."""
+        left = self.ranks - np.sum([part.below for part in counted], axis=0)
+        return np.array([_at(i, rank, counted) for i, rank in enumerate(left.tolist())])
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """`below` (m,) values of a part, and `within` each bracket the distinct values and counts."""
+
+    below: Ints
+    within: list[tuple[Floats, Ints]]
+
+
+def in_order(values: NDArray[np.floating]) -> Floats:
+    """The finite ones, ascending; -0.0 is 0.0, or which one is met would decide."""
+    return np.sort(values[np.isfinite(values)].astype(np.float64)) + 0.0
+
+
+def _at(bracket: int, rank: int, counted: Sequence[Counted]) -> float:
+    """The value at `rank` among those within one bracket."""
+    values = np.concatenate([part.within[bracket][0] for part in counted])
+    counts = np.concatenate([part.within[bracket][1] for part in counted])
+    order = np.argsort(values, kind="stable")
+    return float(values[order][np.searchsorted(np.cumsum(counts[order]), rank, side="right")])
