@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help install retrain up serve ablation bench test test-production lint clean
+.PHONY: help install retrain up serve ablation bench test test-production test-ray lint clean
 help:           ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -37,6 +37,10 @@ test-production: install  ## the same on PostgreSQL and a tracking server (insta
 	test -d /usr/lib/postgresql || (apt-get update -qq && apt-get install -qq -y postgresql)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[postgres]'
 	WIDEDEEP_TEST_PRODUCTION=1 $(BIN)/pytest tests/flows/test_production.py
+
+test-ray: install  ## the same on a local Ray of two workers (installs the extra)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	WIDEDEEP_TEST_RAY=1 $(BIN)/pytest tests/on_ray
 
 lint: install
 	$(BIN)/ruff check .

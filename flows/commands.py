@@ -30,7 +30,7 @@ def retrain(options: argparse.Namespace) -> None:
         with starting():
             from flows.missed import missed
             from flows.retrain import retrain as flow
-            from flows.run_form import DataSet, Gate, Moments, Training
+            from flows.run_form import Computing, DataSet, Gate, Moments, Training
             from flows.summary import show
 
         as_of, every = moments["as_of"], options.every
@@ -42,9 +42,10 @@ def retrain(options: argparse.Namespace) -> None:
             precision=options.precision,
         )
         gate = Gate(publish=options.publish)
+        computing = Computing(engine=options.engine, workers=options.workers)
         for moment in due:
             known = Moments(**moments | {"as_of": moment})
-            report = flow(DataSet.parse(options.data), known, training, gate)
+            report = flow(DataSet.parse(options.data), known, training, gate, computing)
             show(report, home)
             if options.json:
                 _write_json(report.as_json())
@@ -168,13 +169,16 @@ def rank(options: argparse.Namespace) -> None:
     from flows.rank import RankOrder, show
     from flows.rank import rank as ranked
     from flows.registered import choose
+    from tasks.engine import Engine, EngineName
     from widedeep.model.precision import Precision
 
     at = None if options.at is None else when.parse(options.at, "--at")
-    order = RankOrder(
-        options.users, options.out, options.k, options.candidates, at, Precision(options.precision)
-    )
-    found = ranked(choose(home, options.model, options.version), order)
+    engine = Engine(EngineName(options.engine), options.workers)
+    how = at, Precision(options.precision), engine
+    order = RankOrder(options.users, options.out, options.k, options.candidates, *how)
+    registered = choose(home, options.model, options.version)
+    with engine.running(home):
+        found = ranked(registered, order)
     if options.json:
         _write_json(found.as_json())
     else:

@@ -30,6 +30,7 @@ def retrain_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=[*Precision], default=Precision.AUTO, help=help_precision
     )
+    _engine_options(parser)
     _shared_options(parser, commands.retrain)
 
 
@@ -57,6 +58,13 @@ def _data_options(parser: argparse.ArgumentParser, *moments: str) -> None:
 def _model_options(parser: argparse.ArgumentParser, *more: str) -> None:
     parser.add_argument("--preset", choices=("default", "paper", *more), default="default")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def _engine_options(parser: argparse.ArgumentParser) -> None:
+    help_engine = "ray: on the cluster at RAY_ADDRESS, or on a local Ray; needs the extra [ray]"
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help=help_engine)
+    help_workers = "on Ray: processes that share the work"
+    parser.add_argument("--workers", type=int, default=2, help=help_workers)
 
 
 def tune_options(parser: argparse.ArgumentParser) -> None:
@@ -126,6 +134,7 @@ def rank_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--at", metavar="WHEN", help=f"know the ratings before it; {_WHEN}")
     _precision_option(parser, "float32")
+    _engine_options(parser)
     _registered_options(parser)
     _shared_options(parser, commands.rank)
 

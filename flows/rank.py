@@ -1,6 +1,5 @@
 """Ranked films for a file of users, or for all of them, as one Parquet file."""
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,21 +9,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from flows.console import plain_console
 from flows.registered import Registered
-from widedeep.data.ratings import RatingLog
+from tasks.engine import LOCAL, Engine
 from widedeep.data.user_list import read_users
 from widedeep.draft import drafted
 from widedeep.errors import InputError
 from widedeep.evaluation.names import Language, Names
-from widedeep.features.companion import Companion
 from widedeep.model.precision import Precision
-from widedeep.model.trained_model import TrainedModel
-from widedeep.serving.batch_ranking import BatchRanking, Lists, Shortlist
-from widedeep.serving.ranker import Ranker
-from widedeep.serving.retrieval import Retrieval
+from widedeep.serving.batch_ranking import Lists
+from widedeep.serving.lists_order import Lister, ListsOrder
 from widedeep.when import iso
 
 EVERYBODY = "all"
@@ -51,6 +46,7 @@ class RankOrder:
         candidates: How many of the films are ranked for each user; None for all of them.
         at: UNIX seconds, ratings strictly before it are known; None for after the last.
         precision: Of the scores; float32 gives the registered model's, on any machine.
+        engine: Where it is done; on Ray within its `running`.
     """
 
     users: str
@@ -59,6 +55,7 @@ class RankOrder:
     candidates: int | None
     at: int | None
     precision: Precision = Precision.FLOAT32
+    engine: Engine = LOCAL
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -101,26 +98,18 @@ def rank(registered: Registered, order: RankOrder) -> RankReport:
     """
     asked = None if order.users == EVERYBODY else read_users(Path(order.users))
     path = registered.version.served.path
-    model, known = TrainedModel.load(path), Companion.load(path.with_name("history"))
-    log, catalogue = _until(known.log, order.at), known.catalogue
-    users = np.unique(log.user) if asked is None else asked
-    torch.set_num_threads(1)  # a thread ranks for one user, so that both cores have work
-    ranker = Ranker.of(model, log, catalogue, order.precision)
-    at = ranker.known_until if order.at is None else order.at
-    shortlist = None
-    if order.candidates is not None:
-        retrieval = Retrieval.of(model, log, catalogue, known.movies)
-        shortlist = Shortlist(retrieval, retrieval.ruled(at), order.candidates)
-    batch = BatchRanking.of(ranker, catalogue.movies, at, order.k, shortlist)
-    names = Names.of(known.movies, known.people)
+    wanted = ListsOrder(path, order.k, order.candidates, order.at, order.precision)
+    lister = Lister.of(wanted)
+    users = np.unique(lister.log.user) if asked is None else asked
+    names = Names.of(lister.known.movies, lister.known.people)
     started = time.perf_counter()
-    rows = _write(batch.lists(users, os.cpu_count() or 1), order.out, names)
+    rows = _write(order.engine.lists(wanted, lister, users), order.out, names)
     return RankReport(
         registered.model,
         registered.version.number,
-        at,
+        lister.at,
         len(users),
-        len(catalogue.movies),
+        len(lister.known.catalogue.movies),
         rows,
         time.perf_counter() - started,
         str(order.out.resolve()),
@@ -136,14 +125,6 @@ def show(report: RankReport) -> None:
         f"in {report.seconds:.1f} s"
     )
     console.print(report.out)
-
-
-def _until(log: RatingLog, at: int | None) -> RatingLog:
-    if at is not None:
-        log = log.take(slice(int(np.searchsorted(log.time, at))))
-    if not len(log):
-        raise InputError(f"--at is {iso(at or 0)}, and no rating is older; a later one is wanted")
-    return log
 
 
 def _write(parts: Iterator[Lists], out: Path, names: Names) -> int:

@@ -6,7 +6,7 @@ from prefect.runtime import flow_run
 from flows.environment import default_home
 from flows.holding import holding, newest_only
 from flows.report import Report, Stopwatch
-from flows.run_form import DataSet, Gate, Moments, Training
+from flows.run_form import Computing, DataSet, Gate, Moments, Training
 from flows.run_name import run_name
 from tasks.dry_run import Stranger
 from tasks.evaluation import evaluate
@@ -35,6 +35,7 @@ def retrain(
     moments: Moments = Moments(),
     training: Training = Training(),
     gate: Gate = Gate(),
+    computing: Computing = Computing(),
 ) -> Report:
     """Retrain on the ratings known at a moment, and promote the model if it is really better.
 
@@ -43,6 +44,7 @@ def retrain(
         moments: What is known when.
         training: How the model is made.
         gate: What a promotion takes.
+        computing: Where the work is done.
 
     Returns:
         All that was found; `Report.as_json` is the contract's object.
@@ -56,21 +58,22 @@ def retrain(
         Publication(gate.publish),
         training.seed,
         Precision(training.precision),
+        computing.config,
     )
-    with holding(home):
+    with holding(home), request.engine.running(home):
         return _chain(home, request, gate.config)
 
 
 def _chain(home: Home, request: Request, gate: GateConfig) -> Report:
     watch = Stopwatch()
     with watch.stage("ingest"):
-        ingested = ingest(home, request.data, request.window)
+        ingested = ingest(home, request.data, request.window, request.engine)
     show_data(ingested)
     tracker = Tracker(home)
     champion = Registry(home, tracker, ingested.model).champion()
     preset = named(home, ingested.model, request.preset).multiplied_in(request.precision)
     start = Start.choose(request.mode, champion, ingested.split, preset)
-    job = Job(home, ingested, preset, champion, start, request.seed)
+    job = Job(home, ingested, preset, champion, start, request.seed, request.engine)
     run = tracker.start(job, flow_run.id)
     with tracker.closing(run), tracker.observing(run):
         with watch.stage("features"):

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.engine import Engine, EngineName
 from tasks.ingest import Window
 from widedeep.data.source import WORDS
 from widedeep.evaluation.promotion import GateConfig
@@ -109,6 +110,25 @@ class Training(_Form):
         title="Precision",
         description="Of the hidden layers in training; auto takes bfloat16 where it is faster.",
     )
+
+
+class Computing(_Form):
+    """Where the work is done."""
+
+    engine: Literal["local", "ray"] = Field(
+        "local",
+        title="Engine",
+        description="This process (local), or Ray for more than one machine: the cluster named by "
+        "RAY_ADDRESS, else one that is started here. Ray needs the extra [ray].",
+    )
+    workers: int = Field(
+        2, ge=1, title="Workers", description="On Ray: processes that share the work."
+    )
+
+    @property
+    def config(self) -> Engine:
+        """The engine's own settings."""
+        return Engine(EngineName(self.engine), self.workers)
 
 
 class Gate(_Form):

@@ -50,7 +50,8 @@ def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
     def build(folder: Path) -> dict[str, Any]:
         movies = ingested.movies()
         catalogue = Catalogue.from_table(movies)
-        evaluator = Evaluator(ingested.known(), catalogue, ingested.split, gate)
+        known, split = ingested.known(), ingested.split
+        evaluator = Evaluator(known, catalogue, split, gate, job.engine.scorer)
         ours = TrainedModel.load(challenger.path)
         theirs = TrainedModel.load(champion.gated.path) if champion else None
         names = Names.of(movies, ingested.people())

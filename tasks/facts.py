@@ -38,6 +38,8 @@ def parameters_of(job: Job) -> dict[str, Any]:
         "data": job.ingested.source.name,
         "preset": preset.name,
         "seed": job.seed,
+        "engine": job.engine.name.value,
+        "replicas": job.engine.replicas,
         "mode": "warm" if start.warm else "cold",
         "warm_started_from": start.previous.number if start.previous else "nothing",
         "positive_rating": preset.features.history.positive_rating,

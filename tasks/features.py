@@ -55,9 +55,11 @@ def describe(name: str, part: Mapping[str, Any]) -> str:
 def _plan(job: Job) -> TrainingPlan:
     log, split = job.ingested.known(), job.ingested.split
     catalogue = Catalogue.from_table(job.ingested.movies())
-    preset, previous = job.preset, job.start.model()
+    preset, previous, engines = job.preset, job.start.model(), job.engine.features()
     split.check(log.time, preset.features.history.positive(log.rate))
     if previous is None:
-        return TrainingPlan.cold(log, catalogue, split, preset.features, preset.sampling)
+        learned = preset.features, preset.sampling
+        return TrainingPlan.cold(log, catalogue, split, *learned, engines=engines)
     known = previous.transform, previous.learned_until
-    return TrainingPlan.warm(log, catalogue, split.holdout_from, preset.sampling, *known)
+    until = split.holdout_from
+    return TrainingPlan.warm(log, catalogue, until, preset.sampling, *known, engines=engines)

@@ -15,6 +15,7 @@ from prefect.runtime import task_run
 from prefect.tasks import exponential_backoff
 
 from tasks import time_limit
+from tasks.engine import LOCAL, Engine
 from widedeep import decision_log
 from widedeep.artifact_store import Artifact
 from widedeep.data.arrivals import HOW, TABLE, arrivals
@@ -87,10 +88,10 @@ class Newcomers:
     movies: int
 
 
-def checked(home: Home, source: Source) -> Artifact:
+def checked(home: Home, source: Source, engine: Engine = LOCAL) -> Artifact:
     """The data set as it is now: its files, and the ratings that servers of its model took."""
     events = home.events / source.model / EVENTS
-    return ingest_files(source.folder, home.stages, int(time.time()), events)
+    return ingest_files(source.folder, home.stages, int(time.time()), events, engine.judge())
 
 
 def _may_succeed_later(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect passes them
@@ -122,12 +123,12 @@ def _title() -> str:
     retry_jitter_factor=0.5,
     retry_condition_fn=_may_succeed_later,
 )
-def ingest(home: Home, data: str, window: Window) -> Ingested:
+def ingest(home: Home, data: str, window: Window, engine: Engine = LOCAL) -> Ingested:
     """Find the data, check every row, and split what was known by time."""
     logger = get_run_logger()
     source = resolve(data, home.data, os.environ)
     logger.info("data: %s", source.origin)
-    artifact = checked(home, source)
+    artifact = checked(home, source, engine)
     ratings = Ratings(artifact)
     moments = ratings.load().time
     as_of = window.as_of if window.as_of is not None else ratings.last_time + 1

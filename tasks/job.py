@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tasks.engine import LOCAL, Engine
 from tasks.ingest import Ingested, Window
 from widedeep.errors import InputError
 from widedeep.home import Home
@@ -24,6 +25,7 @@ class Request:
     publication: Publication
     seed: int
     precision: Precision = Precision.AUTO
+    engine: Engine = LOCAL
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -40,6 +42,7 @@ class Job:
     champion: ModelVersion | None
     start: Start
     seed: int
+    engine: Engine = LOCAL
 
     @property
     def title(self) -> str:

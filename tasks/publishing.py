@@ -9,11 +9,11 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import time_limit
 from tasks.job import Job
+from tasks.trained import Training
 from tasks.training import describe
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.training_plan import TrainingPlan
-from widedeep.model.fitting import Fitting
 from widedeep.model.trained_model import TrainedModel
 
 
@@ -34,6 +34,7 @@ def catch_up(job: Job, gated: Artifact) -> Artifact:
         "training": asdict(job.preset.training),
         "seed": job.seed,
         "code": code_version("data", "features", "model"),
+        **job.engine.as_key(),
     }
 
     def build(folder: Path) -> dict[str, Any]:
@@ -45,11 +46,13 @@ def catch_up(job: Job, gated: Artifact) -> Artifact:
             job.preset.sampling,
             model.transform,
             model.learned_until,
+            engines=job.engine.features(),
         )
-        fitting = Fitting(plan, job.preset, model, job.seed)
-        for result in fitting.epochs():
-            logger.info("catch up: %s", describe(result))
-        fitting.finished().save(folder)
-        return fitting.summary()
+        training = Training(plan, job.preset, gated.path, job.seed)
+        with job.engine.fitting(training, folder) as fitting:
+            for result in fitting.epochs():
+                logger.info("catch up: %s", describe(result))
+            fitting.finished().save(folder)
+            return fitting.summary()
 
     return job.home.stages.get("models", key, build)

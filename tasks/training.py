@@ -12,9 +12,8 @@ from tasks import time_limit
 from tasks.job import Job
 from tasks.progress import epoch_bar
 from tasks.run_page import progress
+from tasks.trained import Training
 from widedeep.artifact_store import Artifact, code_version
-from widedeep.features.training_plan import TrainingPlan
-from widedeep.model.fitting import Fitting
 from widedeep.model.training import EpochResult
 
 
@@ -40,14 +39,15 @@ def train(job: Job, encoded: Artifact) -> Artifact:
         "previous": job.start.model_id,
         "seed": job.seed,
         "code": code_version("data", "features", "model"),
+        **job.engine.as_key(),
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        plan = TrainingPlan.load(encoded.path)
-        fitting = Fitting(plan, job.preset, job.start.model(), job.seed)
-        curve = [asdict(result) for result in _shown(fitting.epochs())]
-        fitting.finished().save(folder)
-        return {"curve": curve, **fitting.summary()}
+        training = Training(encoded.path, job.preset, job.start.folder, job.seed)
+        with job.engine.fitting(training, folder) as fitting:
+            curve = [asdict(result) for result in _shown(fitting.epochs())]
+            fitting.finished().save(folder)
+            return {"curve": curve, **fitting.summary()}
 
     def _shown(results: Iterator[EpochResult]) -> Iterator[EpochResult]:
         epochs, key = job.preset.training.epochs, f"{job.ingested.model}-training"

@@ -57,6 +57,23 @@ def test_only_the_tracker_and_what_mlflow_or_a_fresh_process_executes_import_mlf
     assert users == {"tasks/tracking.py", "tasks/served_model.py", "tasks/stranger.py"}
 
 
+def test_only_the_stages_on_ray_import_ray_and_only_the_engine_loads_them():
+    users = {name_of(p) for p in SOURCES for n in imported(p) if n.split(".")[0] == "ray"}
+    assert users
+    assert all(user.startswith("tasks/on_ray/") for user in users)
+    askers = {name_of(p) for p in SOURCES for n in imported(p) if n.startswith("tasks.on_ray")}
+    assert {a for a in askers if not a.startswith("tasks/on_ray/")} == {"tasks/engine.py"}
+
+
+def test_nothing_loads_ray_unasked():
+    code = (
+        "import sys, flows.cli, flows.retrain, flows.deployments, flows.rank, flows.commands; "
+        "print([m for m in sys.modules if m.split('.')[0] == 'ray' or 'on_ray' in m])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_the_library_loads_neither_prefect_nor_mlflow():
     modules = [
         name_of(p).removesuffix(".py").replace("/", ".").removesuffix(".__init__")

@@ -10,7 +10,7 @@ The artefact (kind `ratings`) holds
 | movies.parquet, people.parquet | see `movies` |
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
@@ -57,7 +57,24 @@ _RATING = pa.schema(
 )
 
 
-def ingest(folder: Path, store: ArtifactStore, now: int, events: Path | None = None) -> Artifact:
+Judge = Callable[[KmrdFile, pd.Index, int], Iterator[schema.Verdict]]
+"""Gives the verdicts on a file of ratings, some rows at a time, in order (see `schema.rates`)."""
+
+
+def judge_here(file: KmrdFile, movies: pd.Index, now: int) -> Iterator[schema.Verdict]:
+    """One after another, in this process."""
+    rules = schema.rates(movies, now)
+    for lines in file.lines():
+        yield schema.judge(file, lines, rules)
+
+
+def ingest(
+    folder: Path,
+    store: ArtifactStore,
+    now: int,
+    events: Path | None = None,
+    judge: Judge = judge_here,
+) -> Artifact:
     """Check the files in `folder` and keep what was found, or find it already kept.
 
     Whether a rating lies in the future depends on the day, so an artefact that set some aside for
@@ -68,6 +85,7 @@ def ingest(folder: Path, store: ArtifactStore, now: int, events: Path | None = N
         store: Where the artefact is kept.
         now: UNIX seconds; a rating of a later time is set aside.
         events: A server's ratings, see `events`; it may be absent and may grow meanwhile.
+        judge: Where rows of ratings are checked.
 
     Raises:
         InputError: A file is not in KMRD's form, or more than `MAXIMUM_BAD_SHARE` of a file's
@@ -84,7 +102,7 @@ def ingest(folder: Path, store: ArtifactStore, now: int, events: Path | None = N
     found = store.find(KIND, key) or store.find(KIND, today)
     if found is not None:
         return found
-    contents = _read(files, now)
+    contents = _read(files, now, judge)
     reasons = contents.quarantine["reason"]
     depends_on_day = pc.any(pc.match_substring(reasons, schema.IN_FUTURE)).as_py()
     with store.draft(KIND) as draft:
@@ -124,14 +142,13 @@ class _Contents:
         }
 
 
-def _read(files: Mapping[str, KmrdFile], now: int) -> _Contents:
+def _read(files: Mapping[str, KmrdFile], now: int, judge: Judge) -> _Contents:
     films = _read_movies(files[MOVIES.name])
     movies = pd.Index(films.good["movie"].to_numpy())
-    rules_of_ratings = schema.rates(movies, now)
     parts = parts_of(files, RATES)
     rows = [part.count() for part in parts]
     ratings = [
-        _read_ratings(part, number, rules_of_ratings, _bearable(part, rows[number]))
+        _read_ratings(part, number, judge(part, movies, now), _bearable(part, rows[number]))
         for number, part in enumerate(parts)
     ]
     rules = {
@@ -174,12 +191,11 @@ def _bearable(part: KmrdFile, rows: int) -> float:
 
 
 def _read_ratings(
-    file: KmrdFile, part: int, rules: schema.Schema, bearable: float
+    file: KmrdFile, part: int, verdicts: Iterator[schema.Verdict], bearable: float
 ) -> schema.Verdict:
     """Its rows, the good ones with the number of the `part` they stand in."""
     good, bad, bad_rows = [], [], 0
-    for lines in file.lines():
-        verdict = schema.judge(file, lines, rules)
+    for verdict in verdicts:
         numbered = verdict.good.append_column("part", pa.repeat(part, len(verdict.good)))
         good.append(numbered.select(_RATING.names).cast(_RATING))
         bad.append(verdict.bad)

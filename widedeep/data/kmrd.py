@@ -77,6 +77,15 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """The bytes `start` … `end` of a file: whole lines, the first of which has the `number`."""
+
+    start: int
+    end: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class KmrdFile:
     """A file whose header is as wanted.
 
@@ -134,10 +143,23 @@ class KmrdFile:
         """
         number = 2
         for block in self._blocks():
-            text = _split_lines(_decode(block, self.path, number))
-            numbers = pa.array(np.arange(number, number + len(text)))
-            yield Lines(numbers, text, _split_fields(text, self.form.separator))
-            number += len(text)
+            lines = self._cut(block, number)
+            yield lines
+            number += len(lines.text)
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Where what `lines` gives at a time stands in the file."""
+        start, number = self.start, 2
+        for block in self._blocks():
+            yield Stretch(start, start + len(block), number)
+            start += len(block) + 1
+            number += block.count(b"\n") + 1
+
+    def read(self, stretch: Stretch) -> Lines:
+        """The rows that stand there; raises as `lines` does."""
+        with self.path.open("rb") as file:
+            file.seek(stretch.start)
+            return self._cut(file.read(stretch.end - stretch.start), stretch.number)
 
     def all_lines(self) -> Lines:
         """All rows at once, for a file that is small beside the ratings."""
@@ -151,6 +173,12 @@ class KmrdFile:
         places = {name: self.names.index(name) for name in self.form.columns}
         rows = width * np.arange(len(lines.text))
         return pa.table({name: flat.take(pa.array(rows + j)) for name, j in places.items()})
+
+    def _cut(self, block: bytes, number: int) -> Lines:
+        """The lines of a block, the first of which has the number."""
+        text = _split_lines(_decode(block, self.path, number))
+        numbers = pa.array(np.arange(number, number + len(text)))
+        return Lines(numbers, text, _split_fields(text, self.form.separator))
 
     def _blocks(self) -> Iterator[bytes]:
         """Whole lines, without the line end of the last one in each block."""

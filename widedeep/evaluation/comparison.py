@@ -27,6 +27,7 @@ from widedeep.evaluation.scoring import (
     BASELINE_PREDICTIONS,
     CHAMPION_PREDICTIONS,
     PREDICTIONS,
+    ModelScorer,
     Predictions,
     Scorer,
     measure_slices,
@@ -74,12 +75,13 @@ class _Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """The holdout of one split, and the gate."""
+    """The holdout of one split, the gate, and what scores by a model."""
 
     log: RatingLog
     catalogue: Catalogue
     split: Split
     gate: GateConfig
+    scorer: ModelScorer = model_scorer
 
     def compare(
         self,
@@ -92,7 +94,7 @@ class Evaluator:
 
         `earlier` are all evaluations since this champion serves: they are pooled with this one.
         """
-        scorer = model_scorer(challenger, self.log, self.catalogue)
+        scorer = self.scorer(challenger, self.log, self.catalogue)
         ours = self._predict(challenger, scorer)
         means = self._predict(
             challenger, user_movie_mean(challenger.transform, self.log, self.catalogue)
@@ -136,7 +138,7 @@ class Evaluator:
         masks: Masks,
         earlier: Sequence[Artifact],
     ) -> _Judgement:
-        other = model_scorer(champion, self.log, self.catalogue)
+        other = self.scorer(champion, self.log, self.catalogue)
         theirs = self._predict(champion, other)
         difference = streaming_difference(ours, theirs, self.gate)
         lists = (self._lists(scorer), self._lists(other))

@@ -29,6 +29,8 @@ from widedeep.model.training import predict
 Floats = NDArray[np.float64]
 Scorer = Callable[[Queries], Floats]
 """Gives P(positive) of each query, float64 of shape (n,)."""
+ModelScorer = Callable[[TrainedModel, RatingLog, Catalogue], Scorer]
+"""Gives what scores by a model with the history in the ratings; see `model_scorer`."""
 
 PREDICTIONS = "predictions.parquet"
 CHAMPION_PREDICTIONS = "champion_predictions.parquet"

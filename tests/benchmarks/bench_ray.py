@@ -1,0 +1,212 @@
+"""What Ray costs and gives: seconds of each stage by engine, and bytes a training step sends.
+
+    python -m tests.benchmarks.bench_ray [--ratings 50000 500000] [--runs 3] [--engines local 1 2]
+
+Each data set is simulated (58 ratings a user, one film for a hundred ratings). Engines are `local`
+(one process, two threads) and Ray with so many workers of one thread each; features must come out
+the same, byte by byte. An epoch is the first one of the default preset, its seconds are those that
+its first worker took; `start` is what passes before it. Run it alone: two heavy jobs slow each
+other fourfold.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import flows  # noqa: F401  settles the environment before torch is imported
+from tasks.engine import LOCAL, Engine, EngineName
+from tasks.trained import Training
+from widedeep.artifact_store import ArtifactStore
+from widedeep.data.ingest import ingest
+from widedeep.data.ratings import Ratings
+from widedeep.data.simulator import Simulation, simulate
+from widedeep.data.split import Split
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_set import queries
+from widedeep.home import Home
+from widedeep.model.network import InputShape, Share, WideDeep
+from widedeep.model.presets import PRESETS, preset
+from widedeep.model.row_optimizer import summed_rows
+from widedeep.model.training import Optimisers, Trainer
+
+NOW = 1_800_000_000
+STAGES = ("connect", "ingest", "features", "start", "epoch", "scores")
+RATINGS_A_USER, RATINGS_A_MOVIE = 58, 100
+
+
+def world(folder, ratings):
+    """A simulated folder in KMRD's form."""
+    users, movies = ratings // RATINGS_A_USER, max(ratings // RATINGS_A_MOVIE, 100)
+    simulate(Simulation(users=users, movies=movies, ratings=ratings, single_share=0.1), folder)
+    return folder
+
+
+def engine_of(text):
+    return LOCAL if text == "local" else Engine(EngineName.RAY, int(text))
+
+
+def settings(name="default"):
+    """A preset that trains for an epoch and catches up for another."""
+    found = preset(name)
+    training = replace(found.training, epochs=1, patience=1, catch_up_epochs=1)
+    return replace(found, training=training)
+
+
+class Stages:
+    """Seconds by stage of one run."""
+
+    def __init__(self):
+        self.seconds = {}
+
+    def time(self, name, work):
+        started = time.perf_counter()
+        found = work()
+        self.seconds[name] = time.perf_counter() - started
+        return found
+
+
+def run(engine, data, home):
+    """One run of all stages; returns seconds by stage and the folder of the features."""
+    stages, chosen = Stages(), settings()
+    running = engine.running(Home(home))
+    stages.time("connect", running.__enter__)
+    try:
+        store = ArtifactStore(home / "stages")
+        artifact = stages.time("ingest", lambda: ingest(data, store, NOW, None, engine.judge()))
+        ratings = Ratings(artifact)
+        log, catalogue = ratings.load(), Catalogue.from_table(ratings.movies())
+        split = Split.of(log.time, int(log.time[-1]) + 1, None, None)
+        learned = chosen.features, chosen.sampling
+        plan = stages.time(
+            "features",
+            lambda: TrainingPlan.cold(log, catalogue, split, *learned, engines=engine.features()),
+        )
+        plan.save(home / "plan")
+        model = train(engine, Training(home / "plan", chosen, None, 0), home / "model", stages)
+        asked = queries(log, split.holdout(log.time))
+        scorer = engine.scorer(model, log, catalogue)
+        stages.time("scores", lambda: scorer(asked))
+    finally:
+        running.__exit__(None, None, None)
+    return stages.seconds, home / "plan"
+
+
+def train(engine, training, folder, stages):
+    started = time.perf_counter()
+    with engine.fitting(training, folder) as fitting:
+        epochs = fitting.epochs()
+        first = next(epochs)
+        stages.seconds["epoch"] = first.seconds
+        stages.seconds["start"] = time.perf_counter() - started - first.seconds
+        list(epochs)
+        return fitting.finished()
+
+
+def same(one, other):
+    """Whether two folders hold the same files, byte by byte."""
+    contents = [
+        {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        for root in (one, other)
+    ]
+    return contents[0] == contents[1]
+
+
+def measure(data, ratings, engines, runs, console):
+    """All engines on one data set, alternating."""
+    found = {name: [] for name in engines}
+    equal = True
+    with tempfile.TemporaryDirectory(dir=data.parent) as root:
+        for i in range(runs):
+            first = None
+            for name in engines:
+                home = Path(root) / f"{name}-{i}"
+                home.mkdir()
+                seconds, plan = run(engine_of(name), data, home)
+                found[name].append(seconds)
+                equal = equal and (first is None or same(first, plan))
+                first = first or plan
+            for name in engines:
+                shutil.rmtree(Path(root) / f"{name}-{i}")
+    show(found, ratings, runs, equal, console)
+
+
+def show(found, ratings, runs, equal, console):
+    title = f"{ratings:,} ratings, seconds (median of {runs}); features are the same: {equal}"
+    table = Table("engine", *STAGES, "features, µs a rating", title=title)
+    for name, all_runs in found.items():
+        seconds = {stage: median(run[stage] for run in all_runs) for stage in STAGES}
+        figures = [f"{seconds[stage]:.2f}" for stage in STAGES]
+        table.add_row(name, *figures, f"{1e6 * seconds['features'] / ratings:.0f}")
+    console.print(table)
+
+
+def bytes_a_step(name, plan, replicas, steps=20):
+    """What one process hands over in a step: of dense gradients, of sparse ones, of whole tables.
+
+    A ring passes dense ones on 2 (n - 1) / n times, sparse ones n - 1 times.
+    """
+    chosen, rows = preset(name), plan.initial.training
+    network = WideDeep(chosen.network, InputShape.of(plan.initial.transform), torch.Generator())
+    optimisers = Optimisers(network, chosen.training)
+    trainer = Trainer(network, optimisers, chosen.training, None)
+    batch, sparse, dense = chosen.training.batch, [], 0
+    tables = 0
+    for step in range(steps):
+        start = step * batch // replicas
+        part = slice(0, batch // replicas)
+        network.train()
+        network.share = Share(batch, part)
+        network.zero_grad(set_to_none=True)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(start)).numpy()
+        trainer._loss(rows.take(order[part])).backward()
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        named = [summed_rows(g) for g in gradients if g.is_sparse]
+        sparse.append(sum(8 * len(ids) + 4 * values.numel() for ids, values in named))
+        dense = sum(4 * g.numel() for g in gradients if not g.is_sparse)
+        tables = sum(4 * g.numel() for g in gradients if g.is_sparse)
+    return dense, int(median(sparse)), tables
+
+
+def show_traffic(data, console):
+    """Bytes by preset and number of processes."""
+    table = Table("preset", "processes", "dense kB", "sparse kB", "tables as dense kB")
+    with tempfile.TemporaryDirectory() as root:
+        ratings = Ratings(ingest(data, ArtifactStore(Path(root)), NOW))
+        log, catalogue = ratings.load(), Catalogue.from_table(ratings.movies())
+    split = Split.of(log.time, int(log.time[-1]) + 1, None, None)
+    for name in PRESETS:
+        chosen = preset(name)
+        plan = TrainingPlan.cold(log, catalogue, split, chosen.features, chosen.sampling)
+        for replicas in (2, 16):
+            figures = bytes_a_step(name, plan, replicas)
+            table.add_row(name, str(replicas), *(f"{value / 1e3:,.0f}" for value in figures))
+    console.print(table)
+
+
+def main():
+    """Run all and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ratings", type=int, nargs="+", default=[50_000, 500_000])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--engines", nargs="+", default=["local", "1", "2"])
+    given = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory() as root:
+        for ratings in given.ratings:
+            data = world(Path(root) / f"sim-{ratings}", ratings)
+            if ratings == given.ratings[0]:
+                show_traffic(data, console)
+            measure(data, ratings, given.engines, given.runs, console)
+
+
+if __name__ == "__main__":
+    main()

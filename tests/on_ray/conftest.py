@@ -1,0 +1,74 @@
+"""A real local Ray of two workers, for all tests here: `make test-ray`."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.engine import Engine, EngineName
+from widedeep.artifact_store import ArtifactStore
+from widedeep.data.ingest import ingest
+from widedeep.data.ratings import Ratings
+from widedeep.data.split import Split
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.training_plan import TrainingPlan
+from widedeep.home import Home
+from widedeep.model.presets import preset
+
+RAY = Engine(EngineName.RAY, 2)
+PRESET = preset("default")
+PRESET = replace(
+    PRESET,
+    network=replace(PRESET.network, hidden=(32, 16)),
+    training=replace(PRESET.training, batch=256, epochs=3, patience=3),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """They take minutes and the extra, so they are asked for; what Ray warns of is its own."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.filterwarnings("ignore:::ray[.].*"))
+            if "WIDEDEEP_TEST_RAY" not in os.environ:
+                item.add_marker(pytest.mark.skip(reason="on a real Ray: make test-ray"))
+
+
+@pytest.fixture(scope="package")
+def cluster(tmp_path_factory):
+    with RAY.running(Home(tmp_path_factory.mktemp("ray"))):
+        yield RAY
+
+
+@pytest.fixture(scope="package")
+def ratings(tiny, tmp_path_factory):
+    store = ArtifactStore(tmp_path_factory.mktemp("stages"))
+    return Ratings(ingest(tiny, store, 1_800_000_000))
+
+
+@pytest.fixture(scope="package")
+def world(ratings):
+    """Log, catalogue and split of some thousand ratings."""
+    log = ratings.load()
+    moments = [int(log.time[int(len(log) * share)]) for share in (0.7, 0.85)]
+    split = Split(*moments, int(log.time[-1]) + 1)
+    return log, Catalogue.from_table(ratings.movies()), split
+
+
+@pytest.fixture(scope="package")
+def settings():
+    """The default preset with a small network and few epochs."""
+    return PRESET
+
+
+@pytest.fixture(scope="package")
+def plan(world):
+    return TrainingPlan.cold(*world, PRESET.features, PRESET.sampling)
+
+
+@pytest.fixture(scope="package")
+def plan_folder(plan, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plan") / "plan"
+    plan.save(folder)
+    return folder

@@ -1,0 +1,135 @@
+"""Training on Ray is training: the same weights, metrics and reports, even if a worker dies."""
+
+import os
+import signal
+from dataclasses import replace
+
+import psutil
+import pytest
+import torch
+
+from tasks.trained import Training
+from widedeep.features.training_plan import TrainingPlan
+from widedeep.model.training import DivergenceError
+
+TOLERANCE = {"rtol": 2e-3, "atol": 2e-4}
+"""Of float32 sums in another order, over all steps of five epochs."""
+
+
+def remembered(model):
+    return {**model.network.state_dict(), **model.state}
+
+
+def figures(results):
+    return [(r.epoch, r.train_loss, r.validation_loss, r.validation_auc) for r in results]
+
+
+def fitted(engine, training, folder, after=None):
+    """Results, summary and model; `after` is called with each result."""
+    with engine.fitting(training, folder) as fitting:
+        results = []
+        for result in fitting.epochs():
+            results.append(result)
+            if after is not None:
+                after(result)
+        return results, fitting.summary(), fitting.finished()
+
+
+@pytest.fixture(scope="module")
+def training(plan_folder, settings):
+    return Training(plan_folder, settings, None, 3)
+
+
+@pytest.fixture(scope="module")
+def local(training):
+    from tasks.engine import LOCAL
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = fitted(LOCAL, training, training.plan)
+    torch.set_num_threads(threads)
+    return found
+
+
+@pytest.fixture(scope="module")
+def on_ray(cluster, training, tmp_path_factory):
+    return fitted(cluster, training, tmp_path_factory.mktemp("drafts") / "models")
+
+
+def test_two_workers_make_the_model_of_one_process(local, on_ray):
+    for (epoch, *found), (same, *wanted) in zip(*map(figures, (on_ray[0], local[0])), strict=True):
+        assert epoch == same
+        assert found == [None if w is None else pytest.approx(w, rel=1e-4) for w in wanted]
+    assert on_ray[1]["best_epoch"] == local[1]["best_epoch"]
+    found, wanted = remembered(on_ray[2]), remembered(local[2])
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, **TOLERANCE, msg=name)
+    assert on_ray[2].learned_until == local[2].learned_until
+
+
+def test_a_killed_worker_costs_time_and_nothing_else(cluster, training, on_ray, tmp_path):
+    killed = []
+
+    def kill_one(result):
+        if result.epoch == 2 and not killed:
+            workers = [p for p in psutil.process_iter() if "RayTrainWorker" in _name(p)]
+            assert len(workers) == 2
+            os.kill(workers[-1].pid, signal.SIGKILL)
+            killed.append(workers[-1].pid)
+
+    results, summary, model = fitted(cluster, training, tmp_path / "models", kill_one)
+    assert killed
+    assert not psutil.pid_exists(killed[0])
+    assert figures(results) == figures(on_ray[0])
+    assert summary == on_ray[1]
+    found, wanted = remembered(model), remembered(on_ray[2])
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+def test_a_warm_start_goes_on_from_the_same_model(cluster, world, settings, local, tmp_path):
+    from tasks.engine import LOCAL
+
+    log, catalogue, split = world
+    local[2].save(_made(tmp_path / "previous"))
+    previous = local[2].transform, local[2].learned_until
+    plan = TrainingPlan.warm(log, catalogue, split.as_of, settings.sampling, *previous)
+    training = Training(plan, settings, tmp_path / "previous", 5)
+    here = fitted(LOCAL, training, tmp_path / "models")
+    there = fitted(cluster, training, tmp_path / "models")
+    assert there[0][0].epoch == 0
+    assert there[0][0].validation_auc == pytest.approx(here[0][0].validation_auc, rel=1e-4)
+    assert there[1]["carried"] == here[1]["carried"]
+    found = remembered(there[2])
+    for name, value in remembered(here[2]).items():
+        torch.testing.assert_close(found[name], value, **TOLERANCE, msg=name)
+    assert not list(tmp_path.glob("models*"))
+
+
+def test_a_training_that_diverges_ends_at_once_with_its_own_error(
+    cluster, plan, settings, tmp_path
+):
+    numbers = plan.initial.training.rows.numbers.copy()
+    numbers[5] = float("nan")
+    rows = replace(plan.initial.training.rows, numbers=numbers)
+    training = replace(plan.initial.training, rows=rows)
+    poisoned = replace(plan, initial=replace(plan.initial, training=training))
+    network = replace(settings.network, number_embedding=0)
+    settings = replace(settings, network=network)
+    with (
+        pytest.raises(DivergenceError, match="the training loss became nan at epoch 1"),
+        cluster.fitting(Training(poisoned, settings, None, 0), tmp_path / "models") as fitting,
+    ):
+        list(fitting.epochs())
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
+
+
+def _name(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
