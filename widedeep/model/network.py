@@ -179,15 +179,17 @@ class WideDeep(nn.Module):
 
     def _numbers(self, batch: Batch) -> list[Tensor]:
         """Vectors of the numbers, if there are any, and the numbers themselves."""
-        numbers = self.shape.numbers // 2
-        whole = batch.numbers.new_ones(len(batch.numbers), numbers)
-        kept = self._dropped(whole, self.config.number_dropout)
-        plain = batch.numbers * kept.repeat(1, 2)
-        if self.numbers is None:
-            return [plain]
-        size = self.config.number_embedding
-        vectors = self.numbers(*batch.numbers.chunk(2, dim=1))
-        return [vectors * kept.repeat_interleave(size, dim=1), plain]
+        vectors: Tensor | None = None
+        if self.numbers is not None:
+            vectors = self.numbers(*batch.numbers.chunk(2, dim=1))
+        plain = batch.numbers
+        if self.training and self.config.number_dropout:
+            whole = plain.new_ones(len(plain), self.shape.numbers // 2)
+            kept = self._dropped(whole, self.config.number_dropout)
+            plain = plain * kept.repeat(1, 2)
+            if vectors is not None:
+                vectors = vectors * kept.repeat_interleave(self.config.number_embedding, dim=1)
+        return [plain] if vectors is None else [vectors, plain]
 
     def _dropped(self, values: Tensor, share: float) -> Tensor:
         if not self.training or share == 0:
