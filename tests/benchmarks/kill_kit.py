@@ -110,18 +110,24 @@ class Kit:
         configure(Home(self.home))
         self.checks = Checks(self.home, "widedeep-sim-kills", data)
         self.site = self.start()
-        self.took = 0.0
+        self.took = {}
 
     def start(self):
         """Offer the deployments; the folder is watched by nobody, so that runs are those asked."""
         return Site(self.home, "sim")
 
     def warm_up(self):
-        """Two whole retrains: the first one compiles, the second tells how long they take."""
-        for seed in (0, 1):
-            run = self.retrain(seed, "cold")
-            self.took = wait(lambda run=run: self.site.state(run)["type"] in FINAL)
-            assert self.site.state(run)["type"] == "COMPLETED"
+        """Undisturbed runs tell how long each takes; the first one compiles and doesn't count."""
+        self.undisturbed(self.retrain(0, "cold"))
+        self.took["retrain"] = self.undisturbed(self.retrain(1, "cold"))
+        self.took["promote"] = self.undisturbed(self.promote("warm-up"))
+
+    def undisturbed(self, run):
+        """Seconds until the run has a process, and from then on until it has completed."""
+        until_process = wait(lambda: processes(self.site, "flow run"))
+        until_end = wait(lambda: self.site.state(run)["type"] in FINAL)
+        assert self.site.state(run)["type"] == "COMPLETED", self.site.state(run)
+        return until_process, until_end
 
     def grow(self):
         """A few more ratings, so that each stage of the next retrain has something to do."""
@@ -135,12 +141,15 @@ class Kit:
         if what == "retrain":
             mode = str(self.generator.choice(["cold", "auto"]))
             return self.retrain(seed, mode), f"{mode} retrain"
-        given = {"reason": f"round {seed}"}
         if what == "promote" or not self.checks.has_previous():
-            what = "promote"
-            others = sorted(set(self.checks.versions()) - {self.checks.serves()})
-            given["version"] = str(self.generator.choice(others))
-        return self.run(f"{what}/manual", given), what
+            return self.promote(f"round {seed}"), "promote"
+        return self.run("rollback/manual", {"reason": f"round {seed}"}), "rollback"
+
+    def promote(self, reason):
+        """A version that does not serve now."""
+        others = sorted(set(self.checks.versions()) - {self.checks.serves()})
+        version = str(self.generator.choice(others))
+        return self.run("promote/manual", {"version": version, "reason": reason})
 
     def retrain(self, seed, mode):
         given = {"data": {"folder": str(self.data)}, "training": {"mode": mode, "seed": seed}}
@@ -155,10 +164,11 @@ class Kit:
         self.grow()
         before = self.checks.finished()
         run, what = self.ask(number)
-        delay = float(self.generator.uniform(0, self.took))
+        until_process, until_end = self.took["retrain" if "retrain" in what else "promote"]
         if target == "flow run":
             wait(lambda: processes(self.site, "flow run"))
-            delay *= 0.7  # it takes a while until there is a process
+            until_process = 0.0
+        delay = float(self.generator.uniform(0, until_process + until_end))
         time.sleep(delay)
         stage = self.checks.stage(before) if "retrain" in what else "a move by hand"
         died, begun = kill(self.site, target), time.monotonic()
@@ -229,7 +239,10 @@ def main():
         kit.site.process.wait(PATIENCE)
         if record.exists():
             report(map(json.loads, record.read_text(encoding="utf-8").splitlines()))
-    sys.stdout.write(f"a retrain that nobody disturbs takes {kit.took:.0f} s from Run to its end\n")
+    for what, took in kit.took.items():
+        sys.stdout.write(
+            f"a {what} that nobody disturbs takes {sum(took):.0f} s from Run to its end\n"
+        )
     shutil.rmtree(folder)
 
 
