@@ -52,27 +52,27 @@ def test_each_row_combines_all_its_known_ids_in_the_order_of_the_parts(rows, wid
 
 
 @patient
-@given(bags, st.integers(1, 3))
-def test_combinations_are_kept_by_the_number_of_rows_they_stand_in(rows, minimum):
-    combined = combine(columns(rows), SIZES)
+@given(bags, st.integers(1, 3), st.integers(2, 3))
+def test_combinations_are_kept_by_the_number_of_rows_they_stand_in(rows, minimum, width):
+    vocabulary = CrossVocabulary.fit(columns(rows, width), SIZES[:width], minimum)
 
-    vocabulary = CrossVocabulary.fit(combined, SIZES, minimum)
-
-    support = Counter(c for row in rows for c in set(known_combinations(row)))
+    support = Counter(c for row in rows for c in set(known_combinations(row[:width])))
     kept = {*zip(*(part.tolist() for part in vocabulary.parts()), strict=True)}
     assert kept == {c for c, rows_with in support.items() if rows_with >= minimum}
     assert (np.diff(vocabulary.keys) > 0).all()
 
 
 @patient
-@given(bags, bags, st.integers(1, 3))
-def test_rows_fire_exactly_the_kept_combinations_in_their_order(fitted, asked, minimum):
-    vocabulary = CrossVocabulary.fit(combine(columns(fitted), SIZES), SIZES, minimum)
+@given(bags, bags, st.integers(1, 3), st.integers(2, 3))
+def test_rows_fire_exactly_the_kept_combinations_in_their_order(fitted, asked, minimum, width):
+    vocabulary = CrossVocabulary.fit(columns(fitted, width), SIZES[:width], minimum)
 
-    fired = vocabulary.encode(combine(columns(asked), SIZES))
+    fired = vocabulary.encode(columns(asked, width))
 
     kept = [*zip(*(part.tolist() for part in vocabulary.parts()), strict=True)]
-    wanted = [[kept.index(c) for c in known_combinations(row) if c in kept] for row in asked]
+    wanted = [
+        [kept.index(c) for c in known_combinations(row[:width]) if c in kept] for row in asked
+    ]
     found = [
         fired.values[a:b].tolist() for a, b in zip(fired.offsets, fired.offsets[1:], strict=False)
     ]
@@ -114,15 +114,19 @@ def test_more_combinations_than_keys_are_refused_by_name():
     sizes = (2**32, 2**32)
     bag = Ragged.from_lists([[1]], np.int32)
 
-    for attempt in (lambda: combine([bag, bag], sizes), lambda: pack([bag.values] * 2, sizes)):
+    for attempt in (
+        lambda: combine([bag, bag], sizes),
+        lambda: CrossVocabulary.fit([bag, bag], sizes, 1),
+        lambda: pack([bag.values] * 2, sizes),
+    ):
         with pytest.raises(InputError, match="18446744073709551616 combinations"):
             attempt()
 
 
 def test_a_cross_seen_too_rarely_everywhere_fires_nothing():
-    combined = combine(columns([([1], [2], [3]), ([2], [3], [4])]), SIZES)
+    parts = columns([([1], [2], [3]), ([2], [3], [4])])
 
-    fired = CrossVocabulary.fit(combined, SIZES, 2).encode(combined)
+    fired = CrossVocabulary.fit(parts, SIZES, 2).encode(parts)
 
     assert fired.lengths.tolist() == [0, 0]
     assert fired.values.dtype == np.int32

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.features import order_statistics
-from widedeep.features.order_statistics import SAMPLED, Brackets, Sample, in_order
+from widedeep.features.order_statistics import SAMPLED, Brackets, Sample, at_ranks, in_order
 from widedeep.features.quantile_normaliser import QuantileNormaliser, deciding_ranks
 
 NUMBERS = st.one_of(
@@ -56,3 +56,21 @@ def test_the_second_pass_looks_at_no_more_values_than_is_said():
 def test_of_nothing_there_is_no_rank():
     assert not len(deciding_ranks(0, 100))
     assert not len(QuantileNormaliser.of_order(np.empty(0)).boundaries)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "spread",
+    [
+        lambda generator, count: generator.normal(size=count),
+        lambda generator, count: generator.integers(-3, 4, count) * 1.0,
+        lambda generator, count: np.exp(15 * generator.normal(size=count)),
+        lambda _, count: np.full(count, 0.67),
+    ],
+)
+def test_the_value_at_a_rank_among_many_is_that_of_their_order(spread, dtype):
+    generator = np.random.default_rng(0)
+    values = spread(generator, 200_000).astype(dtype)
+    ranks = np.unique([0, *generator.integers(0, len(values), 99), len(values) - 1])
+
+    assert np.array_equal(at_ranks(values, ranks), np.sort(values)[ranks])

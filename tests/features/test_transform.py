@@ -11,7 +11,8 @@ from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import MISSING, Catalogue
 from widedeep.features.encoded import Encoded
-from widedeep.features.history import HistoryColumns, Queries
+from widedeep.features.history import Queries
+from widedeep.features.history_columns import HistoryColumns
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.spec import Bag, Category, Cross, FeatureSpec, Number

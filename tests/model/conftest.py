@@ -9,7 +9,8 @@ import torch
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.evidence import Evidence
 from widedeep.features.examples import Examples
-from widedeep.features.history import HistoryColumns, Queries
+from widedeep.features.history import Queries
+from widedeep.features.history_columns import HistoryColumns
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.errors import InputError
-from widedeep.features.history import HistoryColumns
+from widedeep.features.history_columns import HistoryColumns
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.transform import Transform

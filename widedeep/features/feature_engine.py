@@ -67,7 +67,8 @@ class InMemory:
 
     def describe(self, asked: Queries) -> RawColumns:
         """See `RawColumns.describe`."""
-        return RawColumns.describe(self.log, asked, self.catalogue, self.spec.history, self.prior)
+        known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
+        return RawColumns.describe(*known, wanted=self.spec.reads)
 
     def fit(
         self, fresh: RawColumns, stale: Sequence[RawColumns], previous: Transform | None

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.cores import cores
+from widedeep.features.history_columns import EVERYTHING, HistoryColumns, Wanted
 from widedeep.features.history_state import (
-    NUMERIC,
     Attributes,
     Events,
     Rates,
     Sweep,
     empty_state,
-    run,
 )
-from widedeep.features.ragged import Ragged
 
 Ints = NDArray[np.int64]
 
@@ -141,28 +140,14 @@ class Queries:
         return Queries(self.user, self.movie, self.time, self.known_until - seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryColumns:
-    """`numeric` float32 (n, len(NUMERIC)), NaN where missing.
-
-    Bags hold movie tokens, the newest first; of one instant, the highest movie id.
-    """
-
-    numeric: NDArray[np.float32]
-    liked: Ragged
-    disliked: Ragged
-
-    def take(self, rows: Ints) -> "HistoryColumns":
-        """The named rows, in that order."""
-        return HistoryColumns(self.numeric[rows], self.liked.take(rows), self.disliked.take(rows))
-
-    def column(self, name: str) -> NDArray[np.float32]:
-        """One numeric feature, shape (n,)."""
-        return self.numeric[:, NUMERIC.index(name)]
-
-
 def history_columns(
-    log: RatingLog, queries: Queries, catalogue: Catalogue, config: HistoryConfig, prior: float
+    log: RatingLog,
+    queries: Queries,
+    catalogue: Catalogue,
+    config: HistoryConfig,
+    prior: float,
+    *,
+    wanted: Wanted = EVERYTHING,
 ) -> HistoryColumns:
     """Describe `queries` by the ratings of `log` that each may know.
 
@@ -170,18 +155,8 @@ def history_columns(
         InputError: the log is not in order of time, so the future could not be told from the past.
     """
     sweep, tokens = begin_sweep(log, queries, catalogue, config, prior)
-    return swept(sweep, np.argsort(queries.known_until, kind="stable"), tokens)
-
-
-def swept(sweep: Sweep, order: Ints, tokens: Ints) -> HistoryColumns:
-    """What the queries of `sweep` find, in `order` of known_until; `tokens` are by movie code."""
-    length, count = sweep.state.liked.shape[1], len(order)
-    numeric = np.empty((count, len(NUMERIC)), np.float32)
-    rings = np.empty((2, count, length), np.int32)
-    lengths = np.empty((2, count), np.int64)
-    run(sweep, order, numeric, rings, lengths)
-    liked, disliked = (_bag(rings[i], lengths[i], tokens) for i in range(2))
-    return HistoryColumns(numeric, liked, disliked)
+    order = np.argsort(queries.known_until, kind="stable")
+    return HistoryColumns.of_walk(sweep, order, tokens, wanted, walkers=cores())
 
 
 def _check_order(log: RatingLog) -> None:
@@ -209,15 +184,20 @@ def begin_sweep(
     events = Events(
         user[:rated],
         movie[:rated],
-        np.array(log.time),
+        _writable(log.time),
         config.positive(log.rate).astype(np.float64),
         log.rate / 10.0,
     )
     attributes, genres, people = coded_attributes(catalogue, movies)
     state = empty_state(len(users), len(movies), genres, people, config.length)
-    # Copies are writable, and a file's columns are not: numba would compile for each mixture.
-    asked = (user[rated:], movie[rated:], np.array(queries.time), np.array(queries.known_until))
+    moments = (_writable(queries.time), _writable(queries.known_until))
+    asked = (user[rated:], movie[rated:], *moments)
     return Sweep(state, attributes, config.rates(prior), events, *asked), movies
+
+
+def _writable(column: Ints) -> Ints:
+    """A copy of a file's column, which is not: numba would compile for each mixture."""
+    return np.require(column, requirements=["C", "W"])
 
 
 def coded_attributes(catalogue: Catalogue, movies: Ints) -> tuple[Attributes, int, int]:
@@ -228,8 +208,3 @@ def coded_attributes(catalogue: Catalogue, movies: Ints) -> tuple[Attributes, in
     people_codes, people_tokens = pd.factorize(people.values)
     attributes = Attributes(genre_codes, genres.offsets, people_codes, people.offsets)
     return attributes, len(genre_tokens), len(people_tokens)
-
-
-def _bag(ring: NDArray[np.int32], lengths: Ints, tokens: Ints) -> Ragged:
-    kept = np.arange(ring.shape[1]) < lengths[:, None]
-    return Ragged.from_lengths(tokens[ring[kept]], lengths)

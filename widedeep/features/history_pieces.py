@@ -15,13 +15,8 @@ from numpy.typing import NDArray
 
 from widedeep.data.ratings import RatingLog
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.history import (
-    HistoryColumns,
-    HistoryConfig,
-    Queries,
-    begin_sweep,
-    swept,
-)
+from widedeep.features.history import HistoryConfig, Queries, begin_sweep
+from widedeep.features.history_columns import HistoryColumns
 from widedeep.features.history_state import Attributes, Events, State, Sweep, observe
 from widedeep.features.ragged import Ragged
 
@@ -44,7 +39,8 @@ class HistoryPiece:
 
     def columns(self) -> HistoryColumns:
         """Describe the queries, in the order of `rows`; the piece stays as it is."""
-        return swept(copy.deepcopy(self.sweep), np.arange(len(self.rows)), self.movies)
+        order = np.arange(len(self.rows))
+        return HistoryColumns.of_walk(copy.deepcopy(self.sweep), order, self.movies)
 
 
 def history_pieces(

@@ -16,7 +16,8 @@ a person.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
@@ -24,8 +25,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 DAY = 86_400.0
+_LN_2 = math.log(2.0)
 
 USER_COLUMNS = 21
 (
@@ -169,7 +172,7 @@ class Attributes(NamedTuple):
     people_offsets: Codes
 
 
-JUDGED_COLUMNS = 10
+JUDGED_COLUMNS = 14
 (
     J_ERROR,
     J_MOVIE_SURPRISE,
@@ -181,10 +184,15 @@ JUDGED_COLUMNS = 10
     J_MOVIE_PRECISION,
     J_MOVIE_PULL,
     J_MOVIE_STEP,
+    J_USER_MEAN,
+    J_USER_VARIANCE,
+    J_MOVIE_MEAN,
+    J_MOVIE_VARIANCE,
 ) = range(JUDGED_COLUMNS)
 """What `observe` notes of a rating from the state before its instant: the error of the expectation,
 the label against the mean of its movie and of its user, the ratings these two had, what the rating
-adds to precision and pull of their terms, and by how much it alone would move the movie's."""
+adds to precision and pull of their terms, by how much it alone would move the movie's, and both
+terms at its time."""
 
 
 class State(NamedTuple):
@@ -246,6 +254,16 @@ def empty_state(users: int, movies: int, genres: int, people: int, length: int) 
     )
 
 
+def _borrowing(function: Function) -> Function:
+    """Compile what only borrows arrays, without numba's counting of references.
+
+    A locked instruction for each row of the state that is looked at took more time than all the
+    arithmetic.
+    """
+    compiled: Function = njit(function, cache=True, _nrt=False)  # type: ignore[call-overload]
+    return compiled
+
+
 @njit(cache=True, nogil=True)
 def observe(  # noqa: PLR0917  compiled code takes no keywords
     state: State, attributes: Attributes, rates: Rates, events: Events, start: int, stop: int
@@ -257,16 +275,41 @@ def observe(  # noqa: PLR0917  compiled code takes no keywords
     averages and remembered movies take that user's ratings of one instant as they stand.
     Returns `stop`.
     """
+    judged = np.empty((_longest_instant(events.time, start, stop), JUDGED_COLUMNS))
+    return _observe(state, attributes, rates, events, start, stop, judged)
+
+
+@_borrowing
+def _longest_instant(time: Codes, start: int, stop: int) -> int:
+    """Of the events `start` … `stop`, at most how many are of one instant."""
+    longest, first = 0, start
+    for i in range(start, stop):
+        if time[i] != time[first]:
+            first = i
+        longest = max(longest, i + 1 - first)
+    return longest
+
+
+@_borrowing
+def _observe(  # noqa: PLR0917  compiled code takes no keywords
+    state: State,
+    attributes: Attributes,
+    rates: Rates,
+    events: Events,
+    start: int,
+    stop: int,
+    judged: Floats,
+) -> int:
+    """See `observe`; `judged` has room for the ratings of one instant."""
     first = start
     while first < stop:
         last = first + 1
         while last < stop and events.time[last] == events.time[first]:
             last += 1
-        judged = np.empty((last - first, JUDGED_COLUMNS))
         for i in range(first, last):
             _judge(state, rates, events, i, judged[i - first])
         for i in range(first, last):
-            _advance(state, rates, events, i)
+            _advance(state, rates, events, i, judged[i - first])
             state.user[events.user[i], U_COUNT] += 1.0
             state.movie[events.movie[i], M_COUNT] += 1.0
         for i in range(first, last):
@@ -279,7 +322,7 @@ def observe(  # noqa: PLR0917  compiled code takes no keywords
     return stop
 
 
-@njit(cache=True)
+@_borrowing
 def read(
     state: State,
     attributes: Attributes,
@@ -293,26 +336,29 @@ def read(
     """
     u, m, time, _ = query
     out[:] = np.nan
-    _read_pair(state, attributes, rates, query, out)
-    _read_user(state.user[u], rates, time, out[_USER:_MOVIE])
-    _read_movie(state.movie[m], rates, time, out[_MOVIE:])
+    user_term = _user_term(state.user[u], rates, time)[0]
+    movie_term = _movie_term(state.movie[m], rates, time)[0]
+    _read_pair(state, attributes, rates, query, user_term + movie_term, out)
+    _read_user(state.user[u], rates, time, user_term, out[_USER:_MOVIE])
+    _read_movie(state.movie[m], rates, time, movie_term, out[_MOVIE:])
 
 
-@njit(cache=True)
-def _read_pair(
+@_borrowing
+def _read_pair(  # noqa: PLR0917  compiled code takes no keywords
     state: State,
     attributes: Attributes,
     rates: Rates,
     query: tuple[int, int, int, int],
+    terms: float,
     out: Floats,
 ) -> None:
-    """By PAIR_NUMERIC."""
+    """By PAIR_NUMERIC; `terms` is the sum of the user's and the movie's."""
     u, m, time, known_until = query
     movie, user = state.movie[m], state.user[u]
     residual = user[U_RESIDUALS] / (user[U_COUNT] + rates.user_smoothing)
     peers = state.peers[m, _peer_group(user[U_COUNT])]
     decay = _decay((time - peers[P_LAST_TIME]) / DAY, rates.long_half_life)
-    out[0] = _expected_logit(state, rates, u, m, time)
+    out[0] = _expected_logit(state, rates, user[U_COUNT], terms)
     out[1] = _mean(movie[M_LABELS], movie[M_COUNT], rates.prior, rates.movie_smoothing) + residual
     out[2] = _taste(state, attributes, rates, u, m)
     out[3] = _appeal(state, attributes, rates, m)
@@ -333,8 +379,8 @@ def _read_pair(
     )
 
 
-@njit(cache=True)
-def _read_user(user: Floats, rates: Rates, time: int, out: Floats) -> None:
+@_borrowing
+def _read_user(user: Floats, rates: Rates, time: int, term: float, out: Floats) -> None:
     """By USER_NUMERIC."""
     count = user[U_COUNT]
     out[0] = count
@@ -342,7 +388,7 @@ def _read_user(user: Floats, rates: Rates, time: int, out: Floats) -> None:
         return
     gap = (time - user[U_LAST_TIME]) / DAY
     rate = user[U_RATES] / count
-    out[1] = _user_term(user, rates, time)[0]
+    out[1] = term
     out[2] = _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
     out[3] = user[U_RESIDUALS] / (count + rates.user_smoothing)
     out[4] = user[U_FAST]
@@ -359,12 +405,12 @@ def _read_user(user: Floats, rates: Rates, time: int, out: Floats) -> None:
     out[14] = (time - user[U_FIRST_TIME]) / DAY
 
 
-@njit(cache=True)
-def _read_movie(movie: Floats, rates: Rates, time: int, out: Floats) -> None:
+@_borrowing
+def _read_movie(movie: Floats, rates: Rates, time: int, term: float, out: Floats) -> None:
     """By MOVIE_NUMERIC."""
     seen, prior, smoothing = movie[M_COUNT], rates.prior, rates.movie_smoothing
     out[0] = seen
-    out[1] = _movie_term(movie, rates, time)[0]
+    out[1] = term
     out[2] = movie[M_FIRST_BIAS]
     out[3] = _mean(movie[M_LABELS], seen, prior, smoothing)
     out[4] = _mean(movie[M_FIRST_LABELS], movie[M_FIRSTS], prior, smoothing)
@@ -384,33 +430,57 @@ def _read_movie(movie: Floats, rates: Rates, time: int, out: Floats) -> None:
     out[12] = (time - movie[M_FIRST_TIME]) / DAY
 
 
-@njit(cache=True)
-def run(
+@njit(cache=True, nogil=True)
+def run(  # noqa: PLR0917  compiled code takes no keywords
     sweep: Sweep,
     order: Codes,
+    columns: Codes,
     numeric: NDArray[np.float32],
-    rings: NDArray[np.int32],
-    lengths: Codes,
+    bags: tuple[NDArray[np.int32], NDArray[np.int32]],
+    lengths: tuple[Codes, Codes],
 ) -> None:
     """Walk through time once: before each query (in `order` of known_until), observe what it may.
 
-    Fills, by query: `numeric` (n, len(NUMERIC)), `rings` (2, n, length) with the codes of liked
-    and disliked movies, the newest first, and `lengths` (2, n) with how many there are.
+    Fills `numeric` (n, m) by query with the m `columns` of NUMERIC, and in the order of the walk:
+    `bags` with the codes of liked and of disliked movies, the newest first, those of one query
+    right after those of another, and `lengths` (n each) with how many each query has. Bags that
+    have no room (but for n x length codes each) stay empty.
     """
-    out = np.empty(numeric.shape[1])
-    done, events = 0, len(sweep.events.time)
-    for i in order:
+    events = sweep.events.time
+    judged = np.empty((_longest_instant(events, 0, len(events)), JUDGED_COLUMNS))
+    _run(sweep, order, columns, numeric, bags, lengths, judged, np.empty(len(NUMERIC)))
+
+
+@_borrowing
+def _run(  # noqa: PLR0917  compiled code takes no keywords
+    sweep: Sweep,
+    order: Codes,
+    columns: Codes,
+    numeric: NDArray[np.float32],
+    bags: tuple[NDArray[np.int32], NDArray[np.int32]],
+    lengths: tuple[Codes, Codes],
+    judged: Floats,
+    out: Floats,
+) -> None:
+    """See `run`; `judged` has room for the ratings of one instant, `out` for a query's numbers."""
+    state, attributes, rates, events = sweep[:4]
+    done, liked, disliked = 0, 0, 0
+    for place in range(len(order)):
+        i = order[place]
         stop = done
-        while stop < events and sweep.events.time[stop] < sweep.known_until[i]:
+        while stop < len(events.time) and events.time[stop] < sweep.known_until[i]:
             stop += 1
-        done = observe(sweep.state, sweep.attributes, sweep.rates, sweep.events, done, stop)
+        done = _observe(state, attributes, rates, events, done, stop, judged)
         u = sweep.user[i]
         query = (u, sweep.movie[i], sweep.time[i], sweep.known_until[i])
-        read(sweep.state, sweep.attributes, sweep.rates, query, out)
-        numeric[i] = out
-        user = sweep.state.user[u]
-        lengths[0, i] = _newest_first(sweep.state.liked[u], user[U_LIKED], rings[0, i])
-        lengths[1, i] = _newest_first(sweep.state.disliked[u], user[U_DISLIKED], rings[1, i])
+        read(state, attributes, rates, query, out)
+        for column in range(len(columns)):
+            numeric[i, column] = out[columns[column]]
+        user = state.user[u]
+        lengths[0][place] = _newest_first(state.liked[u], user[U_LIKED], bags[0][liked:])
+        lengths[1][place] = _newest_first(state.disliked[u], user[U_DISLIKED], bags[1][disliked:])
+        liked += lengths[0][place]
+        disliked += lengths[1][place]
 
 
 @njit(cache=True, nogil=True)
@@ -433,13 +503,35 @@ def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
     many of these there are. Other threads may run meanwhile.
     """
     out = np.full(len(NUMERIC), np.nan)
-    _read_user(state.user[user], rates, time, out[_USER:_MOVIE])
+    return _read_candidates(
+        state, attributes, rates, user, movies, time, values, rings, movies_too, out
+    )
+
+
+@_borrowing
+def _read_candidates(  # noqa: PLR0917  compiled code takes no keywords
+    state: State,
+    attributes: Attributes,
+    rates: Rates,
+    user: int,
+    movies: Codes,
+    time: int,
+    values: Floats,
+    rings: NDArray[np.int32],
+    movies_too: bool,  # noqa: FBT001
+    out: Floats,
+) -> tuple[int, int]:
+    """See `read_candidates`; `out` has room for the numbers of one movie, and is missing values."""
+    user_term = _user_term(state.user[user], rates, time)[0]
+    _read_user(state.user[user], rates, time, user_term, out[_USER:_MOVIE])
     columns = len(out) if movies_too else _MOVIE
     for i in range(len(movies)):
-        _read_pair(state, attributes, rates, (user, movies[i], time, time), out)
+        query = (user, movies[i], time, time)
+        movie_term = _movie_term(state.movie[movies[i]], rates, time)[0]
+        _read_pair(state, attributes, rates, query, user_term + movie_term, out)
         if movies_too:
             out[_MOVIE:] = np.nan
-            _read_movie(state.movie[movies[i]], rates, time, out[_MOVIE:])
+            _read_movie(state.movie[movies[i]], rates, time, movie_term, out[_MOVIE:])
         for k in range(columns):
             values[i, k] = np.float32(out[k])
     liked, disliked = state.user[user, U_LIKED], state.user[user, U_DISLIKED]
@@ -449,15 +541,17 @@ def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
     )
 
 
-@njit(cache=True)
+@_borrowing
 def _newest_first(ring: NDArray[np.int32], count: float, out: NDArray[np.int32]) -> int:
-    length = min(int(count), len(ring))
+    length = min(int(count), len(ring), len(out))
+    place = int(count) % len(ring)
     for j in range(length):
-        out[j] = ring[(int(count) - 1 - j) % len(ring)]
+        place = (place if place > 0 else len(ring)) - 1
+        out[j] = ring[place]
     return length
 
 
-@njit(cache=True)
+@_borrowing
 def _judge(state: State, rates: Rates, events: Events, i: int, out: Floats) -> None:
     """Note rating i in `out`, by JUDGED_COLUMNS.
 
@@ -469,7 +563,7 @@ def _judge(state: State, rates: Rates, events: Events, i: int, out: Floats) -> N
     count, seen = user[U_COUNT], movie[M_COUNT]
     user_mean, user_variance = _user_term(user, rates, time)
     movie_mean, movie_variance = _movie_term(movie, rates, time)
-    expected = _sigmoid(_expected_logit(state, rates, u, m, time))
+    expected = _sigmoid(_expected_logit(state, rates, count, user_mean + movie_mean))
     error, information = label - expected, expected * (1.0 - expected)
     for_user, for_movie = 1.0 + information * movie_variance, 1.0 + information * user_variance
     out[J_USER_PRECISION] = information / for_user
@@ -482,38 +576,40 @@ def _judge(state: State, rates: Rates, events: Events, i: int, out: Floats) -> N
     out[J_USER_SURPRISE] = label - _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
     out[J_USER_COUNT] = count
     out[J_MOVIE_COUNT] = seen
+    out[J_USER_MEAN], out[J_USER_VARIANCE] = user_mean, user_variance
+    out[J_MOVIE_MEAN], out[J_MOVIE_VARIANCE] = movie_mean, movie_variance
 
 
-@njit(cache=True)
-def _advance(state: State, rates: Rates, events: Events, i: int) -> None:
+@_borrowing
+def _advance(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
     """Bring the terms of rating i's user and movie to its time; once an instant is enough."""
     user, movie, time = state.user[events.user[i]], state.movie[events.movie[i]], events.time[i]
     if user[U_TERM_TIME] != time or user[U_COUNT] == 0:
-        mean, variance = _user_term(user, rates, time)
-        user[U_PRECISION] = 1.0 / variance - 1.0 / rates.user_variance
-        user[U_PULL] = mean / variance
+        user[U_PRECISION] = 1.0 / judged[J_USER_VARIANCE] - 1.0 / rates.user_variance
+        user[U_PULL] = judged[J_USER_MEAN] / judged[J_USER_VARIANCE]
         user[U_TERM_TIME] = time
     if movie[M_TERM_TIME] != time or movie[M_COUNT] == 0:
-        mean, variance = _movie_term(movie, rates, time)
-        movie[M_PRECISION] = 1.0 / variance - 1.0 / rates.movie_variance
-        movie[M_PULL] = mean / variance
+        movie[M_PRECISION] = 1.0 / judged[J_MOVIE_VARIANCE] - 1.0 / rates.movie_variance
+        movie[M_PULL] = judged[J_MOVIE_MEAN] / judged[J_MOVIE_VARIANCE]
         movie[M_TERM_TIME] = time
 
 
-@njit(cache=True)
+@_borrowing
 def _apply_world(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
     world, label, time = state.world, events.label[i], events.time[i]
     error, count = judged[J_ERROR], judged[J_USER_COUNT]
     world[W_BASE] += rates.world_step * error
     world[W_ACTIVITY + _activity(count)] += rates.world_step * error
-    world[W_FIRST_WEIGHT:] *= _decay((time - world[W_LAST_TIME]) / DAY, rates.world_half_life)
+    left = _decay((time - world[W_LAST_TIME]) / DAY, rates.world_half_life)
+    for column in range(W_FIRST_WEIGHT, WORLD_COLUMNS):
+        world[column] *= left
     weight = W_FIRST_WEIGHT if count == 0 else W_LATER_WEIGHT
     world[weight] += 1.0
     world[weight + 1] += label
     world[W_LAST_TIME] = time
 
 
-@njit(cache=True)
+@_borrowing
 def _apply_user(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
     user, label, rate = state.user[events.user[i]], events.label[i], events.rate[i]
     error, surprise = judged[J_ERROR], judged[J_MOVIE_SURPRISE]
@@ -542,7 +638,7 @@ def _apply_user(state: State, rates: Rates, events: Events, i: int, judged: Floa
     user[column] += 1.0
 
 
-@njit(cache=True)
+@_borrowing
 def _apply_peers(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
     time, error = events.time[i], judged[J_ERROR]
     peers = state.peers[events.movie[i], _peer_group(judged[J_USER_COUNT])]
@@ -553,7 +649,7 @@ def _apply_peers(state: State, rates: Rates, events: Events, i: int, judged: Flo
     peers[P_LAST_TIME] = time
 
 
-@njit(cache=True)
+@_borrowing
 def _apply_movie(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
     movie, label, time = state.movie[events.movie[i]], events.label[i], events.time[i]
     if judged[J_MOVIE_COUNT] == 0:
@@ -574,7 +670,7 @@ def _apply_movie(state: State, rates: Rates, events: Events, i: int, judged: Flo
     movie[M_LAST_TIME] = time
 
 
-@njit(cache=True)
+@_borrowing
 def _apply_attributes(
     state: State, attributes: Attributes, events: Events, i: int, error: float
 ) -> None:
@@ -589,19 +685,14 @@ def _apply_attributes(
         person[1] += 1.0
 
 
-@njit(cache=True)
-def _expected_logit(state: State, rates: Rates, u: int, m: int, time: int) -> float:
-    user = state.user[u]
-    return float(
-        math.log(rates.prior / (1.0 - rates.prior))
-        + state.world[W_BASE]
-        + state.world[W_ACTIVITY + _activity(user[U_COUNT])]
-        + _user_term(user, rates, time)[0]
-        + _movie_term(state.movie[m], rates, time)[0]
-    )
+@_borrowing
+def _expected_logit(state: State, rates: Rates, count: float, terms: float) -> float:
+    """`count` are the user's ratings, `terms` the sum of the user's and the movie's term."""
+    base = math.log(rates.prior / (1.0 - rates.prior)) + state.world[W_BASE]
+    return float(base + state.world[W_ACTIVITY + _activity(count)] + terms)
 
 
-@njit(cache=True)
+@_borrowing
 def _user_term(user: Floats, rates: Rates, time: int) -> tuple[float, float]:
     """Mean and variance at `time`: 0 and `user_variance` for a stranger, and back to it in time."""
     variance = 1.0 / (user[U_PRECISION] + 1.0 / rates.user_variance)
@@ -610,7 +701,7 @@ def _user_term(user: Floats, rates: Rates, time: int) -> tuple[float, float]:
     return mean, rates.user_variance + left * left * (variance - rates.user_variance)
 
 
-@njit(cache=True)
+@_borrowing
 def _movie_term(movie: Floats, rates: Rates, time: int) -> tuple[float, float]:
     """Mean and variance at `time`; the variance drifts up to that of an unrated movie."""
     variance = 1.0 / (movie[M_PRECISION] + 1.0 / rates.movie_variance)
@@ -618,7 +709,7 @@ def _movie_term(movie: Floats, rates: Rates, time: int) -> tuple[float, float]:
     return movie[M_PULL] * variance, min(variance + drift, rates.movie_variance)
 
 
-@njit(cache=True)
+@_borrowing
 def _taste(state: State, attributes: Attributes, rates: Rates, u: int, m: int) -> float:
     """Mean residual of the user on the movie's genres; NaN if none of them was met."""
     residuals, count = 0.0, 0.0
@@ -628,7 +719,7 @@ def _taste(state: State, attributes: Attributes, rates: Rates, u: int, m: int) -
     return residuals / (count + rates.taste_smoothing) if count > 0 else np.nan
 
 
-@njit(cache=True)
+@_borrowing
 def _appeal(state: State, attributes: Attributes, rates: Rates, m: int) -> float:
     """Mean residual of the movie's people over all their movies; NaN if nobody is known."""
     residuals, count = 0.0, 0.0
@@ -638,37 +729,41 @@ def _appeal(state: State, attributes: Attributes, rates: Rates, m: int) -> float
     return residuals / (count + rates.taste_smoothing) if count > 0 else np.nan
 
 
-@njit(cache=True)
+@_borrowing
 def _decay(gap: float, half_life: float) -> float:
     """What is left of a weight after `gap` days."""
-    return float(0.5 ** (gap / half_life))
+    return math.exp(gap / half_life * -_LN_2)
 
 
-@njit(cache=True)
+@_borrowing
 def _add_decayed(row: Floats, weight: int, decay: float, value: float) -> None:
     """Let the weight in column `weight` and the sum behind it decay, then add one rating."""
     row[weight] = row[weight] * decay + 1.0
     row[weight + 1] = row[weight + 1] * decay + value
 
 
-@njit(cache=True)
+@_borrowing
 def _decayed_error(row: Floats, weight: int, decay: float, smoothing: float) -> float:
     """The mean that `_add_decayed` keeps, of errors: shrunk towards 0 by `smoothing` ratings."""
     return float(row[weight + 1] * decay / (row[weight] * decay + smoothing))
 
 
-@njit(cache=True)
+@_borrowing
 def _mean(total: float, count: float, prior: float, smoothing: float) -> float:
     """Mean shrunk towards the prior by `smoothing` rows of it."""
     return (total + prior * smoothing) / (count + smoothing)
 
 
-@njit(cache=True)
+@_borrowing
 def _activity(count: float) -> int:
-    return min(int(math.log2(count + 1.0)), ACTIVITIES - 1)
+    """The logarithm to the base of 2 of `count` + 1, rounded down."""
+    level = 0
+    while level < ACTIVITIES - 1 and count + 1.0 >= 2 << level:
+        level += 1
+    return level
 
 
-@njit(cache=True)
+@_borrowing
 def _peer_group(count: float) -> int:
     """Users by their ratings so far: none, 1 or 2, 3 to 9, 10 and more."""
     if count < 1:
@@ -678,6 +773,6 @@ def _peer_group(count: float) -> int:
     return 2 if count < 10 else 3  # noqa: PLR2004
 
 
-@njit(cache=True)
+@_borrowing
 def _sigmoid(logit: float) -> float:
     return 1.0 / (1.0 + math.exp(-logit))

@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from widedeep.features.cores import cores, on_all_cores
+
 Offsets = NDArray[np.int64]
 
 
@@ -50,6 +52,23 @@ class Ragged:
         values = np.concatenate([part.values for part in parts])
         return cls.from_lengths(values, np.concatenate([part.lengths for part in parts]))
 
+    @classmethod
+    def side_by_side(cls, blocks: Sequence[Self], rows: int) -> Self:
+        """Row i is row i of each of the blocks (int32 values), in their order."""
+        lengths = np.zeros(rows, np.int64)
+        for block in blocks:
+            lengths += block.lengths
+        joined = cls.from_lengths(np.empty(lengths.sum(), np.int32), lengths)
+        filled = joined.offsets[:-1].copy()
+
+        def append(part: NDArray[np.int64]) -> None:
+            for block in blocks:
+                _append_rows(block.values, block.offsets, joined.values, filled, part[0], part[-1])
+
+        parts = [part for part in np.array_split(np.arange(rows), cores()) if len(part)]
+        on_all_cores(append, parts)
+        return joined
+
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Ragged":
         """The named rows, in that order (repeats allowed), as indexing an array names them."""
         # Of the cost of the named rows only: every minibatch takes its rows out of all.
@@ -80,7 +99,7 @@ def _gather(
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _copy_rows(
     values: NDArray[Any],
     offsets: Offsets,
@@ -92,3 +111,19 @@ def _copy_rows(
         start = offsets[rows[i]]
         for j in range(target[i + 1] - target[i]):
             out[target[i] + j] = values[start + j]
+
+
+@njit(cache=True, nogil=True)
+def _append_rows(  # noqa: PLR0917  compiled code takes no keywords
+    values: NDArray[Any],
+    offsets: Offsets,
+    out: NDArray[Any],
+    filled: Offsets,
+    first: int,
+    last: int,
+) -> None:
+    """Put the rows `first` … `last` of `values` where their row of `out` is filled up to."""
+    for i in range(first, last + 1):
+        for j in range(offsets[i], offsets[i + 1]):
+            out[filled[i]] = values[j]
+            filled[i] += 1

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.history import HistoryColumns, HistoryConfig, Queries, history_columns
+from widedeep.features.history import HistoryConfig, Queries, history_columns
+from widedeep.features.history_columns import EVERYTHING, HistoryColumns, Wanted
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
 
@@ -42,9 +43,11 @@ class RawColumns:
         catalogue: Catalogue,
         config: HistoryConfig,
         prior: float,
+        *,
+        wanted: Wanted = EVERYTHING,
     ) -> "RawColumns":
-        """Look up history and attributes of each query."""
-        history = history_columns(log, queries, catalogue, config, prior)
+        """Look up history, as far as it is wanted, and attributes of each query."""
+        history = history_columns(log, queries, catalogue, config, prior, wanted=wanted)
         return cls(queries, history, catalogue, catalogue.rows(queries.movie))
 
     def __len__(self) -> int:
@@ -78,8 +81,9 @@ class RawColumns:
         if name == FILM_AGE:
             year = self.catalogue.numbers["original_year"][self.movie_rows]
             return film_age(year, self.queries.time)
-        if name not in NUMERIC:
-            raise InputError(f"no numeric feature {name!r}; there are {list(NUMBERS)}")
+        if name not in self.history.names:
+            held = [*self.history.names, FILM_AGE]
+            raise InputError(f"no numeric feature {name!r}; there are {held}")
         return self.history.column(name)
 
 

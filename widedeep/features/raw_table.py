@@ -5,7 +5,8 @@ import pyarrow as pa
 
 from widedeep.features.arrow import list_array, matrix, ragged
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.history import HistoryColumns, Queries
+from widedeep.features.history import Queries
+from widedeep.features.history_columns import HistoryColumns
 from widedeep.features.raw_columns import RawColumns
 
 _NUMBER = "number_"

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 from widedeep.errors import InputError
 from widedeep.features.history import HistoryConfig
+from widedeep.features.history_columns import Wanted
+from widedeep.features.history_state import NUMERIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,13 @@ class FeatureSpec:
         """The category or bag whose vocabulary a category or bag reads: its own or a shared one."""
         shared = {bag.name: bag.vocabulary_of for bag in self.bags}
         return shared.get(feature) or feature
+
+    @property
+    def reads(self) -> Wanted:
+        """What of a row's history any of the features is made of."""
+        used = {number for _, number, _ in self.quantiled()} | {self.offset}
+        bags = any(bag.name in {"liked", "disliked"} for bag in self.bags)
+        return Wanted(tuple(name for name in NUMERIC if name in used), bags)
 
     def quantiled(self) -> list[tuple[str, str, int]]:
         """Name, number and count of quantiles of all that is read by quantile."""

@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.cross_product import CrossVocabulary, combine
+from widedeep.features.cores import on_all_cores
+from widedeep.features.cross_product import CrossVocabulary, count_combinations
 from widedeep.features.encoded import Encoded
 from widedeep.features.history import Queries
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.spec import Bag, FeatureSpec
+from widedeep.features.spec import Bag, Cross, FeatureSpec
 from widedeep.features.vocabulary import Vocabulary, count_tokens
 
 Counts = tuple[NDArray[Any], NDArray[np.int64]]
 """Distinct tokens or keys, and how often each stands there; (n,) both."""
+
+_BLOCK = 16384
+"""Rows whose numbers are normalised at once: as many as fit into a core's cache."""
 
 _JSON = "transform.json"
 _VOCABULARIES = "vocabularies"
@@ -71,15 +75,20 @@ class Transform:
         vocabularies = vocabularies_of(spec, token_counts(spec, rows))
         normalisers = previous.normalisers if previous else _fit_normalisers(spec, (rows, *stale))
         partial = cls(spec, prior, vocabularies, normalisers, ())
-        return partial.with_crosses(partial.cross_counts(rows))
+        return partial.with_crosses(partial.cross_counts(rows, every=False))
 
-    def cross_counts(self, rows: RawColumns) -> list[Counts]:
-        """How often each combination stands in the rows, by cross; those of parts add up."""
+    def cross_counts(self, rows: RawColumns, *, every: bool = True) -> list[Counts]:
+        """How often each combination stands in the rows, by cross; those of parts add up.
+
+        With `every` false only those that have the minimum support in these rows alone.
+        """
         discrete = self._discrete(rows)
-        return [
-            count_tokens(combine([discrete[part] for part in cross.parts], sizes).values)
-            for cross, sizes in zip(self.spec.crosses, self._cross_sizes(), strict=True)
-        ]
+
+        def count(cross: Cross, sizes: tuple[int, ...]) -> Counts:
+            least = 1 if every else cross.minimum_support
+            return count_combinations([discrete[part] for part in cross.parts], sizes, least)
+
+        return on_all_cores(count, self.spec.crosses, self._cross_sizes())
 
     def with_crosses(self, counts: Sequence[Counts]) -> Self:
         """The same, with the combinations that are seen often enough."""
@@ -92,11 +101,12 @@ class Transform:
 
     def describe(self, log: RatingLog, asked: Queries, catalogue: Catalogue) -> RawColumns:
         """The raw columns of queries, as those it was fitted on were described."""
-        return RawColumns.describe(log, asked, catalogue, self.spec.history, self.prior)
+        known = (log, asked, catalogue, self.spec.history, self.prior)
+        return RawColumns.describe(*known, wanted=self.spec.reads)
 
     def fired(self, rows: RawColumns) -> Ragged:
         """The wide features that fire in each row; what `encode` gives as `wide`."""
-        return _side_by_side(self._wide(self._discrete(rows)), len(rows))
+        return Ragged.side_by_side(self._wide(self._discrete(rows)), len(rows))
 
     def encode(self, rows: RawColumns) -> Encoded:
         """Ids, bags, numbers and fired wide features of each row."""
@@ -106,7 +116,7 @@ class Transform:
             np.stack(categories, axis=1) if categories else np.empty((len(rows), 0), np.int32),
             tuple(discrete[bag.name] for bag in self.spec.bags),
             self._numbers(rows),
-            _side_by_side(self._wide(discrete), len(rows)),
+            Ragged.side_by_side(self._wide(discrete), len(rows)),
             self._offset(rows),
         )
 
@@ -175,8 +185,13 @@ class Transform:
 
     def _discrete(self, rows: RawColumns) -> dict[str, Ragged]:
         """Ids of every category, bag and bucket; single-valued ones as rows of length 1."""
-        found = {c.name: Ragged.singles(self._category(c.name, rows)) for c in self.spec.categories}
-        found |= {bag.name: self._bag(bag, rows) for bag in self.spec.bags}
+        categories = on_all_cores(lambda c: self._category(c.name, rows), self.spec.categories)
+        found = {
+            category.name: Ragged.singles(ids)
+            for category, ids in zip(self.spec.categories, categories, strict=True)
+        }
+        bags = on_all_cores(lambda bag: self._bag(bag, rows), self.spec.bags)
+        found |= {bag.name: ids for bag, ids in zip(self.spec.bags, bags, strict=True)}
         for bucket in self.spec.buckets:
             ids = self.normalisers[bucket.name].bucket(rows.number(bucket.number))
             # 1 is the missing value: 0 would be the unknown, which combines with nothing.
@@ -200,11 +215,16 @@ class Transform:
 
     def _numbers(self, rows: RawColumns) -> NDArray[np.float32]:
         columns = [rows.number(number.name) for number in self.spec.numbers]
-        names = [number.name for number in self.spec.numbers]
-        values = [self.normalisers[n].normalise(c) for n, c in zip(names, columns, strict=True)]
-        missing = [np.isnan(column).astype(np.float32) for column in columns]
-        both = [*values, *missing]
-        return np.stack(both, axis=1) if both else np.empty((len(rows), 0), np.float32)
+        normalisers = [self.normalisers[number.name] for number in self.spec.numbers]
+        out = np.empty((len(rows), 2, len(columns)), np.float32)
+
+        def fill(begin: int) -> None:
+            block = slice(begin, begin + _BLOCK)
+            for i, (column, normaliser) in enumerate(zip(columns, normalisers, strict=True)):
+                normaliser.normalise_into(column[block], out[block, :, i])
+
+        on_all_cores(fill, range(0, len(rows), _BLOCK))
+        return out.reshape(len(rows), 2 * len(columns))
 
     def _offset(self, rows: RawColumns) -> NDArray[np.float32]:
         if self.spec.offset is None:
@@ -216,11 +236,12 @@ class Transform:
             discrete[name].replace(discrete[name].values + self.wide_offsets[name])
             for name in self.spec.wide
         ]
-        for cross, vocabulary in zip(self.spec.crosses, self.crosses, strict=True):
-            combinations = combine([discrete[part] for part in cross.parts], vocabulary.sizes)
-            fired = vocabulary.encode(combinations)
-            blocks.append(fired.replace(fired.values + self.wide_offsets[cross.name]))
-        return blocks
+
+        def fire(cross: Cross, vocabulary: CrossVocabulary) -> Ragged:
+            fired = vocabulary.encode([discrete[part] for part in cross.parts])
+            return fired.replace(fired.values + self.wide_offsets[cross.name])
+
+        return blocks + on_all_cores(fire, self.spec.crosses, self.crosses)
 
     def _cross_sizes(self) -> list[tuple[int, ...]]:
         """Of the parts of each cross."""
@@ -236,18 +257,22 @@ class Transform:
 
 def token_counts(spec: FeatureSpec, rows: RawColumns) -> dict[str, Counts]:
     """How often each token stands in the rows, by vocabulary; those of parts add up."""
+    of_movies = np.bincount(rows.movie_rows, minlength=len(rows.catalogue.movies) + 1)
     counted = {}
     for category in spec.categories:
         tokens = rows.token(category.name)
         if tokens is None:
-            tokens = rows.attribute(category.name)[rows.movie_rows]
-        counted[category.name] = count_tokens(tokens)
+            counted[category.name] = count_tokens(rows.attribute(category.name), of_movies)
+        else:
+            counted[category.name] = count_tokens(tokens)
     for bag in spec.bags:
         if bag.vocabulary_of is None:
             held = rows.history_bag(bag.name)
             if held is None:
-                held = rows.attribute_bag(bag.name).take(rows.movie_rows)
-            counted[bag.name] = count_tokens(held.values)
+                held = rows.attribute_bag(bag.name)
+                counted[bag.name] = count_tokens(held.values, of_movies[held.row_numbers()])
+            else:
+                counted[bag.name] = count_tokens(held.values)
     return counted
 
 
@@ -261,25 +286,11 @@ def vocabularies_of(spec: FeatureSpec, counted: Mapping[str, Counts]) -> dict[st
 def _fit_normalisers(
     spec: FeatureSpec, parts: Sequence[RawColumns]
 ) -> dict[str, QuantileNormaliser]:
-    def fit(number: str, quantiles: int) -> QuantileNormaliser:
+    def fit(name: str, number: str, quantiles: int) -> tuple[str, QuantileNormaliser]:
         values = np.concatenate([rows.number(number) for rows in parts])
-        return QuantileNormaliser.fit(values, quantiles)
+        return name, QuantileNormaliser.fit(values, quantiles)
 
-    return {name: fit(number, quantiles) for name, number, quantiles in spec.quantiled()}
-
-
-def _side_by_side(blocks: list[Ragged], rows: int) -> Ragged:
-    """The blocks' rows joined: row i holds row i of each block, in their order."""
-    lengths = np.zeros(rows, np.int64)
-    for block in blocks:
-        lengths += block.lengths
-    out = Ragged.from_lengths(np.empty(lengths.sum(), np.int32), lengths)
-    filled = out.offsets[:-1].copy()
-    for block in blocks:
-        within = np.arange(len(block.values)) - np.repeat(block.offsets[:-1], block.lengths)
-        out.values[np.repeat(filled, block.lengths) + within] = block.values
-        filled += block.lengths
-    return out
+    return dict(on_all_cores(fit, *zip(*spec.quantiled(), strict=True)))
 
 
 def _write(path: Path, column: str, values: NDArray[Any]) -> None:

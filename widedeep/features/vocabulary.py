@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numba import njit
 from numpy.typing import NDArray
 
 OUT_OF_VOCABULARY = 0
 """The id of every token that is not in a vocabulary; it is trained on the rare tokens."""
 
+_SPARSE = 64
+"""Numbers of which fewer than every so-manieth is a token are not looked up in a table."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Vocabulary:
     """`tokens` (sorted, unique; int64 or str) have the ids 1, 2, …; all others the id 0."""
 
@@ -35,9 +40,23 @@ class Vocabulary:
 
     def encode(self, tokens: NDArray[Any]) -> NDArray[np.int32]:
         """Ids, int32 of the shape of `tokens` (n,)."""
+        if tokens.dtype == np.int64 and self._table is not None:
+            return _from_table(tokens, self._table, self.tokens[0])
         codes, unique = pd.factorize(tokens)
         ids: NDArray[np.int32] = self._lookup(np.asarray(unique, self.tokens.dtype))[codes]
         return ids
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32] | None:
+        """The id of each number from the least token on, where tokens are numbers and dense."""
+        if self.tokens.dtype != np.int64 or not len(self.tokens):
+            return None
+        span = int(self.tokens[-1]) - int(self.tokens[0]) + 1
+        if span > _SPARSE * len(self.tokens):
+            return None
+        table = np.full(span, OUT_OF_VOCABULARY, np.int32)
+        table[self.tokens - self.tokens[0]] = np.arange(1, len(self))
+        return table
 
     def decode(self, ids: NDArray[np.integer]) -> NDArray[Any]:
         """Tokens of ids ≥ 1, shape (n,)."""
@@ -53,23 +72,35 @@ class Vocabulary:
         return np.where(known, place + 1, OUT_OF_VOCABULARY).astype(np.int32)
 
 
-def count_tokens(tokens: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The distinct tokens and how often each stands there."""
+def count_tokens(
+    tokens: NDArray[Any], times: NDArray[np.int64] | None = None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The distinct tokens and how often each stands there, if each of (n,) stands for `times`."""
     codes, unique = pd.factorize(tokens)
-    return np.asarray(unique, tokens.dtype), np.bincount(codes, minlength=len(unique))
+    counts = np.bincount(codes, times, len(unique)).astype(np.int64)
+    seen = counts > 0
+    return np.asarray(unique, tokens.dtype)[seen], counts[seen]
 
 
 def add_counts(
     parts: Sequence[tuple[NDArray[Any], NDArray[np.int64]]],
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """What `count_tokens` finds in all parts together, from what it found in each of them."""
-    tokens = np.concatenate([tokens for tokens, _ in parts])
-    codes, unique = pd.factorize(tokens)
-    counts = np.zeros(len(unique), np.int64)
-    np.add.at(counts, codes, np.concatenate([counts for _, counts in parts]))
-    return np.asarray(unique, tokens.dtype), counts
+    return count_tokens(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _comparable(tokens: NDArray[Any]) -> NDArray[Any]:
     """Strings as Python's own: numpy 2.4 looks up a long one (over 15 bytes) in wrong memory."""
     return tokens.astype(object) if tokens.dtype.kind == "T" else tokens
+
+
+@njit(cache=True, nogil=True)
+def _from_table(
+    tokens: NDArray[np.int64], table: NDArray[np.int32], least: int
+) -> NDArray[np.int32]:
+    ids = np.full(len(tokens), OUT_OF_VOCABULARY, np.int32)
+    for i in range(len(tokens)):
+        place = tokens[i] - least
+        if 0 <= place < len(table):
+            ids[i] = table[place]
+    return ids

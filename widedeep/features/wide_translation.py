@@ -5,7 +5,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.features.cross_product import pack
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.transform import Transform
@@ -67,8 +66,7 @@ def _crossed(parts: list[NDArray[np.int64]], new: Transform, index: int) -> Ids:
     """Position of each combination of `new`'s ids within its cross."""
     vocabulary = new.crosses[index]
     known = np.all([ids != ABSENT for ids in parts], axis=0)
-    keys = pack([ids[known] for ids in parts], vocabulary.sizes)
-    found = vocabulary.encode(Ragged.singles(keys))
+    found = vocabulary.encode([Ragged.singles(ids[known]) for ids in parts])
     places = np.full(len(known), ABSENT, np.int64)
     places[np.flatnonzero(known)[found.lengths > 0]] = found.values
     return places

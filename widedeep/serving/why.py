@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from widedeep.evaluation.explanation import Explanation, explain_rows
 from widedeep.evaluation.names import Names
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.history import HistoryColumns, Queries
+from widedeep.features.history import Queries
+from widedeep.features.history_columns import HistoryColumns
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns

@@ -87,7 +87,7 @@ def _tags(generator: np.random.Generator, movies: int, size: int) -> Ragged:
 def _encode(log: RatingLog, catalogue: Catalogue, spec: FeatureSpec) -> float:
     started = perf_counter()
     asked = Queries(log.user, log.movie, log.time, log.time)
-    rows = RawColumns.describe(log, asked, catalogue, spec.history, 0.67)
+    rows = RawColumns.describe(log, asked, catalogue, spec.history, 0.67, wanted=spec.reads)
     Transform.fit(spec, 0.67, rows).encode(rows)
     return len(log) / (perf_counter() - started)
 
