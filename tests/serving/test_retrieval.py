@@ -21,6 +21,7 @@ from widedeep.features.evidence import Evidence
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import TrainingConfig
+from widedeep.serving.batch_ranking import Shortlist
 from widedeep.serving.retrieval import CATALOGUE, Retrieval
 from widedeep.serving.retrieval_config import SOURCES
 from widedeep.serving.rules import Rules, least_age
@@ -236,6 +237,22 @@ def test_fewer_films_than_the_limit_are_all_shown_the_liked_ones_first(world, re
     assert set(movies_of(found)) == set(retrieval.allowed(STRANGER, world.now).tolist())
     sources = [one.sources for one in found]
     assert sources == sorted(sources, key=lambda names: names == (CATALOGUE,))
+
+
+def test_the_short_list_of_one_of_many_users_holds_the_candidates_of_the_user_alone(
+    world, retrieval
+):
+    films = world.catalogue.movies.tolist()
+    for user, rates in ((-1, (10, 10)), (-2, (10, 10)), (-3, (10, 1)), (-4, (1, 10)), (-5, ())):
+        for movie, rate in zip(films, rates, strict=False):
+            retrieval.observe(user, movie, rate, world.now)
+    short = Shortlist(retrieval, retrieval.ruled(world.now), 20)
+    users = [-1, -2, -3, -4, -5, -6, *np.unique(world.log.user)[:50].tolist()]
+    for user in users * 2:
+        found = movies_of(retrieval.candidates(user, world.now, 20))
+        assert short.of(user).tolist() == sorted(found)
+    assert short.of(-1) is short.of(-2)
+    assert len({tuple(short.of(user)) for user in (-1, -3, -4, -5)}) == 4
 
 
 @pytest.mark.parametrize("config", [{"deep": False}, {"wide": False}])

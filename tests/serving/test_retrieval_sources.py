@@ -142,12 +142,12 @@ def test_the_best_rows_come_in_order_and_equals_by_row(scores, limit, seed):
 
 def test_lists_are_merged_by_the_sum_of_reciprocal_ranks():
     lists = {"a": np.array([5, 3, 9]), "b": np.array([3, 7]), "c": np.array([8])}
-    rows, shares = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 3)
+    rows, shares = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 3, 10)
     sources = speakers([*lists], shares)
     # 3: 1/3 + .5/2 = .583, 5: 1/2, 9: 1/4, 7: .5/3; 8 has no share.
     assert rows.tolist() == [3, 5, 9]
     assert sources == [("a", "b"), ("a",), ("a",)]
-    everything, shares = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 9)
+    everything, shares = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 9, 10)
     named = speakers([*lists], shares)
     assert (everything.tolist()[3:], named[3:]) == ([7], [("b",)])
 

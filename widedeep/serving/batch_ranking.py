@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -54,16 +54,24 @@ class Lists:
 class Shortlist:
     """The candidates of a user by retrieval, at one moment: at most `limit`.
 
-    `ruled` (m,) is what the moment's rules allow of the movies of `retrieval`.
+    `ruled` (m,) is what the moment's rules allow of the movies of `retrieval`. Users who have rated
+    the same alike have the same candidates: of KMRD-small's, most have rated one movie, and for
+    seven of ten the candidates are `found` already.
     """
 
     retrieval: Retrieval
     ruled: NDArray[np.bool_]
     limit: int
+    found: dict[bytes, Ints] = field(default_factory=dict)
 
     def of(self, user: int) -> Ints:
-        """Tokens, the most promising first."""
-        return self.retrieval.shortlist(user, self.ruled, self.limit)
+        """Tokens in ascending order; nothing that the user has rated."""
+        record = self.retrieval.record(user)
+        tokens = self.found.get(record)
+        if tokens is None:
+            tokens = np.sort(self.retrieval.shortlist(user, self.ruled, self.limit))
+            self.found[record] = tokens
+        return tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +157,10 @@ class BatchRanking:
 
     def _fresh(self, user: int) -> Ints:
         """The places of a user's candidates, in order: what was not rated, or of the shortlist."""
-        chosen = np.ones(len(self.candidates), np.bool_)
         if self.shortlist is not None:
-            chosen = np.isin(self.candidates, self.shortlist.of(user))
+            places = places_of(self.candidates, self.shortlist.of(user))
+            return places[places < len(self.candidates)]
+        fresh = np.ones(len(self.candidates), np.bool_)
         seen = places_of(self.candidates, self.state.seen(user))
-        chosen[seen[seen < len(chosen)]] = False
-        return np.flatnonzero(chosen)
+        fresh[seen[seen < len(fresh)]] = False
+        return np.flatnonzero(fresh)

@@ -167,6 +167,10 @@ class Retrieval:
         """
         return self.movies[self._short(user, self._unseen(user, allowed), limit)[0]]
 
+    def record(self, user: int) -> bytes:
+        """What decides a user's shortlist: those who have rated the same alike have the same."""
+        return self._rated.record(user)
+
     def ruled(self, at: int, rules: Rules = NO_RULES) -> NDArray[np.bool_]:
         """Which of `movies` may be shown at UNIX seconds `at`, (m,)."""
         return self._ruled.allowed(rules, at)
@@ -176,7 +180,8 @@ class Retrieval:
     ) -> tuple[Ints, NDArray[np.float64]]:
         """Rows of candidates, and what each source gave to each of the first of them."""
         lists = self._lists(user, allowed, limit)
-        merged, shares = fused(lists, self._config.weights, self._config.constant, limit)
+        weights, constant = self._config.weights, self._config.constant
+        merged, shares = fused(lists, weights, constant, limit, len(allowed))
         allowed[merged] = False
         rest = self._unliked(allowed, limit - len(merged))
         return np.concatenate([merged, rest]), shares

@@ -27,21 +27,18 @@ def best(scores: Scores, allowed: NDArray[np.bool_], limit: int) -> Ints:
 
 
 def fused(
-    lists: Mapping[str, Ints], weights: Mapping[str, float], constant: float, limit: int
+    lists: Mapping[str, Ints], weights: Mapping[str, float], constant: float, limit: int, count: int
 ) -> tuple[Ints, NDArray[np.float64]]:
     """The best `limit` rows of some ranked lists, best first, and what each list gave to each.
 
-    A row at place i (from 0) of a list gets the list's weight / (constant + 1 + i) from it; the
-    lower row first of equals. The shares are of shape (lists, rows).
+    A row (of `count`) at place i (from 0) of a list gets the list's weight / (constant + 1 + i)
+    from it; the lower row first of equals. The shares are of shape (lists, rows).
     """
-    rows = np.unique(np.concatenate(list(lists.values())))
-    shares = np.zeros((len(lists), len(rows)))
-    for i, (name, own) in enumerate(lists.items()):
-        places = np.searchsorted(rows, own)
-        shares[i, places] = weights[name] / (constant + 1 + np.arange(len(own)))
-    total = shares.sum(axis=0)
-    order = np.argsort(-total, kind="stable")[: min(limit, np.count_nonzero(total))]
-    return rows[order], shares[:, order]
+    shares = np.zeros((len(lists), count))
+    for share, (name, own) in zip(shares, lists.items(), strict=True):
+        share[own] = weights[name] / (constant + 1 + np.arange(len(own)))
+    rows = best(shares.sum(axis=0), np.ones(count, np.bool_), limit)
+    return rows, shares[:, rows]
 
 
 def speakers(names: Sequence[str], shares: NDArray[np.float64]) -> list[tuple[str, ...]]:
