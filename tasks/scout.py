@@ -10,17 +10,14 @@ import json
 import os
 import select
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import torch
 
-from tasks.scouting import LATER_THAN_USERS, LOOK_EVERY, PATIENCE, Sighting
+from tasks.scouting import LATER_THAN_USERS, LOOK_EVERY, Sighting
 from tasks.tracking import Tracker
 from widedeep import decision_log
 from widedeep.home import Home
@@ -73,27 +70,9 @@ def main(home: Home, model: str | None, precision: Precision, seen: str | None) 
             trouble = ""
             if version is not None:
                 _tell({"trying": version.number})
-                with _behind_users() if seen else nullcontext():
-                    _tell(asdict(_tried(version, precision)))
+                _tell(asdict(_tried(version, precision)))
                 seen = version.number
                 os.setpriority(os.PRIO_PROCESS, 0, LATER_THAN_USERS)
-
-
-@contextmanager
-def _behind_users() -> Iterator[None]:
-    """Work when nobody else wants the processor; if that is not enough, later than others do.
-
-    A server that is asked something then never waits for the end of our turn.
-    """
-    share = partial(os.sched_setscheduler, os.getpid(), os.SCHED_OTHER, os.sched_param(0))
-    impatient = Timer(PATIENCE, share)
-    impatient.start()
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    try:
-        yield
-    finally:
-        impatient.cancel()
-        share()
 
 
 def _tried(version: ServedVersion, precision: Precision) -> Sighting:

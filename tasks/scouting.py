@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,10 +21,7 @@ LOOK_EVERY = 0.5
 """Seconds."""
 
 LATER_THAN_USERS = 10
-"""Niceness of a scout while a version answers."""
-
-PATIENCE = 3.0
-"""Seconds for which a scout tries a version only while nobody else wants the processor."""
+"""Niceness, while a version answers, of what tries the next one and of the thread that loads it."""
 
 _BEGIN_AGAIN = 5.0
 _LOGGER = logging.getLogger("widedeep.serving")
@@ -52,6 +50,7 @@ class Scout:
         self._command.append(service.precision)
         self._seen = ""
         self._trying = False
+        self._served = False
         self._service = service
         self._stop = stop
         self._done = Event()
@@ -111,16 +110,25 @@ class Scout:
         version = ServedVersion(
             sighting.model, sighting.number, Path(sighting.served), Path(sighting.history)
         )
-        self._admit(version)
+        # Who has made way cannot go back (without privileges): a thread for each version.
+        loading = Thread(target=self._admit, args=(version,), name="loading")
+        loading.start()
+        loading.join()
 
     def _admit(self, version: ServedVersion) -> None:
-        """Not at a lower priority: who is put off while holding Python's lock puts off users.
+        """Load a version, out of the way of who is answered.
 
-        What a version is made of stays for long, so the garbage collector need not look through
-        all of it (some 30 ms, in which nobody is answered) while the next one is loaded.
+        At an equal priority, who answers waits for the end of this thread's turn, 4 ms on many
+        machines, wherever no processor is idle. What a version is made of stays for long, so the
+        garbage collector need not look through all of it (some 30 ms, in which nobody is answered)
+        while the next one is loaded.
         """
+        if self._served:
+            # Linux has priorities of threads: 0 is this one.
+            os.setpriority(os.PRIO_PROCESS, 0, LATER_THAN_USERS)
         try:
             self._service.admit(version)
+            self._served = True
             gc.freeze()
         except BusyError as error:
             self.fatal = error
