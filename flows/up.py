@@ -116,7 +116,8 @@ def up(home: Home, ports: Ports, deployments: Sequence[str]) -> NoReturn:
         ports: Of the servers.
         deployments: Options of `flows.deployments`.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job ignores the latter
+        signal.signal(number, _stop)
     with _alone(home):
         stop_orphans()
         services = _services(home, ports, deployments)
