@@ -16,7 +16,7 @@ import torch
 
 from widedeep.errors import InputError
 
-WORTHWHILE = 400_000
+WORTHWHILE = 100_000
 """Multiplications a row of the hidden layers from which bfloat16 is the faster one.
 
 Below it, converting weights and gradients costs what the products save (see the notes of
