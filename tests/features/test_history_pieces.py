@@ -9,7 +9,8 @@ from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
 from widedeep.data.ratings import Ratings
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.history import HistoryConfig, history_columns
+from widedeep.features.history import HistoryConfig, begin_sweep, history_columns
+from widedeep.features.history_columns import HistoryColumns, Wanted
 from widedeep.features.history_pieces import history_pieces
 from widedeep.features.training_set import queries
 
@@ -36,6 +37,38 @@ def asked(log, how):
     return fresh.known_earlier(cuts)
 
 
+def same(found, wanted):
+    assert np.array_equal(found.numeric, wanted.numeric, equal_nan=True)
+    for bag in ("liked", "disliked"):
+        one, other = getattr(found, bag), getattr(wanted, bag)
+        assert np.array_equal(one.values, other.values)
+        assert np.array_equal(one.offsets, other.offsets)
+
+
+@pytest.mark.parametrize("how", ["fresh", "stale", "frozen", "strangers"])
+@pytest.mark.parametrize("walkers", [2, 5])
+def test_many_walkers_find_what_one_finds(world, how, walkers):
+    log, catalogue = world
+    found = []
+    for count in (1, walkers):
+        sweep, movies = begin_sweep(log, asked(log, how), catalogue, CONFIG, PRIOR)
+        order = np.argsort(sweep.known_until, kind="stable")
+        found.append(HistoryColumns.of_walk(sweep, order, movies, walkers=count))
+    same(*found)
+
+
+def test_only_what_is_wanted_is_kept(world):
+    log, catalogue = world
+    known = (log, asked(log, "fresh"), catalogue, CONFIG, PRIOR)
+    names = ("taste", "movie_mean")
+    whole, some = history_columns(*known), history_columns(*known, wanted=Wanted(names, bags=False))
+    assert some.numeric.shape == (len(log), 2)
+    for name in names:
+        assert np.array_equal(some.column(name), whole.column(name), equal_nan=True)
+    assert not some.liked.lengths.any()
+    assert len(some.disliked) == len(log)
+
+
 @pytest.mark.parametrize("how", ["fresh", "stale", "frozen", "strangers"])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_pieces_are_the_whole(world, how, count):
@@ -43,12 +76,7 @@ def test_pieces_are_the_whole(world, how, count):
     known = (log, asked(log, how), catalogue, CONFIG, PRIOR)
     whole, rows = history_columns(*known), []
     for piece in reversed(list(history_pieces(*known, count=count))):
-        found, wanted = piece.columns(), whole.take(piece.rows)
-        assert np.array_equal(found.numeric, wanted.numeric, equal_nan=True)
-        for bag in ("liked", "disliked"):
-            one, other = getattr(found, bag), getattr(wanted, bag)
-            assert np.array_equal(one.values, other.values)
-            assert np.array_equal(one.offsets, other.offsets)
+        same(piece.columns(), whole.take(piece.rows))
         rows.append(piece.rows)
     assert len(rows) == count
     assert np.array_equal(np.sort(np.concatenate(rows)), np.arange(len(known[1])))
