@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.environment import configure, default_home, prepare_command
+from tasks.engine import Engine, EngineName
 from widedeep import when
 from widedeep.errors import InputError
 from widedeep.home import Home
@@ -26,6 +27,7 @@ def retrain(options: argparse.Namespace) -> None:
     home, moments = _home(options), _moments(options)
     if options.every is not None and (moments["validation_from"] or moments["holdout_from"]):
         raise InputError("--every moves the split with as-of: leave its other moments out")
+    _engine(options).require()
     with _held(home) as starting:
         with starting():
             from flows.missed import missed
@@ -169,11 +171,11 @@ def rank(options: argparse.Namespace) -> None:
     from flows.rank import RankOrder, show
     from flows.rank import rank as ranked
     from flows.registered import choose
-    from tasks.engine import Engine, EngineName
     from widedeep.model.precision import Precision
 
     at = None if options.at is None else when.parse(options.at, "--at")
-    engine = Engine(EngineName(options.engine), options.workers)
+    engine = _engine(options)
+    engine.require()
     how = at, Precision(options.precision), engine
     order = RankOrder(options.users, options.out, options.k, options.candidates, *how)
     registered = choose(home, options.model, options.version)
@@ -227,6 +229,10 @@ def simulate(options: argparse.Namespace) -> None:
 
 def _write_json(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _engine(options: argparse.Namespace) -> Engine:
+    return Engine(EngineName(options.engine), options.workers)
 
 
 def _home(options: argparse.Namespace) -> Home:

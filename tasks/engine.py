@@ -73,6 +73,14 @@ class Engine:
         """What of it makes another model: as floats do not add up in any order alike."""
         return {"replicas": self.replicas} if self.replicas > 1 else {}
 
+    def require(self) -> None:
+        """Raise InputError if it needs what is not installed; at once, nothing is loaded."""
+        if self.on_ray and find_spec("ray") is None:
+            raise InputError(
+                "engine ray: Ray is not installed; install the extra, as in "
+                "pip install -c constraints.txt -e '.[ray]', or use engine local"
+            )
+
     @contextmanager
     def running(self, home: Home) -> Iterator[None]:
         """Connect to the cluster that RAY_ADDRESS names, or start a local one, for a while.
@@ -83,11 +91,7 @@ class Engine:
         if not self.on_ray:
             yield
             return
-        if find_spec("ray") is None:
-            raise InputError(
-                "engine ray: Ray is not installed; install the extra, as in "
-                "pip install -c constraints.txt -e '.[ray]', or use engine local"
-            )
+        self.require()
         from tasks.on_ray.cluster import connected
 
         with connected(self.workers, home):

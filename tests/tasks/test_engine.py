@@ -1,20 +1,13 @@
 """The engine is a setting; what it lacks is said in one sentence."""
 
-import subprocess
 import sys
 
 import pytest
 
+from flows.cli import main
 from flows.run_form import Computing
 from tasks.engine import LOCAL, Engine, EngineName
 from widedeep.errors import InputError
-
-WITHOUT_RAY = """
-import sys
-sys.modules["ray"] = None  # as if it were not installed
-from flows.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 def test_local_is_what_nobody_has_to_ask_for():
@@ -34,14 +27,10 @@ def test_no_workers_are_refused():
         Engine(EngineName.RAY, 0)
 
 
-def test_without_the_extra_it_is_named(tmp_path, tiny):
+def test_without_the_extra_it_is_named_at_once(tmp_path, tiny, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     arguments = ["retrain", "--data", str(tiny), "--home", str(tmp_path), "--engine", "ray"]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", WITHOUT_RAY, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    first = done.stderr.splitlines()[0]
+    assert main(arguments) == 2
+    first = capsys.readouterr().err.splitlines()[0]
     assert first.startswith("widedeep: engine ray: Ray is not installed; install the extra")
+    assert not list(tmp_path.iterdir())
