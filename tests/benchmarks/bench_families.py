@@ -131,12 +131,14 @@ def main() -> None:
     headings = ("streaming\nlog loss", "streaming\nauc", "frozen\nlog loss", "frozen\nauc")
     table = Table("without", *headings, "ms a request", box=SIMPLE_HEAD)
     table.title = f"validation, against everything ({cost:.2f} ms), {options.seeds} seeds"
+    for column in table.columns:
+        column.no_wrap = True
     for name, names in FAMILIES.items():
         answers, took = measure(problem, name, without(spec, names), options.seeds)
         found = differences(answers, whole)["mean of seeds"]
         cells = [interval(part) for one in found.values() for part in (one.log_loss, one.auc)]
         table.add_row(name, *cells, f"{took:.2f}")
-    Console(width=150).print(table)
+    Console(width=170).print(table)
 
 
 if __name__ == "__main__":
