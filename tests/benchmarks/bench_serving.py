@@ -35,6 +35,8 @@ from widedeep.home import Home
 PATIENCE = 300
 SEQUENTIAL = 100
 CONNECTIONS = 8
+WARM = 1
+"""Seconds until a load has begun."""
 
 
 @contextmanager
@@ -145,9 +147,10 @@ def side_by_side(client, home, model, world):
 
 
 def while_swapping(client, world, rate, swaps, registry):
-    """The load while versions change places, and the seconds each change took."""
+    """The load while versions change places without a pause, and the seconds each change took."""
     mlflow, model, versions = registry
-    running, took = load(client, world, rate, max(5, 3 * swaps)), []
+    running, took = load(client, world, rate, PATIENCE), []
+    time.sleep(WARM)
     for number in range(swaps):
         wanted = versions[(number + 1) % 2]
         mlflow.set_registered_model_alias(model, CHAMPION, wanted)
@@ -156,6 +159,7 @@ def while_swapping(client, world, rate, swaps, registry):
         )
         if running.poll() is not None:
             break
+    running.terminate()
     return measured(running) | {"swaps": len(took), "swap": took}
 
 

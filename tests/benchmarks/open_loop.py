@@ -2,13 +2,14 @@
 
     python -m tests.benchmarks.open_loop URL RATE SECONDS CONNECTIONS < users_and_movies.json
 
-Prints one JSON object: seconds from when a request was due to its answer, and the failures. A
-process of its own, so that the client's work is not the server's.
+Prints one JSON object: seconds from when a request was due to its answer, and the failures. SIGTERM
+ends it earlier. A process of its own, so that the client's work is not the server's.
 """
 
 import asyncio
 import json
 import random
+import signal
 import sys
 import time
 from urllib.parse import urlsplit
@@ -56,7 +57,8 @@ async def run(url, rate, seconds, connections, world):
     """All of it."""
     generator, due = random.Random(0), asyncio.Queue()  # noqa: S311
     requests = [request_of(world, url.netloc, generator) for _ in range(500)]
-    measured, failures = [], []
+    measured, failures, stopped = [], [], asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     tasks = [
         asyncio.create_task(connection(url, due, measured, failures)) for _ in range(connections)
     ]
@@ -66,6 +68,8 @@ async def run(url, rate, seconds, connections, world):
         wait = moment - time.perf_counter()
         if wait > 0:
             await asyncio.sleep(wait)
+        if stopped.is_set():
+            break
         due.put_nowait((moment, requests[number % len(requests)]))
     for _ in tasks:
         due.put_nowait(None)
