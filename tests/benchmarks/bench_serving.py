@@ -35,6 +35,8 @@ from widedeep.home import Home
 PATIENCE = 300
 SEQUENTIAL = 100
 CONNECTIONS = 8
+LOOK_EVERY = 0.1
+"""Seconds: often enough for what is told, and no load worth the name."""
 WARM = 1
 """Seconds until a load has begun."""
 
@@ -99,7 +101,7 @@ def wait_for(reached):
                 return time.perf_counter() - begun
         except httpx.HTTPError:
             pass
-        time.sleep(0.02)
+        time.sleep(LOOK_EVERY)
     raise TimeoutError("the server did not get there")
 
 
