@@ -1,0 +1,17 @@
+"""`make bench` works: each part learns, encodes or judges, if only a little."""
+
+from tests.benchmarks.speed import features_speed, training_speed
+from tests.benchmarks.speed.training_work import BATCH, TrainingWork
+from widedeep.model.precision import Precision
+
+
+def test_training_goes_on_where_the_last_epoch_ended():
+    work = TrainingWork.of(BATCH + 1)
+    trainer = training_speed._trainer(work, Precision.FLOAT32, "cpu")
+    assert min(training_speed._epoch(trainer, work) for _ in range(2)) > 0
+    assert trainer.progress.epoch == 2
+
+
+def test_features_are_encoded_by_all_that_are_compared():
+    found = features_speed.measure(3000, 1)
+    assert min(*found["ours"].values(), *found["peers"].values()) > 0
