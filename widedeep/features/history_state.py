@@ -1,6 +1,7 @@
 """What is known of users and movies at one moment, updated rating by rating.
 
-All compiled functions stand in this one file: numba's cache does not notice a change in another.
+All compiled functions of the state stand in this one file: numba's cache does not notice a change
+in another.
 
 `observe` moves the state past ratings, `read` turns it into features; training, evaluation and
 serving all call these two. The state holds sums and decayed sums only, so an update costs the
@@ -23,12 +24,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from widedeep.features.prefetch import LINE, fetch_line
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 DAY = 86_400.0
 _LN_2 = math.log(2.0)
+_AHEAD = 16
+"""So many ratings before it is observed, what a rating needs is fetched from memory."""
 
 USER_COLUMNS = 21
 (
@@ -291,6 +296,25 @@ def _longest_instant(time: Codes, start: int, stop: int) -> int:
 
 
 @_borrowing
+def _fetch_row(address: int, row: int, size: int) -> None:
+    """A row of `size` bytes of the array at `address`."""
+    begin = address + row * size
+    for line in range(begin, begin + size, LINE):
+        fetch_line(line)  # type: ignore[call-arg]
+
+
+@_borrowing
+def _fetch(state: State, user: int, movie: int) -> None:
+    """Have the rows of a rating's user and movie on their way: most of the time is waiting."""
+    _fetch_row(state.user.ctypes.data, user, 8 * USER_COLUMNS)
+    _fetch_row(state.movie.ctypes.data, movie, 8 * MOVIE_COLUMNS)
+    _fetch_row(state.peers.ctypes.data, movie, 8 * PEER_GROUPS * PEER_COLUMNS)
+    _fetch_row(state.taste.ctypes.data, user, 8 * state.taste.shape[1])
+    _fetch_row(state.liked.ctypes.data, user, 4 * state.liked.shape[1])
+    _fetch_row(state.disliked.ctypes.data, user, 4 * state.disliked.shape[1])
+
+
+@_borrowing
 def _observe(  # noqa: PLR0917  compiled code takes no keywords
     state: State,
     attributes: Attributes,
@@ -307,6 +331,8 @@ def _observe(  # noqa: PLR0917  compiled code takes no keywords
         while last < stop and events.time[last] == events.time[first]:
             last += 1
         for i in range(first, last):
+            if i + _AHEAD < len(events.user):
+                _fetch(state, events.user[i + _AHEAD], events.movie[i + _AHEAD])
             _judge(state, rates, events, i, judged[i - first])
         for i in range(first, last):
             _advance(state, rates, events, i, judged[i - first])
