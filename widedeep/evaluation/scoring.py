@@ -20,6 +20,7 @@ from widedeep.data.split import Split
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import HistoryConfig, Queries
+from widedeep.features.history_columns import Wanted
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.sampling import of_new_users
 from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING, queries_by_protocol
@@ -110,7 +111,8 @@ def user_movie_mean(transform: Transform, log: RatingLog, catalogue: Catalogue) 
     """The baseline without training: the movie's smoothed mean plus the user's mean residual."""
 
     def score(asked: Queries) -> Floats:
-        rows = RawColumns.describe(log, asked, catalogue, transform.spec.history, transform.prior)
+        known = (log, asked, catalogue, transform.spec.history, transform.prior)
+        rows = RawColumns.describe(*known, wanted=Wanted(("mean_plus_residual",), bags=False))
         return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
 
     return score

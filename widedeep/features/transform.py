@@ -185,13 +185,8 @@ class Transform:
 
     def _discrete(self, rows: RawColumns) -> dict[str, Ragged]:
         """Ids of every category, bag and bucket; single-valued ones as rows of length 1."""
-        categories = on_all_cores(lambda c: self._category(c.name, rows), self.spec.categories)
-        found = {
-            category.name: Ragged.singles(ids)
-            for category, ids in zip(self.spec.categories, categories, strict=True)
-        }
-        bags = on_all_cores(lambda bag: self._bag(bag, rows), self.spec.bags)
-        found |= {bag.name: ids for bag, ids in zip(self.spec.bags, bags, strict=True)}
+        found = {c.name: Ragged.singles(self._category(c.name, rows)) for c in self.spec.categories}
+        found |= on_all_cores(lambda bag: (bag.name, self._bag(bag, rows)), self.spec.bags)
         for bucket in self.spec.buckets:
             ids = self.normalisers[bucket.name].bucket(rows.number(bucket.number))
             # 1 is the missing value: 0 would be the unknown, which combines with nothing.
@@ -258,22 +253,23 @@ class Transform:
 def token_counts(spec: FeatureSpec, rows: RawColumns) -> dict[str, Counts]:
     """How often each token stands in the rows, by vocabulary; those of parts add up."""
     of_movies = np.bincount(rows.movie_rows, minlength=len(rows.catalogue.movies) + 1)
-    counted = {}
-    for category in spec.categories:
-        tokens = rows.token(category.name)
-        if tokens is None:
-            counted[category.name] = count_tokens(rows.attribute(category.name), of_movies)
-        else:
-            counted[category.name] = count_tokens(tokens)
-    for bag in spec.bags:
-        if bag.vocabulary_of is None:
-            held = rows.history_bag(bag.name)
-            if held is None:
-                held = rows.attribute_bag(bag.name)
-                counted[bag.name] = count_tokens(held.values, of_movies[held.row_numbers()])
-            else:
-                counted[bag.name] = count_tokens(held.values)
-    return counted
+
+    def of_category(name: str) -> Counts:
+        tokens = rows.token(name)
+        if tokens is not None:
+            return count_tokens(tokens)
+        return count_tokens(rows.attribute(name), of_movies)
+
+    def of_bag(name: str) -> Counts:
+        bag = rows.history_bag(name)
+        if bag is not None:
+            return count_tokens(bag.values)
+        by_movie = rows.attribute_bag(name)
+        return count_tokens(by_movie.values, of_movies[by_movie.row_numbers()])
+
+    own = [bag.name for bag in spec.bags if bag.vocabulary_of is None]
+    counted = {category.name: of_category(category.name) for category in spec.categories}
+    return counted | {name: of_bag(name) for name in own}
 
 
 def vocabularies_of(spec: FeatureSpec, counted: Mapping[str, Counts]) -> dict[str, Vocabulary]:
