@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.features.cores import on_all_cores
-from widedeep.features.history_state import NUMERIC, Sweep, run
+from widedeep.features.history_state import JUDGED_COLUMNS, NUMERIC, Sweep, longest_instant, run
 from widedeep.features.ragged import Ragged
 
 Ints = NDArray[np.int64]
@@ -95,7 +95,10 @@ def _walk(
     liked, disliked = np.empty(room, np.int32), np.empty(room, np.int32)
     lengths = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
     columns = np.array([NUMERIC.index(name) for name in wanted.numbers], np.int64)
-    run(sweep, order, columns, numeric, (liked, disliked), lengths)
+    rated = sweep.events.time
+    judged = np.empty((longest_instant(rated, 0, len(rated)), JUDGED_COLUMNS))
+    out = np.empty(len(NUMERIC))
+    run(sweep, order, columns, numeric, (liked, disliked), lengths, judged, out)
     filled = [codes[: own.sum()] for codes, own in zip((liked, disliked), lengths, strict=True)]
     return Ragged.from_lengths(filled[0], lengths[0]), Ragged.from_lengths(filled[1], lengths[1])
 

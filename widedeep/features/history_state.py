@@ -260,12 +260,12 @@ def empty_state(users: int, movies: int, genres: int, people: int, length: int) 
 
 
 def _borrowing(function: Function) -> Function:
-    """Compile what only borrows arrays, without numba's counting of references.
+    """Compile what only borrows arrays, without numba's counting of references and Python's lock.
 
     A locked instruction for each row of the state that is looked at took more time than all the
     arithmetic.
     """
-    compiled: Function = njit(function, cache=True, _nrt=False)  # type: ignore[call-overload]
+    compiled: Function = njit(function, cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
     return compiled
 
 
@@ -280,12 +280,12 @@ def observe(  # noqa: PLR0917  compiled code takes no keywords
     averages and remembered movies take that user's ratings of one instant as they stand.
     Returns `stop`.
     """
-    judged = np.empty((_longest_instant(events.time, start, stop), JUDGED_COLUMNS))
+    judged = np.empty((longest_instant(events.time, start, stop), JUDGED_COLUMNS))
     return _observe(state, attributes, rates, events, start, stop, judged)
 
 
 @_borrowing
-def _longest_instant(time: Codes, start: int, stop: int) -> int:
+def longest_instant(time: Codes, start: int, stop: int) -> int:
     """Of the events `start` … `stop`, at most how many are of one instant."""
     longest, first = 0, start
     for i in range(start, stop):
@@ -456,29 +456,8 @@ def _read_movie(movie: Floats, rates: Rates, time: int, term: float, out: Floats
     out[12] = (time - movie[M_FIRST_TIME]) / DAY
 
 
-@njit(cache=True, nogil=True)
-def run(  # noqa: PLR0917  compiled code takes no keywords
-    sweep: Sweep,
-    order: Codes,
-    columns: Codes,
-    numeric: NDArray[np.float32],
-    bags: tuple[NDArray[np.int32], NDArray[np.int32]],
-    lengths: tuple[Codes, Codes],
-) -> None:
-    """Walk through time once: before each query (in `order` of known_until), observe what it may.
-
-    Fills `numeric` (n, m) by query with the m `columns` of NUMERIC, and in the order of the walk:
-    `bags` with the codes of liked and of disliked movies, the newest first, those of one query
-    right after those of another, and `lengths` (n each) with how many each query has. Bags that
-    have no room (but for n x length codes each) stay empty.
-    """
-    events = sweep.events.time
-    judged = np.empty((_longest_instant(events, 0, len(events)), JUDGED_COLUMNS))
-    _run(sweep, order, columns, numeric, bags, lengths, judged, np.empty(len(NUMERIC)))
-
-
 @_borrowing
-def _run(  # noqa: PLR0917  compiled code takes no keywords
+def run(  # noqa: PLR0917  compiled code takes no keywords
     sweep: Sweep,
     order: Codes,
     columns: Codes,
@@ -488,7 +467,14 @@ def _run(  # noqa: PLR0917  compiled code takes no keywords
     judged: Floats,
     out: Floats,
 ) -> None:
-    """See `run`; `judged` has room for the ratings of one instant, `out` for a query's numbers."""
+    """Walk through time once: before each query (in `order` of known_until), observe what it may.
+
+    Fills `numeric` (n, m) by query with the m `columns` of NUMERIC, and in the order of the walk:
+    `bags` with the codes of liked and of disliked movies, the newest first, those of one query
+    right after those of another, and `lengths` (n each) with how many each query has. Bags that
+    have no room (but for n x length codes each) stay empty. `judged` is room for the ratings of
+    one instant (see `longest_instant`), `out` for the numbers of a query.
+    """
     state, attributes, rates, events = sweep[:4]
     done, liked, disliked = 0, 0, 0
     for place in range(len(order)):
@@ -509,33 +495,8 @@ def _run(  # noqa: PLR0917  compiled code takes no keywords
         disliked += lengths[1][place]
 
 
-@njit(cache=True, nogil=True)
-def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
-    state: State,
-    attributes: Attributes,
-    rates: Rates,
-    user: int,
-    movies: Codes,
-    time: int,
-    values: Floats,
-    rings: NDArray[np.int32],
-    movies_too: bool,  # noqa: FBT001
-) -> tuple[int, int]:
-    """What `read` gives for one user code with each movie code, all being known until `time`.
-
-    The numeric features, rounded to float32 as a column of them is kept, go to the first columns of
-    `values`, float64 of at least (n, len(NUMERIC)), those of MOVIE_NUMERIC only if `movies_too`;
-    the codes of liked and disliked movies, the newest first, to `rings` (2, length). Returns how
-    many of these there are. Other threads may run meanwhile.
-    """
-    out = np.full(len(NUMERIC), np.nan)
-    return _read_candidates(
-        state, attributes, rates, user, movies, time, values, rings, movies_too, out
-    )
-
-
 @_borrowing
-def _read_candidates(  # noqa: PLR0917  compiled code takes no keywords
+def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
     state: State,
     attributes: Attributes,
     rates: Rates,
@@ -547,7 +508,14 @@ def _read_candidates(  # noqa: PLR0917  compiled code takes no keywords
     movies_too: bool,  # noqa: FBT001
     out: Floats,
 ) -> tuple[int, int]:
-    """See `read_candidates`; `out` has room for the numbers of one movie, and is missing values."""
+    """What `read` gives for one user code with each movie code, all being known until `time`.
+
+    The numeric features, rounded to float32 as a column of them is kept, go to the first columns of
+    `values`, float64 of at least (n, len(NUMERIC)), those of MOVIE_NUMERIC only if `movies_too`;
+    the codes of liked and disliked movies, the newest first, to `rings` (2, length). Returns how
+    many of these there are. `out` has room for the numbers of one movie, and is missing values.
+    Other threads may run meanwhile.
+    """
     user_term = _user_term(state.user[user], rates, time)[0]
     _read_user(state.user[user], rates, time, user_term, out[_USER:_MOVIE])
     columns = len(out) if movies_too else _MOVIE

@@ -179,7 +179,8 @@ class LiveState:
         values = np.empty((len(movies), len(NUMERIC) + 1)) if known is None else known.copy()
         rings = np.empty((2, self._config.length), np.int32)
         state = self._state, self._attributes, self._rates
-        lengths = read_candidates(*state, user, movies, moment, values, rings, known is None)
+        room = np.full(len(NUMERIC), np.nan)
+        lengths = read_candidates(*state, user, movies, moment, values, rings, known is None, room)
         liked, disliked = (
             ring[:n].astype(np.int64) for ring, n in zip(rings, lengths, strict=True)
         )
