@@ -8,6 +8,7 @@ import torch
 
 from widedeep.errors import InputError
 from widedeep.model.batch import Batch
+from widedeep.model.hidden_layers import Dropout, hidden_layers
 from widedeep.model.network import InputShape, NetworkConfig
 
 CPU = torch.device("cpu")
@@ -121,12 +122,14 @@ def test_building_and_dropping_leave_the_global_generator_alone(world):
 
 
 def test_dropout_drops_its_share_and_scales_the_rest_up(world):
-    config = NetworkConfig(embedding=2, hidden=(4,), dropout=0.3)
+    config = NetworkConfig(embedding=2, hidden=(40,), dropout=0.3)
     network = world.network(world.transform(), config=config).train()
-    dropped = network._dropped(torch.ones(400, 500), 0.3)
+    inputs, layer = torch.rand(4000, 3), (torch.rand(40, 3), torch.rand(40))
+    whole = hidden_layers(inputs, [layer], Dropout(), 1)
+    dropped = hidden_layers(inputs, [layer], network._dropout(4000), 1)
     kept = dropped != 0
     assert kept.float().mean().item() == pytest.approx(0.7, abs=0.005)
-    torch.testing.assert_close(dropped[kept], torch.full((int(kept.sum()),), 1 / 0.7))
+    torch.testing.assert_close(dropped[kept], whole[kept] / 0.7)
 
 
 def test_a_dropped_id_becomes_out_of_vocabulary(world):

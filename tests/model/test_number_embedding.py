@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from widedeep.model.number_embedding import GRID, NumberEmbedding
+from widedeep.model.number_embedding import GRID, NumberEmbedding, _Lookup
 
 
 @pytest.fixture
@@ -43,3 +43,18 @@ def test_a_missing_number_has_one_vector_whatever_stands_in_its_place(embedding)
 def test_all_of_it_learns(embedding):
     embedding(torch.rand(50, 3), (torch.rand(50, 3) > 0.5).float()).sum().backward()
     assert all((p.grad != 0).any() for p in embedding.parameters())
+
+
+def test_a_number_that_is_not_kept_has_a_vector_of_zeros(embedding):
+    kept = torch.rand(50, 3) > 0.5
+    values, missing = torch.rand(50, 3), torch.zeros(50, 3)
+    whole, dropped = embedding(values, missing), embedding(values, missing, kept)
+    assert torch.equal(dropped, whole * kept.repeat_interleave(5, dim=1))
+
+
+def test_the_gradient_is_that_of_torchs_own_lookup():
+    table = torch.randn(12, 5, requires_grad=True)
+    places = torch.randint(12, (40, 3))
+    wanted = torch.autograd.grad((torch.embedding(table, places) ** 2).sum(), table)
+    found = torch.autograd.grad((_Lookup.apply(table, places) ** 2).sum(), table)
+    torch.testing.assert_close(found, wanted)

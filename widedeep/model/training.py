@@ -27,6 +27,7 @@ from widedeep.model.network import Share, WideDeep
 from widedeep.model.precision import Precision, fast_products
 from widedeep.model.replicas import Alone, Replicas
 from widedeep.model.row_optimizer import RowOptimizer
+from widedeep.model.threads import threads
 
 SCORING_BATCH = 8192
 
@@ -158,6 +159,7 @@ class Trainer:
         self.config = config
         self.progress = Progress()
         self._generator = generator
+        network.threads = torch.get_num_threads()
         network.multiplied_in = config.precision.in_training(network.widths, network.bias.device)
         self._replicas = replicas or Alone()
         self._replicas.agree({**network.state_dict(), **optimisers.state()})
@@ -223,6 +225,7 @@ class Trainer:
         return total / float(training.weight.sum(dtype=np.float64))
 
     @fast_products()
+    @threads(1)
     def _step(self, training: Examples, rows: NDArray[np.int64]) -> float:
         """Learn from a minibatch; returns its summed loss, and learns nothing if it is strange."""
         value = self._differentiate(training, rows)
