@@ -4,7 +4,7 @@ logit = bias + slope * offset + sum of the fired wide weights + deep tower, and 
 sigmoid. The slope says how far the offset is to be trusted; it begins at 1 and learns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Self
@@ -179,15 +179,15 @@ class WideDeep(nn.Module):
         All that read one table are looked up at once, so that it has one gradient.
         """
         ids = self._dropped_ids(batch.categories, len(self.shape.categories))
-        features = [*(_single(ids[:, i]) for i in range(ids.shape[1])), *batch.bags]
+        features: list[Bag | Tensor] = [*ids.unbind(1), *batch.bags]
         tables = (*self.shape.categories, *self.shape.bags)
         found: dict[int, Tensor] = {}
         for name, table in self.embeddings.items():
             readers = [i for i, read in enumerate(tables) if read == name]
-            pooled = _pool(table, _joined([features[i] for i in readers]), "mean")
-            found |= zip(readers, pooled.chunk(len(readers)), strict=True)
+            vectors = _looked_up(table, [features[i] for i in readers])
+            found |= zip(readers, vectors, strict=True)
         columns = [found[i] for i in range(len(tables))]
-        bags = len(self.shape.categories)
+        bags = ids.shape[1]
         return columns[:bags] + [self._dropped_ids(column, 1) for column in columns[bags:]]
 
     def _numbers(self, batch: Batch) -> list[Tensor]:
@@ -227,15 +227,19 @@ class WideDeep(nn.Module):
         return places[whole.part] >= round(dropped * 2**16) - 2**15
 
 
-def _single(ids: Tensor) -> Bag:
-    return ids, torch.arange(len(ids), device=ids.device)
-
-
-def _joined(bags: list[Bag]) -> Bag:
-    """The rows of all, one after another."""
+def _looked_up(table: Tensor, features: Sequence[Bag | Tensor]) -> Sequence[Tensor]:
+    """For each feature its (mean) vectors; a category's ids are bags of one each."""
+    if len(features) == 1 and isinstance(features[0], Tensor):
+        return [torch.embedding(table, features[0], sparse=True)]
+    bags = [_bags_of_one(each) if isinstance(each, Tensor) else each for each in features]
     starts = accumulate((len(ids) for ids, _ in bags), initial=0)
     offsets = [offsets + start for (_, offsets), start in zip(bags, starts, strict=False)]
-    return torch.cat([ids for ids, _ in bags]), torch.cat(offsets)
+    joined = torch.cat([ids for ids, _ in bags]), torch.cat(offsets)
+    return _pool(table, joined, "mean").chunk(len(features))
+
+
+def _bags_of_one(ids: Tensor) -> Bag:
+    return ids, torch.arange(len(ids), device=ids.device)
 
 
 def _pool(table: Tensor, bag: Bag, mode: str) -> Tensor:

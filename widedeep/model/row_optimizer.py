@@ -37,12 +37,12 @@ class RowOptimizer(ABC):
 
     def update_rows(self, weight: Tensor, state: State, rows: Tensor, gradient: Tensor) -> None:
         """The same step for distinct `rows` (int64, (n,)) of a table; `gradient` is (n, width)."""
-        touched_weight = weight[rows]
-        touched = {name: value[rows] for name, value in state.items()}
+        touched_weight = weight.index_select(0, rows)
+        touched = {name: value.index_select(0, rows) for name, value in state.items()}
         self.update(touched_weight, touched, gradient)
-        weight[rows] = touched_weight
+        weight.index_copy_(0, rows, touched_weight)
         for name, value in touched.items():
-            state[name][rows] = value
+            state[name].index_copy_(0, rows, value)
 
     @torch.no_grad()
     def step(self) -> None:
