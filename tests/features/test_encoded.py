@@ -4,27 +4,28 @@ import numpy as np
 import pytest
 
 from widedeep.features.encoded import Encoded
+from widedeep.features.number_quantiles import NumberQuantiles
 from widedeep.features.ragged import Ragged
 
 BAGS = [[], [3], [1, 1, 0]]
 FULL = Encoded(
     np.array([[1, 0], [2, 9], [2**31 - 1, 4]], np.int32),
     (Ragged.from_lists(BAGS, np.int32), Ragged.from_lists([[], [], []], np.int32)),
-    np.array([[0.1, 1], [1 / 3, 0], [np.float32(1e-30), 1]], np.float32),
+    NumberQuantiles(np.array([[9, 1], [100, 0], [0, 1]], np.uint8), np.array([100, 1])),
     Ragged.from_lists([[5, 2], [], [7]], np.int32),
     np.array([-0.5, 1 / 3, 2], np.float32),
 )
 MANY = Encoded(
     np.arange(2 * 12, dtype=np.int32).reshape(2, 12),
     tuple(Ragged.from_lists([[i], []], np.int32) for i in range(12)),
-    np.arange(2 * 12, dtype=np.float32).reshape(2, 12),
+    NumberQuantiles(np.arange(24, dtype=np.uint16).reshape(2, 12), np.full(12, 300)),
     Ragged.from_lists([[], []], np.int32),
     np.zeros(2, np.float32),
 )
 BARE = Encoded(
     np.empty((2, 0), np.int32),
     (),
-    np.empty((2, 0), np.float32),
+    NumberQuantiles.empty(2, []),
     Ragged.from_lists([[1], []], np.int32),
     np.ones(2, np.float32),
 )
@@ -36,7 +37,8 @@ def arrays(rows):
     ragged = [*rows.bags, rows.wide]
     return [
         rows.categories,
-        rows.numbers,
+        rows.numbers.quantile,
+        rows.numbers.counts,
         rows.offset,
         *(a for r in ragged for a in (r.values, r.offsets)),
     ]
@@ -64,7 +66,7 @@ def test_taking_keeps_each_rows_parts_together():
     taken = FULL.take(np.array([2, 0, 2]))
 
     assert taken.categories[:, 1].tolist() == [4, 0, 4]
-    assert taken.numbers[:, 1].tolist() == [1, 1, 1]
+    assert taken.numbers.quantile[:, 0].tolist() == [0, 9, 0]
     assert taken.offset.tolist() == [2, -0.5, 2]
     assert taken.bags[0].lengths.tolist() == [3, 0, 3]
     assert taken.wide.values.tolist() == [7, 5, 2, 7]

@@ -30,7 +30,8 @@ def shuffled_wide(rows, size):
 def other_deep_inputs(rows):
     """The same rows with other ids, bags and numbers, but the same wide features."""
     bags = tuple(bag.take(np.arange(len(rows))[::-1]) for bag in rows.bags)
-    return Encoded(rows.categories[::-1].copy(), bags, rows.numbers + 0.5, rows.wide, rows.offset)
+    backwards = rows.numbers.take(np.arange(len(rows))[::-1])
+    return Encoded(rows.categories[::-1].copy(), bags, backwards, rows.wide, rows.offset)
 
 
 def trained(world, seed=0):

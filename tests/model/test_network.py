@@ -38,7 +38,7 @@ def plain_logit(weights, shape, rows, i):
     for table, bag in zip(shape.bags, rows.bags, strict=True):
         held = weights[f"embeddings.{table}"][bag.values[bag.offsets[i] : bag.offsets[i + 1]]]
         columns.append(held.mean(0) if len(held) else np.zeros(held.shape[1]))
-    activation = np.concatenate([*columns, rows.numbers[i]])
+    activation = np.concatenate([*columns, rows.numbers.normalised()[i]])
     last = sum(name.endswith(".bias") for name in weights) - 1
     for layer in range(last + 1):
         activation = activation @ weights[f"layers.{layer}.weight"].T

@@ -263,10 +263,10 @@ def test_the_validation_loss_is_the_mean_of_all_sets_and_the_auc_that_of_the_fir
 def test_a_loss_that_is_no_number_ends_training_before_it_spreads(world, rows, value):
     """Row 320 is the first of the sixth minibatch of 64 in which the poison may stand."""
     fitting = trainer(world.with_preset({"dropout": 0.0}), rows)
-    numbers = rows.training.rows.numbers.copy()
-    order = np.random.default_rng(0).permutation(len(numbers))
-    numbers[order[350]] = value
-    poisoned = replace(rows.training, rows=replace(rows.training.rows, numbers=numbers))
+    offset = rows.training.rows.offset.copy()
+    order = np.random.default_rng(0).permutation(len(offset))
+    offset[order[350]] = value
+    poisoned = replace(rows.training, rows=replace(rows.training.rows, offset=offset))
     with pytest.raises(DivergenceError, match=r"loss became (nan|inf) at epoch 1, row 320 of 600"):
         list(fitting.epochs(poisoned, rows.validation))
     assert all(value.isfinite().all() for value in remembered(fitting).values())
@@ -275,10 +275,10 @@ def test_a_loss_that_is_no_number_ends_training_before_it_spreads(world, rows, v
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_validation_score_that_is_no_number_ends_training(world, rows, value):
     fitting = trainer(world, rows)
-    numbers = rows.validation[STREAMING].rows.numbers.copy()
-    numbers[7] = value
+    offset = rows.validation[STREAMING].rows.offset.copy()
+    offset[7] = value
     poisoned = replace(
-        rows.validation[STREAMING], rows=replace(rows.validation[STREAMING].rows, numbers=numbers)
+        rows.validation[STREAMING], rows=replace(rows.validation[STREAMING].rows, offset=offset)
     )
     with pytest.raises(DivergenceError, match="epoch 1, row 7 of 600 of streaming validation"):
         list(fitting.epochs(rows.training, {STREAMING: poisoned}))

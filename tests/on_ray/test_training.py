@@ -109,9 +109,9 @@ def test_a_warm_start_goes_on_from_the_same_model(cluster, world, settings, loca
 def test_a_training_that_diverges_ends_at_once_with_its_own_error(
     cluster, plan, settings, tmp_path
 ):
-    numbers = plan.initial.training.rows.numbers.copy()
-    numbers[5] = float("nan")
-    rows = replace(plan.initial.training.rows, numbers=numbers)
+    offset = plan.initial.training.rows.offset.copy()
+    offset[5] = float("nan")
+    rows = replace(plan.initial.training.rows, offset=offset)
     training = replace(plan.initial.training, rows=rows)
     poisoned = replace(plan, initial=replace(plan.initial, training=training))
     network = replace(settings.network, number_embedding=0)

@@ -1,5 +1,6 @@
-"""Rows as a model reads them: ids, bags, numbers in [0, 1], fired wide features, an offset."""
+"""Rows as a model reads them: ids, bags, quantiles of numbers, fired wide features, an offset."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +12,24 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep.features.arrow import columns, list_array, matrix, ragged
+from widedeep.features.number_quantiles import NumberQuantiles
 from widedeep.features.ragged import Ragged
+
+_QUANTILES = b"quantiles"
+"""Under it the file tells in how many quantiles each number is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """Columns of n rows.
 
-    `categories`: int32 (n, categories). `bags`: int32 ids, one a bag feature. `numbers`: float32
-    (n, columns). `wide`: int32 ids of fired features in one id space. `offset`: float32 (n,), a
-    logit from which the model starts.
+    `categories`: int32 (n, categories). `bags`: int32 ids, one a bag feature. `wide`: int32 ids of
+    fired features in one id space. `offset`: float32 (n,), a logit from which the model starts.
     """
 
     categories: NDArray[np.int32]
     bags: tuple[Ragged, ...]
-    numbers: NDArray[np.float32]
+    numbers: NumberQuantiles
     wide: Ragged
     offset: NDArray[np.float32]
 
@@ -37,7 +41,11 @@ class Encoded:
         """The named rows, in that order."""
         bags = tuple(bag.take(rows) for bag in self.bags)
         return Encoded(
-            self.categories[rows], bags, self.numbers[rows], self.wide.take(rows), self.offset[rows]
+            self.categories[rows],
+            bags,
+            self.numbers.take(rows),
+            self.wide.take(rows),
+            self.offset[rows],
         )
 
     @classmethod
@@ -46,7 +54,7 @@ class Encoded:
         return cls(
             np.concatenate([part.categories for part in parts]),
             tuple(Ragged.concatenate(bags) for bags in zip(*(p.bags for p in parts), strict=True)),
-            np.concatenate([part.numbers for part in parts]),
+            NumberQuantiles.concatenate([part.numbers for part in parts]),
             Ragged.concatenate([part.wide for part in parts]),
             np.concatenate([part.offset for part in parts]),
         )
@@ -57,21 +65,26 @@ class Encoded:
             {
                 **{f"category_{i}": column for i, column in enumerate(self.categories.T)},
                 **{f"bag_{i}": list_array(bag) for i, bag in enumerate(self.bags)},
-                **{f"number_{i}": column for i, column in enumerate(self.numbers.T)},
+                **{f"number_{i}": column for i, column in enumerate(self.numbers.quantile.T)},
                 "wide": list_array(self.wide),
                 "offset": self.offset,
             }
         )
-        pq.write_table(table, path, compression="zstd")
+        quantiles = {_QUANTILES: json.dumps(self.numbers.counts.tolist())}
+        pq.write_table(table.replace_schema_metadata(quantiles), path, compression="zstd")
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote, equal to the bit."""
         table = pq.read_table(path)
+        counts = json.loads(table.schema.metadata[_QUANTILES])
+        numbers = NumberQuantiles.empty(len(table), counts)
+        for i, column in enumerate(columns(table, "number_")):
+            numbers.quantile[:, i] = column.to_numpy()
         return cls(
             matrix(table, "category_", np.int32),
             tuple(ragged(column) for column in columns(table, "bag_")),
-            matrix(table, "number_", np.float32),
+            numbers,
             ragged(table["wide"]),
             table["offset"].to_numpy().copy(),
         )

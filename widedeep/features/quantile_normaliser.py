@@ -49,17 +49,12 @@ class QuantileNormaliser:
 
     def normalise(self, values: Floats) -> NDArray[np.float32]:
         """(i - 1) / (n_q - 1), float32 of shape (n,); 0 where the value is missing."""
-        shares = self.shares()
-        return shares[self.bucket(values)]
-
-    def shares(self) -> NDArray[np.float32]:
-        """What each quantile becomes, shape (n_q + 1,); 0 where the value is missing."""
-        position = np.maximum(np.arange(self.quantiles + 1) - 1, 0)
+        position = np.maximum(self.bucket(values) - 1, 0)
         return (position / max(self.quantiles - 1, 1)).astype(np.float32)
 
-    def normalise_into(self, values: Floats, out: NDArray[np.float32]) -> None:
-        """Write the normalised values to `out[:, 0]` and 1 to `out[:, 1]` where one is missing."""
-        _normalise(self._least(values.dtype), self.shares(), values, out)
+    def bucket_into(self, values: Floats, out: NDArray[np.unsignedinteger]) -> None:
+        """Write what `bucket` gives into `out`, shape (n,)."""
+        _write_quantiles(self._least(values.dtype), values, out)
 
     def _least(self, dtype: np.dtype[Any]) -> Floats:
         """The least value of the type above each boundary or on it."""
@@ -92,9 +87,7 @@ def _quantiles(least: Floats, values: Floats) -> NDArray[np.int32]:
 
 
 @njit(cache=True, nogil=True)
-def _normalise(
-    least: Floats, shares: NDArray[np.float32], values: Floats, out: NDArray[np.float32]
-) -> None:
+def _write_quantiles(least: Floats, values: Floats, out: NDArray[np.unsignedinteger]) -> None:
     quantile = _quantiles(least, values)
     for i in range(len(values)):
-        out[i, 0], out[i, 1] = shares[quantile[i]], quantile[i] == 0
+        out[i] = quantile[i]

@@ -19,6 +19,7 @@ from widedeep.features.cores import on_all_cores
 from widedeep.features.cross_product import CrossVocabulary, count_combinations
 from widedeep.features.encoded import Encoded
 from widedeep.features.history import Queries
+from widedeep.features.number_quantiles import NumberQuantiles
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
@@ -138,7 +139,7 @@ class Transform:
 
     @property
     def number_columns(self) -> tuple[str, ...]:
-        """Names of the columns of `Encoded.numbers`: each number, then whether it is missing."""
+        """What a model reads of `Encoded.numbers`: each number, then whether it is missing."""
         names = [number.name for number in self.spec.numbers]
         return (*names, *(f"{name}_missing" for name in names))
 
@@ -208,18 +209,18 @@ class Transform:
         by_movie = rows.attribute_bag(bag.name)
         return by_movie.replace(vocabulary.encode(by_movie.values)).take(rows.movie_rows)
 
-    def _numbers(self, rows: RawColumns) -> NDArray[np.float32]:
+    def _numbers(self, rows: RawColumns) -> NumberQuantiles:
         columns = [rows.number(number.name) for number in self.spec.numbers]
         normalisers = [self.normalisers[number.name] for number in self.spec.numbers]
-        out = np.empty((len(rows), 2, len(columns)), np.float32)
+        found = NumberQuantiles.empty(len(rows), [each.quantiles for each in normalisers])
 
         def fill(begin: int) -> None:
             block = slice(begin, begin + _BLOCK)
             for i, (column, normaliser) in enumerate(zip(columns, normalisers, strict=True)):
-                normaliser.normalise_into(column[block], out[block, :, i])
+                normaliser.bucket_into(column[block], found.quantile[block, i])
 
         on_all_cores(fill, range(0, len(rows), _BLOCK))
-        return out.reshape(len(rows), 2 * len(columns))
+        return found
 
     def _offset(self, rows: RawColumns) -> NDArray[np.float32]:
         if self.spec.offset is None:

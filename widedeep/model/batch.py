@@ -30,7 +30,7 @@ class Batch:
         return cls(
             torch.from_numpy(rows.categories.astype(np.int64)).to(device),
             tuple(_bag(bag, device) for bag in rows.bags),
-            torch.from_numpy(rows.numbers).to(device),
+            torch.from_numpy(rows.numbers.normalised()).to(device),
             _bag(rows.wide, device),
             torch.from_numpy(rows.offset).to(device),
         )

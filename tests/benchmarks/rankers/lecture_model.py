@@ -114,6 +114,6 @@ def _table(rows: Encoded, transform: Transform, label=None) -> pa.Table:
     many_hot[genres.row_numbers(), genres.values] = 1
     ids = {f"id_{c.name}": rows.categories[:, i] for i, c in enumerate(spec.categories)}
     kinds = {f"genre_{i}": many_hot[:, i] for i in range(size)}
-    numbers = {f"number_{i}": column for i, column in enumerate(rows.numbers.T)}
+    numbers = {f"number_{i}": column for i, column in enumerate(rows.numbers.normalised().T)}
     labels = {} if label is None else {"label": label.astype(np.int8)}
     return pa.table({**ids, **kinds, **numbers, **labels})

@@ -10,11 +10,13 @@ import numpy as np
 
 from widedeep.features.encoded import Encoded
 from widedeep.features.examples import Examples
+from widedeep.features.number_quantiles import NumberQuantiles
 from widedeep.features.ragged import Ragged
 from widedeep.model.network import InputShape
 
 CATEGORIES = (100_000, 50_000, 10_000, 1_000, 500, 100, 20, 5)
 NUMBERS = 6
+QUANTILES = 100
 CROSSES = ((1, 2), (3, 4), (4, 5), (6, 7))
 CROSS_SIZE = 200_000
 EMBEDDING = 32
@@ -36,8 +38,8 @@ class TrainingWork:
         """Draw `rows` rows."""
         generator = np.random.default_rng(seed)
         ids = np.stack([_ids(generator, rows, size) for size in CATEGORIES], axis=1)
-        numbers = np.zeros((rows, 2 * NUMBERS), np.float32)
-        numbers[:, :NUMBERS] = generator.random((rows, NUMBERS), np.float32)
+        numbers = NumberQuantiles.empty(rows, [QUANTILES] * NUMBERS)
+        numbers.quantile[:] = generator.integers(1, QUANTILES + 1, (rows, NUMBERS))
         wide = np.concatenate([ids + _starts()[: len(CATEGORIES)], _crosses(ids)], axis=1)
         label = generator.random(rows) < 0.3 + 0.4 * (ids[:, 3] % 2)
         fired = Ragged.from_lengths(wide.ravel().astype(np.int32), np.full(rows, wide.shape[1]))
