@@ -12,7 +12,7 @@ from tasks import time_limit
 from tasks.job import Job
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import Parts, cold_parts, save_parts, warm_parts
 
 
 @task(
@@ -34,9 +34,7 @@ def features(job: Job) -> Artifact:
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        plan = _plan(job)
-        plan.save(folder)
-        return plan.summary()
+        return save_parts(_parts(job), folder)
 
     artifact = job.home.stages.get("features", key, build)
     for name, part in artifact.summary.items():
@@ -52,14 +50,14 @@ def describe(name: str, part: Mapping[str, Any]) -> str:
     return f"{name.replace('_', ' ')} with {part['training_rows']:,} rows{judged}; {counts}"
 
 
-def _plan(job: Job) -> TrainingPlan:
+def _parts(job: Job) -> Parts:
     log, split = job.ingested.known(), job.ingested.split
     catalogue = Catalogue.from_table(job.ingested.movies())
     preset, previous, engines = job.preset, job.start.model(), job.engine.features()
     split.check(log.time, preset.features.history.positive(log.rate))
     if previous is None:
         learned = preset.features, preset.sampling
-        return TrainingPlan.cold(log, catalogue, split, *learned, engines=engines)
+        return cold_parts(log, catalogue, split, *learned, engines=engines)
     known = previous.transform, previous.learned_until
     until = split.holdout_from
-    return TrainingPlan.warm(log, catalogue, until, preset.sampling, *known, engines=engines)
+    return warm_parts(log, catalogue, until, preset.sampling, *known, engines=engines)

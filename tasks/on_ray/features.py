@@ -118,8 +118,13 @@ class OnRay:
         crossed = list(fresh.each(partial(_count_crosses, fitted)))
         return fitted.with_crosses([add_counts(parts) for parts in zip(*crossed, strict=True)])
 
-    def encode(self, transform: Transform, rows: RayColumns) -> Encoded:
-        """See `Transform.encode`."""
+    def encode(self, transform: Transform, parts: list[RayColumns]) -> Encoded:
+        """See `FeatureEngine.encode`."""
+        encoded = [self._encoded(transform, rows) for rows in parts]
+        parts.clear()
+        return Encoded.concatenate(encoded)
+
+    def _encoded(self, transform: Transform, rows: RayColumns) -> Encoded:
         if not len(rows):
             return transform.encode(self._here(rows))
         parts = list(rows.each(partial(_encode, transform)))

@@ -1,5 +1,6 @@
 """The training plan: what is fitted knows nothing of what comes after it."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
 from widedeep.errors import InputError
 from widedeep.features.sampling import DAY, Rows, Sampling, Staleness, of_new_users
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts, save_parts
 from widedeep.features.training_set import FROZEN, STREAMING, queries
 from widedeep.features.transform import Transform
 
@@ -177,7 +178,6 @@ def test_what_was_saved_is_loaded_equal(plan, tmp_path):
     for examples in (loaded.initial.training, *loaded.initial.validation.values()):
         assert examples.label.flags.writeable
         assert examples.weight.flags.writeable
-    assert loaded.summary() == plan.summary()
 
 
 def test_a_warm_plan_goes_on_where_the_previous_model_ended(world, split, plan):
@@ -194,7 +194,7 @@ def test_a_warm_plan_goes_on_where_the_previous_model_ended(world, split, plan):
     met = warm.catch_up.validation[STREAMING]
     assert met.label.tolist() == labels(world, new).tolist()
     assert len(warm.catch_up.training) == 3 * (new.sum() + round(1.5 * new.sum()))
-    assert list(warm.summary()) == ["catch_up"]
+    assert list(warm.parts) == ["catch_up"]
 
 
 def test_a_warm_plan_with_nothing_new_has_nothing_to_learn(world, split, plan, tmp_path):
@@ -269,8 +269,8 @@ def test_a_window_without_a_rating_is_refused(world, split):
         )
 
 
-def test_the_summary_counts_rows_and_ids(plan):
-    summary = plan.summary()
+def test_the_summary_counts_rows_and_ids(plan, tmp_path):
+    summary = plan.save(tmp_path)
 
     for name, part in (("initial", plan.initial), ("catch_up", plan.catch_up)):
         found = summary[name]
@@ -286,3 +286,16 @@ def test_the_transform_lies_in_a_folder_of_its_own(initial, tmp_path):
     initial.save(tmp_path / "set")
 
     assert Transform.load(tmp_path / "set" / "transform").prior == initial.transform.prior
+
+
+def test_parts_are_let_go_of_once_they_are_written(world, split, tmp_path):
+    held = []
+
+    def watched():
+        for name, part in cold_parts(world.log, world.catalogue, split, world.spec, SAMPLING):
+            assert all(earlier() is None for earlier in held)
+            held.append(weakref.ref(part.training.label))
+            yield name, part
+            del part
+
+    assert list(save_parts(watched(), tmp_path)) == ["initial", "catch_up"]

@@ -1,7 +1,7 @@
 """Rows as a model reads them: ids, bags, quantiles of numbers, fired wide features, an offset."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -49,14 +49,16 @@ class Encoded:
         )
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """The rows of all parts, one after another."""
+    def concatenate(cls, parts: Iterable[Self]) -> Self:
+        """The rows of all parts, one after another; what nobody else holds is freed on the way."""
+        columns = ((p.categories, p.numbers, p.wide, p.offset, *p.bags) for p in parts)
+        categories, numbers, wide, offset, *bags = map(list, zip(*columns, strict=True))
         return cls(
-            np.concatenate([part.categories for part in parts]),
-            tuple(Ragged.concatenate(bags) for bags in zip(*(p.bags for p in parts), strict=True)),
-            NumberQuantiles.concatenate([part.numbers for part in parts]),
-            Ragged.concatenate([part.wide for part in parts]),
-            np.concatenate([part.offset for part in parts]),
+            _drained(categories, np.concatenate),
+            tuple(_drained(bag, Ragged.concatenate) for bag in bags),
+            _drained(numbers, NumberQuantiles.concatenate),
+            _drained(wide, Ragged.concatenate),
+            _drained(offset, np.concatenate),
         )
 
     def save(self, path: Path) -> None:
@@ -88,3 +90,9 @@ class Encoded:
             ragged(table["wide"]),
             table["offset"].to_numpy().copy(),
         )
+
+
+def _drained(parts: list[Any], join: Callable[[list[Any]], Any]) -> Any:  # noqa: ANN401
+    found = join(parts)
+    parts.clear()
+    return found

@@ -1,6 +1,6 @@
 """Where raw columns are made, fitted and encoded; `InMemory` is here, others may be elsewhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
@@ -17,6 +17,9 @@ from widedeep.features.spec import FeatureSpec
 from widedeep.features.transform import Transform
 
 Labels = NDArray[np.bool_]
+
+_BLOCK = 500_000
+"""Rows that are encoded at once: what lies in between takes several times what they do."""
 
 
 class Columns(Protocol):
@@ -45,8 +48,11 @@ class FeatureEngine(Protocol[Held]):
     def fit(self, fresh: Held, stale: Sequence[Held], previous: Transform | None) -> Transform:
         """See `Transform.fit`."""
 
-    def encode(self, transform: Transform, rows: Held) -> Encoded:
-        """See `Transform.encode`."""
+    def encode(self, transform: Transform, parts: list[Held]) -> Encoded:
+        """The rows of all parts, one after another, see `Transform.encode`.
+
+        The list is emptied on the way: raw rows take more memory than encoded ones.
+        """
 
     def count(self, transform: Transform, rows: Held, label: Labels) -> Evidence:
         """What the wide features that fire in the rows rest on, see `Evidence`."""
@@ -76,9 +82,26 @@ class InMemory:
         """See `Transform.fit`."""
         return Transform.fit(self.spec, self.prior, fresh, previous, stale)
 
-    def encode(self, transform: Transform, rows: RawColumns) -> Encoded:  # noqa: D102
-        return transform.encode(rows)
+    def encode(self, transform: Transform, parts: list[RawColumns]) -> Encoded:
+        """See `FeatureEngine.encode`; by blocks, so that what lies in between stays small."""
+        return Encoded.concatenate(_by_blocks(transform, parts))
 
     def count(self, transform: Transform, rows: RawColumns, label: Labels) -> Evidence:
-        """See `Evidence.count`."""
-        return Evidence.count(transform.fired(rows), label, transform.wide_size)
+        """See `Evidence.count`; by blocks, as `encode` is."""
+        return Evidence.total(
+            [
+                Evidence.count(transform.fired(rows.take(block)), label[block], transform.wide_size)
+                for block in _blocks(len(rows))
+            ]
+        )
+
+
+def _by_blocks(transform: Transform, parts: list[RawColumns]) -> Iterator[Encoded]:
+    while parts:
+        rows = parts.pop(0)
+        for block in _blocks(len(rows)):
+            yield transform.encode(rows.take(block))
+
+
+def _blocks(rows: int) -> list[NDArray[np.int64]]:
+    return np.array_split(np.arange(rows), -(-rows // _BLOCK) or 1)

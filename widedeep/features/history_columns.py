@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from widedeep.features.cores import on_all_cores
 from widedeep.features.history_state import JUDGED_COLUMNS, NUMERIC, Sweep, longest_instant, run
-from widedeep.features.ragged import Ragged
+from widedeep.features.ragged import Ragged, consecutive
 
 Ints = NDArray[np.int64]
 
@@ -72,7 +72,8 @@ class HistoryColumns:
     def take(self, rows: Ints) -> "HistoryColumns":
         """The named rows, in that order."""
         liked, disliked = self.liked.take(rows), self.disliked.take(rows)
-        return HistoryColumns(self.numeric[rows], liked, disliked, self.names)
+        numeric = self.numeric[consecutive(rows, len(self.numeric))]
+        return HistoryColumns(numeric, liked, disliked, self.names)
 
     def column(self, name: str) -> NDArray[np.float32]:
         """One numeric feature, shape (n,)."""

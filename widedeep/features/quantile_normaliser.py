@@ -58,8 +58,10 @@ class QuantileNormaliser:
 
     def _least(self, dtype: np.dtype[Any]) -> Floats:
         """The least value of the type above each boundary or on it."""
-        least = self.boundaries.astype(dtype)
-        return np.where(least < self.boundaries, np.nextafter(least, dtype.type(np.inf)), least)
+        least: Floats = self.boundaries.astype(dtype)
+        below = least < self.boundaries
+        least[below] = np.nextafter(least[below], dtype.type(np.inf))
+        return least
 
 
 def deciding_ranks(count: int, quantiles: int) -> NDArray[np.int64]:

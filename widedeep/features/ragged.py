@@ -71,6 +71,10 @@ class Ragged:
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Ragged":
         """The named rows, in that order (repeats allowed), as indexing an array names them."""
+        run = consecutive(rows, len(self))
+        if isinstance(run, slice):
+            offsets = self.offsets[run.start : run.stop + 1]
+            return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
         # Of the cost of the named rows only: every minibatch takes its rows out of all.
         places = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         places = np.where(places < 0, places + len(self), places)
@@ -85,6 +89,18 @@ class Ragged:
     def replace(self, values: NDArray[Any]) -> "Ragged":
         """The same shape with other values."""
         return Ragged(values, self.offsets)
+
+
+def consecutive(rows: NDArray[Any], count: int) -> slice | NDArray[Any]:
+    """Rows of `count` that follow one another as a slice, which names them without a copy.
+
+    Others are given back as they are.
+    """
+    if rows.dtype == bool or not len(rows) or rows[0] < 0 or rows[-1] >= count:
+        return rows
+    if rows[-1] - rows[0] + 1 != len(rows) or (np.diff(rows) != 1).any():
+        return rows
+    return slice(int(rows[0]), int(rows[-1]) + 1)
 
 
 def _gather(

@@ -12,7 +12,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_columns import EVERYTHING, HistoryColumns, Wanted
 from widedeep.features.history_state import NUMERIC
-from widedeep.features.ragged import Ragged
+from widedeep.features.ragged import Ragged, consecutive
 
 Column = TypeVar("Column")
 
@@ -55,9 +55,12 @@ class RawColumns:
         return len(self.queries)
 
     def take(self, rows: NDArray[np.int64]) -> "RawColumns":
-        """The named rows, in that order."""
+        """The named rows, in that order; without a copy if they follow one another."""
         return RawColumns(
-            self.queries.take(rows), self.history.take(rows), self.catalogue, self.movie_rows[rows]
+            self.queries.take(rows),
+            self.history.take(rows),
+            self.catalogue,
+            self.movie_rows[consecutive(rows, len(self))],
         )
 
     def token(self, name: str) -> NDArray[np.int64] | None:

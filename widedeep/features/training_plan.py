@@ -1,6 +1,6 @@
 """What a run learns from, in order: first training and validation, then what is new since."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Self
@@ -12,7 +12,6 @@ from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
 from widedeep.features.examples import Examples
 from widedeep.features.feature_engine import FeatureEngine, FeatureEngines, Held, InMemory
@@ -29,6 +28,9 @@ from widedeep.when import iso
 
 _INITIAL = "initial"
 _CATCH_UP = "catch_up"
+
+Parts = Iterator[tuple[str, TrainingSet]]
+"""Training sets by name, each made when it is asked for: two of them may not fit into memory."""
 
 Labels = NDArray[np.bool_]
 Rows = NDArray[np.int64]
@@ -59,16 +61,9 @@ class TrainingPlan:
         *,
         engines: FeatureEngines = InMemory,
     ) -> Self:
-        """Fit on the training part, and again on all before `until` for the catch-up.
-
-        Without `until`, that is all before the holdout. `engines` says where features are made.
-        """
-        until = split.holdout_from if until is None else until
-        prior = float(spec.history.positive(log.rate[split.training(log.time)]).mean())
-        engine = engines(log, catalogue, spec, prior)
-        known = _Known.describe(log, engine, until, spec, sampling, prior)
-        initial = known.initial(split)
-        return cls(initial, known.catch_up(initial.transform, split.validation_from))
+        """See `cold_parts`."""
+        known = log, catalogue, split, spec, sampling, until
+        return cls(**dict(cold_parts(*known, engines=engines)))
 
     @classmethod
     def warm(  # noqa: PLR0917  what `cold` takes, and from where to go on
@@ -82,20 +77,19 @@ class TrainingPlan:
         *,
         engines: FeatureEngines = InMemory,
     ) -> Self:
-        """Go on to `until` from a model with the transform `previous` and its `learned_until`."""
-        spec, prior = previous.spec, previous.prior
-        engine = engines(log, catalogue, spec, prior)
-        known = _Known.describe(log, engine, until, spec, sampling, prior)
-        return cls(None, known.catch_up(previous, learned_until, judged=True))
+        """See `warm_parts`."""
+        known = log, catalogue, until, sampling, previous, learned_until
+        return cls(None, **dict(warm_parts(*known, engines=engines)))
 
-    def summary(self) -> dict[str, Any]:
-        """Counts for people and for the tracker, by part."""
-        return {name: part.summary() for name, part in self.parts.items()}
+    @property
+    def parts(self) -> Mapping[str, TrainingSet]:
+        """What there is of the two, by name, in order."""
+        first = {_INITIAL: self.initial} if self.initial else {}
+        return {**first, _CATCH_UP: self.catch_up}
 
-    def save(self, folder: Path) -> None:
-        """Write everything into `folder`."""
-        for name, part in self.parts.items():
-            part.save(folder / name)
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write everything into `folder`; gives counts by part, for people."""
+        return save_parts(iter(self.parts.items()), folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -106,11 +100,57 @@ class TrainingPlan:
             TrainingSet.load(folder / _CATCH_UP),
         )
 
-    @property
-    def parts(self) -> Mapping[str, TrainingSet]:
-        """What there is of the two, by name, in order."""
-        first = {_INITIAL: self.initial} if self.initial else {}
-        return {**first, _CATCH_UP: self.catch_up}
+
+def cold_parts(  # noqa: PLR0917  each is a stage's product of its own
+    log: RatingLog,
+    catalogue: Catalogue,
+    split: Split,
+    spec: FeatureSpec,
+    sampling: Sampling,
+    until: int | None = None,
+    *,
+    engines: FeatureEngines = InMemory,
+) -> Parts:
+    """Fit on the training part, and again on all before `until` for the catch-up.
+
+    Without `until`, that is all before the holdout. `engines` says where features are made.
+    """
+    until = split.holdout_from if until is None else until
+    prior = float(spec.history.positive(log.rate[split.training(log.time)]).mean())
+    engine = engines(log, catalogue, spec, prior)
+    known = _Known.describe(log, engine, until, spec, sampling, prior)
+    initial = known.initial(split)
+    transform = initial.transform
+    yield _INITIAL, initial
+    del initial
+    yield _CATCH_UP, known.catch_up(transform, split.validation_from)
+
+
+def warm_parts(  # noqa: PLR0917  see `cold_parts`
+    log: RatingLog,
+    catalogue: Catalogue,
+    until: int,
+    sampling: Sampling,
+    previous: Transform,
+    learned_until: int,
+    *,
+    engines: FeatureEngines = InMemory,
+) -> Parts:
+    """Go on to `until` from a model with the transform `previous` and its `learned_until`."""
+    spec, prior = previous.spec, previous.prior
+    engine = engines(log, catalogue, spec, prior)
+    known = _Known.describe(log, engine, until, spec, sampling, prior)
+    yield _CATCH_UP, known.catch_up(previous, learned_until, judged=True)
+
+
+def save_parts(parts: Parts, folder: Path) -> dict[str, Any]:
+    """As `TrainingPlan.save`, but each part as it is made, and then lets go of it."""
+    summary = {}
+    for name, part in parts:
+        part.save(folder / name)
+        summary[name] = part.summary()
+        del part
+    return summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +186,6 @@ class _Known(Generic[Held]):
 
     def initial(self, split: Split) -> TrainingSet:
         training = np.flatnonzero(split.training(self.rows.queries.time))
-        fresh, *stale = self._fresh_and_stale(training)
-        transform = self.engine.fit(fresh, stale, None)
         learned = self._learned(split.validation_from)
         learned = learned[learned < len(training)]
         if not len(learned):
@@ -155,7 +193,7 @@ class _Known(Generic[Held]):
                 f"no rating is left to train on: none before {iso(split.validation_from)} is one "
                 f"of {self.sampling.rows} of the last {self.sampling.window} days (0: of all)"
             )
-        parts = [part.take(learned) for part in (fresh, *stale)]
+        transform, parts = self._fitted(training, learned)
         examples = self._examples(transform, learned, parts)
         fired = examples.rows.wide.take(np.arange(len(learned)))
         return TrainingSet(
@@ -165,6 +203,12 @@ class _Known(Generic[Held]):
             Evidence.count(fired, self.label[learned], transform.wide_size),
             split.validation_from,
         )
+
+    def _fitted(self, training: Rows, learned: Rows) -> tuple[Transform, list[Held]]:
+        """Fitted on the `training` rows, of which those that are `learned` are given."""
+        fresh, *stale = self._fresh_and_stale(training)
+        transform = self.engine.fit(fresh, stale, None)
+        return transform, [part.take(learned) for part in (fresh, *stale)]
 
     def catch_up(
         self, previous: Transform, learned_until: int, *, judged: bool = False
@@ -190,7 +234,7 @@ class _Known(Generic[Held]):
         frozen = queries(self.log, split.validation(self.log.time), split.validation_from)
         rows = {STREAMING: self.rows.take(held), FROZEN: self.engine.describe(frozen)}
         return {
-            name: Examples.unweighted(self.engine.encode(transform, part), self.label[held])
+            name: Examples.unweighted(self.engine.encode(transform, [part]), self.label[held])
             for name, part in rows.items()
         }
 
@@ -204,7 +248,6 @@ class _Known(Generic[Held]):
         return [fresh, *(self.engine.describe(asked) for asked in stale)]
 
     def _examples(self, transform: Transform, rows: Rows, parts: list[Held]) -> Examples:
-        encoded = [self.engine.encode(transform, part) for part in parts]
         label = np.tile(self.label[rows], len(parts))
         weight = self.sampling.staleness.weights(len(rows))
-        return Examples(Encoded.concatenate(encoded), label, weight)
+        return Examples(self.engine.encode(transform, parts), label, weight)

@@ -15,12 +15,11 @@ import pandas as pd
 from tests.benchmarks.speed.rounds import alternate, medians
 from widedeep.data.ratings import RatingLog
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.feature_engine import InMemory
 from widedeep.features.history import Queries
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.ragged import Ragged
-from widedeep.features.raw_columns import RawColumns
 from widedeep.features.spec import Category, FeatureSpec, Number
-from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import Vocabulary
 from widedeep.model.presets import preset
 
@@ -87,8 +86,9 @@ def _tags(generator: np.random.Generator, movies: int, size: int) -> Ragged:
 def _encode(log: RatingLog, catalogue: Catalogue, spec: FeatureSpec) -> float:
     started = perf_counter()
     asked = Queries(log.user, log.movie, log.time, log.time)
-    rows = RawColumns.describe(log, asked, catalogue, spec.history, 0.67, wanted=spec.reads)
-    Transform.fit(spec, 0.67, rows).encode(rows)
+    engine = InMemory(log, catalogue, spec, 0.67)
+    rows = engine.describe(asked)
+    engine.encode(engine.fit(rows, (), None), [rows])
     return len(log) / (perf_counter() - started)
 
 
