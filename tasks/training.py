@@ -50,7 +50,10 @@ def train(job: Job, encoded: Artifact) -> Artifact:
             return {"curve": curve, **fitting.summary()}
 
     def _shown(results: Iterator[EpochResult]) -> Iterator[EpochResult]:
-        epochs, key = job.preset.training.epochs, f"{job.ingested.model}-training"
+        parts, settings = encoded.summary, job.preset.training
+        first = settings.epochs_of(parts["initial"]["training_rows"]) if "initial" in parts else 0
+        epochs = first + settings.catch_up_epochs_of(parts["catch_up"]["training_rows"])
+        key = f"{job.ingested.model}-training"
         with epoch_bar(epochs) as advance, progress(key, epochs, "epochs") as show:
             for result in results:
                 found = describe(result)

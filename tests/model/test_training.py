@@ -348,3 +348,22 @@ def test_a_config_survives_json(world):
 def test_settings_without_sense_are_refused(wrong):
     with pytest.raises(InputError, match="wanted"):
         TrainingConfig(**wrong)
+
+
+def test_many_examples_are_learned_in_fewer_epochs_but_once_at_least():
+    config = TrainingConfig(epochs=8, catch_up_epochs=4, most_examples=1000)
+    assert [config.epochs_of(rows) for rows in (100, 125, 126, 400, 5000)] == [8, 8, 7, 2, 1]
+    assert [config.catch_up_epochs_of(rows) for rows in (0, 1, 400, 5000)] == [0, 4, 2, 1]
+
+
+def test_training_ends_after_the_epochs_it_can_afford(world, rows):
+    few = replace(
+        world,
+        preset=replace(
+            world.preset,
+            training=replace(
+                world.preset.training, most_examples=2 * len(rows.training), patience=20
+            ),
+        ),
+    )
+    assert [result.epoch for result in run(trainer(few, rows), rows)] == [1, 2]

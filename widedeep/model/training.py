@@ -44,7 +44,8 @@ class TrainingConfig:
     `learning_rate` and `initial_accumulator` are AdaGrad's. Embeddings of ids take `id_rate` times
     that rate, a catch-up `catch_up_rate` times (the sums that travel have made its steps small).
     Over all epochs the rate falls to 0 along a cosine (Loshchilov and Hutter, "SGDR", 2017).
-    `precision`: see `Precision`.
+    So many examples that all epochs together would be more than `most_examples` are learned in
+    fewer epochs, but at least once. `precision`: see `Precision`.
     """
 
     batch: int = 1024
@@ -52,6 +53,7 @@ class TrainingConfig:
     patience: int = 2
     catch_up_epochs: int = 2
     catch_up_rate: float = 1.0
+    most_examples: int = 8_000_000
     learning_rate: float = 0.02
     id_rate: float = 1.0
     initial_accumulator: float = 0.1
@@ -59,14 +61,25 @@ class TrainingConfig:
     precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
-        counts = (self.batch, self.epochs, self.patience, self.catch_up_epochs)
-        if min(counts) < 1:
-            raise InputError(f"{self}: batch, epochs and patience of at least 1 are wanted")
+        epochs = (self.epochs, self.patience, self.catch_up_epochs)
+        if min(*epochs, self.batch, self.most_examples) < 1:
+            raise InputError(f"{self}: batch, epochs, patience and examples from 1 on are wanted")
         rates = (self.learning_rate, self.id_rate, self.catch_up_rate)
         if min(rates) <= 0 or self.initial_accumulator < 0:
             raise InputError(
                 f"{self}: learning rates above 0 and an accumulator of at least 0 are wanted"
             )
+
+    def epochs_of(self, examples: int) -> int:
+        """How often so many `examples` are learned at most, in a training from the beginning."""
+        return self._affordable(self.epochs, examples)
+
+    def catch_up_epochs_of(self, examples: int) -> int:
+        """How often so many `examples` are learned in a catch-up; never if there are none."""
+        return self._affordable(self.catch_up_epochs, examples) if examples else 0
+
+    def _affordable(self, epochs: int, examples: int) -> int:
+        return max(1, min(epochs, self.most_examples // max(examples, 1)))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -173,10 +186,11 @@ class Trainer:
         Raises DivergenceError on a loss that is not finite.
         """
         progress = self.progress
-        shares = self._annealed(progress.epoch or 0, self.config.epochs, len(training))
+        epochs = self.config.epochs_of(len(training))
+        shares = self._annealed(progress.epoch or 0, epochs, len(training))
         while progress.worse < self.config.patience:
             epoch = (progress.epoch or 0) + 1
-            if epoch > self.config.epochs:
+            if epoch > epochs:
                 break
             started = time.perf_counter()
             loss = self._epoch(epoch, training, shares)
@@ -196,7 +210,7 @@ class Trainer:
             progress.epoch = last
             if validation:
                 yield self._judge(last, None, validation, time.perf_counter())
-        epochs = self.config.catch_up_epochs if len(training) else 0
+        epochs = self.config.catch_up_epochs_of(len(training))
         done, rate = progress.epoch - last, self.config.catch_up_rate
         shares = self._annealed(done, epochs, len(training), rate)
         for epoch in range(progress.epoch + 1, last + 1 + epochs):
