@@ -53,7 +53,7 @@ class TrainingConfig:
     patience: int = 2
     catch_up_epochs: int = 2
     catch_up_rate: float = 1.0
-    most_examples: int = 8_000_000
+    most_examples: int = 6_000_000
     learning_rate: float = 0.02
     id_rate: float = 1.0
     initial_accumulator: float = 0.1
