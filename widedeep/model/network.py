@@ -159,7 +159,6 @@ class WideDeep(nn.Module):
         if not self.config.deep:
             return self.bias.new_zeros(len(batch.numbers))
         dtype = self.multiplied_in if self.training else torch.float32
-        inputs = self._inputs(batch).to(dtype)
         layers = [
             (layer.get_parameter("weight").to(dtype), layer.get_parameter("bias").to(dtype))
             for layer in self.layers[:-1]
