@@ -98,7 +98,7 @@ class WideDeep(nn.Module):
     In training the products of the hidden layers are `multiplied_in` that dtype, scores in float32.
 
     Attributes:
-        threads: That the hidden layers work on; everything else on as many as torch is set to.
+        threads: That the hidden layers work on in training; all else, and scores, on torch's own.
         widths: Of the input and of the hidden layers; empty without a deep part.
         share: Set where batches are parts of minibatches: what is random is then drawn for the
             whole minibatch, so that all who hold a part of it draw the same.
@@ -159,12 +159,13 @@ class WideDeep(nn.Module):
         if not self.config.deep:
             return self.bias.new_zeros(len(batch.numbers))
         dtype = self.multiplied_in if self.training else torch.float32
+        threads = self.threads if self.training else torch.get_num_threads()
         layers = [
             (layer.get_parameter("weight").to(dtype), layer.get_parameter("bias").to(dtype))
             for layer in self.layers[:-1]
         ]
         inputs = self._inputs(batch).to(dtype)
-        units = hidden_layers(inputs, layers, self._dropout(len(inputs)), self.threads)
+        units = hidden_layers(inputs, layers, self._dropout(len(inputs)), threads)
         logit: Tensor = self.layers[-1](units.float())
         return logit.squeeze(1)
 
