@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from widedeep.features.number_quantiles import NumberQuantiles
 from widedeep.features.order_statistics import at_ranks, finite
 
 Floats = NDArray[np.floating]
@@ -49,8 +50,8 @@ class QuantileNormaliser:
 
     def normalise(self, values: Floats) -> NDArray[np.float32]:
         """(i - 1) / (n_q - 1), float32 of shape (n,); 0 where the value is missing."""
-        position = np.maximum(self.bucket(values) - 1, 0)
-        return (position / max(self.quantiles - 1, 1)).astype(np.float32)
+        quantile = self.bucket(values)[:, None]
+        return NumberQuantiles(quantile, np.array([self.quantiles])).normalised()[:, 0]
 
     def bucket_into(self, values: Floats, out: NDArray[np.unsignedinteger]) -> None:
         """Write what `bucket` gives into `out`, shape (n,)."""
