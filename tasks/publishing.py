@@ -13,7 +13,7 @@ from tasks.trained import Training
 from tasks.training import describe
 from widedeep.artifact_store import Artifact, code_version
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, warm_parts
 from widedeep.model.trained_model import TrainedModel
 
 
@@ -39,14 +39,16 @@ def catch_up(job: Job, gated: Artifact) -> Artifact:
 
     def build(folder: Path) -> dict[str, Any]:
         model = TrainedModel.load(gated.path)
-        plan = TrainingPlan.warm(
-            job.ingested.known(),
-            Catalogue.from_table(job.ingested.movies()),
-            job.ingested.split.as_of,
-            job.preset.sampling,
-            model.transform,
-            model.learned_until,
-            engines=job.engine.features(),
+        plan = TrainingPlan.of(
+            warm_parts(
+                job.ingested.known(),
+                Catalogue.from_table(job.ingested.movies()),
+                job.ingested.split.as_of,
+                job.preset.sampling,
+                model.transform,
+                model.learned_until,
+                engines=job.engine.features(),
+            )
         )
         training = Training(plan, job.preset, gated.path, job.seed)
         with job.engine.fitting(training, folder) as fitting:

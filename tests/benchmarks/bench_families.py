@@ -35,7 +35,7 @@ from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.history_state import MOVIE_NUMERIC, USER_NUMERIC
 from widedeep.features.raw_columns import FILM_AGE
 from widedeep.features.spec import FeatureSpec
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import Preset, preset
 from widedeep.model.trained_model import TrainedModel
@@ -78,7 +78,7 @@ def without(spec: FeatureSpec, names: tuple[str, ...]) -> FeatureSpec:
 def train(problem: Problem, chosen: Preset, seed: int):
     """The model that validation chose, and its answers there."""
     parts = problem.log, problem.catalogue, problem.split, chosen.features, chosen.sampling
-    fitting = Fitting(TrainingPlan.cold(*parts), chosen, None, seed)
+    fitting = Fitting(TrainingPlan.of(cold_parts(*parts)), chosen, None, seed)
     for _ in fitting.epochs():
         pass
     scorer = model_scorer(fitting.chosen, problem.log, problem.catalogue)

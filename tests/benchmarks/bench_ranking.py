@@ -32,7 +32,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.ratings import RatingLog, Ratings
 from widedeep.data.split import Split
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import preset
 from widedeep.serving.batch_ranking import BatchRanking
@@ -69,7 +69,9 @@ class Data:
         training = replace(chosen.training, epochs=1, catch_up_epochs=1)
         split = Split(1441884720, 1507421280, int(self.log.time[-1]) + 1)
         parts = self.log, self.catalogue, split, chosen.features, chosen.sampling
-        fitting = Fitting(TrainingPlan.cold(*parts), replace(chosen, training=training), None, 0)
+        fitting = Fitting(
+            TrainingPlan.of(cold_parts(*parts)), replace(chosen, training=training), None, 0
+        )
         for _ in fitting.epochs():
             pass
         folder.mkdir()

@@ -30,7 +30,7 @@ from widedeep.data.ratings import Ratings
 from widedeep.data.simulator import Simulation, simulate
 from widedeep.data.split import Split
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.features.training_set import queries
 from widedeep.home import Home
 from widedeep.model.network import InputShape, Share, WideDeep
@@ -88,7 +88,9 @@ def run(engine, data, home):
         learned = chosen.features, chosen.sampling
         plan = stages.time(
             "features",
-            lambda: TrainingPlan.cold(log, catalogue, split, *learned, engines=engine.features()),
+            lambda: TrainingPlan.of(
+                cold_parts(log, catalogue, split, *learned, engines=engine.features())
+            ),
         )
         plan.save(home / "plan")
         model = train(engine, Training(home / "plan", chosen, None, 0), home / "model", stages)
@@ -185,7 +187,7 @@ def show_traffic(data, console):
     split = Split.of(log.time, int(log.time[-1]) + 1, None, None)
     for name in PRESETS:
         chosen = preset(name)
-        plan = TrainingPlan.cold(log, catalogue, split, chosen.features, chosen.sampling)
+        plan = TrainingPlan.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
         for replicas in (2, 16):
             figures = bytes_a_step(name, plan, replicas)
             table.add_row(name, str(replicas), *(f"{value / 1e3:,.0f}" for value in figures))

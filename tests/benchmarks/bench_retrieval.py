@@ -34,7 +34,7 @@ from widedeep.data.simulator import Simulation, simulate
 from widedeep.data.split import Split
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.home import Home
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import preset
@@ -70,7 +70,7 @@ def trained(ratings: Ratings, split: Split, epochs: int) -> TrainedModel:
     ours, catalogue = preset("default"), Catalogue.from_table(ratings.movies())
     ours = replace(ours, training=replace(ours.training, epochs=epochs))
     log = ratings.load(split.as_of)
-    plan = TrainingPlan.cold(log, catalogue, split, ours.features, ours.sampling)
+    plan = TrainingPlan.of(cold_parts(log, catalogue, split, ours.features, ours.sampling))
     fitting = Fitting(plan, ours, None, 0)
     for _ in fitting.epochs():
         pass

@@ -23,7 +23,7 @@ from widedeep.evaluation.scoring import (
 )
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.features.training_set import queries
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import preset
@@ -43,7 +43,7 @@ def train(world, seed, epochs=1):
     log, catalogue, split = world
     chosen = preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
-    plan = TrainingPlan.cold(log, catalogue, split, chosen.features, chosen.sampling)
+    plan = TrainingPlan.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
     fitting = Fitting(plan, chosen, None, seed)
     list(fitting.epochs())
     return fitting.finished()

@@ -20,7 +20,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.sampling import Sampling, Staleness
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.model.batch import Batch
 from widedeep.model.network import InputShape, WideDeep
 from widedeep.model.presets import preset
@@ -42,7 +42,7 @@ def explainer(ratings):
     log, catalogue = ratings.load(), Catalogue.from_table(ratings.movies())
     split = Split.of(log.time, ratings.last_time + 1)
     chosen, fresh = preset("default"), Sampling(staleness=Staleness(copies=0))
-    rows = TrainingPlan.cold(log, catalogue, split, chosen.features, fresh).catch_up
+    rows = TrainingPlan.of(cold_parts(log, catalogue, split, chosen.features, fresh)).catch_up
     generator = torch.Generator().manual_seed(1)
     network = WideDeep(chosen.network, InputShape.of(rows.transform), generator)
     with torch.no_grad():

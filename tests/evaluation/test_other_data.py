@@ -16,7 +16,7 @@ from widedeep.evaluation.promotion import GateConfig
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import PRESETS, preset
 
@@ -96,7 +96,7 @@ def learned(folder, store, name="default"):
     split = Split.of(log.time, ratings.last_time + 1)
     chosen = preset(name)
     chosen = replace(chosen, training=replace(chosen.training, epochs=2))
-    plan = TrainingPlan.cold(log, catalogue, split, chosen.features, chosen.sampling)
+    plan = TrainingPlan.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
     fitting = Fitting(plan, chosen, None, seed=0)
     list(fitting.epochs())
     return fitting.finished(), log, catalogue, split

@@ -17,7 +17,7 @@ from widedeep.evaluation.attainable import attainable
 from widedeep.evaluation.recovery import recover_exceptions, recover_taste
 from widedeep.evaluation.scoring import Predictions, model_scorer, user_movie_mean
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.features.wide_block import wide_blocks
 from widedeep.model.fitting import Fitting
 from widedeep.model.network import WideDeep
@@ -54,7 +54,7 @@ def model(world):
     _, log, catalogue, split = world
     chosen = preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=EPOCHS))
-    plan = TrainingPlan.cold(log, catalogue, split, chosen.features, chosen.sampling)
+    plan = TrainingPlan.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
     fitting = Fitting(plan, chosen, None, seed=0)
     list(fitting.epochs())
     return fitting.finished()

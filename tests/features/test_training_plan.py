@@ -10,7 +10,7 @@ from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
 from widedeep.errors import InputError
 from widedeep.features.sampling import DAY, Rows, Sampling, Staleness, of_new_users
-from widedeep.features.training_plan import TrainingPlan, cold_parts, save_parts
+from widedeep.features.training_plan import TrainingPlan, cold_parts, save_parts, warm_parts
 from widedeep.features.training_set import FROZEN, STREAMING, queries
 from widedeep.features.transform import Transform
 
@@ -35,7 +35,9 @@ def initial(plan):
 
 
 def cold(world, split, log=None, sampling=SAMPLING):
-    return TrainingPlan.cold(log or world.log, world.catalogue, split, world.spec, sampling)
+    return TrainingPlan.of(
+        cold_parts(log or world.log, world.catalogue, split, world.spec, sampling)
+    )
 
 
 def contents(plan, folder):
@@ -184,8 +186,8 @@ def test_a_warm_plan_goes_on_where_the_previous_model_ended(world, split, plan):
     moment = int(world.log.time[500])
     previous = plan.initial.transform
 
-    warm = TrainingPlan.warm(
-        world.log, world.catalogue, split.holdout_from, SAMPLING, previous, moment
+    warm = TrainingPlan.of(
+        warm_parts(world.log, world.catalogue, split.holdout_from, SAMPLING, previous, moment)
     )
 
     assert warm.initial is None
@@ -201,7 +203,7 @@ def test_a_warm_plan_with_nothing_new_has_nothing_to_learn(world, split, plan, t
     previous = plan.catch_up.transform
 
     until = split.holdout_from
-    warm = TrainingPlan.warm(world.log, world.catalogue, until, SAMPLING, previous, until)
+    warm = TrainingPlan.of(warm_parts(world.log, world.catalogue, until, SAMPLING, previous, until))
     warm.save(tmp_path)
 
     assert len(TrainingPlan.load(tmp_path).catch_up.training) == 0
@@ -232,8 +234,8 @@ def test_frozen_queries_know_nothing_after_the_moment_and_never_more_than_their_
 
 
 def test_a_cold_plan_may_catch_up_past_the_holdouts_start(world, split, plan):
-    late = TrainingPlan.cold(
-        world.log, world.catalogue, split, world.spec, SAMPLING, until=split.as_of
+    late = TrainingPlan.of(
+        cold_parts(world.log, world.catalogue, split, world.spec, SAMPLING, until=split.as_of)
     )
 
     assert late.initial.evidence.rows == plan.initial.evidence.rows
@@ -264,8 +266,8 @@ def test_a_window_without_a_rating_is_refused(world, split):
     gap = np.where(time < split.validation_from, time - 400 * DAY, time)
     sampling = replace(SAMPLING, window=30)
     with pytest.raises(InputError, match=r"none before .* 30 days"):
-        TrainingPlan.cold(
-            replace(world.log, time=gap), world.catalogue, split, world.spec, sampling
+        TrainingPlan.of(
+            cold_parts(replace(world.log, time=gap), world.catalogue, split, world.spec, sampling)
         )
 
 

@@ -6,7 +6,7 @@ import torch
 
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.model.checkpoint import Checkpoint
 from widedeep.model.fitting import Fitting
 
@@ -22,7 +22,9 @@ def plan(world):
     log = RatingLog(user, movie, np.where(movie % 2, 10, 4).astype(np.int8), time)
     preset = world.preset
     split = Split(500, 700, 900)
-    return TrainingPlan.cold(log, world.catalogue, split, preset.features, preset.sampling)
+    return TrainingPlan.of(
+        cold_parts(log, world.catalogue, split, preset.features, preset.sampling)
+    )
 
 
 def remembered(fitting):

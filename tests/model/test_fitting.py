@@ -9,7 +9,7 @@ import torch
 from widedeep import metrics
 from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts, warm_parts
 from widedeep.features.training_set import STREAMING, queries
 from widedeep.model.fitting import Fitting
 from widedeep.model.start import Mode, Start
@@ -40,9 +40,13 @@ def build(world, log):
     def build(split, previous=None):
         preset = world.preset
         if previous is None:
-            return TrainingPlan.cold(log, world.catalogue, split, preset.features, preset.sampling)
+            return TrainingPlan.of(
+                cold_parts(log, world.catalogue, split, preset.features, preset.sampling)
+            )
         known = previous.transform, previous.learned_until
-        return TrainingPlan.warm(log, world.catalogue, split.holdout_from, preset.sampling, *known)
+        return TrainingPlan.of(
+            warm_parts(log, world.catalogue, split.holdout_from, preset.sampling, *known)
+        )
 
     return build
 

@@ -12,7 +12,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.home import Home
 from widedeep.model.presets import preset
 
@@ -64,7 +64,7 @@ def settings():
 
 @pytest.fixture(scope="package")
 def plan(world):
-    return TrainingPlan.cold(*world, PRESET.features, PRESET.sampling)
+    return TrainingPlan.of(cold_parts(*world, PRESET.features, PRESET.sampling))
 
 
 @pytest.fixture(scope="package")

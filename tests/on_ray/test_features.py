@@ -9,7 +9,7 @@ from widedeep.artifact_store import ArtifactStore
 from widedeep.data import kmrd
 from widedeep.data.ingest import ingest
 from widedeep.errors import InputError
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts, warm_parts
 from widedeep.features.training_set import STREAMING
 
 
@@ -28,7 +28,7 @@ def test_a_cold_plan_is_the_same_whatever_the_pieces(
 
     engines = partial(OnRay, pieces=pieces)
     learned = settings.features, settings.sampling
-    TrainingPlan.cold(*world, *learned, engines=engines).save(tmp_path / "plan")
+    TrainingPlan.of(cold_parts(*world, *learned, engines=engines)).save(tmp_path / "plan")
     assert files(tmp_path / "plan") == files(plan_folder)
 
 
@@ -36,8 +36,8 @@ def test_a_warm_plan_is_the_same(cluster, world, settings, plan, tmp_path):
     log, catalogue, split = world
     previous = plan.catch_up.transform, split.holdout_from
     known = log, catalogue, split.as_of, settings.sampling, *previous
-    TrainingPlan.warm(*known).save(tmp_path / "local")
-    TrainingPlan.warm(*known, engines=cluster.features()).save(tmp_path / "ray")
+    TrainingPlan.of(warm_parts(*known)).save(tmp_path / "local")
+    TrainingPlan.of(warm_parts(*known, engines=cluster.features())).save(tmp_path / "ray")
     assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 
@@ -45,7 +45,7 @@ def test_nothing_new_is_no_trouble(cluster, world, settings, plan):
     log, catalogue, split = world
     previous = plan.catch_up.transform, split.holdout_from
     known = log, catalogue, split.holdout_from, settings.sampling, *previous
-    found = TrainingPlan.warm(*known, engines=cluster.features()).catch_up
+    found = TrainingPlan.of(warm_parts(*known, engines=cluster.features())).catch_up
     assert not len(found.training)
     assert STREAMING not in found.validation
     assert found.evidence.rows == int((log.time < split.holdout_from).sum())

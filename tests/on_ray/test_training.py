@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tasks.trained import Training
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, warm_parts
 from widedeep.model.training import DivergenceError
 
 TOLERANCE = {"rtol": 2e-3, "atol": 2e-4}
@@ -94,7 +94,7 @@ def test_a_warm_start_goes_on_from_the_same_model(cluster, world, settings, loca
     log, catalogue, split = world
     local[2].save(_made(tmp_path / "previous"))
     previous = local[2].transform, local[2].learned_until
-    plan = TrainingPlan.warm(log, catalogue, split.as_of, settings.sampling, *previous)
+    plan = TrainingPlan.of(warm_parts(log, catalogue, split.as_of, settings.sampling, *previous))
     training = Training(plan, settings, tmp_path / "previous", 5)
     here = fitted(LOCAL, training, tmp_path / "models")
     there = fitted(cluster, training, tmp_path / "models")

@@ -24,7 +24,7 @@ from widedeep.evaluation.scoring import PREDICTIONS, Predictions, model_scorer
 from widedeep.evaluation.top_lists import TopLists
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.sampling import Sampling
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts, warm_parts
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import Preset
 from widedeep.model.trained_model import TrainedModel
@@ -193,7 +193,9 @@ class Replay:
         spec = self._config.preset.features
 
         def plan() -> TrainingPlan:
-            return TrainingPlan.cold(clock.log, self._catalogue, clock.split, spec, sampling, until)
+            return TrainingPlan.of(
+                cold_parts(clock.log, self._catalogue, clock.split, spec, sampling, until)
+            )
 
         key = self._key(sampling=asdict(sampling), split=asdict(clock.split), until=until)
         return self._learn(key, plan, None)
@@ -204,7 +206,9 @@ class Replay:
 
         def plan() -> TrainingPlan:
             known = model.transform, model.learned_until
-            return TrainingPlan.warm(clock.log, self._catalogue, until, self._sampling, *known)
+            return TrainingPlan.of(
+                warm_parts(clock.log, self._catalogue, until, self._sampling, *known)
+            )
 
         key = self._key(sampling=asdict(self._sampling), previous=previous.id, until=until)
         return self._learn(key, plan, model)

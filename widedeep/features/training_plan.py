@@ -50,36 +50,10 @@ class TrainingPlan:
     catch_up: TrainingSet
 
     @classmethod
-    def cold(  # noqa: PLR0917  each is a stage's product of its own
-        cls,
-        log: RatingLog,
-        catalogue: Catalogue,
-        split: Split,
-        spec: FeatureSpec,
-        sampling: Sampling,
-        until: int | None = None,
-        *,
-        engines: FeatureEngines = InMemory,
-    ) -> Self:
-        """See `cold_parts`."""
-        known = log, catalogue, split, spec, sampling, until
-        return cls(**dict(cold_parts(*known, engines=engines)))
-
-    @classmethod
-    def warm(  # noqa: PLR0917  what `cold` takes, and from where to go on
-        cls,
-        log: RatingLog,
-        catalogue: Catalogue,
-        until: int,
-        sampling: Sampling,
-        previous: Transform,
-        learned_until: int,
-        *,
-        engines: FeatureEngines = InMemory,
-    ) -> Self:
-        """See `warm_parts`."""
-        known = log, catalogue, until, sampling, previous, learned_until
-        return cls(None, **dict(warm_parts(*known, engines=engines)))
+    def of(cls, parts: Parts) -> Self:
+        """All parts at once, of `cold_parts` or of `warm_parts`."""
+        made = dict(parts)
+        return cls(made.get(_INITIAL), made[_CATCH_UP])
 
     @property
     def parts(self) -> Mapping[str, TrainingSet]:
@@ -170,7 +144,7 @@ class _Known(Generic[Held]):
     label: Labels
 
     @classmethod
-    def describe(  # noqa: PLR0917  see `TrainingPlan.cold`
+    def describe(  # noqa: PLR0917  see `cold_parts`
         cls,
         log: RatingLog,
         engine: FeatureEngine[Held],

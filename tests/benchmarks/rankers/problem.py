@@ -13,7 +13,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.encoded import Encoded
 from widedeep.features.history import Queries
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.features.training_set import TrainingSet, queries, queries_by_protocol
 from widedeep.features.transform import Transform
 from widedeep.model.presets import Preset
@@ -59,7 +59,7 @@ class Problem:
         """Load what is known at the end of `split`, and describe and encode it."""
         log = ratings.load(split.as_of)
         catalogue = Catalogue.from_table(ratings.movies())
-        plan = TrainingPlan.cold(log, catalogue, split, preset.features, preset.sampling)
+        plan = TrainingPlan.of(cold_parts(log, catalogue, split, preset.features, preset.sampling))
         return cls(log, catalogue, split, preset, plan)
 
     @property

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 from tests.benchmarks.rankers.problem import Problem
 from tests.benchmarks.rankers.run import Run, Stopwatch, both_parts
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.training_plan import TrainingPlan
+from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import Preset
 
@@ -29,7 +29,7 @@ class WideAndDeep:
         if (preset.features, preset.sampling) == (problem.preset.features, problem.preset.sampling):
             return cls(problem, preset, problem.plan, refit)
         log, catalogue, split = problem.log, problem.catalogue, problem.split
-        plan = TrainingPlan.cold(log, catalogue, split, preset.features, preset.sampling)
+        plan = TrainingPlan.of(cold_parts(log, catalogue, split, preset.features, preset.sampling))
         return cls(problem, preset, plan, refit)
 
     def train(self, seed: int) -> Run:
