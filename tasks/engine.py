@@ -107,12 +107,12 @@ class Engine:
 
         return judge_on_ray
 
-    def features(self) -> FeatureEngines:
-        """Where features are described, fitted and encoded."""
+    def features(self, folder: Path) -> FeatureEngines:
+        """Where features are described, fitted and encoded; files for a while are in `folder`."""
         if not self.on_ray:
-            from widedeep.features.feature_engine import InMemory
+            from widedeep.features.on_disk import by_size
 
-            return InMemory
+            return partial(by_size, folder=folder)
         from tasks.on_ray.features import OnRay
 
         return partial(OnRay, pieces=PIECES_A_WORKER * self.workers)

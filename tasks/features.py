@@ -53,7 +53,7 @@ def describe(name: str, part: Mapping[str, Any]) -> str:
 def _parts(job: Job) -> Parts:
     log, split = job.ingested.known(), job.ingested.split
     catalogue = Catalogue.from_table(job.ingested.movies())
-    preset, previous, engines = job.preset, job.start.model(), job.engine.features()
+    preset, previous, engines = job.preset, job.start.model(), job.engine.features(job.home.root)
     split.check(log.time, preset.features.history.positive(log.rate))
     if previous is None:
         learned = preset.features, preset.sampling

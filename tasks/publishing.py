@@ -47,7 +47,7 @@ def catch_up(job: Job, gated: Artifact) -> Artifact:
                 job.preset.sampling,
                 model.transform,
                 model.learned_until,
-                engines=job.engine.features(),
+                engines=job.engine.features(job.home.root),
             )
         )
         training = Training(plan, job.preset, gated.path, job.seed)

@@ -89,7 +89,7 @@ def run(engine, data, home):
         plan = stages.time(
             "features",
             lambda: TrainingPlan.of(
-                cold_parts(log, catalogue, split, *learned, engines=engine.features())
+                cold_parts(log, catalogue, split, *learned, engines=engine.features(home))
             ),
         )
         plan.save(home / "plan")

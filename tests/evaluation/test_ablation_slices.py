@@ -94,7 +94,7 @@ def test_a_pair_is_remembered_where_a_liked_film_makes_a_kept_cross_with_the_can
     tokens = transform.vocabulary_of("movie").tokens
     liked, movie = (tokens[ids - 1] for ids in transform.crosses[index].parts())
     kept = set(zip(liked.tolist(), movie.tolist(), strict=True))
-    bag = rows.history.liked
+    bag = rows.history.liked.decoded()
     wanted = [
         any((film, candidate) in kept for film in bag.values[bag.offsets[i] : bag.offsets[i + 1]])
         for i, candidate in enumerate(asked.movie.tolist())

@@ -10,6 +10,7 @@ import pytest
 from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import MISSING, Catalogue
+from widedeep.features.coded_bag import CodedBag
 from widedeep.features.encoded import Encoded
 from widedeep.features.history import Queries
 from widedeep.features.history_columns import HistoryColumns
@@ -182,7 +183,7 @@ def part_tokens(rows, transform, name):
     if rows.token(name) is not None:
         found = [[token] for token in rows.token(name).tolist()]
     elif rows.history_bag(name) is not None:
-        found = bag_lists(rows.history_bag(name))
+        found = bag_lists(rows.history_bag(name).decoded())
     elif name == "grade":
         found = [[grade] for grade in rows.attribute(name)[rows.movie_rows].tolist()]
     else:
@@ -308,7 +309,7 @@ def test_crosses_are_keyed_by_ids_not_by_joined_text():
         {"genres": Ragged.from_lists([["a-b"], ["a"], []], texts)},
     )
     two = np.array([1, 2])
-    nothing = Ragged.from_lists([[], []], np.int64)
+    nothing = CodedBag.of(Ragged.from_lists([[], []], np.int64))
     history = HistoryColumns(np.empty((2, 0), np.float32), nothing, nothing)
     rows = RawColumns(Queries(two, two, two, two), history, catalogue, catalogue.rows(two))
     spec = FeatureSpec(
@@ -324,7 +325,7 @@ def test_crosses_are_keyed_by_ids_not_by_joined_text():
 def test_bags_read_the_ids_of_the_category_they_share_a_vocabulary_with(rows, transform, encoded):
     liked = encoded.bags[2]
 
-    wanted = transform.vocabularies["movie"].encode(rows.history.liked.values)
+    wanted = transform.vocabularies["movie"].encode(rows.history.liked.decoded().values)
 
     assert liked.values.tolist() == wanted.tolist()
     assert "liked" not in transform.vocabularies
@@ -333,7 +334,7 @@ def test_bags_read_the_ids_of_the_category_they_share_a_vocabulary_with(rows, tr
 def test_past_likes_may_have_a_vocabulary_of_their_own(world):
     transform = fit_spec(world, categories=(Category("movie", 1),), bags=(Bag("liked", 40),))
 
-    counts = Counter(world.describe().history.liked.values.tolist())
+    counts = Counter(world.describe().history.liked.decoded().values.tolist())
     kept = sorted(movie for movie, count in counts.items() if count >= 40)
     assert transform.vocabularies["liked"].tokens.tolist() == kept
     assert 0 < len(kept) < len(transform.vocabularies["movie"].tokens)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.coded_bag import CodedBag
 from widedeep.features.evidence import Evidence
 from widedeep.features.examples import Examples
 from widedeep.features.history import Queries
@@ -72,7 +73,8 @@ class World:
         bags = []
         for _ in range(2):
             lengths = generator.integers(0, 5, rows)
-            bags.append(Ragged.from_lengths(generator.choice(movies, lengths.sum()), lengths))
+            bag = Ragged.from_lengths(generator.choice(movies, lengths.sum()), lengths)
+            bags.append(CodedBag.of(bag))
         asked = Queries(user, movie, time, time)
         history = HistoryColumns(numeric, *bags)
         return RawColumns(asked, history, self.catalogue, self.catalogue.rows(movie))

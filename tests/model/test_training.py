@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def liked_100_and_rates_101(rows):
-    liked = rows.history.liked
+    liked = rows.history.liked.decoded()
     fans = np.bincount(liked.row_numbers()[liked.values == 100], minlength=len(rows)) > 0
     return fans & (rows.queries.movie == 101)
 

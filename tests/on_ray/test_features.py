@@ -37,15 +37,15 @@ def test_a_warm_plan_is_the_same(cluster, world, settings, plan, tmp_path):
     previous = plan.catch_up.transform, split.holdout_from
     known = log, catalogue, split.as_of, settings.sampling, *previous
     TrainingPlan.of(warm_parts(*known)).save(tmp_path / "local")
-    TrainingPlan.of(warm_parts(*known, engines=cluster.features())).save(tmp_path / "ray")
+    TrainingPlan.of(warm_parts(*known, engines=cluster.features(tmp_path))).save(tmp_path / "ray")
     assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 
-def test_nothing_new_is_no_trouble(cluster, world, settings, plan):
+def test_nothing_new_is_no_trouble(cluster, world, settings, plan, tmp_path):
     log, catalogue, split = world
     previous = plan.catch_up.transform, split.holdout_from
     known = log, catalogue, split.holdout_from, settings.sampling, *previous
-    found = TrainingPlan.of(warm_parts(*known, engines=cluster.features())).catch_up
+    found = TrainingPlan.of(warm_parts(*known, engines=cluster.features(tmp_path))).catch_up
     assert not len(found.training)
     assert STREAMING not in found.validation
     assert found.evidence.rows == int((log.time < split.holdout_from).sum())

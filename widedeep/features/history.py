@@ -3,6 +3,7 @@
 Streaming queries are known until their own time; frozen ones until the start of the holdout.
 """
 
+import copy
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -156,10 +157,17 @@ def history_columns(
     """
     sweep, tokens = begin_sweep(log, queries, catalogue, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
-    return HistoryColumns.of_walk(sweep, order, tokens, wanted, walkers=cores())
+    return HistoryColumns.of_walk(walkers(sweep, cores()), order, tokens, wanted)
 
 
-def _check_order(log: RatingLog) -> None:
+def walkers(sweep: Sweep, count: int) -> list[Sweep]:
+    """The sweep and copies of it, each with a state of its own."""
+    copies = [sweep._replace(state=copy.deepcopy(sweep.state)) for _ in range(count - 1)]
+    return [sweep, *copies]
+
+
+def check_order(log: RatingLog) -> None:
+    """Raise InputError if the log is not in order of time."""
     early = np.flatnonzero(np.diff(log.time) < 0)
     if len(early):
         row = int(early[0]) + 1
@@ -177,22 +185,26 @@ def begin_sweep(
     Raises:
         InputError: see `history_columns`.
     """
-    _check_order(log)
+    check_order(log)
     user, users = pd.factorize(np.concatenate([log.user, queries.user]))
     movie, movies = pd.factorize(np.concatenate([log.movie, queries.movie]))
     rated = len(log.user)
-    events = Events(
-        user[:rated],
-        movie[:rated],
-        _writable(log.time),
-        config.positive(log.rate).astype(np.float64),
-        log.rate / 10.0,
-    )
+    events = events_of(log, user[:rated], movie[:rated], config)
     attributes, genres, people = coded_attributes(catalogue, movies)
     state = empty_state(len(users), len(movies), genres, people, config.length)
-    moments = (_writable(queries.time), _writable(queries.known_until))
-    asked = (user[rated:], movie[rated:], *moments)
+    asked = (user[rated:], movie[rated:], *moments_of(queries))
     return Sweep(state, attributes, config.rates(prior), events, *asked), movies
+
+
+def events_of(log: RatingLog, user: Ints, movie: Ints, config: HistoryConfig) -> Events:
+    """The ratings, with the codes of their users and movies."""
+    label = config.positive(log.rate).astype(np.float64)
+    return Events(user, movie, _writable(log.time), label, log.rate / 10.0)
+
+
+def moments_of(queries: Queries) -> tuple[Ints, Ints]:
+    """The time of each query, and until when it knows."""
+    return _writable(queries.time), _writable(queries.known_until)
 
 
 def _writable(column: Ints) -> Ints:

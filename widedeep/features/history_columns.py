@@ -1,6 +1,5 @@
 """What a walk through time finds for each query: numbers, and the movies remembered."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.features.coded_bag import CodedBag
 from widedeep.features.cores import on_all_cores
 from widedeep.features.history_state import JUDGED_COLUMNS, NUMERIC, Sweep, longest_instant, run
 from widedeep.features.ragged import Ragged, consecutive
@@ -37,34 +37,28 @@ EVERYTHING = Wanted()
 class HistoryColumns:
     """`numeric` float32 (n, numbers that were wanted), NaN where missing.
 
-    Bags hold movie tokens, the newest first; of one instant, the highest movie id.
+    Bags hold movies, the newest first; of one instant, the highest movie id.
     """
 
     numeric: NDArray[np.float32]
-    liked: Ragged
-    disliked: Ragged
+    liked: CodedBag
+    disliked: CodedBag
     names: tuple[str, ...] = NUMERIC
 
     @classmethod
     def of_walk(
-        cls,
-        sweep: Sweep,
-        order: Ints,
-        tokens: Ints,
-        wanted: Wanted = EVERYTHING,
-        *,
-        walkers: int = 1,
+        cls, walkers: Sequence[Sweep], order: Ints, tokens: Ints, wanted: Wanted = EVERYTHING
     ) -> Self:
-        """What the queries of `sweep` find, in `order` of known_until; it moves the sweep's state.
+        """What the queries of a sweep find, in `order` of known_until.
 
-        `tokens` are by movie code. Several `walkers` describe a share of the queries each, at the
-        same time: each has its own copy of the state, and only observes what its first query knows.
+        `tokens` are by movie code. Several `walkers`, copies of the sweep, describe a share of the
+        queries each, at the same time, and only observe what the first of these knows. They move
+        their states; that of the last is then what the last query knows.
         """
-        shares = np.split(order, _borders(len(order), walkers))
-        copies = [sweep._replace(state=copy.deepcopy(sweep.state)) for _ in shares[1:]]
+        shares = np.split(order, _borders(len(order), len(walkers)))
         numeric = np.empty((len(order), len(wanted.numbers)), np.float32)
         walk = partial(_walk, numeric=numeric, wanted=wanted)
-        found = on_all_cores(walk, [sweep, *copies], shares)
+        found = on_all_cores(walk, walkers, shares)
         bag = partial(_bag, order=order, tokens=tokens)
         liked, disliked = on_all_cores(bag, zip(*found, strict=True))
         return cls(numeric, liked, disliked, wanted.numbers)
@@ -104,8 +98,7 @@ def _walk(
     return Ragged.from_lengths(filled[0], lengths[0]), Ragged.from_lengths(filled[1], lengths[1])
 
 
-def _bag(parts: Sequence[Ragged], order: Ints, tokens: Ints) -> Ragged:
-    """Rows of tokens in the queries' own order, out of rows of codes in `order`."""
-    codes = np.concatenate([part.values for part in parts])
-    bag = Ragged.from_lengths(tokens[codes], np.concatenate([part.lengths for part in parts]))
+def _bag(parts: Sequence[Ragged], order: Ints, tokens: Ints) -> CodedBag:
+    """Rows in the queries' own order, out of rows of codes in `order`."""
+    bag = CodedBag(Ragged.concatenate(parts), tokens)
     return bag.take(np.argsort(order)) if (np.diff(order) < 0).any() else bag

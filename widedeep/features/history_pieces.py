@@ -40,7 +40,7 @@ class HistoryPiece:
     def columns(self) -> HistoryColumns:
         """Describe the queries, in the order of `rows`; the piece stays as it is."""
         order = np.arange(len(self.rows))
-        return HistoryColumns.of_walk(copy.deepcopy(self.sweep), order, self.movies)
+        return HistoryColumns.of_walk([copy.deepcopy(self.sweep)], order, self.movies)
 
 
 def history_pieces(

@@ -20,7 +20,7 @@ _UPPER_BITS = 20
 _MANY = 1 << 17
 """So many values are worth the counters of all upper bits."""
 
-SAMPLED = 1000
+SAMPLED = 8000
 """So many values of a part, in order, stand in its sample; of a smaller one all."""
 
 
@@ -40,15 +40,16 @@ class Sample:
         places = np.union1d(np.arange(0, len(known), step), [len(known) - 1][: len(known)])
         return cls(known[places.astype(np.int64)], step, len(known))
 
-    def most_below(self, values: Floats) -> Ints:
-        """How many of the part are less than each of `values`, at most."""
-        return np.minimum(np.searchsorted(self.values, values) * self.step, self.count)
+    def steps(self) -> tuple[Ints, Ints]:
+        """What each sampled value adds to what is known of the part's order, (len(values),) both.
 
-    def least_up_to(self, values: Floats) -> Ints:
-        """How many of the part are not greater than each of `values`, at least."""
-        seen = np.searchsorted(self.values, values, side="right")
-        found = np.where(seen == len(self.values), self.count, (seen - 1) * self.step + 1)
-        return np.maximum(found, 0)
+        Added up over those less than x: how many of the part are less than x, at most. Over those
+        not greater than x: how many of the part are not greater than x, at least.
+        """
+        most = np.minimum(np.arange(len(self.values) + 1) * self.step, self.count)
+        least = np.concatenate([[0], most[:-1] + 1])[: len(most)]
+        least[-1:] = self.count
+        return np.diff(most), np.diff(least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,12 @@ class Brackets:
     @classmethod
     def around(cls, ranks: Ints, samples: Sequence[Sample]) -> Self:
         """As narrow as the samples of all parts allow."""
-        values = np.unique(np.concatenate([sample.values for sample in samples]))
-        below = np.sum([sample.most_below(values) for sample in samples], axis=0)
-        up_to = np.sum([sample.least_up_to(values) for sample in samples], axis=0)
+        sampled = np.concatenate([sample.values for sample in samples])
+        most, least = (np.concatenate(of) for of in zip(*(s.steps() for s in samples), strict=True))
+        order = np.argsort(sampled)
+        values, first = np.unique(sampled[order], return_index=True)
+        below = np.concatenate([[0], np.cumsum(most[order])])[first]
+        up_to = np.concatenate([np.cumsum(least[order])[first[1:] - 1], [least.sum()]])
         low = values[np.searchsorted(below, ranks, side="right") - 1]
         return cls(ranks, low, values[np.searchsorted(up_to, ranks, side="right")])
 

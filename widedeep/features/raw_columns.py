@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.coded_bag import CodedBag
 from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_columns import EVERYTHING, HistoryColumns, Wanted
 from widedeep.features.history_state import NUMERIC
@@ -75,7 +76,7 @@ class RawColumns:
         """A bag of the catalogue by catalogue row."""
         return _find(self.catalogue.bags, name)
 
-    def history_bag(self, name: str) -> Ragged | None:
+    def history_bag(self, name: str) -> CodedBag | None:
         """Movies liked or disliked before, by row; None if `name` is an attribute of movies."""
         return {"liked": self.history.liked, "disliked": self.history.disliked}.get(name)
 

@@ -3,28 +3,48 @@
 import numpy as np
 import pyarrow as pa
 
-from widedeep.features.arrow import list_array, matrix, ragged
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.coded_bag import CodedBag
 from widedeep.features.history import Queries
 from widedeep.features.history_columns import HistoryColumns
+from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
 
 _NUMBER = "number_"
+_BAGS = ("liked", "disliked")
 
 
 def to_table(rows: RawColumns) -> pa.Table:
     """Columns user, movie, time, known_until, one a number, and the lists liked and disliked."""
     queries, history = rows.queries, rows.history
     asked = {name: getattr(queries, name) for name in Queries.__slots__}
-    numbers = {f"{_NUMBER}{i}": column for i, column in enumerate(history.numeric.T)}
-    bags = {"liked": list_array(history.liked), "disliked": list_array(history.disliked)}
+    named = zip(history.names, history.numeric.T, strict=True)
+    numbers = {f"{_NUMBER}{name}": column for name, column in named}
+    bags = {name: _list_array(getattr(history, name)) for name in _BAGS}
     return pa.table({**asked, **numbers, **bags})
 
 
 def from_table(table: pa.Table, catalogue: Catalogue) -> RawColumns:
     """The reverse of `to_table`, equal to the bit."""
     queries = Queries(*(table[name].to_numpy() for name in Queries.__slots__))
-    history = HistoryColumns(
-        matrix(table, _NUMBER, np.float32), ragged(table["liked"]), ragged(table["disliked"])
-    )
+    names = [name for name in table.column_names if name.startswith(_NUMBER)]
+    # Number by number, as they are in the table: each is read by itself.
+    numeric = np.empty((len(table), len(names)), np.float32, order="F")
+    for i, name in enumerate(names):
+        numeric[:, i] = table[name].to_numpy()
+    own = tuple(name.removeprefix(_NUMBER) for name in names)
+    liked, disliked = (_bag(table[name]) for name in _BAGS)
+    history = HistoryColumns(numeric, liked, disliked, own)
     return RawColumns(queries, history, catalogue, catalogue.rows(queries.movie))
+
+
+def _list_array(bag: CodedBag) -> pa.Array:
+    values = pa.DictionaryArray.from_arrays(bag.codes.values, bag.tokens)
+    return pa.LargeListArray.from_arrays(bag.codes.offsets, values)
+
+
+def _bag(column: pa.ChunkedArray) -> CodedBag:
+    lists = column.combine_chunks()
+    values, offsets = lists.flatten(), lists.offsets.to_numpy()
+    codes = Ragged(values.indices.to_numpy(), offsets - offsets[0])
+    return CodedBag(codes, values.dictionary.to_numpy())

@@ -24,10 +24,7 @@ from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.spec import Bag, Cross, FeatureSpec
-from widedeep.features.vocabulary import Vocabulary, count_tokens
-
-Counts = tuple[NDArray[Any], NDArray[np.int64]]
-"""Distinct tokens or keys, and how often each stands there; (n,) both."""
+from widedeep.features.vocabulary import Counts, Vocabulary, count_tokens
 
 _BLOCK = 16384
 """Rows whose numbers are normalised at once: as many as fit into a core's cache."""
@@ -89,11 +86,15 @@ class Transform:
             least = 1 if every else cross.minimum_support
             return count_combinations([discrete[part] for part in cross.parts], sizes, least)
 
-        return on_all_cores(count, self.spec.crosses, self._cross_sizes())
+        return on_all_cores(count, self.spec.crosses, self.cross_sizes())
+
+    def cross_sizes(self) -> list[tuple[int, ...]]:
+        """How many ids each part of each cross has."""
+        return [tuple(self._size(part) for part in cross.parts) for cross in self.spec.crosses]
 
     def with_crosses(self, counts: Sequence[Counts]) -> Self:
         """The same, with the combinations that are seen often enough."""
-        given = zip(self.spec.crosses, self._cross_sizes(), counts, strict=True)
+        given = zip(self.spec.crosses, self.cross_sizes(), counts, strict=True)
         crosses = tuple(
             CrossVocabulary.of_counts(*counted, sizes, cross.minimum_support)
             for cross, sizes, counted in given
@@ -203,9 +204,9 @@ class Transform:
 
     def _bag(self, bag: Bag, rows: RawColumns) -> Ragged:
         vocabulary = self.vocabulary_of(bag.name)
-        tokens = rows.history_bag(bag.name)
-        if tokens is not None:
-            return tokens.replace(vocabulary.encode(tokens.values))
+        remembered = rows.history_bag(bag.name)
+        if remembered is not None:
+            return remembered.encode(vocabulary)
         by_movie = rows.attribute_bag(bag.name)
         return by_movie.replace(vocabulary.encode(by_movie.values)).take(rows.movie_rows)
 
@@ -239,10 +240,6 @@ class Transform:
 
         return blocks + on_all_cores(fire, self.spec.crosses, self.crosses)
 
-    def _cross_sizes(self) -> list[tuple[int, ...]]:
-        """Of the parts of each cross."""
-        return [tuple(self._size(part) for part in cross.parts) for cross in self.spec.crosses]
-
     def _size(self, name: str) -> int:
         """Number of ids of a category, bag or bucket."""
         for bucket in self.spec.buckets:
@@ -264,7 +261,7 @@ def token_counts(spec: FeatureSpec, rows: RawColumns) -> dict[str, Counts]:
     def of_bag(name: str) -> Counts:
         bag = rows.history_bag(name)
         if bag is not None:
-            return count_tokens(bag.values)
+            return bag.count()
         by_movie = rows.attribute_bag(name)
         return count_tokens(by_movie.values, of_movies[by_movie.row_numbers()])
 

@@ -1,6 +1,5 @@
 """String or integer token → dense id, for tokens seen often enough (paper, section 4.1)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -12,6 +11,9 @@ from numpy.typing import NDArray
 
 OUT_OF_VOCABULARY = 0
 """The id of every token that is not in a vocabulary; it is trained on the rare tokens."""
+
+Counts = tuple[NDArray[Any], NDArray[np.int64]]
+"""Distinct tokens or keys, and how often each stands there; (n,) both."""
 
 _SPARSE = 64
 """Numbers of which fewer than every so-manieth is a token are not looked up in a table."""
@@ -72,9 +74,7 @@ class Vocabulary:
         return np.where(known, place + 1, OUT_OF_VOCABULARY).astype(np.int32)
 
 
-def count_tokens(
-    tokens: NDArray[Any], times: NDArray[np.int64] | None = None
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def count_tokens(tokens: NDArray[Any], times: NDArray[np.int64] | None = None) -> Counts:
     """The distinct tokens and how often each stands there, if each of (n,) stands for `times`."""
     codes, unique = pd.factorize(tokens)
     counts = np.bincount(codes, times, len(unique)).astype(np.int64)
@@ -82,11 +82,30 @@ def count_tokens(
     return np.asarray(unique, tokens.dtype)[seen], counts[seen]
 
 
-def add_counts(
-    parts: Sequence[tuple[NDArray[Any], NDArray[np.int64]]],
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """What `count_tokens` finds in all parts together, from what it found in each of them."""
-    return count_tokens(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+class RunningCounts:
+    """Counts of distinct tokens or keys, part by part.
+
+    What came is added up whenever it is as much as there was, so little more is held than in the
+    end, and each part is touched a few times only.
+    """
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._held: list[Counts] = []
+        self._total = 0
+
+    def add(self, tokens: NDArray[Any], counts: NDArray[np.int64]) -> None:
+        """Each of the distinct `tokens` (n,) stands there `counts` times more."""
+        self._held.append((tokens, counts))
+        if sum(len(held) for held, _ in self._held) > 2 * self._total:
+            self._total = len(self.total()[0])
+
+    def total(self) -> Counts:
+        """The distinct ones of all parts, and how often each stands there. There was a part."""
+        if len(self._held) > 1:
+            columns = zip(*self._held, strict=True)
+            self._held = [count_tokens(*(np.concatenate(column) for column in columns))]
+        return self._held[0]
 
 
 def _comparable(tokens: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from widedeep.evaluation.explanation import Explanation, explain_rows
 from widedeep.evaluation.names import Names
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.coded_bag import CodedBag
 from widedeep.features.history import Queries
 from widedeep.features.history_columns import HistoryColumns
 from widedeep.features.history_state import NUMERIC
@@ -65,7 +66,7 @@ class Why:
             for codes in (reading.liked, reading.disliked)
         )
         numeric = reading.values[:, : len(NUMERIC)].astype(np.float32)
-        history = HistoryColumns(numeric, liked, disliked)
+        history = HistoryColumns(numeric, CodedBag.of(liked), CodedBag.of(disliked))
         return RawColumns(queries, history, self.catalogue, self.catalogue.rows(movies))
 
     def _similar(self, movies: Ints, liked: Ints) -> list[tuple[Similar, ...]]:

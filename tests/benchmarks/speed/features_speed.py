@@ -38,7 +38,7 @@ BASIC = FeatureSpec(
 
 def measure(rows: int, runs: int) -> dict:
     """Median rows a second."""
-    log, catalogue = _log(rows), _catalogue(rows)
+    log, catalogue = log_of(rows), catalogue_of(rows)
     full = preset("default").features
     rates = medians(
         alternate(
@@ -57,7 +57,7 @@ def measure(rows: int, runs: int) -> dict:
     }
 
 
-def _log(rows: int) -> RatingLog:
+def log_of(rows: int) -> RatingLog:
     generator = np.random.default_rng(0)
     user = (rows * USERS_A_ROW * generator.random(rows) ** 2).astype(np.int64)
     movie = (rows * MOVIES_A_ROW * generator.random(rows) ** 3).astype(np.int64)
@@ -66,7 +66,7 @@ def _log(rows: int) -> RatingLog:
     return RatingLog(user, movie, rate.astype(np.int8), time)
 
 
-def _catalogue(rows: int) -> Catalogue:
+def catalogue_of(rows: int) -> Catalogue:
     generator = np.random.default_rng(1)
     movies = np.arange(int(rows * MOVIES_A_ROW) + 1)
     grades = np.array(["all", "12", "15", "18"], np.dtypes.StringDType())

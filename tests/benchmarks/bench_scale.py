@@ -1,0 +1,108 @@
+"""Features as rows grow: what a row costs, and the most memory that a process takes for them.
+
+    python -m tests.benchmarks.bench_scale [--rows 500000 5000000 50000000] [--engines memory disk]
+
+from the project's folder. Ratings of KMRD's shape and everything of the default preset, as in `make
+bench`; each size is described, fitted and encoded in a process of its own, which makes the ratings,
+too. On disk the encoded rows are let go block by block. What compiles is not counted. Fifty million
+rows take some minutes and 15 GB of disk. Run it alone.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+import flows  # noqa: F401  settles the environment before torch is imported
+from flows.environment import configure, default_home
+
+Found = TypeVar("Found")
+
+STAGES = ("describe", "fit", "encode")
+MOST_IN_MEMORY = 10_000_000
+"""Of more, described rows are not tried in memory here."""
+
+
+def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
+    """Seconds by stage, and the most GiB that this process has taken."""
+    from tests.benchmarks.speed.features_speed import catalogue_of, log_of
+    from widedeep.features.feature_engine import InMemory
+    from widedeep.features.history import Queries
+    from widedeep.features.on_disk import OnDisk
+    from widedeep.model.presets import preset
+
+    log, spec = log_of(rows), preset("default").features
+    known = (log, catalogue_of(rows), spec, 0.67)
+    seconds = {}
+
+    def time(stage: str, work: Callable[[], Found]) -> Found:
+        started = perf_counter()
+        found = work()
+        seconds[stage] = perf_counter() - started
+        return found
+
+    made = InMemory(*known) if engine == "memory" else OnDisk(*known, folder)
+    asked = Queries(log.user, log.movie, log.time, log.time)
+    described = time("describe", lambda: made.describe(asked))
+    transform = time("fit", lambda: made.fit(described, (), None))
+
+    def encode() -> None:
+        if engine == "memory":
+            made.encode(transform, [described])
+        else:
+            deque(described.each(lambda block, _: transform.encode(block)), maxlen=0)
+
+    time("encode", encode)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {**seconds, "GiB": peak}
+
+
+def apart(engine: str, rows: int, folder: Path) -> dict[str, float]:
+    """`run` in a process of its own."""
+    command = [sys.executable, "-m", __spec__.name, "--only", engine, str(rows), str(folder)]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Run all and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[500_000, 5_000_000, 50_000_000])
+    parser.add_argument("--engines", nargs="+", default=["memory", "disk"])
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    configure(default_home())
+    if given.only:
+        engine, rows, folder = given.only
+        sys.stdout.write(json.dumps(run(engine, int(rows), Path(folder))) + "\n")
+        return
+    table = Table("rows", "engine", *STAGES, "rows/s", "peak GiB")
+    with tempfile.TemporaryDirectory() as folder:
+        for engine in given.engines:
+            apart(engine, 20_000, Path(folder))
+        for rows in given.rows:
+            for engine in given.engines:
+                if engine == "memory" and rows > MOST_IN_MEMORY:
+                    continue
+                found = [apart(engine, rows, Path(folder)) for _ in range(given.runs)]
+                seconds = [median(one[stage] for one in found) for stage in STAGES]
+                rate, peak = rows / sum(seconds), max(one["GiB"] for one in found)
+                shown = (f"{each:.1f}" for each in seconds)
+                table.add_row(f"{rows:,}", engine, *shown, f"{rate:,.0f}", f"{peak:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""Features of more rows than are to be held at once: blocks of them, each worked on by itself.
+
+Counts of blocks are added up, the boundaries of quantiles found exactly in two passes
+(`order_statistics`), and of combinations only those are added up that may be frequent
+(`support_sketch`); so nothing depends on the blocks.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from widedeep.data.ratings import RatingLog
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.cores import on_all_cores
+from widedeep.features.encoded import Encoded
+from widedeep.features.evidence import Evidence
+from widedeep.features.feature_engine import InMemory, Labels
+from widedeep.features.history import Queries
+from widedeep.features.order_statistics import Brackets, Counted, Sample
+from widedeep.features.quantile_normaliser import QuantileNormaliser, deciding_ranks
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.raw_table import from_table, to_table
+from widedeep.features.spec import FeatureSpec
+from widedeep.features.support_sketch import SupportSketch
+from widedeep.features.transform import Transform, token_counts, vocabularies_of
+from widedeep.features.vocabulary import Counts, RunningCounts
+
+Ints = NDArray[np.int64]
+Places = NDArray[np.int32]
+Found = TypeVar("Found")
+Work = Callable[[RawColumns, Places], Found]
+"""What is done with some rows and their places among all that are chosen."""
+
+_COMBINATIONS = 16
+"""About as many combinations a row has of one cross: remembered films with the rated one."""
+
+_NOWHERE = -1
+_ROW = "row"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks(ABC):
+    """Described rows that lie elsewhere.
+
+    Attributes:
+        queries: Those of the chosen rows, in their order.
+        place: int32, by number of the described row its place among the chosen; `_NOWHERE` for
+            one that is not.
+    """
+
+    queries: Queries
+    place: Places
+
+    def __len__(self) -> int:
+        """Number of chosen rows."""
+        return len(self.queries)
+
+    def take(self, rows: Ints) -> Self:
+        """The named ones of the chosen rows, in that order, none of them twice."""
+        back = np.full(len(self) + 1, _NOWHERE, np.int32)
+        back[rows] = np.arange(len(rows), dtype=np.int32)
+        # The last entry is where `_NOWHERE` leads.
+        return replace(self, queries=self.queries.take(rows), place=back[self.place])
+
+    @abstractmethod
+    def each(self, work: Work[Found]) -> Iterator[Found]:
+        """What `work` finds in each block that has chosen rows."""
+
+    def gathered(self, work: Callable[[RawColumns], NDArray[Any]]) -> NDArray[Any]:
+        """One value a row, in the order of the rows."""
+        parts = list(self.each(partial(_with_places, work)))
+        values, places = (np.concatenate(of) for of in zip(*parts, strict=True))
+        return values[np.argsort(places, kind="stable")]
+
+
+Held = TypeVar("Held", bound=Blocks)
+
+
+def every_place(rows: int) -> Places:
+    """The `place` where all rows are chosen."""
+    return np.arange(rows, dtype=np.int32)
+
+
+def block_of(rows: RawColumns, numbers: Ints) -> pa.Table:
+    """A block as it is kept: its rows, with their `numbers` (n,) among all that are described."""
+    return to_table(rows).append_column(_ROW, pa.array(numbers))
+
+
+def on_block(
+    work: Work[Found], block: pa.Table, place: Places, catalogue: Catalogue
+) -> list[Found]:
+    """What `work` finds in a block, or nothing if none of its rows is chosen."""
+    places = place[block[_ROW].to_numpy()]
+    chosen = np.flatnonzero(places != _NOWHERE)
+    return [work(from_table(block, catalogue).take(chosen), places[chosen])] if len(chosen) else []
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEngine(ABC, Generic[Held]):
+    """A `FeatureEngine` of rows in blocks."""
+
+    log: RatingLog
+    catalogue: Catalogue
+    spec: FeatureSpec
+    prior: float
+
+    @abstractmethod
+    def describe(self, asked: Queries) -> Held:
+        """See `RawColumns.describe`."""
+
+    def fit(self, fresh: Held, stale: Sequence[Held], previous: Transform | None) -> Transform:
+        """See `Transform.fit`."""
+        counts: dict[str, RunningCounts] = defaultdict(RunningCounts)
+        for counted in fresh.each(partial(_count_tokens, self.spec)):
+            for name, part in counted.items():
+                counts[name].add(*part)
+        summed = {name: each.total() for name, each in counts.items()}
+        vocabularies = vocabularies_of(self.spec, summed)
+        normalisers = previous.normalisers if previous else self._normalisers((fresh, *stale))
+        fitted = Transform(self.spec, self.prior, vocabularies, normalisers, ())
+        return fitted.with_crosses(_frequent(fitted, fresh))
+
+    def encode(self, transform: Transform, parts: list[Held]) -> Encoded:
+        """See `FeatureEngine.encode`."""
+        return Encoded.concatenate(self._encoded(transform, rows) for rows in _emptied(parts))
+
+    def count(self, transform: Transform, rows: Held, label: Labels) -> Evidence:
+        """See `Evidence.count`."""
+        if not len(rows):
+            return Evidence.count(transform.fired(self._here(rows)), label, transform.wide_size)
+        return Evidence.total(list(rows.each(partial(_count_evidence, transform, label))))
+
+    def _encoded(self, transform: Transform, rows: Held) -> Encoded:
+        if not len(rows):
+            return transform.encode(self._here(rows))
+        met: list[Places] = []
+
+        def blocks() -> Iterator[Encoded]:
+            for block, places in rows.each(partial(_encode, transform)):
+                met.append(places)
+                yield block
+
+        encoded, places = Encoded.concatenate(blocks()), np.concatenate(met)
+        return encoded if (np.diff(places) > 0).all() else encoded.take(np.argsort(places))
+
+    def _here(self, rows: Held) -> RawColumns:
+        """Rows that are so few that they are described in this process."""
+        return InMemory(self.log, self.catalogue, self.spec, self.prior).describe(rows.queries)
+
+    def _normalisers(self, parts: Sequence[Held]) -> dict[str, QuantileNormaliser]:
+        wanted = self.spec.quantiled()
+        numbers = sorted({number for _, number, _ in wanted})
+        found = [each for part in parts for each in part.each(partial(_sample, numbers))]
+        brackets = {
+            name: _brackets([sample[number] for sample in found], quantiles)
+            for name, number, quantiles in wanted
+        }
+        sources = {name: number for name, number, _ in wanted}
+        work = partial(_count_values, brackets, sources)
+        counted = [each for part in parts for each in part.each(work)]
+        return {
+            name: QuantileNormaliser.of_order(bracket.values([part[name] for part in counted]))
+            for name, bracket in brackets.items()
+        }
+
+
+def _emptied(parts: list[Held]) -> Iterator[Held]:
+    while parts:
+        yield parts.pop(0)
+
+
+def _frequent(transform: Transform, rows: Blocks) -> list[Counts]:
+    """Of each cross the combinations with its minimum support, and perhaps some others."""
+    sketches = [
+        SupportSketch.empty(min(math.prod(sizes), _COMBINATIONS * len(rows)), cross.minimum_support)
+        for cross, sizes in zip(transform.spec.crosses, transform.cross_sizes(), strict=True)
+    ]
+    for counted in rows.each(partial(_count_crosses, transform)):
+        for sketch, part in zip(sketches, counted, strict=True):
+            sketch.add(*part)
+    counts = [RunningCounts() for _ in sketches]
+    for counted in rows.each(partial(_count_frequent, transform, sketches)):
+        for each, part in zip(counts, counted, strict=True):
+            each.add(*part)
+    return [each.total() for each in counts]
+
+
+def _brackets(samples: list[Sample], quantiles: int) -> Brackets:
+    count = sum(sample.count for sample in samples)
+    return Brackets.around(deciding_ranks(count, quantiles), samples)
+
+
+def _count_tokens(spec: FeatureSpec, rows: RawColumns, _: Places) -> dict[str, Counts]:
+    return token_counts(spec, rows)
+
+
+def _sample(numbers: list[str], rows: RawColumns, _: Places) -> dict[str, Sample]:
+    def sample(number: str) -> tuple[str, Sample]:
+        return number, Sample.of(rows.number(number))
+
+    return dict(on_all_cores(sample, numbers))
+
+
+def _count_values(
+    brackets: dict[str, Brackets], sources: dict[str, str], rows: RawColumns, _: Places
+) -> dict[str, Counted]:
+    def count(name: str) -> tuple[str, Counted]:
+        return name, brackets[name].count(rows.number(sources[name]))
+
+    return dict(on_all_cores(count, brackets))
+
+
+def _count_crosses(transform: Transform, rows: RawColumns, _: Places) -> list[Counts]:
+    return transform.cross_counts(rows)
+
+
+def _count_frequent(
+    transform: Transform, sketches: list[SupportSketch], rows: RawColumns, _: Places
+) -> list[Counts]:
+    counted = zip(sketches, transform.cross_counts(rows), strict=True)
+    kept = ((sketch.frequent(keys), keys, support) for sketch, (keys, support) in counted)
+    return [(keys[mask], support[mask]) for mask, keys, support in kept]
+
+
+def _encode(transform: Transform, rows: RawColumns, places: Places) -> tuple[Encoded, Places]:
+    return transform.encode(rows), places
+
+
+def _count_evidence(
+    transform: Transform, label: Labels, rows: RawColumns, places: Places
+) -> Evidence:
+    return Evidence.count(transform.fired(rows), label[places], transform.wide_size)
+
+
+def _with_places(
+    work: Callable[[RawColumns], NDArray[Any]], rows: RawColumns, places: Places
+) -> tuple[NDArray[Any], Places]:
+    return work(rows), places

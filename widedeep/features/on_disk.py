@@ -1,0 +1,95 @@
+"""Features of ratings that are too many for memory: described rows lie in a file meanwhile."""
+
+import tempfile
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from widedeep.data.ratings import RatingLog
+from widedeep.features.block_engine import (
+    BlockEngine,
+    Blocks,
+    Found,
+    Work,
+    block_of,
+    every_place,
+    on_block,
+)
+from widedeep.features.catalogue import Catalogue
+from widedeep.features.feature_engine import FeatureEngine, InMemory
+from widedeep.features.history import Queries
+from widedeep.features.history_in_turn import history_in_turn
+from widedeep.features.raw_columns import RawColumns
+from widedeep.features.spec import FeatureSpec
+
+MOST_IN_MEMORY = 6_000_000
+"""Ratings that are described in memory, which is faster; of as many it takes 8 GiB."""
+
+_BLOCK = 500_000
+"""Rows that are described at once."""
+
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+class Scratch:
+    """A `file` without a name in `folder`: closed with the last who knows it, it leaves nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  see above
+        weakref.finalize(self, self.file.close)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskColumns(Blocks):
+    """Described rows in a file of Arrow's."""
+
+    scratch: Scratch
+    catalogue: Catalogue
+
+    def each(self, work: Work[Found]) -> Iterator[Found]:
+        """See `Blocks.each`; one after another, in order of known_until."""
+        if not len(self):
+            return
+        reader = pa.ipc.open_file(self.scratch.file)
+        for i in range(reader.num_record_batches):
+            block = pa.Table.from_batches([reader.get_batch(i)])
+            yield from on_block(work, block, self.place, self.catalogue)
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk(BlockEngine[DiskColumns]):
+    """Only `block` described rows are in memory at once; all are in a file in `folder`."""
+
+    folder: Path
+    block: int = _BLOCK
+
+    def describe(self, asked: Queries) -> DiskColumns:
+        """See `RawColumns.describe`."""
+        scratch, blocks = Scratch(self.folder), self._described(asked)
+        first = next(blocks, None)
+        if first is not None:
+            with pa.ipc.new_file(scratch.file, first.schema, options=_COMPRESSED) as writer:
+                writer.write_table(first)
+                for block in blocks:
+                    writer.write_table(block)
+        return DiskColumns(asked, every_place(len(asked)), scratch, self.catalogue)
+
+    def _described(self, asked: Queries) -> Iterator[pa.Table]:
+        known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
+        for places, history in history_in_turn(*known, rows=self.block, wanted=self.spec.reads):
+            own = asked.take(places)
+            rows = RawColumns(own, history, self.catalogue, self.catalogue.rows(own.movie))
+            yield block_of(rows, places)
+
+
+def by_size(
+    log: RatingLog, catalogue: Catalogue, spec: FeatureSpec, prior: float, *, folder: Path
+) -> FeatureEngine[Any]:
+    """In memory, or with files in `folder` where the log is longer than is well for memory."""
+    if len(log) <= MOST_IN_MEMORY:
+        return InMemory(log, catalogue, spec, prior)
+    return OnDisk(log, catalogue, spec, prior, folder)
