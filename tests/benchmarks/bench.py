@@ -2,6 +2,7 @@
 
     make bench
     python -m tests.benchmarks.bench [--part training] [--runs 5] [--threads 2]
+        [--peer keras=PYTHON] [--peer pytorch-widedeep=PYTHON] [--peer deepctr=PYTHON]
 
 from the project's folder. Medians of alternating runs. With JSON=1 in the environment the last line
 is one JSON object. Run it alone: two heavy jobs slow each other fourfold. On a machine with CUDA
@@ -21,6 +22,7 @@ from rich.table import Table
 
 import flows  # noqa: F401  settles the environment before torch is imported
 from flows.environment import configure, default_home
+from tests.benchmarks.speed.peer import Peer
 
 LIBRARIES = ("torch", "numpy", "numba", "pandas", "scikit-learn", "pyarrow")
 
@@ -33,7 +35,9 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], dict]]:
 
     torch.set_num_threads(options.threads)
     return {
-        "training": lambda: training_speed.measure(options.training_rows, options.runs),
+        "training": lambda: training_speed.measure(
+            options.training_rows, options.runs, options.threads, options.peer
+        ),
         "features": lambda: features_speed.measure(options.feature_rows, options.runs),
         "evaluation": lambda: evaluation_speed.measure(options.runs),
     }
@@ -60,6 +64,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--training-rows", type=int, default=1_000_000)
     parser.add_argument("--feature-rows", type=int, default=5_000_000)
+    parser.add_argument("--peer", type=Peer.of, action="append", default=[])
     options = parser.parse_args()
     configure(default_home())
     available = parts(options)

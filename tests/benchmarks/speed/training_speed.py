@@ -6,13 +6,17 @@ float32. Ours is `Trainer` as a retrain calls it: permutation, rows by index, em
 optimisers, loss.
 """
 
+import tempfile
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 
+from tests.benchmarks.speed.peer import Peer, save_rows
 from tests.benchmarks.speed.rounds import alternate, medians, shares
 from tests.benchmarks.speed.training_work import BATCH, HIDDEN, INPUTS, TrainingWork
 from widedeep.model.ftrl import FtrlConfig
@@ -23,10 +27,11 @@ from widedeep.model.training import Optimisers, Trainer, TrainingConfig
 PRECISIONS = (Precision.FLOAT32, Precision.BFLOAT16)
 LIBRARIES = {"MKL": "highest", "oneDNN": "medium"}
 REPEATS = 30
+PEER_ROWS = 200 * BATCH
 
 
-def measure(rows: int, runs: int) -> dict:
-    """Rates and shares; `rows` are learned in each run and precision."""
+def measure(rows: int, runs: int, threads: int, peers: Sequence[Peer]) -> dict:
+    """Rates and shares; `rows` are learned in each run and precision, of peers a part."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     work = TrainingWork.of(rows)
     ours = {f"ours {p}": partial(_epoch, _trainer(work, p, device), work) for p in PRECISIONS}
@@ -35,13 +40,17 @@ def measure(rows: int, runs: int) -> dict:
         for name, setting in LIBRARIES.items()
     }
     limits["limit bfloat16"] = partial(_products, torch.bfloat16, "highest", device)
-    found = alternate({**ours, **limits}, runs)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npz"
+        save_rows(work, PEER_ROWS, path)
+        theirs = {peer.name: partial(peer.rate, path, threads) for peer in peers}
+        found = alternate({**ours, **limits, **theirs}, runs)
     rates = medians(found)
     best = max((f"limit float32 {name}" for name in LIBRARIES), key=rates.__getitem__)
     return {
         "ours": {name: rates[f"ours {name}"] for name in PRECISIONS},
         "limits": {name: rate for name, rate in rates.items() if name.startswith("limit")},
-        "peers": {},
+        "peers": {peer.name: rates[peer.name] for peer in peers},
         "shares": {
             "float32": shares(found, "ours float32", best),
             "bfloat16": shares(found, "ours bfloat16", "limit bfloat16"),

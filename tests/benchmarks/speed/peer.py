@@ -1,0 +1,62 @@
+"""Other libraries on the work of training, each in an environment of its own.
+
+Their pins do not live beside ours, so rows go to a script of `peers/` in a file, and an interpreter
+that has the library runs it.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.benchmarks.speed.training_work import CATEGORIES, CROSS_SIZE, CROSSES, TrainingWork
+
+SCRIPTS = {
+    "keras": "keras_model.py",
+    "pytorch-widedeep": "pytorch_widedeep_model.py",
+    "deepctr": "deepctr_model.py",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """`python` is an interpreter that has the library `name`."""
+
+    name: str
+    python: str
+
+    @classmethod
+    def of(cls, text: str) -> "Peer":
+        """Read NAME=PYTHON."""
+        name, _, python = text.partition("=")
+        if name not in SCRIPTS or not Path(python).is_file():
+            wanted = " or ".join(f"{known}=/path/to/python" for known in SCRIPTS)
+            raise ValueError(f"peer {text!r}; wanted is {wanted}")
+        return cls(name, python)
+
+    def rate(self, rows: Path, threads: int) -> float:
+        """Examples a second of an epoch over the file of `save_rows`."""
+        script = Path(__file__).parent / "peers" / SCRIPTS[self.name]
+        command = [self.python, str(script), str(rows), str(threads)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{self.python} failed: {done.stderr[-2000:]}")
+        return json.loads(done.stdout.splitlines()[-1])["rate"]
+
+
+def save_rows(work: TrainingWork, rows: int, path: Path) -> None:
+    """Write the first `rows` of the work as plain columns."""
+    encoded = work.examples.rows
+    fired = encoded.wide.values.reshape(len(encoded), -1)[:rows]
+    starts = np.cumsum([0, *CATEGORIES, *(CROSS_SIZE for _ in CROSSES)])
+    np.savez(
+        path,
+        ids=encoded.categories[:rows],
+        crosses=fired[:, len(CATEGORIES) :] - starts[len(CATEGORIES) : -1].astype(np.int32),
+        numbers=encoded.numbers.take(slice(rows)).normalised()[:, : len(encoded.numbers.counts)],
+        label=work.examples.label[:rows],
+        sizes=np.array(CATEGORIES),
+        cross_sizes=np.array([CROSS_SIZE for _ in CROSSES]),
+    )
