@@ -9,12 +9,12 @@ from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
 from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
-from widedeep.features import on_disk
+from widedeep.features import block_engine, on_disk
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.feature_engine import InMemory
 from widedeep.features.on_disk import OnDisk, by_size
 from widedeep.features.training_plan import cold_parts, save_parts, warm_parts
-from widedeep.features.training_set import TrainingSet
+from widedeep.features.training_set import TrainingSet, queries
 from widedeep.model.presets import preset
 
 
@@ -58,6 +58,13 @@ def test_a_cold_plan_is_the_same_whatever_the_blocks(world, settings, cold, tmp_
     assert not list(scratch.iterdir())
 
 
+def test_crosses_may_be_counted_one_after_another(world, settings, cold, tmp_path, monkeypatch):
+    monkeypatch.setattr(block_engine, "_SKETCHES", 1)
+    engines = partial(OnDisk, folder=tmp_path, block=2000)
+    save_parts(cold_parts(*world, *settings, engines=engines), tmp_path / "plan")
+    assert files(tmp_path / "plan") == files(cold)
+
+
 def test_a_warm_plan_is_the_same(world, settings, cold, tmp_path):
     log, catalogue, split = world
     previous = TrainingSet.load(cold / "catch_up").transform, split.holdout_from
@@ -89,8 +96,6 @@ def test_what_is_too_long_for_memory_goes_to_disk(world, settings, tmp_path, mon
 def test_described_rows_come_in_the_order_that_was_asked(world, settings, tmp_path):
     log, catalogue, _ = world
     engine = OnDisk(log, catalogue, settings[0], 0.6, tmp_path, 500)
-    from widedeep.features.training_set import queries
-
     fresh = queries(log, np.ones(len(log), np.bool_))
     cuts = np.random.default_rng(0).integers(0, 800 * 86_400, len(log))
     rows = engine.describe(fresh.known_earlier(cuts))

@@ -42,6 +42,9 @@ Work = Callable[[RawColumns, Places], Found]
 _COMBINATIONS = 16
 """About as many combinations a row has of one cross: remembered films with the rated one."""
 
+_SKETCHES = 1 << 30
+"""Bytes of sketches at once."""
+
 _NOWHERE = -1
 _ROW = "row"
 
@@ -179,18 +182,32 @@ def _emptied(parts: list[Held]) -> Iterator[Held]:
 
 def _frequent(transform: Transform, rows: Blocks) -> list[Counts]:
     """Of each cross the combinations with its minimum support, and perhaps some others."""
-    sketches = [
-        SupportSketch.empty(min(math.prod(sizes), _COMBINATIONS * len(rows)), cross.minimum_support)
-        for cross, sizes in zip(transform.spec.crosses, transform.cross_sizes(), strict=True)
-    ]
-    for counted in rows.each(partial(_count_crosses, transform)):
-        for sketch, part in zip(sketches, counted, strict=True):
-            sketch.add(*part)
-    counts = [RunningCounts() for _ in sketches]
-    for counted in rows.each(partial(_count_frequent, transform, sketches)):
-        for each, part in zip(counts, counted, strict=True):
-            each.add(*part)
-    return [each.total() for each in counts]
+    found: list[Counts] = []
+    for sketches in _together(transform, len(rows)):
+        which = slice(len(found), len(found) + len(sketches))
+        for counted in rows.each(partial(_count_crosses, transform, which)):
+            for sketch, part in zip(sketches, counted, strict=True):
+                sketch.add(*part)
+        counts = [RunningCounts() for _ in sketches]
+        for counted in rows.each(partial(_count_frequent, transform, which, sketches)):
+            for each, part in zip(counts, counted, strict=True):
+                each.add(*part)
+        found += [each.total() for each in counts]
+    return found
+
+
+def _together(transform: Transform, rows: int) -> Iterator[list[SupportSketch]]:
+    """Sketches of the crosses, in order; as many at a time as there is room for."""
+    held: list[SupportSketch] = []
+    for cross, sizes in zip(transform.spec.crosses, transform.cross_sizes(), strict=True):
+        keys = min(math.prod(sizes), _COMBINATIONS * rows)
+        sketch = SupportSketch.empty(keys, cross.minimum_support)
+        if held and sum(each.counters.nbytes for each in (*held, sketch)) > _SKETCHES:
+            yield held
+            held = []
+        held.append(sketch)
+    if held:
+        yield held
 
 
 def _brackets(samples: list[Sample], quantiles: int) -> Brackets:
@@ -218,14 +235,14 @@ def _count_values(
     return dict(on_all_cores(count, brackets))
 
 
-def _count_crosses(transform: Transform, rows: RawColumns, _: Places) -> list[Counts]:
-    return transform.cross_counts(rows)
+def _count_crosses(transform: Transform, which: slice, rows: RawColumns, _: Places) -> list[Counts]:
+    return transform.cross_counts(rows, which)
 
 
 def _count_frequent(
-    transform: Transform, sketches: list[SupportSketch], rows: RawColumns, _: Places
+    transform: Transform, which: slice, sketches: list[SupportSketch], rows: RawColumns, _: Places
 ) -> list[Counts]:
-    counted = zip(sketches, transform.cross_counts(rows), strict=True)
+    counted = zip(sketches, transform.cross_counts(rows, which), strict=True)
     kept = ((sketch.frequent(keys), keys, support) for sketch, (keys, support) in counted)
     return [(keys[mask], support[mask]) for mask, keys, support in kept]
 

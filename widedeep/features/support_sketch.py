@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 Keys = NDArray[np.int64]
 
-_MOST = 1 << 28
-"""Counters: with five and more times as many combinations, few that are rare seem frequent."""
+_MOST = 1 << 30
+"""Counters: with as many combinations, about twice as many seem frequent as are."""
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 

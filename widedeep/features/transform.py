@@ -75,8 +75,10 @@ class Transform:
         partial = cls(spec, prior, vocabularies, normalisers, ())
         return partial.with_crosses(partial.cross_counts(rows, every=False))
 
-    def cross_counts(self, rows: RawColumns, *, every: bool = True) -> list[Counts]:
-        """How often each combination stands in the rows, by cross; those of parts add up.
+    def cross_counts(
+        self, rows: RawColumns, which: slice = slice(None), *, every: bool = True
+    ) -> list[Counts]:
+        """How often each combination stands in the rows, by cross (some: `which`); parts add up.
 
         With `every` false only those that have the minimum support in these rows alone.
         """
@@ -86,7 +88,7 @@ class Transform:
             least = 1 if every else cross.minimum_support
             return count_combinations([discrete[part] for part in cross.parts], sizes, least)
 
-        return on_all_cores(count, self.spec.crosses, self.cross_sizes())
+        return on_all_cores(count, self.spec.crosses[which], self.cross_sizes()[which])
 
     def cross_sizes(self) -> list[tuple[int, ...]]:
         """How many ids each part of each cross has."""
