@@ -35,7 +35,6 @@ from widedeep.features.training_set import queries
 from widedeep.home import Home
 from widedeep.model.network import InputShape, Share, WideDeep
 from widedeep.model.presets import PRESETS, preset
-from widedeep.model.row_optimizer import summed_rows
 from widedeep.model.training import Optimisers, Trainer
 
 NOW = 1_800_000_000
@@ -171,8 +170,8 @@ def bytes_a_step(name, plan, replicas, steps=20):
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(start)).numpy()
         trainer._loss(rows.take(order[part])).backward()
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        named = [summed_rows(g) for g in gradients if g.is_sparse]
-        sparse.append(sum(8 * len(ids) + 4 * values.numel() for ids, values in named))
+        named = [g.coalesce() for g in gradients if g.is_sparse]
+        sparse.append(sum(8 * g.indices().numel() + 4 * g.values().numel() for g in named))
         dense = sum(4 * g.numel() for g in gradients if not g.is_sparse)
         tables = sum(4 * g.numel() for g in gradients if g.is_sparse)
     return dense, int(median(sparse)), tables

@@ -85,19 +85,21 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         self._check_names()
         self._check_sizes()
-        discrete = self._discrete()
+        discrete = self.discrete
         _check_declared([*self.wide, *chain(*(cross.parts for cross in self.crosses))], discrete)
         shared = [bag.vocabulary_of for bag in self.bags if bag.vocabulary_of]
         _check_declared(shared, [category.name for category in self.categories])
 
-    def _discrete(self) -> list[str]:
+    @property
+    def discrete(self) -> list[str]:
+        """Names of the categories, bags and buckets: what crosses and the wide part may read."""
         names = [category.name for category in self.categories]
         names += [bag.name for bag in self.bags]
         return [*names, *(bucket.name for bucket in self.buckets)]
 
     def _check_names(self) -> None:
         crosses = [cross.name for cross in self.crosses]
-        for names in (self._discrete(), [n.name for n in self.numbers], crosses, self.wide):
+        for names in (self.discrete, [n.name for n in self.numbers], crosses, self.wide):
             repeated = [name for name, count in Counter(names).items() if count > 1]
             if repeated:
                 raise InputError(f"feature {repeated[0]!r} is declared more than once")

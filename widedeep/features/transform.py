@@ -82,13 +82,14 @@ class Transform:
 
         With `every` false only those that have the minimum support in these rows alone.
         """
-        discrete = self._discrete(rows)
+        crosses = self.spec.crosses[which]
+        discrete = self._discrete(rows, {part for cross in crosses for part in cross.parts})
 
         def count(cross: Cross, sizes: tuple[int, ...]) -> Counts:
             least = 1 if every else cross.minimum_support
             return count_combinations([discrete[part] for part in cross.parts], sizes, least)
 
-        return on_all_cores(count, self.spec.crosses[which], self.cross_sizes()[which])
+        return on_all_cores(count, crosses, self.cross_sizes()[which])
 
     def cross_sizes(self) -> list[tuple[int, ...]]:
         """How many ids each part of each cross has."""
@@ -110,11 +111,13 @@ class Transform:
 
     def fired(self, rows: RawColumns) -> Ragged:
         """The wide features that fire in each row; what `encode` gives as `wide`."""
-        return Ragged.side_by_side(self._wide(self._discrete(rows)), len(rows))
+        parts = {part for cross in self.spec.crosses for part in cross.parts}
+        discrete = self._discrete(rows, parts | set(self.spec.wide))
+        return Ragged.side_by_side(self._wide(discrete), len(rows))
 
     def encode(self, rows: RawColumns) -> Encoded:
         """Ids, bags, numbers and fired wide features of each row."""
-        discrete = self._discrete(rows)
+        discrete = self._discrete(rows, {*self.spec.discrete})
         categories = [discrete[c.name].values for c in self.spec.categories]
         return Encoded(
             np.stack(categories, axis=1) if categories else np.empty((len(rows), 0), np.int32),
@@ -187,11 +190,13 @@ class Transform:
         spec = FeatureSpec.from_json(text["spec"])
         return cls(spec, text["prior"], vocabularies, normalisers, crosses)
 
-    def _discrete(self, rows: RawColumns) -> dict[str, Ragged]:
-        """Ids of every category, bag and bucket; single-valued ones as rows of length 1."""
-        found = {c.name: Ragged.singles(self._category(c.name, rows)) for c in self.spec.categories}
-        found |= on_all_cores(lambda bag: (bag.name, self._bag(bag, rows)), self.spec.bags)
-        for bucket in self.spec.buckets:
+    def _discrete(self, rows: RawColumns, wanted: set[str]) -> dict[str, Ragged]:
+        """Ids of wanted categories, bags and buckets; single-valued ones as rows of length 1."""
+        categories = [each.name for each in self.spec.categories if each.name in wanted]
+        bags = [each for each in self.spec.bags if each.name in wanted]
+        found = {name: Ragged.singles(self._category(name, rows)) for name in categories}
+        found |= on_all_cores(lambda bag: (bag.name, self._bag(bag, rows)), bags)
+        for bucket in (each for each in self.spec.buckets if each.name in wanted):
             ids = self.normalisers[bucket.name].bucket(rows.number(bucket.number))
             # 1 is the missing value: 0 would be the unknown, which combines with nothing.
             found[bucket.name] = Ragged.singles(ids + 1)
