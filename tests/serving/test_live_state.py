@@ -76,7 +76,8 @@ def assert_as_in_batch(state, log, user, movies, at, films=None, config=CONFIG):
     batch = history_columns(log, asked, catalogue() if films is None else films, config, PRIOR)
     numeric = found.values[:, : len(NUMERIC)].astype(np.float32)
     np.testing.assert_array_equal(numeric, batch.numeric)
-    for codes, bag in ((found.liked, batch.liked), (found.disliked, batch.disliked)):
+    bags = batch.liked.decoded(), batch.disliked.decoded()
+    for codes, bag in zip((found.liked, found.disliked), bags, strict=True):
         np.testing.assert_array_equal(state.movies.token(codes), bag.values[: bag.offsets[1]])
 
 
@@ -255,7 +256,8 @@ def replayed(folder, tmp_path, start, config):
     asked = Queries(log.user[start:], log.movie[start:], log.time[start:], log.time[start:])
     batch = history_columns(log, asked, films, config, PRIOR)
     np.testing.assert_array_equal(np.array(values, np.float32), batch.numeric)
-    for bag, wanted in zip(bags, (batch.liked, batch.disliked), strict=True):
+    remembered = batch.liked.decoded(), batch.disliked.decoded()
+    for bag, wanted in zip(bags, remembered, strict=True):
         np.testing.assert_array_equal(np.concatenate([*map(np.array, bag)]), wanted.values)
         assert [*map(len, bag)] == wanted.lengths.tolist()
 
