@@ -27,6 +27,13 @@ from widedeep.features.raw_columns import RawColumns
 
 
 @dataclass(frozen=True, slots=True)
+class _Whole:
+    """What Ray hands over as it is: lists of arrays it would take apart, into Python's numbers."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class RayColumns(Blocks):
     """Described rows in the cluster's memory; `catalogue` is a reference to it."""
 
@@ -40,7 +47,7 @@ class RayColumns(Blocks):
             _apply, fn_args=(given,), batch_size=None, batch_format="pyarrow"
         )
         for row in found.iter_rows():
-            yield row["found"]
+            yield row["found"].value
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +82,5 @@ def _apply(block: pa.Table, reference: Any) -> dict[str, Any]:  # noqa: ANN401
     work, place, catalogue = ray.get(reference)
     found = on_block(work, block, place, ray.get(catalogue))
     column = np.empty(len(found), object)
-    column[:] = found
+    column[:] = [_Whole(one) for one in found]
     return {"found": column}
