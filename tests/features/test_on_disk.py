@@ -99,5 +99,6 @@ def test_described_rows_come_in_the_order_that_was_asked(world, settings, tmp_pa
     fresh = queries(log, np.ones(len(log), np.bool_))
     cuts = np.random.default_rng(0).integers(0, 800 * 86_400, len(log))
     rows = engine.describe(fresh.known_earlier(cuts))
+    assert not list(tmp_path.iterdir()), "a file without a name is gone with its process"
     some = np.random.default_rng(1).permutation(len(log))[:1000]
     assert np.array_equal(rows.take(some).gathered(lambda raw: raw.queries.user), log.user[some])
