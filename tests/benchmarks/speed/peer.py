@@ -4,14 +4,21 @@ Their pins do not live beside ours, so rows go to a script of `peers/` in a file
 that has the library runs it.
 """
 
-import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.speed.training_work import CATEGORIES, CROSS_SIZE, CROSSES, TrainingWork
+from tests.benchmarks.speed.training_work import (
+    BATCH,
+    CATEGORIES,
+    CROSS_SIZE,
+    CROSSES,
+    EMBEDDING,
+    HIDDEN,
+    TrainingWork,
+)
 
 SCRIPTS = {
     "keras": "keras_model.py",
@@ -43,11 +50,11 @@ class Peer:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{self.python} failed: {done.stderr[-2000:]}")
-        return json.loads(done.stdout.splitlines()[-1])["rate"]
+        return float(done.stdout.splitlines()[-1])
 
 
 def save_rows(work: TrainingWork, rows: int, path: Path) -> None:
-    """Write the first `rows` of the work as plain columns."""
+    """Write the first `rows` of the work as plain columns, and the shape of the model."""
     encoded = work.examples.rows
     fired = encoded.wide.values.reshape(len(encoded), -1)[:rows]
     starts = np.cumsum([0, *CATEGORIES, *(CROSS_SIZE for _ in CROSSES)])
@@ -59,4 +66,7 @@ def save_rows(work: TrainingWork, rows: int, path: Path) -> None:
         label=work.examples.label[:rows],
         sizes=np.array(CATEGORIES),
         cross_sizes=np.array([CROSS_SIZE for _ in CROSSES]),
+        embedding=EMBEDDING,
+        hidden=np.array(HIDDEN),
+        batch=BATCH,
     )

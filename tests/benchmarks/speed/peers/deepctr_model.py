@@ -1,48 +1,32 @@
-"""DeepCTR-Torch's WDL on the work of training, run by an interpreter that has it.
-
-    python deepctr_model.py ROWS.npz THREADS
-
-prints one JSON object: rows a second of an epoch after a first, shorter one, and versions.
-"""
-
-import json
-import sys
-import time
-from importlib.metadata import version
+"""DeepCTR-Torch's WDL on the work of training (see `epoch`)."""
 
 import numpy as np
 import torch
 from deepctr_torch.inputs import DenseFeat, SparseFeat
 from deepctr_torch.models import WDL
+from epoch import show_rate
 
-EMBEDDING, HIDDEN, BATCH = 32, (1024, 512, 256), 1024
 
-
-def main() -> None:
-    """Train, print."""
-    path, threads = sys.argv[1], int(sys.argv[2])
+def begin(rows, threads):
+    """A model, and what trains it."""
     torch.set_num_threads(threads)
-    rows = np.load(path)
     ids = columns("c", rows["ids"], rows["sizes"])
     crosses = columns("x", rows["crosses"], rows["cross_sizes"])
     numbers = {f"n{i}": column for i, column in enumerate(rows["numbers"].T)}
     given = {name: column for name, (column, _) in {**ids, **crosses}.items()} | numbers
+    label, batch = rows["label"].astype(np.float32), int(rows["batch"])
+    embedding = int(rows["embedding"])
     dense = [DenseFeat(name, 1) for name in numbers]
-    deep = [SparseFeat(name, size, EMBEDDING) for name, (_, size) in ids.items()]
-    wide = [SparseFeat(name, size, EMBEDDING) for name, (_, size) in {**ids, **crosses}.items()]
-    model = WDL(wide + dense, deep + dense, dnn_hidden_units=HIDDEN)
+    deep = [SparseFeat(name, size, embedding) for name, (_, size) in ids.items()]
+    wide = [SparseFeat(name, size, embedding) for name, (_, size) in {**ids, **crosses}.items()]
+    model = WDL(wide + dense, deep + dense, dnn_hidden_units=tuple(rows["hidden"].tolist()))
     model.compile("adagrad", "binary_crossentropy")
 
-    def fit(part: slice) -> None:
+    def fit(part):
         some = {name: column[part] for name, column in given.items()}
-        model.fit(some, rows["label"][part].astype(np.float32), BATCH, epochs=1, verbose=0)
+        model.fit(some, label[part], batch, epochs=1, verbose=0)
 
-    fit(slice(20 * BATCH))
-    started = time.perf_counter()
-    fit(slice(None))
-    rate = len(rows["label"]) / (time.perf_counter() - started)
-    versions = {name: version(name) for name in ("deepctr-torch", "torch")}
-    print(json.dumps({"rate": rate, "versions": versions}))
+    return fit
 
 
 def columns(prefix, ids, sizes):
@@ -52,4 +36,4 @@ def columns(prefix, ids, sizes):
 
 
 if __name__ == "__main__":
-    main()
+    show_rate(begin)
