@@ -74,8 +74,7 @@ class OnRay(BlockEngine[RayColumns]):
 def _described(items: dict[str, Any], reference: Any) -> pa.Table:  # noqa: ANN401
     catalogue = ray.get(reference)
     piece, asked = ray.get(items["piece"][0])
-    rows = RawColumns(asked, piece.columns(), catalogue, catalogue.rows(asked.movie))
-    return block_of(rows, piece.rows)
+    return block_of(RawColumns.of(asked, piece.columns(), catalogue), piece.rows)
 
 
 def _apply(block: pa.Table, reference: Any) -> dict[str, Any]:  # noqa: ANN401

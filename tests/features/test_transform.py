@@ -311,7 +311,7 @@ def test_crosses_are_keyed_by_ids_not_by_joined_text():
     two = np.array([1, 2])
     nothing = CodedBag.of(Ragged.from_lists([[], []], np.int64))
     history = HistoryColumns(np.empty((2, 0), np.float32), nothing, nothing)
-    rows = RawColumns(Queries(two, two, two, two), history, catalogue, catalogue.rows(two))
+    rows = RawColumns.of(Queries(two, two, two, two), history, catalogue)
     spec = FeatureSpec(
         (Category("grade", 1),), (Bag("genres", 1),), (), (), (Cross(("genres", "grade"), 1),), ()
     )

@@ -77,7 +77,7 @@ class World:
             bags.append(CodedBag.of(bag))
         asked = Queries(user, movie, time, time)
         history = HistoryColumns(numeric, *bags)
-        return RawColumns(asked, history, self.catalogue, self.catalogue.rows(movie))
+        return RawColumns.of(asked, history, self.catalogue)
 
     def transform(self, seed=0, previous=None, **raw):
         return Transform.fit(self.spec, self.prior, self.raw(seed, **raw), previous)

@@ -22,7 +22,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.cores import on_all_cores
 from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
-from widedeep.features.feature_engine import InMemory, Labels
+from widedeep.features.feature_engine import InMemory, Labels, emptied
 from widedeep.features.history import Queries
 from widedeep.features.order_statistics import Brackets, Counted, Sample
 from widedeep.features.quantile_normaliser import QuantileNormaliser, deciding_ranks
@@ -133,13 +133,13 @@ class BlockEngine(ABC, Generic[Held]):
 
     def encode(self, transform: Transform, parts: list[Held]) -> Encoded:
         """See `FeatureEngine.encode`."""
-        return Encoded.concatenate(self._encoded(transform, rows) for rows in _emptied(parts))
+        return Encoded.concatenate(self._encoded(transform, rows) for rows in emptied(parts))
 
     def count(self, transform: Transform, rows: Held, label: Labels) -> Evidence:
         """See `Evidence.count`."""
         if not len(rows):
             return Evidence.count(transform.fired(self._here(rows)), label, transform.wide_size)
-        return Evidence.total(list(rows.each(partial(_count_evidence, transform, label))))
+        return Evidence.total(rows.each(partial(_count_evidence, transform, label)))
 
     def _encoded(self, transform: Transform, rows: Held) -> Encoded:
         if not len(rows):
@@ -173,11 +173,6 @@ class BlockEngine(ABC, Generic[Held]):
             name: QuantileNormaliser.of_order(bracket.values([part[name] for part in counted]))
             for name, bracket in brackets.items()
         }
-
-
-def _emptied(parts: list[Held]) -> Iterator[Held]:
-    while parts:
-        yield parts.pop(0)
 
 
 def _frequent(transform: Transform, rows: Blocks) -> list[Counts]:

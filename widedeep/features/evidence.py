@@ -1,7 +1,8 @@
 """What the wide part's weights rest on: how often each of its features fired in training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,12 +41,18 @@ class Evidence:
         return cls(support, positives, len(label), int(label.sum()))
 
     @classmethod
-    def total(cls, parts: Sequence[Self]) -> Self:
-        """That of all parts together, no row of which is in two of them."""
-        counts = zip(
-            *((p.support, p.positives, p.rows, p.positive_rows) for p in parts), strict=True
-        )
-        return cls(*(sum(of) for of in counts))
+    def total(cls, parts: Iterable[Self]) -> Self:
+        """That of all parts together, no row of which is in two of them; one is held at a time."""
+
+        def both(one: Self, other: Self) -> Self:
+            return cls(
+                one.support + other.support,
+                one.positives + other.positives,
+                one.rows + other.rows,
+                one.positive_rows + other.positive_rows,
+            )
+
+        return reduce(both, parts)
 
     @property
     def positive_rate(self) -> NDArray[np.float64]:

@@ -89,16 +89,19 @@ class InMemory:
     def count(self, transform: Transform, rows: RawColumns, label: Labels) -> Evidence:
         """See `Evidence.count`; by blocks, as `encode` is."""
         return Evidence.total(
-            [
-                Evidence.count(transform.fired(rows.take(block)), label[block], transform.wide_size)
-                for block in _blocks(len(rows))
-            ]
+            Evidence.count(transform.fired(rows.take(block)), label[block], transform.wide_size)
+            for block in _blocks(len(rows))
         )
 
 
-def _by_blocks(transform: Transform, parts: list[RawColumns]) -> Iterator[Encoded]:
+def emptied(parts: list[Held]) -> Iterator[Held]:
+    """Each of the parts, which the list then no longer holds."""
     while parts:
-        rows = parts.pop(0)
+        yield parts.pop(0)
+
+
+def _by_blocks(transform: Transform, parts: list[RawColumns]) -> Iterator[Encoded]:
+    for rows in emptied(parts):
         for block in _blocks(len(rows)):
             yield transform.encode(rows.take(block))
 

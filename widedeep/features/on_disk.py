@@ -81,9 +81,7 @@ class OnDisk(BlockEngine[DiskColumns]):
     def _described(self, asked: Queries) -> Iterator[pa.Table]:
         known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
         for places, history in history_in_turn(*known, rows=self.block, wanted=self.spec.reads):
-            own = asked.take(places)
-            rows = RawColumns(own, history, self.catalogue, self.catalogue.rows(own.movie))
-            yield block_of(rows, places)
+            yield block_of(RawColumns.of(asked.take(places), history, self.catalogue), places)
 
 
 def by_size(

@@ -49,6 +49,11 @@ class RawColumns:
     ) -> "RawColumns":
         """Look up history, as far as it is wanted, and attributes of each query."""
         history = history_columns(log, queries, catalogue, config, prior, wanted=wanted)
+        return cls.of(queries, history, catalogue)
+
+    @classmethod
+    def of(cls, queries: Queries, history: HistoryColumns, catalogue: Catalogue) -> "RawColumns":
+        """With a history that was looked up elsewhere."""
         return cls(queries, history, catalogue, catalogue.rows(queries.movie))
 
     def __len__(self) -> int:

@@ -35,7 +35,7 @@ def from_table(table: pa.Table, catalogue: Catalogue) -> RawColumns:
     own = tuple(name.removeprefix(_NUMBER) for name in names)
     liked, disliked = (_bag(table[name]) for name in _BAGS)
     history = HistoryColumns(numeric, liked, disliked, own)
-    return RawColumns(queries, history, catalogue, catalogue.rows(queries.movie))
+    return RawColumns.of(queries, history, catalogue)
 
 
 def _list_array(bag: CodedBag) -> pa.Array:

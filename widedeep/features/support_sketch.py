@@ -32,13 +32,18 @@ class SupportSketch:
         size = 1 << max(keys - 1, 1).bit_length()
         return cls(np.zeros(min(size, _MOST), np.min_scalar_type(wanted)), wanted)
 
+    @property
+    def _shift(self) -> int:
+        """By so much a hash of 64 bits is shifted, to be a place of a counter."""
+        return 65 - len(self.counters).bit_length()
+
     def add(self, keys: Keys, support: NDArray[np.int64]) -> None:
         """Count each of `keys` (n,) `support` times."""
-        _add(self.counters, self.wanted, keys, support)
+        _add(self.counters, self._shift, self.wanted, keys, support)
 
     def frequent(self, keys: Keys) -> NDArray[np.bool_]:
         """Which of `keys` may have been counted `wanted` times, (n,); all that have are there."""
-        found: NDArray[np.bool_] = self.counters[_places(keys, len(self.counters))] >= self.wanted
+        found: NDArray[np.bool_] = self.counters[_places(keys, self._shift)] >= self.wanted
         return found
 
 
@@ -49,25 +54,17 @@ def _place(key: int, shift: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _shift(counters: int) -> int:
-    shift = 64
-    while counters > 1:
-        counters >>= 1
-        shift -= 1
-    return shift
-
-
-@njit(cache=True, nogil=True)
-def _places(keys: Keys, counters: int) -> Keys:
-    shift, places = _shift(counters), np.empty(len(keys), np.int64)
+def _places(keys: Keys, shift: int) -> Keys:
+    places = np.empty(len(keys), np.int64)
     for i in range(len(keys)):
         places[i] = _place(keys[i], shift)
     return places
 
 
 @njit(cache=True, nogil=True)
-def _add(counters: NDArray[Any], wanted: int, keys: Keys, support: NDArray[np.int64]) -> None:
-    shift = _shift(len(counters))
+def _add(
+    counters: NDArray[Any], shift: int, wanted: int, keys: Keys, support: NDArray[np.int64]
+) -> None:
     for i in range(len(keys)):
         place = _place(keys[i], shift)
         counters[place] = min(np.int64(counters[place]) + support[i], wanted)

@@ -67,7 +67,7 @@ class Why:
         )
         numeric = reading.values[:, : len(NUMERIC)].astype(np.float32)
         history = HistoryColumns(numeric, CodedBag.of(liked), CodedBag.of(disliked))
-        return RawColumns(queries, history, self.catalogue, self.catalogue.rows(movies))
+        return RawColumns.of(queries, history, self.catalogue)
 
     def _similar(self, movies: Ints, liked: Ints) -> list[tuple[Similar, ...]]:
         """For each movie, the liked ones nearest in the deep embedding."""
