@@ -3,6 +3,7 @@
 This process passes over time once and only observes; a piece goes on from the state at its border.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +19,17 @@ from widedeep.features.block_engine import (
     Found,
     Work,
     block_of,
+    columns_read,
     every_place,
     on_block,
 )
 from widedeep.features.history import Queries
+from widedeep.features.history_columns import EVERYTHING, Wanted
 from widedeep.features.history_pieces import history_pieces
 from widedeep.features.raw_columns import RawColumns
+
+_ROWS = 2_000_000
+"""Rows that a worker describes at once, in about 2 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +46,9 @@ class RayColumns(Blocks):
     blocks: Any
     catalogue: Any
 
-    def each(self, work: Work[Found]) -> Iterator[Found]:
+    def each(self, work: Work[Found], reads: Wanted = EVERYTHING) -> Iterator[Found]:
         """See `Blocks.each`."""
-        given = ray.put((work, self.place, self.catalogue))
+        given = ray.put((work, reads, self.place, self.catalogue))
         found = self.blocks.map_batches(
             _apply, fn_args=(given,), batch_size=None, batch_format="pyarrow"
         )
@@ -52,14 +58,16 @@ class RayColumns(Blocks):
 
 @dataclass(frozen=True, slots=True)
 class OnRay(BlockEngine[RayColumns]):
-    """On the cluster; `pieces` of time are described apart."""
+    """On the cluster; at least `pieces` of time, of at most `rows` each, are described apart."""
 
     pieces: int
+    rows: int = _ROWS
 
     def describe(self, asked: Queries) -> RayColumns:
         """See `RawColumns.describe`."""
         known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
-        cut = history_pieces(*known, count=self.pieces)
+        count = max(self.pieces, math.ceil(len(asked) / self.rows))
+        cut = history_pieces(*known, count=count)
         held = [{"piece": ray.put((piece, asked.take(piece.rows)))} for piece in cut]
         catalogue = ray.put(self.catalogue)
         blocks = None
@@ -78,8 +86,9 @@ def _described(items: dict[str, Any], reference: Any) -> pa.Table:  # noqa: ANN4
 
 
 def _apply(block: pa.Table, reference: Any) -> dict[str, Any]:  # noqa: ANN401
-    work, place, catalogue = ray.get(reference)
-    found = on_block(work, block, place, ray.get(catalogue))
+    work, reads, place, catalogue = ray.get(reference)
+    read = block.select(columns_read(block.schema, reads))
+    found = on_block(work, read, place, ray.get(catalogue))
     column = np.empty(len(found), object)
     column[:] = [_Whole(one) for one in found]
     return {"found": column}

@@ -1,11 +1,13 @@
 """Features as rows grow: what a row costs, and the most memory that a process takes for them.
 
     python -m tests.benchmarks.bench_scale [--rows 500000 5000000 50000000] [--engines memory disk]
+    python -m tests.benchmarks.bench_scale --engines ray
 
 from the project's folder. Ratings of KMRD's shape and everything of the default preset, as in `make
 bench`; each size is described, fitted and encoded in a process of its own, which makes the ratings,
-too. On disk the encoded rows are let go block by block. What compiles is not counted. Fifty million
-rows take some minutes and 15 GB of disk. Run it alone.
+too. On disk and on Ray (a local one with two workers, whose memory is not counted) the encoded rows
+are let go block by block. What compiles is not counted, nor is Ray's start. Fifty million rows take
+some minutes (on Ray most of an hour) and 15 GB of disk (40). Run it alone.
 """
 
 import argparse
@@ -15,17 +17,22 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 import flows  # noqa: F401  settles the environment before torch is imported
 from flows.environment import configure, default_home
+
+if TYPE_CHECKING:
+    from widedeep.features.feature_engine import FeatureEngines
 
 Found = TypeVar("Found")
 
@@ -34,16 +41,29 @@ MOST_IN_MEMORY = 10_000_000
 """Of more, described rows are not tried in memory here."""
 
 
+@contextmanager
+def running(engine: str, folder: Path) -> "Iterator[FeatureEngines]":
+    """Engines of that name, for a while."""
+    from tasks.engine import Engine, EngineName
+    from widedeep.features.feature_engine import InMemory
+    from widedeep.features.on_disk import OnDisk
+    from widedeep.home import Home
+
+    if engine == "ray":
+        ray = Engine(EngineName.RAY, 2)
+        with ray.running(Home(folder)):
+            yield ray.features(folder)
+    else:
+        yield InMemory if engine == "memory" else partial(OnDisk, folder=folder)
+
+
 def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
     """Seconds by stage, and the most GiB that this process has taken."""
     from tests.benchmarks.speed.features_speed import catalogue_of, log_of
-    from widedeep.features.feature_engine import InMemory
     from widedeep.features.history import Queries
-    from widedeep.features.on_disk import OnDisk
     from widedeep.model.presets import preset
 
     log, spec = log_of(rows), preset("default").features
-    known = (log, catalogue_of(rows), spec, 0.67)
     seconds = {}
 
     def time(stage: str, work: Callable[[], Found]) -> Found:
@@ -52,18 +72,21 @@ def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
         seconds[stage] = perf_counter() - started
         return found
 
-    made = InMemory(*known) if engine == "memory" else OnDisk(*known, folder)
     asked = Queries(log.user, log.movie, log.time, log.time)
-    described = time("describe", lambda: made.describe(asked))
-    transform = time("fit", lambda: made.fit(described, (), None))
+    with running(engine, folder) as engines:
+        made = engines(log, catalogue_of(rows), spec, 0.67)
+        described = time("describe", lambda: made.describe(asked))
+        transform = time("fit", lambda: made.fit(described, (), None))
 
-    def encode() -> None:
-        if engine == "memory":
-            made.encode(transform, [described])
-        else:
-            deque(described.each(lambda block, _: transform.encode(block)), maxlen=0)
+        def encode() -> None:
+            if engine == "memory":
+                made.encode(transform, [described])
+            else:
+                deque(
+                    described.each(lambda block, _: transform.encode(block), spec.reads), maxlen=0
+                )
 
-    time("encode", encode)
+        time("encode", encode)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {**seconds, "GiB": peak}
 

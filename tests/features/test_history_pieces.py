@@ -61,7 +61,7 @@ def test_only_what_is_wanted_is_kept(world):
     log, catalogue = world
     known = (log, asked(log, "fresh"), catalogue, CONFIG, PRIOR)
     names = ("taste", "movie_mean")
-    whole, some = history_columns(*known), history_columns(*known, wanted=Wanted(names, bags=False))
+    whole, some = history_columns(*known), history_columns(*known, wanted=Wanted(names, bags=()))
     assert some.numeric.shape == (len(log), 2)
     for name in names:
         assert np.array_equal(some.column(name), whole.column(name), equal_nan=True)

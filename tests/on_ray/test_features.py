@@ -19,14 +19,14 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-@pytest.mark.parametrize("pieces", [1, 5])
+@pytest.mark.parametrize("cut", [{"pieces": 1}, {"pieces": 5}, {"pieces": 1, "rows": 301}])
 def test_a_cold_plan_is_the_same_whatever_the_pieces(
-    cluster, world, settings, plan_folder, tmp_path, pieces
+    cluster, world, settings, plan_folder, tmp_path, cut
 ):
     del cluster
     from tasks.on_ray.features import OnRay
 
-    engines = partial(OnRay, pieces=pieces)
+    engines = partial(OnRay, **cut)
     learned = settings.features, settings.sampling
     TrainingPlan.of(cold_parts(*world, *learned, engines=engines)).save(tmp_path / "plan")
     assert files(tmp_path / "plan") == files(plan_folder)

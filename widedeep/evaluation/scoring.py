@@ -112,7 +112,7 @@ def user_movie_mean(transform: Transform, log: RatingLog, catalogue: Catalogue) 
 
     def score(asked: Queries) -> Floats:
         known = (log, asked, catalogue, transform.spec.history, transform.prior)
-        rows = RawColumns.describe(*known, wanted=Wanted(("mean_plus_residual",), bags=False))
+        rows = RawColumns.describe(*known, wanted=Wanted(("mean_plus_residual",), bags=()))
         return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
 
     return score

@@ -24,10 +24,11 @@ from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
 from widedeep.features.feature_engine import InMemory, Labels, emptied
 from widedeep.features.history import Queries
+from widedeep.features.history_columns import EVERYTHING, Wanted
 from widedeep.features.order_statistics import Brackets, Counted, Sample
 from widedeep.features.quantile_normaliser import QuantileNormaliser, deciding_ranks
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.raw_table import from_table, to_table
+from widedeep.features.raw_table import columns_of, from_table, to_table
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.support_sketch import SupportSketch
 from widedeep.features.transform import Transform, token_counts, vocabularies_of
@@ -74,8 +75,8 @@ class Blocks(ABC):
         return replace(self, queries=self.queries.take(rows), place=back[self.place])
 
     @abstractmethod
-    def each(self, work: Work[Found]) -> Iterator[Found]:
-        """What `work` finds in each block that has chosen rows."""
+    def each(self, work: Work[Found], reads: Wanted = EVERYTHING) -> Iterator[Found]:
+        """What `work`, which reads no more history than that, finds in each block's chosen rows."""
 
     def gathered(self, work: Callable[[RawColumns], NDArray[Any]]) -> NDArray[Any]:
         """One value a row, in the order of the rows."""
@@ -90,6 +91,12 @@ Held = TypeVar("Held", bound=Blocks)
 def every_place(rows: int) -> Places:
     """The `place` where all rows are chosen."""
     return np.arange(rows, dtype=np.int32)
+
+
+def columns_read(block: pa.Schema, reads: Wanted) -> list[int]:
+    """Places of the columns of a block that hold as much of its rows' history."""
+    wanted = columns_of(reads) | {_ROW}
+    return [place for place, name in enumerate(block.names) if name in wanted]
 
 
 def block_of(rows: RawColumns, numbers: Ints) -> pa.Table:
@@ -122,7 +129,9 @@ class BlockEngine(ABC, Generic[Held]):
     def fit(self, fresh: Held, stale: Sequence[Held], previous: Transform | None) -> Transform:
         """See `Transform.fit`."""
         counts: dict[str, RunningCounts] = defaultdict(RunningCounts)
-        for counted in fresh.each(partial(_count_tokens, self.spec)):
+        own = [bag.name for bag in self.spec.bags if bag.vocabulary_of is None]
+        reads = self.spec.read_by(own)
+        for counted in fresh.each(partial(_count_tokens, self.spec), reads):
             for name, part in counted.items():
                 counts[name].add(*part)
         summed = {name: each.total() for name, each in counts.items()}
@@ -139,7 +148,8 @@ class BlockEngine(ABC, Generic[Held]):
         """See `Evidence.count`."""
         if not len(rows):
             return Evidence.count(transform.fired(self._here(rows)), label, transform.wide_size)
-        return Evidence.total(rows.each(partial(_count_evidence, transform, label)))
+        reads = self.spec.read_by(self.spec.fired)
+        return Evidence.total(rows.each(partial(_count_evidence, transform, label), reads))
 
     def _encoded(self, transform: Transform, rows: Held) -> Encoded:
         if not len(rows):
@@ -147,7 +157,7 @@ class BlockEngine(ABC, Generic[Held]):
         met: list[Places] = []
 
         def blocks() -> Iterator[Encoded]:
-            for block, places in rows.each(partial(_encode, transform)):
+            for block, places in rows.each(partial(_encode, transform), self.spec.reads):
                 met.append(places)
                 yield block
 
@@ -161,14 +171,15 @@ class BlockEngine(ABC, Generic[Held]):
     def _normalisers(self, parts: Sequence[Held]) -> dict[str, QuantileNormaliser]:
         wanted = self.spec.quantiled()
         numbers = sorted({number for _, number, _ in wanted})
-        found = [each for part in parts for each in part.each(partial(_sample, numbers))]
+        reads = Wanted(tuple(numbers), bags=())
+        found = [each for part in parts for each in part.each(partial(_sample, numbers), reads)]
         brackets = {
             name: _brackets([sample[number] for sample in found], quantiles)
             for name, number, quantiles in wanted
         }
         sources = {name: number for name, number, _ in wanted}
         work = partial(_count_values, brackets, sources)
-        counted = [each for part in parts for each in part.each(work)]
+        counted = [each for part in parts for each in part.each(work, reads)]
         return {
             name: QuantileNormaliser.of_order(bracket.values([part[name] for part in counted]))
             for name, bracket in brackets.items()
@@ -180,11 +191,13 @@ def _frequent(transform: Transform, rows: Blocks) -> list[Counts]:
     found: list[Counts] = []
     for sketches in _together(transform, len(rows)):
         which = slice(len(found), len(found) + len(sketches))
-        for counted in rows.each(partial(_count_crosses, transform, which)):
+        crosses = transform.spec.crosses[which]
+        reads = transform.spec.read_by({part for cross in crosses for part in cross.parts})
+        for counted in rows.each(partial(_count_crosses, transform, which), reads):
             for sketch, part in zip(sketches, counted, strict=True):
                 sketch.add(*part)
         counts = [RunningCounts() for _ in sketches]
-        for counted in rows.each(partial(_count_frequent, transform, which, sketches)):
+        for counted in rows.each(partial(_count_frequent, transform, which, sketches), reads):
             for each, part in zip(counts, counted, strict=True):
                 each.add(*part)
         found += [each.total() for each in counts]

@@ -26,6 +26,12 @@ class CodedBag:
         tokens, codes = np.unique(bag.values, return_inverse=True)
         return cls(bag.replace(codes.astype(np.int32)), tokens)
 
+    @classmethod
+    def empty(cls, rows: int) -> Self:
+        """So many rows without a token."""
+        codes = Ragged.from_lengths(np.empty(0, np.int32), np.zeros(rows, np.int64))
+        return cls(codes, np.empty(0, np.int64))
+
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.codes)

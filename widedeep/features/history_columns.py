@@ -15,19 +15,22 @@ from widedeep.features.ragged import Ragged, consecutive
 
 Ints = NDArray[np.int64]
 
+BAGS = ("liked", "disliked")
+"""The movies that a user remembers."""
+
 _OBSERVING = 0.45
 """What observing a rating takes of the time of observing it and describing a query (measured)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be kept of what a walk finds: numbers by name, and the movies remembered or not.
+    """What is to be kept, or read, of what a walk finds: numbers and bags, by name.
 
     Of five million ratings all of it takes three gigabytes.
     """
 
     numbers: tuple[str, ...] = NUMERIC
-    bags: bool = True
+    bags: tuple[str, ...] = BAGS
 
 
 EVERYTHING = Wanted()

@@ -16,12 +16,14 @@ from widedeep.features.block_engine import (
     Found,
     Work,
     block_of,
+    columns_read,
     every_place,
     on_block,
 )
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.feature_engine import FeatureEngine, InMemory
 from widedeep.features.history import Queries
+from widedeep.features.history_columns import EVERYTHING, Wanted
 from widedeep.features.history_in_turn import history_in_turn
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.spec import FeatureSpec
@@ -50,11 +52,14 @@ class DiskColumns(Blocks):
     scratch: Scratch
     catalogue: Catalogue
 
-    def each(self, work: Work[Found]) -> Iterator[Found]:
+    def each(self, work: Work[Found], reads: Wanted = EVERYTHING) -> Iterator[Found]:
         """See `Blocks.each`; one after another, in order of known_until."""
         if not len(self):
             return
-        reader = pa.ipc.open_file(self.scratch.file)
+        # What is not read is not fetched from the disk either.
+        fields = columns_read(pa.ipc.open_file(self.scratch.file).schema, reads)
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        reader = pa.ipc.open_file(self.scratch.file, options=options)
         for i in range(reader.num_record_batches):
             block = pa.Table.from_batches([reader.get_batch(i)])
             yield from on_block(work, block, self.place, self.catalogue)

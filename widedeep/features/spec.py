@@ -1,14 +1,14 @@
 """What a model reads of a row, declared (the fitted counterpart is `Transform`)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Self
 
 from widedeep.errors import InputError
 from widedeep.features.history import HistoryConfig
-from widedeep.features.history_columns import Wanted
+from widedeep.features.history_columns import BAGS, Wanted
 from widedeep.features.history_state import NUMERIC
 
 
@@ -125,9 +125,18 @@ class FeatureSpec:
     @property
     def reads(self) -> Wanted:
         """What of a row's history any of the features is made of."""
-        used = {number for _, number, _ in self.quantiled()} | {self.offset}
-        bags = any(bag.name in {"liked", "disliked"} for bag in self.bags)
-        return Wanted(tuple(name for name in NUMERIC if name in used), bags)
+        numbers = {number for _, number, _ in self.quantiled()} | {self.offset}
+        return _wanted(numbers, {bag.name for bag in self.bags})
+
+    def read_by(self, discrete: Collection[str]) -> Wanted:
+        """What of a row's history some categories, bags and buckets are made of."""
+        numbers = {bucket.number for bucket in self.buckets if bucket.name in discrete}
+        return _wanted(numbers, discrete)
+
+    @property
+    def fired(self) -> set[str]:
+        """Names of all that the wide part reads, raw or in a cross."""
+        return {*self.wide, *chain(*(cross.parts for cross in self.crosses))}
 
     def quantiled(self) -> list[tuple[str, str, int]]:
         """Name, number and count of quantiles of all that is read by quantile."""
@@ -152,6 +161,11 @@ class FeatureSpec:
             values["offset"],
             HistoryConfig(**values["history"]),
         )
+
+
+def _wanted(numbers: Collection[str | None], bags: Collection[str]) -> Wanted:
+    kept = (name for name in NUMERIC if name in numbers)
+    return Wanted(tuple(kept), tuple(name for name in BAGS if name in bags))
 
 
 def _check_declared(used: list[str], declared: list[str]) -> None:

@@ -111,8 +111,7 @@ class Transform:
 
     def fired(self, rows: RawColumns) -> Ragged:
         """The wide features that fire in each row; what `encode` gives as `wide`."""
-        parts = {part for cross in self.spec.crosses for part in cross.parts}
-        discrete = self._discrete(rows, parts | set(self.spec.wide))
+        discrete = self._discrete(rows, self.spec.fired)
         return Ragged.side_by_side(self._wide(discrete), len(rows))
 
     def encode(self, rows: RawColumns) -> Encoded:
