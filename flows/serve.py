@@ -19,6 +19,7 @@ from widedeep.data.source import resolve
 from widedeep.errors import InputError
 from widedeep.home import Home
 from widedeep.model.precision import Precision
+from widedeep.model.products import dtype_of
 from widedeep.serving.app import create_app
 from widedeep.serving.guard import Limits
 from widedeep.serving.service import Service
@@ -85,7 +86,7 @@ def serve(
         OSError: The address cannot be had.
         BusyError: Another server takes ratings for the same model.
     """
-    precision.dtype()
+    dtype_of(precision)
     _log_plainly()
     torch.set_num_threads(1)
     sys.setswitchinterval(_TURN)

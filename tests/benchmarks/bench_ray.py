@@ -35,7 +35,7 @@ from widedeep.features.training_set import queries
 from widedeep.home import Home
 from widedeep.model.network import InputShape, Share, WideDeep
 from widedeep.model.presets import PRESETS, preset
-from widedeep.model.training import Optimisers, Trainer
+from widedeep.model.training import Minibatch, Optimisers, Trainer
 
 NOW = 1_800_000_000
 STAGES = ("connect", "ingest", "features", "start", "epoch", "scores")
@@ -165,10 +165,10 @@ def bytes_a_step(name, plan, replicas, steps=20):
         start = step * batch // replicas
         part = slice(0, batch // replicas)
         network.train()
-        network.share = Share(batch, part)
         network.zero_grad(set_to_none=True)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(start)).numpy()
-        trainer._loss(rows.take(order[part])).backward()
+        taken = rows.take(order[part])
+        trainer._loss(Minibatch.of(taken, Share(batch, part), network.bias.device)).backward()
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         named = [g.coalesce() for g in gradients if g.is_sparse]
         sparse.append(sum(8 * g.indices().numel() + 4 * g.values().numel() for g in named))

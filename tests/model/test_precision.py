@@ -8,7 +8,8 @@ import torch
 
 from widedeep.errors import InputError
 from widedeep.model.batch import Batch
-from widedeep.model.precision import Precision, fast_products
+from widedeep.model.precision import Precision
+from widedeep.model.products import dtype_in_training, fast_products
 from widedeep.model.training import Optimisers, Trainer, TrainingConfig, logits
 
 CPU = torch.device("cpu")
@@ -34,23 +35,23 @@ def with_bfloat16(monkeypatch):
 
 @pytest.mark.usefixtures("with_bfloat16")
 def test_auto_takes_bfloat16_where_layers_make_it_worthwhile():
-    assert Precision.AUTO.in_training(PAPER, CPU) is torch.bfloat16
-    assert Precision.AUTO.in_training((300, 64, 32), CPU) is torch.float32
-    assert Precision.AUTO.in_training((), CPU) is torch.float32
+    assert dtype_in_training(Precision.AUTO, PAPER, CPU) is torch.bfloat16
+    assert dtype_in_training(Precision.AUTO, (300, 64, 32), CPU) is torch.float32
+    assert dtype_in_training(Precision.AUTO, (), CPU) is torch.float32
 
 
 @pytest.mark.usefixtures("with_bfloat16")
 def test_what_is_asked_for_is_taken():
     for widths in (PAPER, (2, 2)):
-        assert Precision.FLOAT32.in_training(widths, CPU) is torch.float32
-        assert Precision.BFLOAT16.in_training(widths, CPU) is torch.bfloat16
+        assert dtype_in_training(Precision.FLOAT32, widths, CPU) is torch.float32
+        assert dtype_in_training(Precision.BFLOAT16, widths, CPU) is torch.bfloat16
 
 
 def test_a_processor_without_bfloat16_trains_in_float32_and_refuses_the_other(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert Precision.AUTO.in_training(PAPER, CPU) is torch.float32
+    assert dtype_in_training(Precision.AUTO, PAPER, CPU) is torch.float32
     with pytest.raises(InputError, match="precision is bfloat16"):
-        Precision.BFLOAT16.in_training(PAPER, CPU)
+        dtype_in_training(Precision.BFLOAT16, PAPER, CPU)
 
 
 def test_a_config_from_before_there_was_a_choice_reads_as_auto():

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
-from widedeep.model.row_optimizer import RowOptimizer, Rows, State, Values
+from widedeep.model.row_optimizer import RowOptimizer, Rows, State, Values, flat
 
 EPSILON = 1e-10
 
@@ -48,7 +48,7 @@ class AdaGrad(RowOptimizer):
         """See `step`; compiled on a processor, where a fused pass costs a tenth."""
         if weight.device.type == "cpu":
             rate, epsilon = self._constants(weight)
-            _step_all(_flat(weight), _flat(state["sum"]), _flat(gradient), rate, epsilon)
+            _step_all(flat(weight), flat(state["sum"]), flat(gradient), rate, epsilon)
         else:
             step(weight, state["sum"], gradient, self.rate)
 
@@ -67,12 +67,6 @@ class AdaGrad(RowOptimizer):
         return number(self.rate), number(EPSILON)
 
 
-def _flat(tensor: Tensor) -> Values:
-    """The elements as an array (n,): of the tensor's own memory, if they lie there in order."""
-    found: Values = tensor.detach().reshape(-1).numpy()
-    return found
-
-
 # numpy's error model: without the check for a division by zero the loops become vector code.
 @njit(cache=True, error_model="numpy")
 def _stepped(
@@ -86,7 +80,7 @@ def _stepped(
     return weight - rate * (gradient / (np.sqrt(squares) + epsilon)), squares
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", nogil=True)
 def _step_all(
     weight: Values, squares: Values, gradient: Values, rate: np.floating, epsilon: np.floating
 ) -> None:
@@ -94,7 +88,7 @@ def _step_all(
         weight[i], squares[i] = _stepped(weight[i], squares[i], gradient[i], rate, epsilon)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", nogil=True)
 def _step_rows(  # noqa: PLR0917  compiled code takes no keywords
     weight: Values,
     squares: Values,

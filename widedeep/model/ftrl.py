@@ -4,14 +4,18 @@ McMahan et al. 2013, "Ad Click Prediction: a View from the Trenches", algorithm 
 its wide part with it (section 3.3).
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 from widedeep.errors import InputError
-from widedeep.model.row_optimizer import RowOptimizer, State
+from widedeep.model.row_optimizer import RowOptimizer, Rows, State, Values, flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,10 @@ class FtrlConfig:
 
 def weight_from(z: Tensor, n: Tensor, config: FtrlConfig) -> Tensor:
     """The weight that FTRL's state determines; 0 where |z| does not exceed l1."""
+    if z.device.type == "cpu":
+        weight = torch.empty_like(z, memory_format=torch.contiguous_format)
+        _weigh_all(flat(z), flat(n), flat(weight), _constants(z, config))
+        return weight
     return torch.where(z.abs() <= config.l1, 0.0, (z.sign() * config.l1 - z) / _rate(n, config))
 
 
@@ -70,8 +78,21 @@ class Ftrl(RowOptimizer):
         return {"z": z, "n": n}
 
     def update(self, weight: Tensor, state: State, gradient: Tensor) -> None:
-        """See `step`."""
-        step(state["z"], state["n"], weight, gradient, self.config)
+        """See `step`; compiled on a processor."""
+        if weight.device.type == "cpu":
+            z, n = flat(state["z"]), flat(state["n"])
+            _step_all(z, n, flat(weight), flat(gradient), _constants(weight, self.config))
+        else:
+            step(state["z"], state["n"], weight, gradient, self.config)
+
+    def update_rows(self, weight: Tensor, state: State, rows: Tensor, gradient: Tensor) -> None:
+        """See `step`; compiled on a processor."""
+        if weight.device.type == "cpu":
+            z, n, weights = state["z"].numpy(), state["n"].numpy(), weight.detach().numpy()
+            constants = _constants(weight, self.config)
+            _step_rows(z, n, weights, rows.numpy(), gradient.numpy(), constants)
+        else:
+            super().update_rows(weight, state, rows, gradient)
 
     @torch.no_grad()
     def keep_weights(self) -> None:
@@ -84,3 +105,57 @@ class Ftrl(RowOptimizer):
 
 def _rate(n: Tensor, config: FtrlConfig) -> Tensor:
     return (config.beta + n.sqrt()) / config.alpha + config.l2
+
+
+class _Constants(NamedTuple):
+    """Those of a `FtrlConfig`, in the weights' own dtype: nothing is computed in another."""
+
+    alpha: np.floating
+    beta: np.floating
+    l1: np.floating
+    l2: np.floating
+
+
+def _constants(weight: Tensor, config: FtrlConfig) -> _Constants:
+    number = weight.detach().numpy().dtype.type
+    return _Constants(*map(number, (config.alpha, config.beta, config.l1, config.l2)))
+
+
+@njit(cache=True, error_model="numpy")
+def _weight(z: np.floating, n: np.floating, of: _Constants) -> np.floating:
+    rate = (of.beta + np.sqrt(n)) / of.alpha + of.l2
+    signed = math.copysign(of.l1, z)
+    return type(z)(0) if abs(z) <= of.l1 else (signed - z) / rate
+
+
+@njit(cache=True, error_model="numpy")
+def _weigh_all(z: Values, n: Values, weight: Values, of: _Constants) -> None:
+    for i in range(len(z)):
+        weight[i] = _weight(z[i], n[i], of)
+
+
+@njit(cache=True, error_model="numpy")
+def _stepped(
+    z: np.floating, n: np.floating, weight: np.floating, gradient: np.floating, of: _Constants
+) -> tuple[np.floating, np.floating, np.floating]:
+    squares = n + gradient * gradient
+    sigma = (np.sqrt(squares) - np.sqrt(n)) / of.alpha
+    moved = z + (gradient - sigma * weight)
+    return moved, squares, _weight(moved, squares, of)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _step_all(z: Values, n: Values, weight: Values, gradient: Values, of: _Constants) -> None:
+    for i in range(len(z)):
+        z[i], n[i], weight[i] = _stepped(z[i], n[i], weight[i], gradient[i], of)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _step_rows(  # noqa: PLR0917  compiled code takes no keywords
+    z: Values, n: Values, weight: Values, rows: Rows, gradient: Values, of: _Constants
+) -> None:
+    for i in range(len(rows)):
+        row = rows[i]
+        for k in range(weight.shape[1]):
+            moved = _stepped(z[row, k], n[row, k], weight[row, k], gradient[i, k], of)
+            z[row, k], n[row, k], weight[row, k] = moved

@@ -1,100 +1,11 @@
-"""In which numbers matrices are multiplied: float32, or bfloat16 where the processor has it.
+"""In which numbers matrices are multiplied: what a user may ask for (see `products`)."""
 
-In training that concerns the products of the hidden layers only. Weights, what the optimisers
-remember, embeddings, the wide part and the output layer are float32 whatever is chosen. Kalamkar et
-al., "A Study of BFLOAT16 for Deep Learning Training" (2019).
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-from functools import cache
-from itertools import pairwise
-from pathlib import Path
-
-import torch
-
-from widedeep.errors import InputError
-
-WORTHWHILE = 100_000
-"""Multiplications a row of the hidden layers from which bfloat16 is the faster one.
-
-Below it, converting weights and gradients costs what the products save (see the notes of
-`tests/benchmarks/speed`).
-"""
-
-_CPU = torch.device("cpu")
-_CPU_FLAGS = ("avx512_bf16", "amx_bf16")
-_EXACT = 1e-5
 
 
 class Precision(StrEnum):
-    """In what matrix products are computed, as a user may ask for it."""
+    """In what matrix products are computed."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
-
-    def dtype(self, device: torch.device = _CPU) -> torch.dtype:
-        """That of the products; `AUTO` is bfloat16 where the processor has it.
-
-        Raises:
-            InputError: bfloat16 is wanted of a processor that would have to emulate it.
-        """
-        has = _has_bfloat16(device)
-        if self is Precision.BFLOAT16 and not has:
-            raise InputError(
-                "precision is bfloat16; this processor has neither AVX512-BF16 nor AMX, so auto or "
-                "float32 is wanted"
-            )
-        return torch.bfloat16 if has and self is not Precision.FLOAT32 else torch.float32
-
-    def in_training(self, widths: tuple[int, ...], device: torch.device) -> torch.dtype:
-        """That of the hidden layers' products, for layers of these `widths`, the input's first.
-
-        `AUTO` is bfloat16 where that is the faster one. Raises as `dtype` does.
-        """
-        multiplied = sum(wide * narrow for wide, narrow in pairwise(widths))
-        small = self is Precision.AUTO and multiplied < WORTHWHILE
-        return torch.float32 if small else self.dtype(device)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    found = torch.cpu.get_capabilities()
-    return any(found.get(flag, False) for flag in _CPU_FLAGS)
-
-
-@contextmanager
-def fast_products() -> Iterator[None]:
-    """Multiply float32 by the library that is fast on this processor while the block works.
-
-    torch takes MKL, which on processors of AMD runs at half the speed of oneDNN. torch has one
-    setting for all of a process, which is put back afterwards.
-    """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if _onednn_is_better() else before)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@cache
-def _onednn_is_better() -> bool:
-    """By the maker and by exactness, never by a clock: the same machine must choose the same."""
-    cpu = Path("/proc/cpuinfo")
-    return cpu.exists() and "AuthenticAMD" in cpu.read_text("utf-8") and _onednn_is_exact()
-
-
-def _onednn_is_exact() -> bool:
-    """Whether `medium`, which allows oneDNN to round to bfloat16, does without that here."""
-    draws = torch.Generator().manual_seed(0)
-    left, right = torch.randn(2, 256, 256, generator=draws)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    found = left @ right
-    torch.set_float32_matmul_precision(before)
-    wanted = left.double() @ right.double()
-    return bool((found - wanted).abs().max() / wanted.abs().max() < _EXACT)

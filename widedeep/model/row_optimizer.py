@@ -68,7 +68,13 @@ class RowOptimizer(ABC):
         return torch.from_numpy(rows), torch.from_numpy(sums)
 
 
-@njit(cache=True)
+def flat(tensor: Tensor) -> Values:
+    """The elements as an array (n,): of the tensor's own memory, if they lie there in order."""
+    found: Values = tensor.detach().reshape(-1).numpy()
+    return found
+
+
+@njit(cache=True, nogil=True)
 def sum_rows(ids: Rows, values: Values, place: Rows) -> tuple[Rows, Values]:
     """The distinct `ids` (n,), in the order they first stand in, and the sums of their `values`.
 

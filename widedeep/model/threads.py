@@ -1,9 +1,14 @@
-"""How many threads torch's operations have while a block works."""
+"""How many threads torch's operations have while a block works, and a thread beside them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 import torch
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
 @contextmanager
@@ -19,3 +24,19 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class SideThread:
+    """Does what others need not wait for, where there is a core for it; else at once."""
+
+    def __init__(self, cores: int) -> None:
+        self._pool = ThreadPoolExecutor(1, "side") if cores > 1 else None
+
+    def begin(
+        self, work: Callable[Given, Found], *given: Given.args, **named: Given.kwargs
+    ) -> Callable[[], Found]:
+        """Begin some `work`; what is returned waits for its end and gives what it found."""
+        if self._pool is not None:
+            return self._pool.submit(work, *given, **named).result
+        found = work(*given, **named)
+        return lambda: found

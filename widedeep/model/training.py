@@ -24,10 +24,11 @@ from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import Batch
 from widedeep.model.ftrl import Ftrl, FtrlConfig
 from widedeep.model.network import Share, WideDeep
-from widedeep.model.precision import Precision, fast_products
+from widedeep.model.precision import Precision
+from widedeep.model.products import dtype_in_training, fast_products
 from widedeep.model.replicas import Alone, Replicas
 from widedeep.model.row_optimizer import RowOptimizer
-from widedeep.model.threads import threads
+from widedeep.model.threads import SideThread, threads
 
 SCORING_BATCH = 8192
 
@@ -105,6 +106,23 @@ class EpochResult:
     best: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Minibatch:
+    """What this process learns of a minibatch: all rows, or its `share`."""
+
+    share: Share
+    batch: Batch
+    label: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(cls, examples: Examples, share: Share, device: torch.device) -> Self:
+        """Move the examples, which are that share, to `device`."""
+        label = torch.from_numpy(examples.label.astype(np.float32)).to(device)
+        weight = torch.from_numpy(examples.weight).to(device)
+        return cls(share, Batch.from_encoded(examples.rows, device), label, weight)
+
+
 class Optimisers:
     """FTRL for the wide weights, AdaGrad for everything else; each parameter has exactly one."""
 
@@ -173,7 +191,9 @@ class Trainer:
         self.progress = Progress()
         self._generator = generator
         network.threads = torch.get_num_threads()
-        network.multiplied_in = config.precision.in_training(network.widths, network.bias.device)
+        asked = config.precision, network.widths, network.bias.device
+        network.multiplied_in = dtype_in_training(*asked)
+        self._side = SideThread(network.threads)
         self._replicas = replicas or Alone()
         self._replicas.agree({**network.state_dict(), **optimisers.state()})
 
@@ -229,42 +249,59 @@ class Trainer:
         self.network.train()
         order = self._generator.permutation(len(training))
         total = 0.0
-        for start in range(0, len(order), self.config.batch):
+        for start, minibatch in self._minibatches(training, order):
             self.optimisers.slow(next(shares))
-            value = self._step(training, order[start : start + self.config.batch])
+            value = self._step(minibatch)
             if not np.isfinite(value):
                 row = f"epoch {epoch}, row {start} of {len(order)}"
                 raise DivergenceError(f"the training loss became {value} at {row}")
             total += value
         return total / float(training.weight.sum(dtype=np.float64))
 
+    def _minibatches(
+        self, training: Examples, order: NDArray[np.int64]
+    ) -> Iterator[tuple[int, Minibatch]]:
+        """Where each begins in `order`, and it; the next one is taken while one is learned."""
+        first, taken = 0, None
+        for start in range(0, len(order), self.config.batch):
+            next_one = self._side.begin(
+                self._taken, training, order[start : start + self.config.batch]
+            )
+            if taken is not None:
+                yield first, taken()
+            first, taken = start, next_one
+        if taken is not None:
+            yield first, taken()
+
+    def _taken(self, training: Examples, rows: NDArray[np.int64]) -> Minibatch:
+        share = Share(len(rows), self._replicas.part(len(rows)))
+        return Minibatch.of(training.take(rows[share.part]), share, self.network.bias.device)
+
     @fast_products()
     @threads(1)
-    def _step(self, training: Examples, rows: NDArray[np.int64]) -> float:
+    def _step(self, minibatch: Minibatch) -> float:
         """Learn from a minibatch; returns its summed loss, and learns nothing if it is strange."""
-        value = self._differentiate(training, rows)
+        value = self._differentiate(minibatch)
         if np.isfinite(value):
-            for optimiser in self.optimisers.all:
-                optimiser.step()
+            wide = self._side.begin(self.optimisers.wide.step)
+            self.optimisers.embeddings.step()
+            self.optimisers.deep.step()
+            wide()
         return value
 
-    def _loss(self, examples: Examples) -> Tensor:
+    def _loss(self, minibatch: Minibatch) -> Tensor:
         """The summed loss of a minibatch.
 
         FTRL's penalties are stated against the summed loss, and AdaGrad does not mind the scale
         (but for its initial accumulator).
         """
-        device = self.network.bias.device
-        logit = self.network(Batch.from_encoded(examples.rows, device))
-        label = torch.from_numpy(examples.label.astype(np.float32)).to(device)
-        weight = torch.from_numpy(examples.weight).to(device)
-        return binary_cross_entropy_with_logits(logit, label, weight, reduction="sum")
+        self.network.share = minibatch.share
+        logit, of = self.network(minibatch.batch), minibatch
+        return binary_cross_entropy_with_logits(logit, of.label, of.weight, reduction="sum")
 
-    def _differentiate(self, training: Examples, rows: NDArray[np.int64]) -> float:
+    def _differentiate(self, minibatch: Minibatch) -> float:
         """The summed loss of a minibatch; all parameters have its gradient then."""
-        part = self._replicas.part(len(rows))
-        self.network.share = Share(len(rows), part)
-        loss = self._loss(training.take(rows[part]))
+        loss = self._loss(minibatch)
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         return self._replicas.sum_up(loss, self.network.parameters())

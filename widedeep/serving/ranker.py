@@ -17,6 +17,7 @@ from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.companion import Companion
 from widedeep.model.precision import Precision
+from widedeep.model.products import dtype_of
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import sigmoid
 from widedeep.serving.live_state import LiveState
@@ -79,7 +80,7 @@ class Ranker:
         cls, state: LiveState, model: TrainedModel, catalogue: Catalogue, precision: Precision
     ) -> Self:
         """Prepare the model for a state of its own tokens, and answer a first request."""
-        ranker = cls(state, PreparedModel.of(model, state, catalogue, precision.dtype()))
+        ranker = cls(state, PreparedModel.of(model, state, catalogue, dtype_of(precision)))
         ranker.scores(-1, np.array([-1]), max(state.known_until, 0))
         return ranker
 
