@@ -4,6 +4,8 @@ Executed by `dry_run.py` in a process of its own; nothing imports it. It reads t
 from its input; the last line of its output is a JSON object, see `DryRun`.
 """
 
+import atexit
+import gc
 import json
 import sys
 import time
@@ -56,6 +58,8 @@ def _answers(model: PyFuncModel, request: pd.DataFrame) -> bool:
 
 
 if __name__ == "__main__":
+    # Python ends with a look at all that was imported; who asked waits for the end.
+    atexit.register(gc.freeze)
     asked_for = sys.stdin.readline().strip()
     if asked_for:
         main(Path(asked_for))

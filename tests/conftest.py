@@ -1,5 +1,6 @@
 """Data that tests of several packages share."""
 
+import gc
 import os
 import shutil
 from dataclasses import replace
@@ -49,6 +50,12 @@ def pytest_collection_modifyitems(items):
     """The longest files first, so that parallel workers end together."""
     places = {PROJECT / "tests" / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish():
+    """What was imported stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
