@@ -92,6 +92,7 @@ def run(engine, data, home):
             ),
         )
         plan.save(home / "plan")
+        del plan  # workers read the files; of five million ratings it takes four gigabytes
         model = train(engine, Training(home / "plan", chosen, None, 0), home / "model", stages)
         asked = queries(log, split.holdout(log.time))
         scorer = engine.scorer(model, log, catalogue)

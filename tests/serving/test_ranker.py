@@ -24,6 +24,7 @@ from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Nu
 from widedeep.features.transform import Transform
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.precision import Precision
+from widedeep.model.products import dtype_of
 from widedeep.model.presets import preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import TrainingConfig, sigmoid
@@ -293,9 +294,9 @@ def test_bfloat16_is_within_its_stated_tolerance(world):
 def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch):
     for held, wanted_dtype in (({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda held=held: held)
-        assert Precision.AUTO.dtype() == wanted_dtype
-        assert Precision.FLOAT32.dtype() == torch.float32
+        assert dtype_of(Precision.AUTO) == wanted_dtype
+        assert dtype_of(Precision.FLOAT32) == torch.float32
         if not held:
             with pytest.raises(InputError, match="neither AVX512-BF16 nor AMX"):
-                Precision.BFLOAT16.dtype()
-    assert Precision.BFLOAT16.dtype() == torch.bfloat16
+                dtype_of(Precision.BFLOAT16)
+    assert dtype_of(Precision.BFLOAT16) == torch.bfloat16
