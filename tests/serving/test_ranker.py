@@ -24,8 +24,8 @@ from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Nu
 from widedeep.features.transform import Transform
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.precision import Precision
-from widedeep.model.products import dtype_of
 from widedeep.model.presets import preset
+from widedeep.model.products import dtype_of
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import TrainingConfig, sigmoid
 from widedeep.serving import compiled
