@@ -5,8 +5,6 @@ Errors go to stderr, one readable line first.
 """
 
 import argparse
-import atexit
-import gc
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,8 +34,6 @@ _COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    # Python ends with a look at all that was imported: a second or two, for nothing.
-    atexit.register(gc.freeze)
     given = _parser().parse_args(arguments)
     command: options.Command = given.command
     try:

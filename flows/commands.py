@@ -1,7 +1,6 @@
 """What each command of `widedeep` does with its options."""
 
 import argparse
-import gc
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -258,22 +257,11 @@ def _starting() -> Iterator[None]:
     """Prefect's server starts while the block imports a flow, which takes as long."""
     from flows import temporary_server
 
-    with _uncollected(), temporary_server.starting():
+    with temporary_server.starting():
         from flows.console import show_progress
 
         show_progress()
         yield
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """What is imported stays, and to look for garbage among it took a quarter of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _moments(options: argparse.Namespace) -> dict[str, datetime | None]:

@@ -1,5 +1,6 @@
 """A server of the champion, until Ctrl-C or SIGTERM."""
 
+import gc
 import logging
 import os
 import signal
@@ -26,6 +27,8 @@ from widedeep.serving.service import Service
 from widedeep.serving.telemetry import Telemetry
 
 _BACKLOG = 1024
+_OFTEN = 700
+"""New objects after which garbage is looked for: a look at more takes users' time."""
 _PATIENCE = 10
 _TURN = 0.00001
 """Seconds a thread may keep Python to itself while another waits: who loads a model must not keep
@@ -88,6 +91,7 @@ def serve(
     """
     dtype_of(precision)
     _log_plainly()
+    gc.set_threshold(_OFTEN)
     torch.set_num_threads(1)
     sys.setswitchinterval(_TURN)
     with address.listen() as listening, _quiet_signals():
