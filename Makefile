@@ -30,8 +30,8 @@ ablation: install  ## what each part of the model is worth (ARGS as for retrain,
 bench: install  ## speed against the limit and others, alone on the machine (JSON=1: and an object)
 	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
-test: lint  ## what users are promised, checked (two processes: each multiplies on one core)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: lint  ## what users are promised, checked (on one core each; a third process works while others wait)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-production: install  ## the same on PostgreSQL and a tracking server (installs them, as root)
 	test -d /usr/lib/postgresql || (apt-get update -qq && apt-get install -qq -y postgresql)
