@@ -38,7 +38,7 @@ def configure(home: Home) -> None:
         HOME_VARIABLE: str(home.root),
         "PREFECT_HOME": str(home.prefect),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # The temporary server takes 8 to 13 s to start, and longer on a busy machine.
+        # The temporary server takes 3 s to start, 11 in a new home, longer on a busy machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "MLFLOW_TRACKING_URI": home.tracking_uri,
         "MLFLOW_LOGGING_LEVEL": "WARNING",
