@@ -25,6 +25,7 @@ _TEMPORARY = {
     "PREFECT__SERVER_FINAL": "1",
 }
 _PATIENCE = 5.0
+"""Seconds for its end, as Prefect gives it."""
 
 
 @contextmanager

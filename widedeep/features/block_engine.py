@@ -29,7 +29,7 @@ from widedeep.features.order_statistics import Brackets, Counted, Sample
 from widedeep.features.quantile_normaliser import QuantileNormaliser, deciding_ranks
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.raw_table import columns_of, from_table, to_table
-from widedeep.features.spec import FeatureSpec
+from widedeep.features.spec import FeatureSpec, parts_of
 from widedeep.features.support_sketch import SupportSketch
 from widedeep.features.transform import Transform, token_counts, vocabularies_of
 from widedeep.features.vocabulary import Counts, RunningCounts
@@ -129,8 +129,7 @@ class BlockEngine(ABC, Generic[Held]):
     def fit(self, fresh: Held, stale: Sequence[Held], previous: Transform | None) -> Transform:
         """See `Transform.fit`."""
         counts: dict[str, RunningCounts] = defaultdict(RunningCounts)
-        own = [bag.name for bag in self.spec.bags if bag.vocabulary_of is None]
-        reads = self.spec.read_by(own)
+        reads = self.spec.read_by(self.spec.own_bags)
         for counted in fresh.each(partial(_count_tokens, self.spec), reads):
             for name, part in counted.items():
                 counts[name].add(*part)
@@ -191,8 +190,7 @@ def _frequent(transform: Transform, rows: Blocks) -> list[Counts]:
     found: list[Counts] = []
     for sketches in _together(transform, len(rows)):
         which = slice(len(found), len(found) + len(sketches))
-        crosses = transform.spec.crosses[which]
-        reads = transform.spec.read_by({part for cross in crosses for part in cross.parts})
+        reads = transform.spec.read_by(parts_of(transform.spec.crosses[which]))
         for counted in rows.each(partial(_count_crosses, transform, which), reads):
             for sketch, part in zip(sketches, counted, strict=True):
                 sketch.add(*part)

@@ -1,7 +1,7 @@
 """What a model reads of a row, declared (the fitted counterpart is `Transform`)."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Self
@@ -136,7 +136,12 @@ class FeatureSpec:
     @property
     def fired(self) -> set[str]:
         """Names of all that the wide part reads, raw or in a cross."""
-        return {*self.wide, *chain(*(cross.parts for cross in self.crosses))}
+        return {*self.wide, *parts_of(self.crosses)}
+
+    @property
+    def own_bags(self) -> list[str]:
+        """Names of the bags that have a vocabulary of their own."""
+        return [bag.name for bag in self.bags if bag.vocabulary_of is None]
 
     def quantiled(self) -> list[tuple[str, str, int]]:
         """Name, number and count of quantiles of all that is read by quantile."""
@@ -161,6 +166,11 @@ class FeatureSpec:
             values["offset"],
             HistoryConfig(**values["history"]),
         )
+
+
+def parts_of(crosses: Iterable[Cross]) -> set[str]:
+    """Names of all that some crosses combine."""
+    return {part for cross in crosses for part in cross.parts}
 
 
 def _wanted(numbers: Collection[str | None], bags: Collection[str]) -> Wanted:

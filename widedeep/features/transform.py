@@ -23,7 +23,7 @@ from widedeep.features.number_quantiles import NumberQuantiles
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
-from widedeep.features.spec import Bag, Cross, FeatureSpec
+from widedeep.features.spec import Bag, Cross, FeatureSpec, parts_of
 from widedeep.features.vocabulary import Counts, Vocabulary, count_tokens
 
 _BLOCK = 16384
@@ -83,7 +83,7 @@ class Transform:
         With `every` false only those that have the minimum support in these rows alone.
         """
         crosses = self.spec.crosses[which]
-        discrete = self._discrete(rows, {part for cross in crosses for part in cross.parts})
+        discrete = self._discrete(rows, parts_of(crosses))
 
         def count(cross: Cross, sizes: tuple[int, ...]) -> Counts:
             least = 1 if every else cross.minimum_support
@@ -271,9 +271,8 @@ def token_counts(spec: FeatureSpec, rows: RawColumns) -> dict[str, Counts]:
         by_movie = rows.attribute_bag(name)
         return count_tokens(by_movie.values, of_movies[by_movie.row_numbers()])
 
-    own = [bag.name for bag in spec.bags if bag.vocabulary_of is None]
     counted = {category.name: of_category(category.name) for category in spec.categories}
-    return counted | {name: of_bag(name) for name in own}
+    return counted | {name: of_bag(name) for name in spec.own_bags}
 
 
 def vocabularies_of(spec: FeatureSpec, counted: Mapping[str, Counts]) -> dict[str, Vocabulary]:

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
 
@@ -32,11 +31,9 @@ class SideThread:
     def __init__(self, cores: int) -> None:
         self._pool = ThreadPoolExecutor(1, "side") if cores > 1 else None
 
-    def begin(
-        self, work: Callable[Given, Found], *given: Given.args, **named: Given.kwargs
-    ) -> Callable[[], Found]:
+    def begin(self, work: Callable[..., Found], *given: Any) -> Callable[[], Found]:  # noqa: ANN401
         """Begin some `work`; what is returned waits for its end and gives what it found."""
         if self._pool is not None:
-            return self._pool.submit(work, *given, **named).result
-        found = work(*given, **named)
+            return self._pool.submit(work, *given).result
+        found = work(*given)
         return lambda: found

@@ -6,9 +6,10 @@ Paper, section 3.3: both parts are updated by the same minibatch, not trained ap
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ from widedeep.model.row_optimizer import RowOptimizer
 from widedeep.model.threads import SideThread, threads
 
 SCORING_BATCH = 8192
+
+Item = TypeVar("Item")
 
 
 class DivergenceError(ArithmeticError):
@@ -262,16 +265,13 @@ class Trainer:
         self, training: Examples, order: NDArray[np.int64]
     ) -> Iterator[tuple[int, Minibatch]]:
         """Where each begins in `order`, and it; the next one is taken while one is learned."""
-        first, taken = 0, None
-        for start in range(0, len(order), self.config.batch):
-            next_one = self._side.begin(
-                self._taken, training, order[start : start + self.config.batch]
-            )
-            if taken is not None:
-                yield first, taken()
-            first, taken = start, next_one
-        if taken is not None:
-            yield first, taken()
+        batch = self.config.batch
+        taking = (
+            (start, self._side.begin(self._taken, training, order[start : start + batch]))
+            for start in range(0, len(order), batch)
+        )
+        for start, taken in _one_ahead(taking):
+            yield start, taken()
 
     def _taken(self, training: Examples, rows: NDArray[np.int64]) -> Minibatch:
         share = Share(len(rows), self._replicas.part(len(rows)))
@@ -296,8 +296,9 @@ class Trainer:
         (but for its initial accumulator).
         """
         self.network.share = minibatch.share
-        logit, of = self.network(minibatch.batch), minibatch
-        return binary_cross_entropy_with_logits(logit, of.label, of.weight, reduction="sum")
+        logit = self.network(minibatch.batch)
+        label, weight = minibatch.label, minibatch.weight
+        return binary_cross_entropy_with_logits(logit, label, weight, reduction="sum")
 
     def _differentiate(self, minibatch: Minibatch) -> float:
         """The summed loss of a minibatch; all parameters have its gradient then."""
@@ -340,6 +341,16 @@ class Trainer:
             weights, state = self.progress.best
             self.network.load_state_dict(weights)
             self.optimisers.load(state)
+
+
+def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each of them when the next has been made."""
+    made: deque[Item] = deque()
+    for item in items:
+        made.append(item)
+        if len(made) > 1:
+            yield made.popleft()
+    yield from made
 
 
 @torch.no_grad()
