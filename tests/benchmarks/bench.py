@@ -47,6 +47,7 @@ def show(found: dict[str, dict], options: argparse.Namespace) -> None:
     """One table."""
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     title = f"{options.threads} threads, medians of {options.runs} runs; {versions}"
+    title += "".join(f"; peer {peer.name}: {peer.versions}" for peer in options.peer)
     table = Table("part", "", "what", "number", title=title)
     for part, kinds in found.items():
         for kind, rates in kinds.items():
@@ -73,6 +74,7 @@ def main() -> None:
     if os.environ.get("JSON") == "1":
         machine = {"threads": options.threads, "runs": options.runs, "cpu": platform.processor()}
         versions = {name: version(name) for name in LIBRARIES}
+        versions |= {peer.name: peer.versions for peer in options.peer}
         sys.stdout.write(json.dumps({**found, "machine": {**machine, **versions}}) + "\n")
 
 

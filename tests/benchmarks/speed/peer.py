@@ -25,6 +25,16 @@ SCRIPTS = {
     "pytorch-widedeep": "pytorch_widedeep_model.py",
     "deepctr": "deepctr_model.py",
 }
+INSTALLED = {
+    "keras": ("keras",),
+    "pytorch-widedeep": ("pytorch-widedeep", "torch"),
+    "deepctr": ("deepctr-torch", "torch"),
+}
+VERSIONS = """
+import sys
+from importlib.metadata import version
+print(", ".join(f"{name} {version(name)}" for name in sys.argv[1:]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +53,23 @@ class Peer:
             raise ValueError(f"peer {text!r}; wanted is {wanted}")
         return cls(name, python)
 
+    @property
+    def versions(self) -> str:
+        """What its interpreter has of it and of what it computes with."""
+        return self._said("-c", VERSIONS, *INSTALLED[self.name])
+
     def rate(self, rows: Path, threads: int) -> float:
         """Examples a second of an epoch over the file of `save_rows`."""
         script = Path(__file__).parent / "peers" / SCRIPTS[self.name]
-        command = [self.python, str(script), str(rows), str(threads)]
+        return float(self._said(str(script), str(rows), str(threads)))
+
+    def _said(self, *arguments: str) -> str:
+        """The last line that its interpreter prints."""
+        command = [self.python, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{self.python} failed: {done.stderr[-2000:]}")
-        return float(done.stdout.splitlines()[-1])
+        return done.stdout.splitlines()[-1]
 
 
 def save_rows(work: TrainingWork, rows: int, path: Path) -> None:
