@@ -1,7 +1,9 @@
-"""`make bench` works: each part learns, encodes or judges, if only a little."""
+"""Benchmarks work: each part learns, encodes or judges, if only a little."""
 
+from tests.benchmarks import bench_ranking
 from tests.benchmarks.speed import features_speed, training_speed
 from tests.benchmarks.speed.training_work import BATCH, TrainingWork
+from widedeep.features.companion import Companion
 from widedeep.model.precision import Precision
 
 
@@ -15,3 +17,8 @@ def test_training_goes_on_where_the_last_epoch_ended():
 def test_features_are_encoded_by_all_that_are_compared():
     found = features_speed.measure(3000, 1)
     assert min(*found["ours"].values(), *found["peers"].values()) > 0
+
+
+def test_a_ranker_finds_what_a_registered_model_carries(tiny, tmp_path):
+    data = bench_ranking.Data.of(tiny, tmp_path)
+    assert len(Companion.load(data.history).log) == len(data.log)

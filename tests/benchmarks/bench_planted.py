@@ -1,12 +1,13 @@
 """Planted truth: how near the default preset comes to the optimum on simulated ratings, and what
 of the truth it recovers.
 
-    python -m tests.benchmarks.bench_planted [--seeds 2]
+    python -m tests.benchmarks.bench_planted [--seeds 2] [--times 1]
 
-from the project's folder. Each seed is a world of its own, as large as KMRD-small, with a model of
-its own. `attainable` is the best score from the ratings known by then for someone who knows the
-movies (see `widedeep.evaluation.attainable`). With JSON=1 in the environment the last line is a
-JSON object. A seed takes some minutes; run it alone.
+from the project's folder. Each seed is a world of its own, as large as KMRD-small (or so many times
+as large: as many films, more users and ratings), with a model of its own. `attainable` is the best
+score from the ratings known by then for someone who knows the movies (see
+`widedeep.evaluation.attainable`). With JSON=1 in the environment the last line is a JSON object. A
+seed takes some minutes; run it alone.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -75,9 +76,16 @@ class Recovered:
         return asdict(self) | {"wide": asdict(self.wide) | wide, "gap": gap}
 
 
-def recover(seed: int, folder: Path) -> Recovered:
+def world(seed: int, times: int) -> Simulation:
+    """As large as KMRD-small, or so many `times` its users and ratings."""
+    small = Simulation(seed=seed)
+    return replace(small, users=times * small.users, ratings=times * small.ratings)
+
+
+def recover(simulation: Simulation, folder: Path) -> Recovered:
     """Simulate, train and measure."""
-    simulate(Simulation(seed=seed), folder / "world")
+    seed = simulation.seed
+    simulate(simulation, folder / "world")
     planted = PlantedTruth.load(folder / "world")
     ratings = Ratings(ingest(folder / "world", ArtifactStore(folder / "stages"), int(time.time())))
     end = ratings.last_time + 1
@@ -167,11 +175,12 @@ def main() -> None:
     """Run all and print."""
     parser = argparse.ArgumentParser(prog="bench_planted", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--times", type=int, default=1)
     options = parser.parse_args()
     runs = []
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            runs.append(recover(seed, Path(folder)))
+            runs.append(recover(world(seed, options.times), Path(folder)))
     show(runs, Console(width=max(WIDTH, Console().width)))
     if os.environ.get("JSON") == "1":
         sys.stdout.write(json.dumps({"worlds": [run.as_json() for run in runs]}) + "\n")

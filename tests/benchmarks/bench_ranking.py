@@ -21,7 +21,6 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +31,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.ratings import RatingLog, Ratings
 from widedeep.data.split import Split
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.companion import Companion
 from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.model.fitting import Fitting
 from widedeep.model.presets import preset
@@ -59,9 +59,9 @@ class Data:
         ratings = Ratings(ingest(kmrd, ArtifactStore(folder / "stages"), int(time.time())))
         history = folder / "history"
         history.mkdir()
-        ratings.load().save(history / "ratings.parquet")
-        pq.write_table(ratings.movies(), history / "movies.parquet")
-        return cls(ratings.load(), Catalogue.from_table(ratings.movies()), history)
+        known = Companion.of(ratings.load(), ratings.movies(), ratings.people())
+        known.save(history)
+        return cls(known.log, known.catalogue, history)
 
     def train(self, name, folder):
         """A model of the preset after one epoch."""

@@ -1,8 +1,9 @@
 """A server under load: latency, against MLflow's own server, and while versions change places.
 
     python -m tests.benchmarks.bench_serving [--home DIR] [--data DIR] [--rate 200] [--seconds 30]
-                                             [--swaps 50]
+                                             [--swaps 50] [--pause 1]
 
+A swap begins `--pause` seconds after the last one was seen; with 0 there is always one under way.
 Without --home two models are trained first, one of them on the ratings of a year less. The home is
 copied, so nothing of it changes; its two newest versions change places (where there is only one, it
 is registered a second time). Run it alone. JSON=1 ends with one JSON object.
@@ -148,8 +149,8 @@ def side_by_side(client, home, model, world):
     return {"ours": ours, "mlflow": mlflow, "times": mlflow / ours}
 
 
-def while_swapping(client, world, rate, swaps, registry):
-    """The load while versions change places without a pause, and the seconds each change took."""
+def while_swapping(client, world, rate, swaps, pause, registry):
+    """The load while versions change places, and the seconds each change took."""
     mlflow, model, versions = registry
     running, took = load(client, world, rate, PATIENCE), []
     time.sleep(WARM)
@@ -161,6 +162,7 @@ def while_swapping(client, world, rate, swaps, registry):
         )
         if running.poll() is not None:
             break
+        time.sleep(pause)
     running.terminate()
     return measured(running) | {"swaps": len(took), "swap": took}
 
@@ -195,7 +197,7 @@ def trained(data, folder):
     return folder
 
 
-def show(found, rate):
+def show(found, rate, pause):
     """A table."""
     table = Table("", "p50, ms", "p99, ms", "failed", title=f"200 candidates, {rate:g} a second")
     for name in ("normal", "swapping"):
@@ -211,8 +213,9 @@ def show(found, rate):
     )
     swap = found["swapping"]["swap"]
     console.print(
-        f"{len(swap)} swaps, s from the registry's move to answers: median {np.median(swap):.2f}, "
-        f"longest {max(swap):.2f}; p99 {found['ratio']:.2f} of the normal one"
+        f"{len(swap)} swaps, {pause:g} s between them, s from the registry's move to answers: "
+        f"median {np.median(swap):.2f}, longest {max(swap):.2f}; "
+        f"p99 {found['ratio']:.2f} of the normal one"
     )
 
 
@@ -225,6 +228,7 @@ def main():
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--swaps", type=int, default=50)
+    parser.add_argument("--pause", type=float, default=1.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = options.home or trained(options.data, f"{folder}/trained")
@@ -237,9 +241,10 @@ def main():
             normal = measured(load(client, world, options.rate, options.seconds))
             found = {"side_by_side": side_by_side(client, home, registry[1], world)}
             found["normal"] = normal
-            found["swapping"] = while_swapping(client, world, options.rate, options.swaps, registry)
+            swaps = options.swaps, options.pause
+            found["swapping"] = while_swapping(client, world, options.rate, *swaps, registry)
     found["ratio"] = found["swapping"]["p99"] / normal["p99"]
-    show(found, options.rate)
+    show(found, options.rate, options.pause)
     if os.environ.get("JSON") == "1":
         print(json.dumps(found))
 

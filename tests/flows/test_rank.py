@@ -21,6 +21,7 @@ from widedeep.data.user_list import read_users
 from widedeep.errors import InputError
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.catalogue import Catalogue
+from widedeep.features.companion import Companion
 from widedeep.features.evidence import Evidence
 from widedeep.features.history import Queries
 from widedeep.features.raw_columns import RawColumns
@@ -49,12 +50,10 @@ def home(tiny, make_home, tmp_path_factory):
     folder = home.root / "version"
     history = folder / "artifacts" / "history"
     history.mkdir(parents=True)
-    log = ratings.load()
-    log.save(history / "ratings.parquet")
-    pq.write_table(ratings.movies(), history / "movies.parquet")
-    pq.write_table(ratings.people(), history / "people.parquet")
+    known = Companion.of(ratings.load(), ratings.movies(), ratings.people())
+    known.save(history)
     (folder / "artifacts" / "id").mkdir()
-    random_model(log, Catalogue.from_table(ratings.movies())).save(folder / "artifacts" / "id")
+    random_model(known.log, known.catalogue).save(folder / "artifacts" / "id")
     (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
     tracker, client = Tracker(home), MlflowClient(home.tracking_uri)
     client.create_registered_model(MODEL)

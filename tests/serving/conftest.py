@@ -7,7 +7,6 @@ from threading import Thread
 
 import httpx
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 import uvicorn
@@ -17,7 +16,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.ratings import Ratings
 from widedeep.evaluation.golden import GOLDEN, GoldenRequests
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.catalogue import Catalogue
+from widedeep.features.companion import Companion
 from widedeep.features.evidence import Evidence
 from widedeep.features.history import Queries
 from widedeep.features.transform import Transform
@@ -35,8 +34,8 @@ def make_version(tiny, tmp_path_factory):
     """Writes a version by its number, which seeds its weights."""
     root = tmp_path_factory.mktemp("versions")
     ratings = Ratings(ingest(tiny, ArtifactStore(root / "stages"), 1_800_000_000))
-    log, movies = ratings.load(), ratings.movies()
-    catalogue = Catalogue.from_table(movies)
+    known = Companion.of(ratings.load(), ratings.movies(), ratings.people())
+    log, catalogue = known.log, known.catalogue
     spec = preset("default").features
     asked = Queries(log.user, log.movie, log.time, log.time)
     transform = Transform.fit(
@@ -57,9 +56,7 @@ def make_version(tiny, tmp_path_factory):
         model = TrainedModel(transform, network, TrainingConfig(), {}, 0, evidence)
         (folder / "model").mkdir()
         model.save(folder / "model")
-        log.save(folder / "history" / "ratings.parquet")
-        pq.write_table(movies, folder / "history" / "movies.parquet")
-        pq.write_table(ratings.people(), folder / "history" / "people.parquet")
+        known.save(folder / "history")
         scorer = model_scorer(model, log, catalogue)
         GoldenRequests.of(log, scorer).save(folder / "history" / GOLDEN)
         return ServedVersion(MODEL, number, folder / "model", folder / "history")

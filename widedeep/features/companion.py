@@ -1,4 +1,4 @@
-"""What a registered model carries beside its weights, as `tasks.companion` writes it."""
+"""What a registered model carries beside its weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 
 from widedeep.data.ratings import RatingLog
 from widedeep.features.catalogue import Catalogue
+
+_RATINGS, _MOVIES, _PEOPLE = "ratings.parquet", "movies.parquet", "people.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,18 @@ class Companion:
     catalogue: Catalogue
 
     @classmethod
+    def of(cls, log: RatingLog, movies: pa.Table, people: pa.Table) -> Self:
+        """What is known, with its catalogue."""
+        return cls(log, movies, people, Catalogue.from_table(movies))
+
+    def save(self, folder: Path) -> None:
+        """Write everything into `folder`."""
+        self.log.save(folder / _RATINGS)
+        pq.write_table(self.movies, folder / _MOVIES)
+        pq.write_table(self.people, folder / _PEOPLE)
+
+    @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a registered model's folder `history`."""
-        movies = pq.read_table(folder / "movies.parquet")
-        return cls(
-            RatingLog.load(folder / "ratings.parquet"),
-            movies,
-            pq.read_table(folder / "people.parquet"),
-            Catalogue.from_table(movies),
-        )
+        tables = (pq.read_table(folder / name) for name in (_MOVIES, _PEOPLE))
+        return cls.of(RatingLog.load(folder / _RATINGS), *tables)
