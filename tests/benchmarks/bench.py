@@ -43,11 +43,9 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], dict]]:
     }
 
 
-def show(found: dict[str, dict], options: argparse.Namespace) -> None:
+def show(found: dict[str, dict], options: argparse.Namespace, versions: list[str]) -> None:
     """One table."""
-    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    title = f"{options.threads} threads, medians of {options.runs} runs; {versions}"
-    title += "".join(f"; peer {peer.name}: {peer.versions}" for peer in options.peer)
+    title = f"{options.threads} threads, medians of {options.runs} runs; {'; '.join(versions)}"
     table = Table("part", "", "what", "number", title=title)
     for part, kinds in found.items():
         for kind, rates in kinds.items():
@@ -70,12 +68,13 @@ def main() -> None:
     configure(default_home())
     available = parts(options)
     found = {name: available[name]() for name in options.part or available}
-    show(found, options)
+    ours = {name: version(name) for name in LIBRARIES}
+    theirs = {peer.name: peer.versions for peer in options.peer}
+    libraries = ", ".join(f"{name} {number}" for name, number in ours.items())
+    show(found, options, [libraries, *(f"peer {name}: {held}" for name, held in theirs.items())])
     if os.environ.get("JSON") == "1":
         machine = {"threads": options.threads, "runs": options.runs, "cpu": platform.processor()}
-        versions = {name: version(name) for name in LIBRARIES}
-        versions |= {peer.name: peer.versions for peer in options.peer}
-        sys.stdout.write(json.dumps({**found, "machine": {**machine, **versions}}) + "\n")
+        sys.stdout.write(json.dumps({**found, "machine": {**machine, **ours, **theirs}}) + "\n")
 
 
 if __name__ == "__main__":

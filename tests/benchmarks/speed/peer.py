@@ -7,6 +7,7 @@ that has the library runs it.
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,15 +21,18 @@ from tests.benchmarks.speed.training_work import (
     TrainingWork,
 )
 
-SCRIPTS = {
-    "keras": "keras_model.py",
-    "pytorch-widedeep": "pytorch_widedeep_model.py",
-    "deepctr": "deepctr_model.py",
-}
-INSTALLED = {
-    "keras": ("keras",),
-    "pytorch-widedeep": ("pytorch-widedeep", "torch"),
-    "deepctr": ("deepctr-torch", "torch"),
+
+class Library(NamedTuple):
+    """The script of `peers/` that trains it, and the packages whose versions matter."""
+
+    script: str
+    packages: tuple[str, ...]
+
+
+LIBRARIES = {
+    "keras": Library("keras_model.py", ("keras",)),
+    "pytorch-widedeep": Library("pytorch_widedeep_model.py", ("pytorch-widedeep", "torch")),
+    "deepctr": Library("deepctr_model.py", ("deepctr-torch", "torch")),
 }
 VERSIONS = """
 import sys
@@ -48,19 +52,19 @@ class Peer:
     def of(cls, text: str) -> "Peer":
         """Read NAME=PYTHON."""
         name, _, python = text.partition("=")
-        if name not in SCRIPTS or not Path(python).is_file():
-            wanted = " or ".join(f"{known}=/path/to/python" for known in SCRIPTS)
+        if name not in LIBRARIES or not Path(python).is_file():
+            wanted = " or ".join(f"{known}=/path/to/python" for known in LIBRARIES)
             raise ValueError(f"peer {text!r}; wanted is {wanted}")
         return cls(name, python)
 
     @property
     def versions(self) -> str:
         """What its interpreter has of it and of what it computes with."""
-        return self._said("-c", VERSIONS, *INSTALLED[self.name])
+        return self._said("-c", VERSIONS, *LIBRARIES[self.name].packages)
 
     def rate(self, rows: Path, threads: int) -> float:
         """Examples a second of an epoch over the file of `save_rows`."""
-        script = Path(__file__).parent / "peers" / SCRIPTS[self.name]
+        script = Path(__file__).parent / "peers" / LIBRARIES[self.name].script
         return float(self._said(str(script), str(rows), str(threads)))
 
     def _said(self, *arguments: str) -> str:
