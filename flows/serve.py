@@ -95,7 +95,7 @@ def serve(
     torch.set_num_threads(1)
     sys.setswitchinterval(_TURN)
     with address.listen() as listening, _quiet_signals():
-        service = Service(home, Telemetry(), precision)
+        service = Service(home, Telemetry())
         config = uvicorn.Config(
             create_app(service, limits),
             log_config=None,
@@ -108,7 +108,7 @@ def serve(
         def stop() -> None:
             server.should_exit = True
 
-        scout = Scout(home, model, service, stop)
+        scout = Scout(home, model, service, stop, precision)
         host, port = listening.getsockname()[:2]
         waiting = model or "the first model that appears"
         logging.getLogger("widedeep.serving").info("http://%s:%s serves %s", host, port, waiting)

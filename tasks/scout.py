@@ -2,8 +2,8 @@
 
 Executed by `scouting.py` in a process of its own, so that neither MLflow nor a broken model can
 slow or end the server; nothing imports it. It ends when its input does. Each line of its output is
-a JSON object: the version that is being tried (`trying`), a `Sighting`, or `trouble` with the
-registry.
+a JSON object: the version that is being tried (`trying`), the model whose acknowledged ratings it
+is `wanting` (a line of the input answers that), a `Sighting`, or `trouble` with the registry.
 """
 
 import json
@@ -17,12 +17,15 @@ from typing import Any
 
 import torch
 
-from tasks.scouting import LATER_THAN_USERS, LOOK_EVERY, Sighting
+from tasks.scouting import LAST, LOOK_EVERY, Sighting
+from tasks.shared_file import SharedFile
 from tasks.tracking import Tracker
 from widedeep import decision_log
 from widedeep.home import Home
 from widedeep.model.precision import Precision
-from widedeep.serving.bundle import ServedVersion
+from widedeep.serving.event_log import read_events
+from widedeep.serving.groundwork import Groundwork
+from widedeep.serving.served_version import ServedVersion
 from widedeep.serving.trial import try_out
 
 
@@ -55,10 +58,10 @@ class Watch:
         return models[0] if len(models) == 1 else None
 
 
-def main(home: Home, model: str | None, precision: Precision, seen: str | None) -> None:
+def main(watch: Watch, precision: Precision) -> None:
     """Look until the input ends."""
     torch.set_num_threads(1)
-    watch, trouble = Watch(home, model, seen), ""
+    trouble, groundwork = "", SharedFile()
     while not select.select([sys.stdin], [], [], LOOK_EVERY)[0]:
         try:
             version = watch.look()
@@ -70,14 +73,30 @@ def main(home: Home, model: str | None, precision: Precision, seen: str | None) 
             trouble = ""
             if version is not None:
                 _tell({"trying": version.number})
-                _tell(asdict(_tried(version, precision)))
-                seen = version.number
-                os.setpriority(os.PRIO_PROCESS, 0, LATER_THAN_USERS)
+                groundwork.close()
+                groundwork = SharedFile()
+                _tell(asdict(_tried(version, precision, groundwork.path)))
+                os.setpriority(os.PRIO_PROCESS, 0, LAST)
 
 
-def _tried(version: ServedVersion, precision: Precision) -> Sighting:
-    paths = (str(version.served), str(version.history))
-    return Sighting(version.model, version.number, *paths, try_out(version, precision))
+def _tried(version: ServedVersion, precision: Precision, groundwork: Path) -> Sighting:
+    fault = try_out(version, precision) or _do_groundwork(version, precision, groundwork)
+    paths = (str(version.served), str(version.history), str(groundwork))
+    return Sighting(version.model, version.number, *paths, fault)
+
+
+def _do_groundwork(version: ServedVersion, precision: Precision, path: Path) -> str | None:
+    """Save what the server of a sound version need not work out then; any fault."""
+    _tell({"wanting": version.model})
+    told = json.loads(sys.stdin.readline())
+    if "trouble" in told:
+        return str(told["trouble"])
+    try:
+        events = read_events(Path(told["path"]), end=told["end"])
+        Groundwork.of(version, events, precision).save(path)
+    except Exception as error:  # noqa: BLE001  the next version may be better
+        return f"its groundwork cannot be done: {type(error).__name__}: {error}"
+    return None
 
 
 def _tell(told: Mapping[str, Any]) -> None:
@@ -87,4 +106,4 @@ def _tell(told: Mapping[str, Any]) -> None:
 
 if __name__ == "__main__":
     place, name, chosen, known = sys.argv[1:]
-    main(Home(Path(place)), name or None, Precision(chosen), known or None)
+    main(Watch(Home(Path(place)), name or None, known or None), Precision(chosen))

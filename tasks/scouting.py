@@ -6,22 +6,25 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from widedeep.errors import InputError
 from widedeep.home import BusyError, Home
-from widedeep.serving.bundle import ServedVersion
-from widedeep.serving.service import Service
+from widedeep.model.precision import Precision
+from widedeep.serving.groundwork import Groundwork
+from widedeep.serving.served_version import ServedVersion
+from widedeep.serving.service import Acknowledged, Service
 
 LOOK_EVERY = 0.5
 """Seconds."""
 
-LATER_THAN_USERS = 10
-"""Niceness, while a version answers, of what tries the next one and of the thread that loads it."""
+LATER, LAST = 10, 19
+"""Niceness, while a version answers, of the thread that loads the next and of what tries it."""
 
 _BEGIN_AGAIN = 5.0
 _LOGGER = logging.getLogger("widedeep.serving")
@@ -29,25 +32,40 @@ _LOGGER = logging.getLogger("widedeep.serving")
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A new champion, where its files are, and what is wrong with it (None: nothing)."""
+    """A new champion and where its files are.
+
+    `groundwork` is the file of its `Groundwork`, and `fault` what is wrong with it (None: nothing).
+    """
 
     model: str
     number: str
     served: str
     history: str
+    groundwork: str
     fault: str | None
+
+    @property
+    def version(self) -> ServedVersion:
+        """What is served."""
+        return ServedVersion(self.model, self.number, Path(self.served), Path(self.history))
 
 
 class Scout:
     """A thread that hands what a process of `scout.py` sees to a service, and keeps it going."""
 
     def __init__(
-        self, home: Home, model: str | None, service: Service, stop: Callable[[], None]
+        self,
+        home: Home,
+        model: str | None,
+        service: Service,
+        stop: Callable[[], None],
+        precision: Precision = Precision.AUTO,
     ) -> None:
         """`stop` is called if the service can't go on; `fatal` says why."""
         self.fatal: BusyError | None = None
-        self._command = [sys.executable, "-m", "tasks.scout", str(home.root), model or ""]
-        self._command.append(service.precision)
+        said = (str(home.root), model or "", precision)
+        self._command = [sys.executable, "-m", "tasks.scout", *said]
+        self._told = Acknowledged(Path(), 0)
         self._seen = ""
         self._trying = False
         self._served = False
@@ -71,21 +89,26 @@ class Scout:
 
     def _follow(self) -> None:
         while not self._done.is_set():
-            # In a group of its own, Ctrl-C reaches the server alone.
-            with subprocess.Popen(  # noqa: S603  our own module
-                [*self._command, self._seen],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                process_group=0,
-            ) as self._process:
-                if self._done.is_set():
-                    self._process.kill()
-                for line in self._process.stdout or ():
-                    self._hear(json.loads(line))
+            status = self._hear_out([*self._command, self._seen])
             if not self._done.is_set():
-                self._lost(self._process.returncode)
+                self._lost(status)
                 self._done.wait(_BEGIN_AGAIN)
+
+    def _hear_out(self, command: Sequence[str]) -> int:
+        """Listen to a process until it ends; its status."""
+        # In a group of its own, Ctrl-C reaches the server alone.
+        with subprocess.Popen(  # noqa: S603  our own module
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        ) as self._process:
+            if self._done.is_set():
+                self._process.kill()
+            for line in self._process.stdout or ():
+                self._hear(json.loads(line))
+        return self._process.returncode
 
     def _lost(self, status: int) -> None:
         """A process that died while it tried a version was killed by it: not to be tried again."""
@@ -99,23 +122,41 @@ class Scout:
             _LOGGER.warning("the registry cannot be read: %s", told["trouble"])
         elif "trying" in told:
             self._seen, self._trying = told["trying"], True
+        elif "wanting" in told:
+            self._say(self._acknowledged(told["wanting"]))
         else:
             self._trying = False
             self._decide(Sighting(**told))
+
+    def _say(self, answer: Mapping[str, Any]) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            # Whoever ended meanwhile is found out by the end of its output.
+            with suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps(answer) + "\n")
+                self._process.stdin.flush()
+
+    def _acknowledged(self, model: str) -> Mapping[str, Any]:
+        """The ratings that a version must know, or why there are none to be had."""
+        try:
+            self._told = self._service.acknowledged(model)
+        except BusyError as error:
+            self.fatal = error
+            self._stop()
+            return {"trouble": str(error)}
+        except (InputError, OSError) as error:
+            return {"trouble": f"{type(error).__name__}: {error}"}
+        return {"path": str(self._told.path), "end": self._told.end}
 
     def _decide(self, sighting: Sighting) -> None:
         if sighting.fault is not None:
             self._service.refuse(sighting.number, sighting.fault)
             return
-        version = ServedVersion(
-            sighting.model, sighting.number, Path(sighting.served), Path(sighting.history)
-        )
         # Who has made way cannot go back (without privileges): a thread for each version.
-        loading = Thread(target=self._admit, args=(version,), name="loading")
+        loading = Thread(target=self._admit, args=(sighting,), name="loading")
         loading.start()
         loading.join()
 
-    def _admit(self, version: ServedVersion) -> None:
+    def _admit(self, sighting: Sighting) -> None:
         """Load a version, out of the way of who is answered.
 
         At an equal priority, who answers waits for the end of this thread's turn, 4 ms on many
@@ -125,14 +166,12 @@ class Scout:
         """
         if self._served:
             # Linux has priorities of threads: 0 is this one.
-            os.setpriority(os.PRIO_PROCESS, 0, LATER_THAN_USERS)
+            os.setpriority(os.PRIO_PROCESS, 0, LATER)
         try:
-            self._service.admit(version)
+            groundwork = Groundwork.load(Path(sighting.groundwork))
+            self._service.admit(sighting.version, groundwork, self._told)
             self._served = True
             gc.freeze()
-        except BusyError as error:
-            self.fatal = error
-            self._stop()
         except Exception as error:
-            _LOGGER.exception("version %s cannot serve", version.number)
-            self._service.refuse(version.number, f"{type(error).__name__}: {error}")
+            _LOGGER.exception("version %s cannot serve", sighting.number)
+            self._service.refuse(sighting.number, f"{type(error).__name__}: {error}")

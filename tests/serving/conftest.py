@@ -24,7 +24,9 @@ from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.presets import preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import TrainingConfig
-from widedeep.serving.bundle import ServedVersion
+from widedeep.serving.event_log import read_events
+from widedeep.serving.groundwork import Groundwork
+from widedeep.serving.served_version import ServedVersion
 
 MODEL = "widedeep-sim-tiny"
 
@@ -86,6 +88,21 @@ def running(app):
 @pytest.fixture(scope="session")
 def serve():
     return running
+
+
+@pytest.fixture(scope="session")
+def admit(tmp_path_factory):
+    """Lets a version into a service, which finds what it knows in a file, as from a scout."""
+    path = tmp_path_factory.mktemp("known") / "known.safetensors"
+
+    def admit(service, version):
+        told = service.acknowledged(version.model)
+        Groundwork.of(version, read_events(told.path, end=told.end)).save(path)
+        known = Groundwork.load(path)
+        path.unlink()
+        service.admit(version, known, told)
+
+    return admit
 
 
 @pytest.fixture(scope="session")

@@ -18,16 +18,12 @@ from widedeep.serving.telemetry import Telemetry
 NEWCOMERS = count(5_000_000)
 
 
-def service_in(folder, version):
-    service = Service(Home(folder), Telemetry())
-    service.admit(version)
-    return service
-
-
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory, versions):
+def shared(tmp_path_factory, versions, admit):
     """A service that several tests use, with a newcomer each."""
-    return service_in(tmp_path_factory.mktemp("home"), versions[0])
+    service = Service(Home(tmp_path_factory.mktemp("home")), Telemetry())
+    admit(service, versions[0])
+    return service
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +33,10 @@ def client(shared, serve):
 
 
 @pytest.fixture
-def service(tmp_path, versions):
+def service(tmp_path, versions, admit):
     """A service of the test's own."""
-    service = service_in(tmp_path, versions[0])
+    service = Service(Home(tmp_path), Telemetry())
+    admit(service, versions[0])
     yield service
     service.close()
 
@@ -296,7 +293,7 @@ def test_the_page_may_load_nothing_from_elsewhere(client):
         assert client.head(path).status_code == 200
 
 
-def test_another_version_knows_every_rating_that_was_acknowledged(service, serve, versions):
+def test_another_version_knows_every_rating_that_was_acknowledged(service, serve, versions, admit):
     """Ratings pour in while versions change places; each counts once, whoever serves."""
     users, answers = range(6_000_000, 6_000_100), []
     with serve(create_app(service)) as client:
@@ -307,7 +304,7 @@ def test_another_version_knows_every_rating_that_was_acknowledged(service, serve
         pouring = Thread(target=pour)
         pouring.start()
         for version in (versions[1], versions[0], versions[1]):
-            service.admit(version)
+            admit(service, version)
         pouring.join()
         assert client.get("/health").json()["model"]["version"] == "2"
     assert answers == [201] * len(users)
@@ -317,11 +314,11 @@ def test_another_version_knows_every_rating_that_was_acknowledged(service, serve
         assert len(bundle.ranker.seen(user)) == 1
 
 
-def test_a_restart_finds_all_ratings(service, serve, versions, tmp_path, newcomer):
+def test_a_restart_finds_all_ratings(service, serve, versions, tmp_path, newcomer, admit):
     with serve(create_app(service)) as client:
         assert rate(client, newcomer, 10001).status_code == 201
     again = Service(Home(tmp_path), Telemetry())
-    again.admit(versions[1])
+    admit(again, versions[1])
     with serve(create_app(again)) as client:
         (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
         assert rating["movie"] == 10001

@@ -17,10 +17,10 @@ expected-statuses = ["2xx", "404", "422"]
 PHASES = "coverage,fuzzing,stateful"
 
 
-def test_schemathesis_finds_nothing(tmp_path, versions, serve):
+def test_schemathesis_finds_nothing(tmp_path, versions, serve, admit):
     (tmp_path / "schemathesis.toml").write_text(SETTINGS, encoding="utf-8")
     service = Service(Home(tmp_path / "home"), Telemetry())
-    service.admit(versions[0])
+    admit(service, versions[0])
     with serve(create_app(service)) as client:
         done = subprocess.run(
             [

@@ -13,6 +13,7 @@ from widedeep.features.companion import Companion
 from widedeep.serving.event_log import read_events
 from widedeep.serving.known_ratings import with_events
 from widedeep.serving.rating_book import RatingBook
+from widedeep.serving.ratings_by_user import RatingsByUser
 
 NOW = 1_800_000_000
 EVENTS = st.lists(
@@ -46,7 +47,7 @@ def test_it_is_what_ingest_makes_of_it(companion, tiny, tmp_path_factory, events
 def test_a_book_gives_a_users_ratings_in_order_of_time(companion):
     columns = {"user": [5, 5], "movie": [10002, 10001], "rate": [1, 9], "time": [NOW, NOW - 5]}
     log = with_events(companion, pa.table(columns))
-    book = RatingBook.of(log)
+    book = RatingBook(RatingsByUser.of(log))
     for user in (*set(companion.log.user[:40].tolist()), 5, -1):
         found = [(one.movie, one.rate, one.time) for one in book.of_user(user)]
         rows = log.user == user

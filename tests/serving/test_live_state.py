@@ -61,7 +61,7 @@ ratings = st.lists(rating, max_size=16).map(log_of)
 
 
 def empty_state(films=None, log=EMPTY, config=CONFIG):
-    return LiveState(log, catalogue() if films is None else films, config, PRIOR)
+    return LiveState.of(log, catalogue() if films is None else films, config, PRIOR)
 
 
 def feed(state, log, rows=None):
@@ -244,7 +244,7 @@ def replayed(folder, tmp_path, start, config):
     """Feed the ratings from place `start` on; each is read just before it comes."""
     ratings = Ratings(ingest(folder, ArtifactStore(tmp_path), 1_800_000_000))
     log, films = ratings.load(), Catalogue.from_table(ratings.movies())
-    state = LiveState(cut(log, slice(start)), films, config, PRIOR)
+    state = LiveState.of(cut(log, slice(start)), films, config, PRIOR)
     values, bags = [], ([], [])
     for i in range(start, len(log)):
         user, time = int(log.user[i]), int(log.time[i])

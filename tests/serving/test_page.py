@@ -14,14 +14,14 @@ FIRST = "#found .film:first-child"
 
 
 @pytest.fixture
-def page(tmp_path, versions, serve):
+def page(tmp_path, versions, serve, admit):
     """An English browser on the page; the test fails on any error in its console."""
     browser_path = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser_path is None:
         pytest.skip("no chromium is installed")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     service = Service(Home(tmp_path), Telemetry())
-    service.admit(versions[0])
+    admit(service, versions[0])
     faults = []
     with serve(create_app(service)) as client, playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=browser_path, args=FLAGS)

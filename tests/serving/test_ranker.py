@@ -276,9 +276,10 @@ def test_bfloat16_is_within_its_stated_tolerance(world):
     """Emulated here if need be: the numbers are the same, only slower."""
     network = replace(preset("paper").network, hidden=(256, 128, 64))
     model = world.model(preset("paper").features, network)
-    state = LiveState(world.log, world.catalogue, model.transform.spec.history, PRIOR)
+    state = LiveState.of(world.log, world.catalogue, model.transform.spec.history, PRIOR)
+    tokens = state.users.tokens, state.movies.tokens
     exact, rounded = (
-        PreparedModel.of(model, state, world.catalogue, dtype)
+        PreparedModel.of(model, tokens, world.catalogue, dtype)
         for dtype in (torch.float32, torch.bfloat16)
     )
     users, films = asked_of(world)

@@ -7,13 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from widedeep.data.movies import MOVIE_COLUMNS
-from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
 from widedeep.serving.co_liked import CoLiked, CoLikedConfig
 from widedeep.serving.nearest import Nearest
 from widedeep.serving.popularity import DAY, Popularity
-from widedeep.serving.rated_movies import RatedMovies
 from widedeep.serving.retrieval_config import SOURCES, RetrievalConfig
 from widedeep.serving.rules import Ruled, Rules, least_age
 from widedeep.serving.shared_attributes import SharedAttributes
@@ -28,7 +26,7 @@ def table(rows):
 
 
 def test_a_like_of_a_half_life_ago_counts_half():
-    popular = Popularity(3, half_life=30.0)
+    popular = Popularity.of(3, half_life=30.0)
     popular.take(np.array([0, 1, 1]), np.array([60, 30, 60]) * DAY)
     assert popular.counts[1] / popular.counts[0] == pytest.approx(1.5)
     assert popular.counts[2] == 0
@@ -41,7 +39,7 @@ def test_a_like_of_a_half_life_ago_counts_half():
 )
 def test_likes_counted_one_by_one_are_those_counted_together(times, half_life, cut):
     rows, times = np.arange(len(times)) % 4, np.sort(np.array(times, np.int64))
-    together, apart = Popularity(4, half_life), Popularity(4, half_life)
+    together, apart = Popularity.of(4, half_life), Popularity.of(4, half_life)
     together.take(rows, times)
     apart.take(rows[:cut], times[:cut])
     for row, time in zip(rows[cut:].tolist(), times[cut:].tolist(), strict=True):
@@ -50,7 +48,7 @@ def test_likes_counted_one_by_one_are_those_counted_together(times, half_life, c
 
 
 def test_popularity_stays_finite_over_any_span():
-    popular = Popularity(2, half_life=0.5)
+    popular = Popularity.of(2, half_life=0.5)
     popular.take(np.array([0]), np.array([0]))
     for year in range(0, 60, 5):
         popular.add(1, year * 365 * DAY)
@@ -201,20 +199,6 @@ def test_rules_leave_out_what_they_say():
     assert shown(excluded=frozenset({2, 99})) == [1, 5]
     with pytest.raises(InputError, match="age of the audience is -1"):
         Rules(audience_age=-1)
-
-
-def test_a_user_is_known_by_the_newest_likes_first():
-    columns = ([7, 5, 7, 7], [1, 1, 2, 3], [10, 10, 3, 10], [1, 2, 3, 4])
-    log = RatingLog(*(np.array(column) for column in columns))
-    rated = RatedMovies(log, log.rate == 10)
-    assert rated.add(7, 9, positive=True)
-    assert not rated.add(7, 2, positive=True), "a repeat is nothing"
-    assert not rated.add(7, 9, positive=False)
-    assert rated.add(8, 2, positive=False)
-    assert rated.seen(7).tolist() == [1, 2, 3, 9]
-    assert rated.liked(7, 2).tolist() == [9, 3]
-    assert (rated.seen(8).tolist(), rated.liked(8, 5).tolist()) == ([2], [])
-    assert rated.seen(6).tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from widedeep.features.companion import Companion
 from widedeep.features.history import Queries
 from widedeep.serving.bundle import Bundle
 from widedeep.serving.event_log import Event, read_events
+from widedeep.serving.groundwork import Groundwork
 from widedeep.serving.known_ratings import with_events
 
 LATE = 1_700_000_000
@@ -18,7 +19,7 @@ LATE = 1_700_000_000
 def bundle(versions, tmp_path_factory):
     empty = tmp_path_factory.mktemp("events") / "none.csv"
     empty.write_text("")
-    return Bundle.load(versions[0], read_events(empty))
+    return Bundle.load(versions[0], Groundwork.of(versions[0], read_events(empty)))
 
 
 def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):

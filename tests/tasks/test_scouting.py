@@ -75,7 +75,8 @@ def test_a_version_that_ends_who_tries_it_is_refused_once(home, service, monkeyp
 
 
 def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_is_heard(home, service):
-    gone = {"model": MODEL, "served": "/nothing", "history": "/nothing", "fault": None}
+    nothing = dict.fromkeys(("served", "history", "groundwork"), "/nothing")
+    gone = {"model": MODEL, **nothing, "fault": None}
     faulty = {**gone, "number": "8", "fault": "answers differ"}
     scout = Scout(home, MODEL, service, lambda: None)
     scout._command = saying({**gone, "number": "7"}, faulty, {"trouble": "locked"})
@@ -87,11 +88,10 @@ def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_is_heard(home, 
 
 
 def test_a_log_that_another_server_has_stops_this_one(home, service):
-    told = {"model": MODEL, "number": "1", "served": "/x", "history": "/x", "fault": None}
     stopped = []
     with EventLog(home.events / MODEL, lambda _: []):
         scout = Scout(home, MODEL, service, lambda: stopped.append(True))
-        scout._command = saying(told)
+        scout._command = saying({"wanting": MODEL})
         with scout.working():
             until(lambda: stopped)
     assert "another server writes" in str(scout.fatal)

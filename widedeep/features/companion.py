@@ -7,6 +7,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from widedeep.columns import read_small
 from widedeep.data.ratings import RatingLog
 from widedeep.features.catalogue import Catalogue
 
@@ -43,5 +44,9 @@ class Companion:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a registered model's folder `history`."""
-        tables = (pq.read_table(folder / name) for name in (_MOVIES, _PEOPLE))
-        return cls.of(RatingLog.load(folder / _RATINGS), *tables)
+        return cls.of(RatingLog.load(folder / _RATINGS), *film_tables(folder))
+
+
+def film_tables(folder: Path) -> tuple[pa.Table, pa.Table]:
+    """Movies and people of a registered model's folder `history`, without its ratings."""
+    return read_small(folder / _MOVIES), read_small(folder / _PEOPLE)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from widedeep.columns import read_small
 from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
@@ -298,7 +299,7 @@ def _write(path: Path, column: str, values: NDArray[Any]) -> None:
 
 
 def _read(path: Path) -> NDArray[Any]:
-    column = pq.read_table(path).column(0)
+    column = read_small(path).column(0)
     if pa.types.is_string(column.type):
         return np.array(column.to_pylist(), np.dtypes.StringDType())
     return np.array(column.to_numpy())

@@ -1,36 +1,24 @@
 """A model version with everything that answers by it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pyarrow as pa
 
 from widedeep.evaluation.golden import NOBODY
-from widedeep.features.companion import Companion
-from widedeep.model.precision import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.event_log import Event
 from widedeep.serving.films import Films
-from widedeep.serving.known_ratings import with_events
+from widedeep.serving.groundwork import Groundwork
+from widedeep.serving.live_state import LiveState
 from widedeep.serving.ranker import Ranker, Ranking
 from widedeep.serving.rating_book import RatingBook
 from widedeep.serving.retrieval import NO_RULES, SHORT, Retrieval
 from widedeep.serving.rules import Rules
+from widedeep.serving.served_version import ServedVersion
 from widedeep.serving.shelf import Shelf
 from widedeep.serving.title_search import TitleSearch
 from widedeep.serving.why import Reason, Why
-
-
-@dataclass(frozen=True, slots=True)
-class ServedVersion:
-    """A registered version: the folders of what it serves and of what it came with."""
-
-    model: str
-    number: str
-    served: Path
-    history: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +45,26 @@ class Bundle:
     def load(
         cls,
         version: ServedVersion,
-        events: pa.Table,
-        precision: Precision = Precision.AUTO,
+        groundwork: Groundwork,
         before: Self | None = None,
     ) -> Self:
-        """Read a version and replay the `events` on top of what it came with.
+        """Read a version, for which the `groundwork` is done; that goes on with it.
 
         A first request has been answered then, so that no user waits for compiling. What is told of
         films is shared with the bundle `before`, if it is the same.
         """
-        model, companion = TrainedModel.load(version.served), Companion.load(version.history)
-        log, catalogue = with_events(companion, events), companion.catalogue
-        shelf = Shelf.of(companion, before.shelf if before else None)
-        ranker = Ranker.of(model, log, catalogue, precision)
+        model, ratings = TrainedModel.load(version.served), groundwork.ratings
+        history, prior = model.transform.spec.history, model.transform.prior
+        shelf = Shelf.load(version.history, ratings.movie, before.shelf if before else None)
+        state = LiveState(groundwork.snapshot, ratings, shelf.catalogue, history, prior)
+        book = RatingBook(ratings)
         bundle = cls(
             version,
-            ranker,
-            Retrieval.of(model, log, catalogue, companion.movies),
-            Why(model, ranker.state, catalogue, shelf.names),
+            Ranker(state, groundwork.model),
+            Retrieval(groundwork.sources, book, history),
+            Why(model, state, shelf.catalogue, shelf.names),
             shelf,
-            RatingBook.of(log),
+            book,
         )
         bundle.recommend(NOBODY, 1, 0)
         return bundle
@@ -96,7 +84,6 @@ class Bundle:
         news = self.ranker.observe(event.user, event.movie, event.rate, event.time)
         if news:
             self.retrieval.observe(event.user, event.movie, event.rate, event.time)
-            self.book.add(event)
         return news
 
     def rank(self, user: int, candidates: list[int], k: int, now: int) -> Ranking:

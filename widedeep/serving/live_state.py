@@ -7,25 +7,24 @@ The features are those of `widedeep.features.history`, bit for bit: the same com
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.ratings import RatingLog
-from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import HistoryConfig, coded_attributes
 from widedeep.features.history_state import (
     NUMERIC,
     Attributes,
     Events,
-    empty_state,
     observe,
     read_candidates,
 )
-from widedeep.features.ragged import Ragged
 from widedeep.serving.instant import Instant, Rating
+from widedeep.serving.ratings_by_user import RatingsByUser
+from widedeep.serving.snapshot import Snapshot
 from widedeep.serving.token_codes import TokenCodes
 
 Ints = NDArray[np.int64]
@@ -37,6 +36,7 @@ _ROOM = 1024
 
 _BEGINNING = -(2**63)
 _NONE = np.empty(0, np.int64)
+_NO_EVENTS = Events(_NONE, _NONE, _NONE, np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,33 +82,46 @@ class LiveState:
 
     def __init__(
         self,
+        snapshot: Snapshot,
+        rated: RatingsByUser,
+        catalogue: Catalogue,
+        config: HistoryConfig,
+        prior: float,
+    ) -> None:
+        """Begin where a snapshot of the ratings `rated` was taken; its arrays are changed."""
+        self.users = TokenCodes(snapshot.users)
+        self.movies = TokenCodes(snapshot.movies)
+        self._config = config
+        self._rates = config.rates(prior)
+        self._lock = Lock()
+        self._state = snapshot.state
+        attributes, *_ = coded_attributes(catalogue, self.movies.tokens)
+        self._attributes = _with_room(attributes, len(self.movies))
+        self._rated = rated
+        self._rated_since: defaultdict[int, list[int]] = defaultdict(list)
+        newest = snapshot.newest
+        self._newest = Instant(int(newest.time[0]) if len(newest) else _BEGINNING)
+        for user, movie, rate in zip(newest.user, newest.movie, newest.rate, strict=True):
+            self._newest.add(self._rating(int(user), int(movie), int(rate)))
+        # Nobody's first rating waits for the compiled function to be read from the disk.
+        observe(self._state, self._attributes, self._rates, _NO_EVENTS, 0, 0)
+
+    @classmethod
+    def of(
+        cls,
         log: RatingLog,
         catalogue: Catalogue,
         config: HistoryConfig,
         prior: float,
         tokens: tuple[Ints, Ints] = (_NONE, _NONE),
-    ) -> None:
+    ) -> Self:
         """Take all of `log`; `tokens` are users and movies that get a code at the start, too.
 
         Raises:
             InputError: The log is not in order of time.
         """
-        if (np.diff(log.time) < 0).any():
-            raise InputError("the log is not in order of time; a state takes ratings in order")
-        self.users = TokenCodes(np.concatenate([log.user, tokens[0]]))
-        self.movies = TokenCodes(np.concatenate([catalogue.movies, log.movie, tokens[1]]))
-        self._config = config
-        self._rates = config.rates(prior)
-        self._lock = Lock()
-        attributes, genres, people = coded_attributes(catalogue, self.movies.tokens)
-        sizes = (len(self.users), len(self.movies))
-        self._state = empty_state(*sizes, genres, people, config.length)
-        self._attributes = _with_room(attributes, len(self.movies))
-        users = self.users.codes(log.user)
-        self._rated = _by_user(log.movie, users, self.users.stranger)
-        self._rated_since: defaultdict[int, list[int]] = defaultdict(list)
-        self._newest = Instant(_BEGINNING)
-        self._take(log, users)
+        snapshot = Snapshot.of(log, catalogue, config, prior, tokens)
+        return cls(snapshot, RatingsByUser.of(log), catalogue, config, prior)
 
     @property
     def known_until(self) -> int:
@@ -157,12 +170,8 @@ class LiveState:
             return self._seen(user)
 
     def _seen(self, user: int) -> Ints:
-        code = self.users.code(user)
         since = np.array(self._rated_since.get(user, ()), np.int64)
-        if code >= len(self._rated):
-            return since
-        start, stop = self._rated.offsets[code : code + 2]
-        return np.concatenate([self._rated.values[start:stop], since])
+        return np.concatenate([self._rated.movie[self._rated.rows(user)], since])
 
     def _reach(self, at: int) -> int:
         """Bring the state to what it was strictly before `at`; the moment for which it is read."""
@@ -186,24 +195,6 @@ class LiveState:
         )
         return Reading(user, movies, moment, values, liked, disliked)
 
-    def _take(self, log: RatingLog, users: Ints) -> None:
-        """Observe a whole log of `users` by code; what is of its last moment stays apart."""
-        if not len(log):
-            return
-        last = int(np.searchsorted(log.time, log.time[-1]))
-        events = Events(
-            users,
-            self.movies.codes(log.movie),
-            np.array(log.time),
-            self._config.positive(log.rate).astype(np.float64),
-            log.rate / 10.0,
-        )
-        observe(self._state, self._attributes, self._rates, events, 0, last)
-        self._newest = Instant(int(log.time[-1]))
-        for i in range(last, len(log)):
-            rating = self._rating(int(log.user[i]), int(log.movie[i]), int(log.rate[i]))
-            self._newest.add(rating)
-
     def _rating(self, user: int, movie: int, rate: int) -> Rating:
         codes = self.users.add(user), self.movies.add(movie)
         self._make_room(len(self.users), len(self.movies))
@@ -221,12 +212,6 @@ class LiveState:
         if changed:
             self._state = self._state._replace(**changed)
             self._attributes = _with_room(self._attributes, len(self._state.movie))
-
-
-def _by_user(movies: Ints, users: Ints, count: int) -> Ragged:
-    """The movies of each of `count` user codes, in order of time."""
-    order = np.argsort(users, kind="stable")
-    return Ragged.from_lengths(movies[order], np.bincount(users, minlength=count))
 
 
 def _grown(array: NDArray[Any], rows: int) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from widedeep.model.precision import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.compiled import Pairs
 from widedeep.serving.deep_side import DeepSide
-from widedeep.serving.live_state import LiveState, Reading
+from widedeep.serving.live_state import Reading
 from widedeep.serving.movie_side import MovieSide
 from widedeep.serving.user_side import UserSide
 from widedeep.serving.wide_side import WideSide
@@ -28,7 +28,7 @@ _EXACT = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class PreparedModel:
-    """Gives logits to readings of the state it was prepared with; nothing in it changes.
+    """Gives logits to readings of a state whose tokens it was prepared for; nothing in it changes.
 
     `offset` is the place among `NUMBERS` of the number that the model starts from, if there is one.
     """
@@ -43,16 +43,20 @@ class PreparedModel:
 
     @classmethod
     def of(
-        cls, model: TrainedModel, state: LiveState, catalogue: Catalogue, dtype: torch.dtype
+        cls,
+        model: TrainedModel,
+        tokens: tuple[Ints, Ints],
+        catalogue: Catalogue,
+        dtype: torch.dtype,
     ) -> Self:
-        """Prepare for the tokens that `state` has codes for; it has met no others yet."""
+        """Prepare for the users and movies that a state has codes for at the start."""
         transform, network = model.transform, model.network
-        movies = MovieSide.of(transform, catalogue, state.movies.tokens)
+        movies = MovieSide.of(transform, catalogue, tokens[1])
         deep = DeepSide.of(transform, network, movies, dtype) if network.config.deep else None
         offset = transform.spec.offset
         return cls(
             movies,
-            UserSide.of(transform, state),
+            UserSide.of(transform, *tokens),
             WideSide.of(transform, model.wide_weights, movies),
             deep,
             network.bias.item(),

@@ -72,15 +72,16 @@ class Ranker:
         """
         transform = model.transform
         history, prior = transform.spec.history, transform.prior
-        state = LiveState(log, catalogue, history, prior, known_tokens(model))
+        state = LiveState.of(log, catalogue, history, prior, known_tokens(model))
         return cls.on(state, model, catalogue, precision)
 
     @classmethod
     def on(
         cls, state: LiveState, model: TrainedModel, catalogue: Catalogue, precision: Precision
     ) -> Self:
-        """Prepare the model for a state of its own tokens, and answer a first request."""
-        ranker = cls(state, PreparedModel.of(model, state, catalogue, dtype_of(precision)))
+        """Prepare the model for a state that has met no others yet, and answer a first request."""
+        tokens = state.users.tokens, state.movies.tokens
+        ranker = cls(state, PreparedModel.of(model, tokens, catalogue, dtype_of(precision)))
         ranker.scores(-1, np.array([-1]), max(state.known_until, 0))
         return ranker
 

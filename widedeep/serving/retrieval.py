@@ -3,10 +3,9 @@
 Four sources each give a ranked list; fused they are one. The settings are in `RetrievalConfig`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +16,14 @@ from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue, places_of
 from widedeep.features.history import HistoryConfig
 from widedeep.model.trained_model import TrainedModel
-from widedeep.serving import co_liked, nearest, popularity, shared_attributes
-from widedeep.serving.co_liked import CoLiked
-from widedeep.serving.nearest import Nearest
-from widedeep.serving.popularity import Popularity
-from widedeep.serving.rated_movies import RatedMovies
+from widedeep.serving import popularity
+from widedeep.serving.event_log import Event
+from widedeep.serving.rating_book import RatingBook
+from widedeep.serving.ratings_by_user import RatingsByUser
 from widedeep.serving.retrieval_config import SOURCES, RetrievalConfig
-from widedeep.serving.rules import Ruled, Rules
-from widedeep.serving.shared_attributes import SharedAttributes
+from widedeep.serving.rules import Rules
 from widedeep.serving.shortlist import best, fused, speakers
+from widedeep.serving.sources import Sources
 from widedeep.serving.weighted_lists import Ints, Scores
 
 CATALOGUE = "catalogue"
@@ -45,12 +43,6 @@ class Candidate:
     sources: tuple[str, ...]
 
 
-class _OfTaste(Protocol):
-    """A source that goes by what the user liked."""
-
-    def scores(self, liked: Ints, factors: Scores) -> Scores: ...
-
-
 class Retrieval:
     """Sources over the movies of a catalogue, with what is known of users now.
 
@@ -60,18 +52,19 @@ class Retrieval:
 
     def __init__(
         self,
-        ruled: Ruled,
-        rated: RatedMovies,
-        popular: Popularity,
-        of_taste: Mapping[str, _OfTaste],
-        settings: tuple[RetrievalConfig, HistoryConfig],
+        sources: Sources,
+        book: RatingBook,
+        history: HistoryConfig,
+        config: RetrievalConfig | None = None,
     ) -> None:
-        self._ruled = ruled
-        self._rated = rated
-        self._popular = popular
-        self._of_taste = of_taste
-        self._config, self._history = settings
+        """By sources and a book of the same ratings, which change. All is compiled by then."""
+        self._sources = sources
+        self._book = book
+        self._history = history
+        self._config = config or RetrievalConfig()
         self._writing = Lock()
+        for _, source in sources.of_taste():
+            source.scores(_NONE, np.ones(0))
 
     @classmethod
     def of(
@@ -82,36 +75,20 @@ class Retrieval:
         movies: pa.Table,
         config: RetrievalConfig | None = None,
     ) -> Self:
-        """Observe `log`; `movies` is the table the catalogue was read from.
-
-        A rating is a like if it is a positive label to the model. All is compiled by then.
-        """
-        config = config or RetrievalConfig()
-        history = model.transform.spec.history
-        positive = history.positive(log.rate)
-        rows, count = catalogue.rows(log.movie), len(catalogue.movies)
-        likes = np.flatnonzero(positive & (rows < count))
-        popular = Popularity(count, config.half_life)
-        popular.take(rows[likes], log.time[likes])
-        of_taste: dict[str, _OfTaste] = {
-            co_liked.NAME: CoLiked.of(log.user[likes], rows[likes], count, config.co_liked),
-            shared_attributes.NAME: SharedAttributes.of(catalogue),
-            nearest.NAME: Nearest.of(model, catalogue.movies),
-        }
-        for source in of_taste.values():
-            source.scores(_NONE, np.ones(0))
-        ruled, rated = Ruled.of(catalogue, movies), RatedMovies(log, positive)
-        return cls(ruled, rated, popular, of_taste, (config, history))
+        """Observe `log`; `movies` is the table the catalogue was read from."""
+        sources = Sources.of(model, log, catalogue, movies, config or RetrievalConfig())
+        book = RatingBook(RatingsByUser.of(log))
+        return cls(sources, book, model.transform.spec.history, config)
 
     @property
     def movies(self) -> Ints:
         """Tokens of all movies that can be candidates, ascending."""
-        return self._ruled.movies
+        return self._sources.ruled.movies
 
     @property
     def popularity(self) -> Scores:
         """Decayed counts of likes of `movies`, (m,)."""
-        return self._popular.counts
+        return self._sources.popular.counts
 
     def positive(self, rate: NDArray[np.int8]) -> NDArray[np.bool_]:
         """Which ratings are likes, shape (n,)."""
@@ -119,7 +96,7 @@ class Retrieval:
 
     def seen(self, user: int) -> Ints:
         """The movies that the user has rated, in the order in which they were."""
-        return self._rated.seen(user)
+        return self._book.seen(user)
 
     def allowed(self, user: int, at: int, rules: Rules = NO_RULES) -> Ints:
         """All movies that may be shown to the user at UNIX seconds `at`, ascending."""
@@ -127,7 +104,8 @@ class Retrieval:
 
     def liked(self, user: int) -> Ints:
         """The movies that the user is known by, the newest first."""
-        return self._rated.liked(user, self._config.likes)
+        movies, rates = self._book.rates(user)
+        return movies[self.positive(rates)][::-1][: self._config.likes]
 
     def observe(self, user: int, movie: int, rate: int, time: int) -> bool:
         """Take a rating, 1 to 10 at UNIX seconds; False for a repeat of a pair, which is nothing.
@@ -135,13 +113,12 @@ class Retrieval:
         Ratings may come in any order of time: a user's likes stand in the order in which they
         came, and popularity counts each by its own time.
         """
-        positive = bool(self.positive(np.array([rate], np.int8))[0])
         with self._writing:
-            if not self._rated.add(user, movie, positive=positive):
+            if not self._book.add(Event(user, movie, rate, time)):
                 return False
-            if positive:
+            if self.positive(np.array([rate], np.int8))[0]:
                 for row in _rows(self.movies, np.array([movie])).tolist():
-                    self._popular.add(row, time)
+                    self._sources.popular.add(row, time)
             return True
 
     def candidates(
@@ -169,11 +146,12 @@ class Retrieval:
 
     def record(self, user: int) -> bytes:
         """What decides a user's shortlist: those who have rated the same alike have the same."""
-        return self._rated.record(user)
+        movies, rates = self._book.rates(user)
+        return movies.tobytes() + self.positive(rates).tobytes()
 
     def ruled(self, at: int, rules: Rules = NO_RULES) -> NDArray[np.bool_]:
         """Which of `movies` may be shown at UNIX seconds `at`, (m,)."""
-        return self._ruled.allowed(rules, at)
+        return self._sources.ruled.allowed(rules, at)
 
     def _short(
         self, user: int, allowed: NDArray[np.bool_], limit: int
@@ -198,19 +176,19 @@ class Retrieval:
 
     def _unseen(self, user: int, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         left = allowed.copy()
-        left[_rows(self.movies, self._rated.seen(user))] = False
+        left[_rows(self.movies, self._book.seen(user))] = False
         return left
 
     def _lists(self, user: int, allowed: NDArray[np.bool_], limit: int) -> dict[str, Ints]:
         """Rows by source, best first."""
         if limit < 1:
             raise InputError(f"the limit is {limit}; at least 1 candidate is wanted")
-        found = {popularity.NAME: best(self._popular.counts, allowed, limit)}
+        found = {popularity.NAME: best(self._sources.popular.counts, allowed, limit)}
         liked = _rows(self.movies, self.liked(user))
         factors = np.power(self._config.fading, np.arange(len(liked)), dtype=np.float64)
         if not len(liked):
-            return found | dict.fromkeys(self._of_taste, _NONE)
-        for name, source in self._of_taste.items():
+            return found | dict.fromkeys((name for name, _ in self._sources.of_taste()), _NONE)
+        for name, source in self._sources.of_taste():
             found[name] = best(source.scores(liked, factors), allowed, limit)
         return found
 
@@ -218,7 +196,7 @@ class Retrieval:
         """Rows that fill a list: the newest films first, those of unknown year last."""
         if limit < 1:
             return _NONE
-        year = np.nan_to_num(self._ruled.original_year, nan=0.0)
+        year = np.nan_to_num(self._sources.ruled.original_year, nan=0.0)
         return best(1.0 + np.maximum(year, 0.0), allowed, limit)
 
 

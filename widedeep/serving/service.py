@@ -4,14 +4,16 @@ import logging
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from widedeep import decision_log
 from widedeep.home import Home
-from widedeep.model.precision import Precision
-from widedeep.serving.bundle import Bundle, ServedVersion
+from widedeep.serving.bundle import Bundle
 from widedeep.serving.event_log import Event, EventLog, Flush, read_events
+from widedeep.serving.groundwork import Groundwork
+from widedeep.serving.served_version import ServedVersion
 from widedeep.serving.telemetry import Telemetry
 
 _LOGGER = logging.getLogger("widedeep.serving")
@@ -24,6 +26,14 @@ class Refused:
     number: str
     reason: str
     at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The ratings acknowledged so far: the first `end` bytes of the event log at `path`."""
+
+    path: Path
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +56,7 @@ class Service:
     lock of it.
     """
 
-    def __init__(
-        self, home: Home, telemetry: Telemetry, precision: Precision = Precision.AUTO
-    ) -> None:
+    def __init__(self, home: Home, telemetry: Telemetry) -> None:
         self._home = home
         self._serving: Serving | None = None
         self._refused: tuple[Refused, ...] = ()
@@ -56,7 +64,6 @@ class Service:
         self._moving = Lock()
         self._applied_until = 0
         self.telemetry = telemetry
-        self.precision = precision
 
     @property
     def serving(self) -> Serving:
@@ -74,24 +81,34 @@ class Service:
         """Versions that did not get to serve since the server began, the newest last."""
         return self._refused
 
-    def admit(self, version: ServedVersion) -> None:
+    def acknowledged(self, model: str) -> Acknowledged:
+        """The ratings that a version of the model must know when it comes; more may follow.
+
+        Raises:
+            BusyError: Another server takes ratings for this model.
+        """
+        log = self._open(model)
+        return Acknowledged(log.path, self._applied_until)
+
+    def admit(self, version: ServedVersion, groundwork: Groundwork, told: Acknowledged) -> None:
         """Load a version, tell it every rating acknowledged so far, and let it answer.
 
         One that answers already goes on: a version never changes.
 
+        Args:
+            version: Where it is.
+            groundwork: Done for it, with the ratings that it was `told`.
+            told: These, as `acknowledged` gave them before.
+
         Raises:
-            BusyError: Another server takes ratings for this model.
             InputError, OSError, …: It cannot be loaded; the old one goes on.
         """
         before = self._serving.bundle if self._serving else None
         if before is not None and before.version == version:
             return
-        log = self._open(version.model)
-        begun = self._applied_until
-        events = read_events(log.path, end=begun)
-        bundle = Bundle.load(version, events, self.precision, before)
+        bundle = Bundle.load(version, groundwork, before)
         with self._moving:
-            missed = read_events(log.path, begun, self._applied_until)
+            missed = read_events(told.path, told.end, self._applied_until)
             for row in missed.to_pylist():
                 bundle.observe(Event(**row))
             self._serving = Serving(bundle, _now())

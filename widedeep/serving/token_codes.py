@@ -1,5 +1,7 @@
 """Tokens ↔ consecutive codes, for tokens known at load and for those met since."""
 
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +17,14 @@ class TokenCodes:
     """
 
     def __init__(self, base: Ints) -> None:
-        self._base = np.unique(base)
+        """`base` (n,) is in ascending order."""
+        self._base = base
         self._added: dict[int, int] = {}
+
+    @classmethod
+    def of(cls, tokens: Ints) -> Self:
+        """Begin with `tokens` in any order, repeats among them."""
+        return cls(np.unique(tokens))
 
     def __len__(self) -> int:
         """Number of codes, with the stranger's."""

@@ -6,8 +6,8 @@ from widedeep.evaluation.golden import GOLDEN, NOBODY, GoldenRequests
 from widedeep.features.companion import Companion
 from widedeep.model.precision import Precision
 from widedeep.model.trained_model import TrainedModel
-from widedeep.serving.bundle import ServedVersion
 from widedeep.serving.ranker import Ranker
+from widedeep.serving.served_version import ServedVersion
 
 
 def try_out(version: ServedVersion, precision: Precision) -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.features.transform import Transform
-from widedeep.serving.live_state import LiveState, Reading
+from widedeep.serving.live_state import Reading
 
 Ints = NDArray[np.int64]
 
@@ -23,14 +23,13 @@ class UserSide:
     ids: tuple[Ints, ...]
 
     @classmethod
-    def of(cls, transform: Transform, state: LiveState) -> Self:
-        """Look up all tokens that the state had at the start; later ones are in no vocabulary."""
+    def of(cls, transform: Transform, users: Ints, movies: Ints) -> Self:
+        """Look up tokens, those that have a code at the start; later ones are in no vocabulary."""
         spec = transform.spec
         names = [category.name for category in spec.categories if category.name == "user"]
         names += [bag.name for bag in spec.bags if bag.name in {"liked", "disliked"}]
-        tokens = {"user": state.users.tokens}
         ids = [
-            transform.vocabulary_of(name).encode(tokens.get(name, state.movies.tokens))
+            transform.vocabulary_of(name).encode(users if name == "user" else movies)
             for name in names
         ]
         return cls(tuple(names), tuple(np.append(known, 0).astype(np.int64) for known in ids))
