@@ -1,9 +1,11 @@
 """A server under load: latency, against MLflow's own server, and while versions change places.
 
-    python -m tests.benchmarks.bench_serving [--home DIR] [--data DIR] [--rate 200] [--seconds 30]
-                                             [--swaps 50] [--pause 1]
+    python -m tests.benchmarks.bench_serving [--home DIR] [--data DIR] [--rate 200] [--seconds 60]
+                                             [--swaps 50] [--pause 1] [--rounds 5]
 
 A swap begins `--pause` seconds after the last one was seen; with 0 there is always one under way.
+Times with swaps and without them take turns, `--rounds` of each, as other users of a machine may
+come and go.
 Without --home two models are trained first, one of them on the ratings of a year less. The home is
 copied, so nothing of it changes; its two newest versions change places (where there is only one, it
 is registered a second time). Run it alone. JSON=1 ends with one JSON object.
@@ -117,13 +119,19 @@ def load(client, world, rate, seconds):
     return running
 
 
-def measured(running):
-    """p50, p99 in ms and the failures of a load that has ended."""
+def ended(running):
+    """What a load that has ended found: ms of its requests, and failures."""
     found = json.loads(running.stdout.read())
     running.wait()
-    times = 1000 * np.array(found["seconds"])
+    return {"ms": 1000 * np.array(found["seconds"]), "failures": found["failures"]}
+
+
+def summary(parts):
+    """p50, p99 in ms and the failures of some loads."""
+    times = np.concatenate([part["ms"] for part in parts])
     p50, p99 = np.percentile(times, [50, 99]).tolist()
-    return {"requests": len(times), "p50": p50, "p99": p99, "failures": found["failures"]}
+    failures = [failure for part in parts for failure in part["failures"]]
+    return {"requests": len(times), "p50": p50, "p99": p99, "failures": failures}
 
 
 def sequential(ask):
@@ -154,8 +162,9 @@ def while_swapping(client, world, rate, swaps, pause, registry):
     mlflow, model, versions = registry
     running, took = load(client, world, rate, PATIENCE), []
     time.sleep(WARM)
-    for number in range(swaps):
-        wanted = versions[(number + 1) % 2]
+    for _ in range(swaps):
+        serving = client.get("/health").json()["model"]["version"]
+        (wanted,) = {*versions} - {serving}
         mlflow.set_registered_model_alias(model, CHAMPION, wanted)
         took.append(
             wait_for(lambda: client.get("/health").json()["model"]["version"] == wanted)  # noqa: B023
@@ -164,7 +173,25 @@ def while_swapping(client, world, rate, swaps, pause, registry):
             break
         time.sleep(pause)
     running.terminate()
-    return measured(running) | {"swaps": len(took), "swap": took}
+    return ended(running) | {"swap": took}
+
+
+def in_turn(client, world, options, registry):
+    """Times without swaps and with them, one after the other."""
+    normal, swapping = [], []
+    for _ in range(options.rounds):
+        seconds, swaps = options.seconds / options.rounds, options.swaps // options.rounds
+        normal.append(ended(load(client, world, options.rate, seconds)))
+        swapped = while_swapping(client, world, options.rate, swaps, options.pause, registry)
+        swapping.append(swapped)
+    one, other = summary(normal), summary(swapping)
+    pairs = zip(normal, swapping, strict=True)
+    return {
+        "normal": one,
+        "swapping": other | {"swap": [s for part in swapping for s in part["swap"]]},
+        "ratio": other["p99"] / one["p99"],
+        "ratios": [summary([s])["p99"] / summary([n])["p99"] for n, s in pairs],
+    }
 
 
 def second_version(home):
@@ -215,7 +242,8 @@ def show(found, rate, pause):
     console.print(
         f"{len(swap)} swaps, {pause:g} s between them, s from the registry's move to answers: "
         f"median {np.median(swap):.2f}, longest {max(swap):.2f}; "
-        f"p99 {found['ratio']:.2f} of the normal one"
+        f"p99 {found['ratio']:.2f} of the normal one (in each of {len(found['ratios'])} rounds: "
+        f"{', '.join(f'{ratio:.2f}' for ratio in found['ratios'])})"
     )
 
 
@@ -226,9 +254,10 @@ def main():
     parser.add_argument("--home", type=Path)
     parser.add_argument("--data", type=Path, default=default)
     parser.add_argument("--rate", type=float, default=200.0)
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--swaps", type=int, default=50)
     parser.add_argument("--pause", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = options.home or trained(options.data, f"{folder}/trained")
@@ -237,13 +266,9 @@ def main():
         registry = second_version(home)
         world = world_of(home, registry[1])
         with server(home) as client:
-            measured(load(client, world, options.rate, 3))
-            normal = measured(load(client, world, options.rate, options.seconds))
+            ended(load(client, world, options.rate, 3))
             found = {"side_by_side": side_by_side(client, home, registry[1], world)}
-            found["normal"] = normal
-            swaps = options.swaps, options.pause
-            found["swapping"] = while_swapping(client, world, options.rate, *swaps, registry)
-    found["ratio"] = found["swapping"]["p99"] / normal["p99"]
+            found |= in_turn(client, world, options, registry)
     show(found, options.rate, options.pause)
     if os.environ.get("JSON") == "1":
         print(json.dumps(found))
