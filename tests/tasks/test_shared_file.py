@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def test_another_process_reads_what_this_one_holds():
     with subprocess.Popen(
         [sys.executable, "-c", WRITE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
-        path = type(SharedFile().path)(other.stdout.readline().strip())
+        path = Path(other.stdout.readline().strip())
         assert path.read_bytes() == b"said by another"
         other.kill()
         other.wait()
