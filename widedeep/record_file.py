@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -78,7 +78,8 @@ def _taken_apart(held: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any: 
 def _put_together(kind: Any, outline: Any, held: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
     """An object of this kind, with the arrays that are `held` by name."""
     if get_origin(kind) is UnionType:
-        return _put_together(_chosen(kind, outline), outline, held)
+        # An option, or arrays of several kinds, which are read alike.
+        return None if outline is None else _put_together(get_args(kind)[0], outline, held)
     if _is_record(kind):
         kinds = _kinds(kind)
         return kind(**{part: _put_together(kinds[part], outline[part], held) for part in kinds})
@@ -101,9 +102,3 @@ def _collected(kind: Any, outline: Any, held: Mapping[str, Tensor]) -> Any:  # n
     if origin is Mapping:
         return {key: _put_together(kinds[1], part, held) for key, part in outline.items()}
     return outline
-
-
-def _chosen(union: Any, outline: Any) -> Any:  # noqa: ANN401
-    """Which of several kinds it is: the arrays of a union are read alike."""
-    some = [kind for kind in get_args(union) if kind is not NoneType]
-    return NoneType if outline is None else some[0]

@@ -23,7 +23,7 @@ from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import TrainingConfig
 from widedeep.serving.batch_ranking import Shortlist
 from widedeep.serving.retrieval import CATALOGUE, Retrieval
-from widedeep.serving.retrieval_config import SOURCES
+from widedeep.serving.retrieval_config import SOURCES, RetrievalConfig
 from widedeep.serving.rules import Rules, least_age
 
 STRANGER = -9
@@ -143,6 +143,22 @@ def test_a_liked_film_changes_the_list_at_once(world, retrieval):
     assert movie not in movies_of(after)
     assert {source for one in after for source in one.sources} == set(SOURCES)
     assert retrieval.liked(STRANGER).tolist() == [movie]
+
+
+def test_a_user_is_known_by_the_newest_likes_first(world):
+    columns = ([7, 5, 7, 7], [1, 1, 2, 3], [10, 10, 3, 10], [1, 2, 3, 4])
+    user, movie, rate, time = (np.array(column) for column in columns)
+    log = RatingLog(user, movie, rate.astype(np.int8), time)
+    newest = RetrievalConfig(likes=2)
+    rated = Retrieval.of(world.model, log, world.catalogue, world.movies, newest)
+    assert rated.observe(7, 9, 10, world.now)
+    assert not rated.observe(7, 2, 10, world.now), "a repeat is nothing"
+    assert not rated.observe(7, 9, 3, world.now)
+    assert rated.observe(8, 2, 3, world.now)
+    assert rated.seen(7).tolist() == [1, 2, 3, 9]
+    assert rated.liked(7).tolist() == [9, 3]
+    assert (rated.seen(8).tolist(), rated.liked(8).tolist()) == ([2], [])
+    assert rated.seen(6).tolist() == []
 
 
 def test_a_disliked_film_only_goes(world, retrieval):
