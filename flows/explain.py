@@ -10,7 +10,8 @@ from rich.table import Table
 
 from flows.console import plain_console
 from flows.registered import Registered
-from widedeep.evaluation.explanation import Explainer, Explanation
+from widedeep.evaluation.explainer import Explainer
+from widedeep.evaluation.explanation import Explanation
 from widedeep.evaluation.names import Language
 from widedeep.features.history import Queries
 from widedeep.when import iso

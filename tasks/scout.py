@@ -61,8 +61,10 @@ class Watch:
 def main(watch: Watch, precision: Precision) -> None:
     """Look until the input ends."""
     torch.set_num_threads(1)
-    trouble, groundwork = "", SharedFile()
+    trouble, groundwork, before = "", SharedFile(), SharedFile()
     while not select.select([sys.stdin], [], [], LOOK_EVERY)[0]:
+        # Whoever lets go of a file last frees its memory, some ms in which a server answers nobody.
+        before.close()
         try:
             version = watch.look()
         except Exception as error:  # noqa: BLE001  the registry may be back at the next look
@@ -73,8 +75,7 @@ def main(watch: Watch, precision: Precision) -> None:
             trouble = ""
             if version is not None:
                 _tell({"trying": version.number})
-                groundwork.close()
-                groundwork = SharedFile()
+                before, groundwork = groundwork, SharedFile()
                 _tell(asdict(_tried(version, precision, groundwork.path)))
                 os.setpriority(os.PRIO_PROCESS, 0, LAST)
 

@@ -1,11 +1,14 @@
 """Records of arrays come back from their file as they were, and may be changed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from widedeep.record_file import load_record, save_record
 
@@ -19,16 +22,23 @@ class Inner(NamedTuple):
 class Outer:
     inner: Inner
     tokens: NDArray[np.int64]
+    words: NDArray[Any]
+    towers: tuple[Tensor, ...]
+    by_name: Mapping[str, Inner]
     share: float
     count: int
+    missing: float | None
 
 
 @pytest.fixture
 def path(tmp_path):
     inner = Inner(np.arange(6, dtype=np.float32).reshape(2, 3).T, np.empty(0, np.int8))
-    record = Outer(inner, np.array([2**40, -1]), 0.1, 7)
-    save_record(record, tmp_path / "record.safetensors")
-    return tmp_path / "record.safetensors"
+    words = np.array(["드라마", "", "a longer word than fits"], np.dtypes.StringDType())
+    towers = (torch.arange(3, dtype=torch.bfloat16), torch.ones(2, 1).T)
+    tokens = np.array([2**40, -1])
+    record = Outer(inner, tokens, words, towers, {"one": inner}, 0.1, 7, None)
+    save_record(record, tmp_path / "record")
+    return tmp_path / "record"
 
 
 def test_a_record_is_what_was_saved(path):
@@ -36,6 +46,12 @@ def test_a_record_is_what_was_saved(path):
     assert (found.share, found.count, found.tokens.tolist()) == (0.1, 7, [2**40, -1])
     assert found.inner.weights.tolist() == [[0, 3], [1, 4], [2, 5]]
     assert (found.inner.weights.dtype, found.inner.empty.dtype) == (np.float32, np.int8)
+    assert found.words.tolist() == ["드라마", "", "a longer word than fits"]
+    assert found.words.dtype == np.dtypes.StringDType()
+    assert [tower.tolist() for tower in found.towers] == [[0, 1, 2], [[1, 1]]]
+    assert [tower.dtype for tower in found.towers] == [torch.bfloat16, torch.float32]
+    assert found.by_name["one"].weights.tolist() == found.inner.weights.tolist()
+    assert found.missing is None
 
 
 def test_changes_stay_with_who_makes_them_though_the_file_loses_its_name(path):

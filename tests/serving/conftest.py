@@ -93,7 +93,7 @@ def serve():
 @pytest.fixture(scope="session")
 def admit(tmp_path_factory):
     """Lets a version into a service, which finds what it knows in a file, as from a scout."""
-    path = tmp_path_factory.mktemp("known") / "known.safetensors"
+    path = tmp_path_factory.mktemp("known") / "known"
 
     def admit(service, version):
         told = service.acknowledged(version.model)

@@ -36,7 +36,7 @@ def table(rows):
 
 @pytest.fixture(scope="module")
 def handed(tmp_path_factory):
-    path = tmp_path_factory.mktemp("known") / "known.safetensors"
+    path = tmp_path_factory.mktemp("known") / "known"
 
     def hand(known):
         known.save(path)

@@ -1,12 +1,16 @@
 """Reasons are given for the score that is shown."""
 
+from dataclasses import replace
+from math import fsum
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from widedeep.evaluation.explanation import Explainer
+from widedeep.evaluation.explainer import Explainer
 from widedeep.features.companion import Companion
 from widedeep.features.history import Queries
+from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.bundle import Bundle
 from widedeep.serving.event_log import Event, read_events
 from widedeep.serving.groundwork import Groundwork
@@ -17,9 +21,10 @@ LATE = 1_700_000_000
 
 @pytest.fixture(scope="module")
 def bundle(versions, tmp_path_factory):
-    empty = tmp_path_factory.mktemp("events") / "none.csv"
-    empty.write_text("")
-    return Bundle.load(versions[0], Groundwork.of(versions[0], read_events(empty)))
+    folder = tmp_path_factory.mktemp("events")
+    (folder / "none.csv").write_text("")
+    Groundwork.of(versions[0], read_events(folder / "none.csv")).save(folder / "groundwork")
+    return Bundle.load(versions[0], Groundwork.load(folder / "groundwork"))
 
 
 def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):
@@ -34,11 +39,16 @@ def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):
     columns = zip(*rows, strict=True)
     events = pa.table(dict(zip(("user", "movie", "rate", "time"), map(list, columns), strict=True)))
     log = with_events(companion, events)
-    explainer = Explainer(bundle.why.model, log, companion.catalogue, bundle.why.names)
+    model = TrainedModel.load(versions[0].served)
+    explainer = Explainer(model, log, companion.catalogue, bundle.why.names)
     asked = Queries(*(np.array(c) for c in ([user] * 4, movies, [at] * 4, [at] * 4)))
     for reason, score, batch in zip(found, scores, explainer.explain(asked), strict=True):
-        assert reason.explanation == batch
-        assert reason.explanation.probability == pytest.approx(score, abs=bundle.ranker.tolerance)
+        ours, tolerance = reason.explanation, bundle.ranker.tolerance
+        assert fsum(ours.contributions) == ours.logit
+        assert ours.probability == pytest.approx(score, abs=1e-6)
+        assert ours.probability == pytest.approx(batch.probability, abs=tolerance)
+        served = {"logit": ours.logit, "probability": ours.probability}
+        assert ours == replace(batch, **served)
 
 
 def test_alike_are_films_that_the_user_liked(bundle):

@@ -1,5 +1,6 @@
 """What a registered model carries beside its weights."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -50,3 +51,11 @@ class Companion:
 def film_tables(folder: Path) -> tuple[pa.Table, pa.Table]:
     """Movies and people of a registered model's folder `history`, without its ratings."""
     return read_small(folder / _MOVIES), read_small(folder / _PEOPLE)
+
+
+def film_digest(folder: Path) -> str:
+    """SHA-256 of the files that `film_tables` reads."""
+    digest = hashlib.sha256()
+    for name in (_MOVIES, _PEOPLE):
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()

@@ -115,6 +115,12 @@ class Transform:
         discrete = self._discrete(rows, self.spec.fired)
         return Ragged.side_by_side(self._wide(discrete), len(rows))
 
+    def offset(self, rows: RawColumns) -> NDArray[np.float32]:
+        """The logit that the model starts from in each row, (n,); 0 if the spec names none."""
+        if self.spec.offset is None:
+            return np.zeros(len(rows), np.float32)
+        return rows.number(self.spec.offset).astype(np.float32)
+
     def encode(self, rows: RawColumns) -> Encoded:
         """Ids, bags, numbers and fired wide features of each row."""
         discrete = self._discrete(rows, {*self.spec.discrete})
@@ -124,7 +130,7 @@ class Transform:
             tuple(discrete[bag.name] for bag in self.spec.bags),
             self._numbers(rows),
             Ragged.side_by_side(self._wide(discrete), len(rows)),
-            self._offset(rows),
+            self.offset(rows),
         )
 
     @cached_property
@@ -229,11 +235,6 @@ class Transform:
 
         on_all_cores(fill, range(0, len(rows), _BLOCK))
         return found
-
-    def _offset(self, rows: RawColumns) -> NDArray[np.float32]:
-        if self.spec.offset is None:
-            return np.zeros(len(rows), np.float32)
-        return rows.number(self.spec.offset).astype(np.float32)
 
     def _wide(self, discrete: Mapping[str, Ragged]) -> list[Ragged]:
         blocks = [

@@ -6,7 +6,6 @@ from typing import Self
 import numpy as np
 
 from widedeep.evaluation.golden import NOBODY
-from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.event_log import Event
 from widedeep.serving.films import Films
 from widedeep.serving.groundwork import Groundwork
@@ -48,21 +47,21 @@ class Bundle:
         groundwork: Groundwork,
         before: Self | None = None,
     ) -> Self:
-        """Read a version, for which the `groundwork` is done; that goes on with it.
+        """A version for which the `groundwork` is done; that goes on with it.
 
         A first request has been answered then, so that no user waits for compiling. What is told of
         films is shared with the bundle `before`, if it is the same.
         """
-        model, ratings = TrainedModel.load(version.served), groundwork.ratings
-        history, prior = model.transform.spec.history, model.transform.prior
+        model, wide, ratings = groundwork.model, groundwork.wide, groundwork.ratings
+        history, prior = wide.transform.spec.history, wide.transform.prior
         shelf = Shelf.load(version.history, ratings.movie, before.shelf if before else None)
-        state = LiveState(groundwork.snapshot, ratings, shelf.catalogue, history, prior)
+        state = LiveState(groundwork.snapshot, ratings, history, prior)
         book = RatingBook(ratings)
         bundle = cls(
             version,
-            Ranker(state, groundwork.model),
+            Ranker(state, model),
             Retrieval(groundwork.sources, book, history),
-            Why(model, state, shelf.catalogue, shelf.names),
+            Why(model, wide, groundwork.sources.nearest, state, shelf.catalogue, shelf.names),
             shelf,
             book,
         )

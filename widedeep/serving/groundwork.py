@@ -10,6 +10,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from widedeep.evaluation.wide_part import WidePart
 from widedeep.features.companion import Companion
 from widedeep.model.precision import Precision
 from widedeep.model.products import dtype_of
@@ -29,6 +30,7 @@ class Groundwork:
     """The model made ready, and all that follows from the ratings; serving changes that."""
 
     model: PreparedModel
+    wide: WidePart
     ratings: RatingsByUser
     snapshot: Snapshot
     sources: Sources
@@ -45,13 +47,14 @@ class Groundwork:
         tokens = snapshot.users, snapshot.movies
         return cls(
             PreparedModel.of(model, tokens, catalogue, dtype_of(precision)),
+            WidePart.of(model),
             RatingsByUser.of(log),
             snapshot,
             Sources.of(model, log, catalogue, companion.movies, RetrievalConfig()),
         )
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file."""
+        """Write one file."""
         save_record(self, path)
 
     @classmethod

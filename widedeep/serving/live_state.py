@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 
 from widedeep.data.ratings import RatingLog
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.history import HistoryConfig, coded_attributes
+from widedeep.features.history import HistoryConfig
 from widedeep.features.history_state import (
     NUMERIC,
-    Attributes,
     Events,
     observe,
     read_candidates,
 )
 from widedeep.serving.instant import Instant, Rating
 from widedeep.serving.ratings_by_user import RatingsByUser
-from widedeep.serving.snapshot import Snapshot
+from widedeep.serving.snapshot import Snapshot, with_room
 from widedeep.serving.token_codes import TokenCodes
 
 Ints = NDArray[np.int64]
@@ -84,7 +83,6 @@ class LiveState:
         self,
         snapshot: Snapshot,
         rated: RatingsByUser,
-        catalogue: Catalogue,
         config: HistoryConfig,
         prior: float,
     ) -> None:
@@ -95,8 +93,7 @@ class LiveState:
         self._rates = config.rates(prior)
         self._lock = Lock()
         self._state = snapshot.state
-        attributes, *_ = coded_attributes(catalogue, self.movies.tokens)
-        self._attributes = _with_room(attributes, len(self.movies))
+        self._attributes = snapshot.attributes
         self._rated = rated
         self._rated_since: defaultdict[int, list[int]] = defaultdict(list)
         newest = snapshot.newest
@@ -121,7 +118,7 @@ class LiveState:
             InputError: The log is not in order of time.
         """
         snapshot = Snapshot.of(log, catalogue, config, prior, tokens)
-        return cls(snapshot, RatingsByUser.of(log), catalogue, config, prior)
+        return cls(snapshot, RatingsByUser.of(log), config, prior)
 
     @property
     def known_until(self) -> int:
@@ -211,24 +208,10 @@ class LiveState:
         }
         if changed:
             self._state = self._state._replace(**changed)
-            self._attributes = _with_room(self._attributes, len(self._state.movie))
+            self._attributes = with_room(self._attributes, len(self._state.movie))
 
 
 def _grown(array: NDArray[Any], rows: int) -> NDArray[Any]:
     room = max(rows, len(array) + len(array) // 4, len(array) + _ROOM)
     added = np.zeros((room - len(array), *array.shape[1:]), array.dtype)
     return np.concatenate([array, added])
-
-
-def _with_room(attributes: Attributes, movies: int) -> Attributes:
-    """For as many movie codes: those behind the known ones have neither genres nor people."""
-    return Attributes(
-        attributes.genres,
-        _padded(attributes.genre_offsets, movies + 1),
-        attributes.people,
-        _padded(attributes.people_offsets, movies + 1),
-    )
-
-
-def _padded(offsets: Ints, length: int) -> Ints:
-    return np.concatenate([offsets, np.full(max(length - len(offsets), 0), offsets[-1])])

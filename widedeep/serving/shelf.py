@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.evaluation.names import Names
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.companion import film_tables
+from widedeep.features.companion import film_digest, film_tables
 from widedeep.serving.films import Films
 from widedeep.serving.title_search import TitleSearch
 
@@ -19,8 +18,7 @@ from widedeep.serving.title_search import TitleSearch
 class Shelf:
     """Attributes, names, cards and titles of the films in two tables of a `Companion`."""
 
-    movies: pa.Table
-    people: pa.Table
+    digest: str
     catalogue: Catalogue
     names: Names
     films: Films
@@ -33,11 +31,12 @@ class Shelf:
         Among equally good titles the more popular stand first, by the movies (tokens) that were
         `rated`, once for each rating, when a shelf was made.
         """
-        movies, people = film_tables(history)
-        if before is not None and movies.equals(before.movies) and people.equals(before.people):
+        digest = film_digest(history)
+        if before is not None and before.digest == digest:
             return before
+        movies, people = film_tables(history)
         catalogue, names = Catalogue.from_table(movies), Names.of(movies, people)
         count = len(catalogue.movies)
         ratings = np.bincount(catalogue.rows(rated), minlength=count + 1)[:count]
         titles = TitleSearch.of(movies, ratings)
-        return cls(movies, people, catalogue, names, Films.of(movies, names), titles)
+        return cls(digest, catalogue, names, Films.of(movies, names), titles)

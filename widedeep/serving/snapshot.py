@@ -10,7 +10,7 @@ from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import HistoryConfig, coded_attributes, events_of
-from widedeep.features.history_state import State, empty_state, observe
+from widedeep.features.history_state import Attributes, State, empty_state, observe
 from widedeep.serving.token_codes import TokenCodes
 
 Ints = NDArray[np.int64]
@@ -26,12 +26,14 @@ class Snapshot:
         users: Tokens that have a code, ascending, (u,); the state has u + 1 users.
         movies: Likewise.
         state: By code, see `TokenCodes`.
+        attributes: Of movies by code; the stranger has none.
         newest: The ratings of the newest instant; with no ratings at all, none.
     """
 
     users: Ints
     movies: Ints
     state: State
+    attributes: Attributes
     newest: RatingLog
 
     @classmethod
@@ -57,4 +59,19 @@ class Snapshot:
         events = events_of(log, users.codes(log.user), movies.codes(log.movie), config)
         last = int(np.searchsorted(log.time, log.time[-1])) if len(log) else 0
         observe(state, attributes, config.rates(prior), events, 0, last)
-        return cls(users.tokens, movies.tokens, state, log.take(slice(last, None)))
+        held = with_room(attributes, len(movies))
+        return cls(users.tokens, movies.tokens, state, held, log.take(slice(last, None)))
+
+
+def with_room(attributes: Attributes, movies: int) -> Attributes:
+    """For as many movie codes: those behind the known ones have neither genres nor people."""
+    return Attributes(
+        attributes.genres,
+        _padded(attributes.genre_offsets, movies + 1),
+        attributes.people,
+        _padded(attributes.people_offsets, movies + 1),
+    )
+
+
+def _padded(offsets: Ints, length: int) -> Ints:
+    return np.concatenate([offsets, np.full(max(length - len(offsets), 0), offsets[-1])])

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.evaluation.explanation import Explanation, explain_rows
+from widedeep.evaluation.explanation import Explanation
 from widedeep.evaluation.names import Names
+from widedeep.evaluation.wide_part import WidePart
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.coded_bag import CodedBag
 from widedeep.features.history import Queries
@@ -15,9 +16,9 @@ from widedeep.features.history_columns import HistoryColumns
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import RawColumns
-from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.live_state import LiveState, Reading
 from widedeep.serving.nearest import Nearest
+from widedeep.serving.prepared_model import PreparedModel
 
 Ints = NDArray[np.int64]
 
@@ -42,9 +43,14 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """A model, and the state of its users."""
+    """A model, the part of it that can be told, and the state of its users.
 
-    model: TrainedModel
+    `nearest` is by row of the catalogue.
+    """
+
+    model: PreparedModel
+    wide: WidePart
+    nearest: Nearest
     state: LiveState
     catalogue: Catalogue
     names: Names
@@ -53,7 +59,8 @@ class Why:
         """One for each movie, as the model scores it for a user at UNIX seconds `at`."""
         asked = np.array(movies, np.int64)
         reading = self.state.read(user, asked, at)
-        explained = explain_rows(self.model, self.names, self._rows(user, asked, reading))
+        rows = self._rows(user, asked, reading)
+        explained = self.wide.explain(rows, self.model.logits(reading), self.names)
         similar = self._similar(asked, self.state.movies.token(reading.liked))
         return tuple(Reason(*pair) for pair in zip(explained, similar, strict=True))
 
@@ -83,8 +90,11 @@ class Why:
 
     def _directions(self, movies: Ints) -> NDArray[np.float32]:
         """Embeddings of length 1, (n, width); of length 0 for a movie that is not known."""
-        found = Nearest.of(self.model, movies)
-        return np.where(found.known[:, None], found.embeddings, np.float32(0))
+        rows = self.catalogue.rows(movies)
+        inside = rows < len(self.nearest.known)
+        rows = np.where(inside, rows, 0)
+        known = inside & self.nearest.known[rows]
+        return np.where(known[:, None], self.nearest.embeddings[rows], np.float32(0))
 
 
 def _repeated(tokens: Ints, times: int) -> Ragged:

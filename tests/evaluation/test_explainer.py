@@ -13,7 +13,7 @@ from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
 from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
-from widedeep.evaluation.explanation import Explainer
+from widedeep.evaluation.explainer import Explainer
 from widedeep.evaluation.names import Names
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.catalogue import Catalogue
