@@ -33,7 +33,8 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.training_plan import TrainingPlan, cold_parts
 from widedeep.features.training_set import queries
 from widedeep.home import Home
-from widedeep.model.network import InputShape, Share, WideDeep
+from widedeep.model.dropout import Share
+from widedeep.model.network import InputShape, WideDeep
 from widedeep.model.presets import PRESETS, preset
 from widedeep.model.training import Minibatch, Optimisers, Trainer
 
@@ -169,7 +170,8 @@ def bytes_a_step(name, plan, replicas, steps=20):
         network.zero_grad(set_to_none=True)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(start)).numpy()
         taken = rows.take(order[part])
-        trainer._loss(Minibatch.of(taken, Share(batch, part), network.bias.device)).backward()
+        kept = network.draw(Share(batch, part))
+        trainer._loss(Minibatch.of(taken, kept, network.bias.device)).backward()
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         named = [g.coalesce() for g in gradients if g.is_sparse]
         sparse.append(sum(8 * g.indices().numel() + 4 * g.values().numel() for g in named))

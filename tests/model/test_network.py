@@ -8,6 +8,7 @@ import torch
 
 from widedeep.errors import InputError
 from widedeep.model.batch import Batch
+from widedeep.model.dropout import Kept, Share
 from widedeep.model.hidden_layers import Dropout, hidden_layers
 from widedeep.model.network import InputShape, NetworkConfig
 
@@ -113,41 +114,67 @@ def test_the_first_weights_do_not_depend_on_the_order_of_the_tables(world):
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
 
 
+def all_of(rows):
+    return Share(rows, slice(None))
+
+
 def test_building_and_dropping_leave_the_global_generator_alone(world):
     transform = world.transform()
     before = torch.get_rng_state()
     network = world.network(transform).train()
-    network(Batch.from_encoded(transform.encode(world.raw(2)), CPU))
+    batch = Batch.from_encoded(transform.encode(world.raw(2)), CPU)
+    network(batch, network.draw(all_of(len(batch.numbers))))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_dropout_drops_its_share_and_scales_the_rest_up(world):
     config = NetworkConfig(embedding=2, hidden=(40,), dropout=0.3)
-    network = world.network(world.transform(), config=config).train()
+    network = world.network(world.transform(), config=config)
     inputs, layer = torch.rand(4000, 3), (torch.rand(40, 3), torch.rand(40))
     whole = hidden_layers(inputs, [layer], Dropout(), 1)
-    dropped = hidden_layers(inputs, [layer], network._dropout(4000), 1)
+    masks = network.draw(all_of(4000)).units
+    dropped = hidden_layers(inputs, [layer], Dropout(0.3, masks), 1)
     kept = dropped != 0
+    assert torch.equal(kept, masks[0])
     assert kept.float().mean().item() == pytest.approx(0.7, abs=0.005)
     torch.testing.assert_close(dropped[kept], whole[kept] / 0.7)
 
 
-def test_a_dropped_id_becomes_out_of_vocabulary(world):
+def test_ids_are_dropped_in_their_share_and_each_by_itself(world):
     config = NetworkConfig(embedding=2, hidden=(4,), id_dropout=0.4)
-    network = world.network(world.transform(), config=config).train()
-    ids = torch.arange(1, 100_001).reshape(-1, 2)
-    dropped = network._dropped_ids(ids, 2)
-    assert ((dropped == ids) | (dropped == 0)).all()
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.01)
+    network = world.network(world.transform(), config=config)
+    kept = network.draw(all_of(50_000))
+    assert kept.numbers is None
+    assert kept.units == ()
+    shares = kept.ids.float().mean(0)
+    torch.testing.assert_close(shares, torch.full((6,), 0.6), atol=0.01, rtol=0)
+    assert len(kept.ids.unique(dim=0)) == 2**6
 
 
-def test_a_dropped_bag_becomes_empty(world):
-    config = NetworkConfig(embedding=2, hidden=(4,), id_dropout=0.4)
-    network = world.network(world.transform(), config=config).train()
-    dropped = network._dropped_ids(torch.ones(50_000, 2), 1)
-    assert torch.equal(dropped[:, 0], dropped[:, 1])
-    assert (dropped[:, 0] == 0).float().mean().item() == pytest.approx(0.4, abs=0.01)
-    assert ((dropped == 0) | (dropped == 1)).all()
+def test_shares_of_a_minibatch_are_parts_of_one_draw(world):
+    config = NetworkConfig(2, (4,), dropout=0.2, id_dropout=0.4, number_dropout=0.1)
+    transform = world.transform()
+    whole, first, last = (
+        world.network(transform, 5, config).draw(Share(101, part))
+        for part in (slice(None), slice(0, 40), slice(40, 101))
+    )
+    for name in ("ids", "numbers"):
+        halves = [getattr(first, name), getattr(last, name)]
+        assert torch.equal(getattr(whole, name), torch.cat(halves))
+    assert torch.equal(whole.units[0], torch.cat([first.units[0], last.units[0]]))
+
+
+def test_a_dropped_category_becomes_out_of_vocabulary_and_a_dropped_bag_empty(world):
+    transform = world.transform()
+    network = world.network(transform)
+    batch = Batch.from_encoded(transform.encode(world.raw(2)), CPU)
+    kept = torch.rand(len(batch.numbers), 6, generator=network.generator) > 0.5
+    found, whole = network._embedded(batch, kept), network._embedded(batch, None)
+    for i, name in enumerate(network.shape.categories):
+        unknown = network.embeddings[name][0]
+        assert torch.equal(found[i], torch.where(kept[:, i : i + 1], whole[i], unknown))
+    for i in range(3, 6):
+        assert torch.equal(found[i], whole[i] * kept[:, i : i + 1])
 
 
 def test_a_dropped_number_takes_its_vector_and_its_mark_along(world):
@@ -155,14 +182,24 @@ def test_a_dropped_number_takes_its_vector_and_its_mark_along(world):
     batch = Batch.from_encoded(transform.encode(world.raw(2)), CPU)
     config = NetworkConfig(embedding=2, hidden=(4,), number_dropout=0.4, number_embedding=3)
     network = world.network(transform, config=config)
-    whole, plain = network.eval()._numbers(batch)
-    vectors, numbers = network.train()._numbers(batch)
+    whole, plain = network._numbers(batch, None, torch.float32)
+    drawn = network.draw(all_of(len(plain))).numbers
+    vectors, numbers = network._numbers(batch, drawn, torch.float32)
     columns = plain.shape[1] // 2
-    seen = whole.unflatten(1, (columns, 3)).any(2)
-    kept = vectors.unflatten(1, (columns, 3)).any(2)
-    seen, kept = seen.repeat(1, 2) & (plain != 0), kept.repeat(1, 2)
-    torch.testing.assert_close(numbers[seen], torch.where(kept, plain / 0.6, 0)[seen])
-    assert set(kept[seen].tolist()) == {True, False}
+    of_vectors, of_numbers = drawn.repeat_interleave(3, 1), drawn.repeat(1, 2)
+    assert whole.shape == (len(plain), 3 * columns)
+    torch.testing.assert_close(vectors, torch.where(of_vectors, whole / 0.6, 0))
+    torch.testing.assert_close(numbers, torch.where(of_numbers, plain / 0.6, 0))
+    assert set(drawn.unique().tolist()) == {True, False}
+
+
+def test_inputs_in_bfloat16_are_the_rounded_ones(world):
+    transform = world.transform()
+    batch = Batch.from_encoded(transform.encode(world.raw(2)), CPU)
+    config = NetworkConfig(embedding=2, hidden=(4,), number_embedding=3)
+    network = world.network(transform, config=config)
+    exact, half = (network._inputs(batch, Kept(), t) for t in (torch.float32, torch.bfloat16))
+    assert torch.equal(half, exact.bfloat16())
 
 
 def test_a_new_network_scores_as_its_offset_does(world):

@@ -1,8 +1,7 @@
 """The hidden layers as one operation: products, ReLU and dropout, with little memory touched.
 
 Composed of torch's operations, ReLU, dropout and their gradients write a new matrix each; a hidden
-layer here is one matrix that is written in place. Dropout: Srivastava et al., "Dropout: A Simple
-Way to Prevent Neural Networks from Overfitting" (2014), scaled in training as usual.
+layer here is one matrix that is written in place.
 """
 
 from collections.abc import Sequence
@@ -13,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
+from widedeep.model.hidden_units import activate, pass_back
 from widedeep.model.threads import threads
 
 Layer = tuple[Tensor, Tensor]
@@ -36,7 +37,8 @@ def hidden_layers(
 ) -> Tensor:
     """Units of the last of the `layers`, (rows, narrow), from `inputs` (rows, wide).
 
-    All of one dtype. Forward and backward work on so many `threads`.
+    They are computed in the dtype of the inputs, whatever that of the layers is, forward and
+    backward on so many `threads`.
     """
     parameters = [parameter for layer in layers for parameter in layer]
     found: Tensor = _HiddenLayers.apply(inputs, dropout, threads, *parameters)  # type: ignore[no-untyped-call]
@@ -53,12 +55,17 @@ class _HiddenLayers(Function):
         *parameters: Tensor,
     ) -> Tensor:
         ctx.threads, ctx.scale = count, 1 / (1 - dropout.share)
-        units, weights = [inputs], parameters[::2]
+        ctx.dtype = parameters[0].dtype if parameters else inputs.dtype
+        units = [inputs]
         with threads(count):
-            for i, (weight, bias) in enumerate(zip(weights, parameters[1::2], strict=True)):
-                hidden = torch.addmm(bias, units[-1], weight.T).relu_()
-                if dropout.kept:
-                    hidden.mul_(dropout.kept[i]).mul_(ctx.scale)
+            weights, biases = (
+                [parameter.to(inputs.dtype) for parameter in parameters[start::2]]
+                for start in (0, 1)
+            )
+            masks = dropout.kept or [None] * len(weights)
+            for weight, bias, kept in zip(weights, biases, masks, strict=True):
+                hidden = linear(units[-1], weight, bias)
+                activate(hidden, kept, ctx.scale)
                 units.append(hidden)
         ctx.save_for_backward(*units, *weights)
         return units[-1]
@@ -70,12 +77,9 @@ class _HiddenLayers(Function):
         units, weights = ctx.saved_tensors[: layers + 1], ctx.saved_tensors[layers + 1 :]
         found: list[Tensor] = []
         with threads(ctx.threads):
-            gradient = gradient.clone()
+            gradient = gradient.clone(memory_format=torch.contiguous_format)
             for i in reversed(range(layers)):
-                # A unit is above 0 exactly where it was kept and ReLU let it through.
-                torch.ops.aten.threshold_backward(gradient, units[i + 1], 0, grad_input=gradient)
-                if ctx.scale != 1:
-                    gradient.mul_(ctx.scale)
-                found += [gradient.sum(0), gradient.T @ units[i]]
+                sums = pass_back(gradient, units[i + 1], ctx.scale)
+                found += [sums.to(ctx.dtype), (gradient.T @ units[i]).to(ctx.dtype)]
                 gradient = gradient @ weights[i]
         return gradient, None, None, *reversed(found)

@@ -16,6 +16,7 @@ from torch.nn.functional import embedding_bag
 from widedeep.errors import InputError
 from widedeep.features.transform import Transform
 from widedeep.model.batch import Bag, Batch
+from widedeep.model.dropout import Kept, Share, draw_kept
 from widedeep.model.hidden_layers import Dropout, hidden_layers
 from widedeep.model.number_embedding import NumberEmbedding
 
@@ -84,12 +85,7 @@ class InputShape:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """The `part` that a batch is of a minibatch of so many `rows`."""
-
-    rows: int
-    part: slice
+EVERYTHING = Kept()
 
 
 class WideDeep(nn.Module):
@@ -100,8 +96,6 @@ class WideDeep(nn.Module):
     Attributes:
         threads: That the hidden layers work on in training; all else, and scores, on torch's own.
         widths: Of the input and of the hidden layers; empty without a deep part.
-        share: Set where batches are parts of minibatches: what is random is then drawn for the
-            whole minibatch, so that all who hold a part of it draw the same.
     """
 
     def __init__(self, config: NetworkConfig, shape: InputShape, generator: Generator) -> None:
@@ -111,7 +105,6 @@ class WideDeep(nn.Module):
         self.generator = generator
         self.multiplied_in = torch.float32
         self.threads = torch.get_num_threads()
-        self.share: Share | None = None
         self.wide = nn.Parameter(torch.zeros(shape.wide if config.wide else 0, 1))
         self.bias = nn.Parameter(torch.zeros(1))
         self.slope = nn.Parameter(torch.ones(1))
@@ -138,11 +131,21 @@ class WideDeep(nn.Module):
             # The first score is the offset's: noise on top of it would first have to be unlearned.
             nn.init.zeros_(self.layers[-1].get_parameter("weight"))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Logits, float32 of shape (rows,)."""
-        return (
-            self.bias + self.offset_logit(batch) + self.wide_logit(batch) + self.deep_logit(batch)
-        )
+    def forward(self, batch: Batch, kept: Kept = EVERYTHING) -> Tensor:
+        """Logits, float32 of shape (rows,), of what is `kept` of the batch."""
+        wide, deep = self.wide_logit(batch), self.deep_logit(batch, kept)
+        return self.bias + self.offset_logit(batch) + wide + deep
+
+    def draw(self, share: Share) -> Kept:
+        """What dropout leaves of a minibatch, for those who have a share of it."""
+        config, shape = self.config, self.shape
+        if not config.deep:
+            return EVERYTHING
+        columns = len(shape.categories) + len(shape.bags)
+        ids = draw_kept(share, columns, config.id_dropout, self.generator)
+        numbers = draw_kept(share, shape.numbers // 2, config.number_dropout, self.generator)
+        units = (draw_kept(share, n, config.dropout, self.generator) for n in config.hidden)
+        return Kept(ids, numbers, tuple(each for each in units if each is not None))
 
     def offset_logit(self, batch: Batch) -> Tensor:
         """What the offset adds, shape (rows,)."""
@@ -154,31 +157,36 @@ class WideDeep(nn.Module):
             return self.bias.new_zeros(len(batch.numbers))
         return _pool(self.wide, batch.wide, "sum").squeeze(1)
 
-    def deep_logit(self, batch: Batch) -> Tensor:
+    def deep_logit(self, batch: Batch, kept: Kept = EVERYTHING) -> Tensor:
         """The deep part alone, shape (rows,): w_deep · a."""
         if not self.config.deep:
             return self.bias.new_zeros(len(batch.numbers))
         dtype = self.multiplied_in if self.training else torch.float32
         threads = self.threads if self.training else torch.get_num_threads()
         layers = [
-            (layer.get_parameter("weight").to(dtype), layer.get_parameter("bias").to(dtype))
+            (layer.get_parameter("weight"), layer.get_parameter("bias"))
             for layer in self.layers[:-1]
         ]
-        inputs = self._inputs(batch).to(dtype)
-        units = hidden_layers(inputs, layers, self._dropout(len(inputs)), threads)
+        dropout = Dropout(self.config.dropout if kept.units else 0.0, kept.units)
+        units = hidden_layers(self._inputs(batch, kept, dtype), layers, dropout, threads)
         logit: Tensor = self.layers[-1](units.float())
         return logit.squeeze(1)
 
-    def _inputs(self, batch: Batch) -> Tensor:
+    def _inputs(self, batch: Batch, kept: Kept, dtype: torch.dtype) -> Tensor:
         """Embeddings, mean embeddings of bags (zero where empty), and numbers, side by side."""
-        return torch.cat([*self._embedded(batch), *self._numbers(batch)], dim=1)
+        embedded = self._embedded(batch, kept.ids)
+        columns = [torch.cat(embedded, dim=1).to(dtype)] if embedded else []
+        return torch.cat([*columns, *self._numbers(batch, kept.numbers, dtype)], dim=1)
 
-    def _embedded(self, batch: Batch) -> list[Tensor]:
+    def _embedded(self, batch: Batch, kept: Tensor | None) -> list[Tensor]:
         """The vectors (rows, embedding) of each category and each bag, in their order.
 
-        All that read one table are looked up at once, so that it has one gradient.
+        All that read one table are looked up at once, so that it has one gradient. A category that
+        is not kept becomes out-of-vocabulary, a bag empty.
         """
-        ids = self._dropped_ids(batch.categories, len(self.shape.categories))
+        ids, bags = batch.categories, len(self.shape.categories)
+        if kept is not None:
+            ids = ids * kept[:, :bags]
         features: list[Bag | Tensor] = [*ids.unbind(1), *batch.bags]
         tables = (*self.shape.categories, *self.shape.bags)
         found: dict[int, Tensor] = {}
@@ -186,45 +194,20 @@ class WideDeep(nn.Module):
             readers = [i for i, read in enumerate(tables) if read == name]
             vectors = _looked_up(table, [features[i] for i in readers])
             found |= zip(readers, vectors, strict=True)
-        columns = [found[i] for i in range(len(tables))]
-        bags = ids.shape[1]
-        return columns[:bags] + [self._dropped_ids(column, 1) for column in columns[bags:]]
+        if kept is not None:
+            found |= {i: found[i] * kept[:, i : i + 1] for i in range(bags, len(tables))}
+        return [found[i] for i in range(len(tables))]
 
-    def _numbers(self, batch: Batch) -> list[Tensor]:
+    def _numbers(self, batch: Batch, kept: Tensor | None, dtype: torch.dtype) -> list[Tensor]:
         """Vectors of the numbers, if there are any, and the numbers themselves."""
-        plain, kept = batch.numbers, None
-        dropout = self.config.number_dropout if self.training else 0.0
-        if dropout:
-            kept = self._kept(torch.Size((len(plain), self.shape.numbers // 2)), dropout)
-            plain = plain * (kept.repeat(1, 2) / (1 - dropout))
+        plain, scale = batch.numbers, 1.0
+        if kept is not None:
+            scale /= 1 - self.config.number_dropout
+            plain = plain * (kept.repeat(1, 2) * scale)
+        plain = plain.to(dtype)
         if self.numbers is None:
             return [plain]
-        vectors = self.numbers(*batch.numbers.chunk(2, dim=1), kept)
-        return [vectors if kept is None else vectors / (1 - dropout), plain]
-
-    def _dropout(self, rows: int) -> Dropout:
-        """What is dropped of the hidden layers."""
-        share = self.config.dropout if self.training else 0.0
-        shapes = (torch.Size((rows, width)) for width in self.config.hidden if share)
-        return Dropout(share, tuple(self._kept(shape, share) for shape in shapes))
-
-    def _dropped_ids(self, of_rows: Tensor, features: int) -> Tensor:
-        """Ids of some features (rows, features), or the vectors of one: some become 0."""
-        if not self.training or self.config.id_dropout == 0:
-            return of_rows
-        return of_rows * self._kept(torch.Size((len(of_rows), features)), self.config.id_dropout)
-
-    def _kept(self, shape: torch.Size, dropped: float) -> Tensor:
-        """True with probability 1 - dropped, which is rounded to 1 / 65,536.
-
-        Drawn 64 bits at a time: to draw a float for each unit took a tenth of a step.
-        """
-        whole = self.share or Share(shape[0], slice(None))
-        size = torch.Size((whole.rows, *shape[1:]))
-        drawn = torch.empty(-(-size.numel() // 4), dtype=torch.int64, device=self.generator.device)
-        drawn.random_(-(2**63), None, generator=self.generator)
-        places = drawn.view(torch.int16)[: size.numel()].reshape(size)
-        return places[whole.part] >= round(dropped * 2**16) - 2**15
+        return [self.numbers(*batch.numbers.chunk(2, dim=1), kept, scale, dtype), plain]
 
 
 def _looked_up(table: Tensor, features: Sequence[Bag | Tensor]) -> Sequence[Tensor]:

@@ -36,17 +36,26 @@ class NumberEmbedding(nn.Module):
         self.bias = nn.Parameter(torch.zeros(numbers, 1, size))
         self.missing = nn.Parameter(torch.zeros(numbers, 1, size))
 
-    def forward(self, values: Tensor, missing: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Vectors, float32 (rows, numbers * size), of values in [0, 1] and marks 0 or 1.
+    def forward(
+        self,
+        values: Tensor,
+        missing: Tensor,
+        kept: Tensor | None = None,
+        scale: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Vectors (rows, numbers * size), `scale` times as long, of values in [0, 1] and marks.
 
-        Both arguments are float32 (rows, numbers); numbers that are not `kept` have vectors of 0.
+        Both arguments are float32 (rows, numbers), marks 0 or 1; numbers that are not `kept` have
+        vectors of 0.
         """
         numbers = self.weight.shape[0]
         place = torch.where(missing > 0, GRID, (values * (GRID - 1)).round().int())
         place += torch.arange(numbers, device=place.device, dtype=torch.int32) * (GRID + 1)
         if kept is not None:
             place = torch.where(kept, place, numbers * (GRID + 1))
-        found: Tensor = _Lookup.apply(self._table(), place)  # type: ignore[no-untyped-call]
+        table = (self._table() * scale).to(dtype)
+        found: Tensor = _Lookup.apply(table, place)  # type: ignore[no-untyped-call]
         return found.flatten(1)
 
     def _table(self) -> Tensor:
@@ -76,16 +85,16 @@ class _Lookup(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         (places,) = ctx.saved_tensors
-        of_rows = gradient.reshape(-1, gradient.shape[-1])
+        of_rows = gradient.reshape(-1, gradient.shape[-1]).float()
         summed = of_rows.new_zeros(ctx.size, of_rows.shape[1])
         if of_rows.device.type == "cpu":
             _add_rows(summed.numpy(), places.flatten().numpy(), of_rows.contiguous().numpy())
         else:
             summed.index_add_(0, places.flatten(), of_rows)
-        return summed, None
+        return summed.to(gradient.dtype), None
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _add_rows(
     table: NDArray[np.float32], places: NDArray[np.int64], rows: NDArray[np.float32]
 ) -> None:

@@ -23,8 +23,9 @@ from widedeep.features.encoded import Encoded
 from widedeep.features.examples import Examples
 from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import Batch
+from widedeep.model.dropout import Kept, Share
 from widedeep.model.ftrl import Ftrl, FtrlConfig
-from widedeep.model.network import Share, WideDeep
+from widedeep.model.network import WideDeep
 from widedeep.model.precision import Precision
 from widedeep.model.products import dtype_in_training, fast_products
 from widedeep.model.replicas import Alone, Replicas
@@ -111,19 +112,19 @@ class EpochResult:
 
 @dataclass(frozen=True, slots=True)
 class Minibatch:
-    """What this process learns of a minibatch: all rows, or its `share`."""
+    """What this process learns of a minibatch, all rows or its share, and what is `kept` of it."""
 
-    share: Share
     batch: Batch
+    kept: Kept
     label: Tensor
     weight: Tensor
 
     @classmethod
-    def of(cls, examples: Examples, share: Share, device: torch.device) -> Self:
-        """Move the examples, which are that share, to `device`."""
+    def of(cls, examples: Examples, kept: Kept, device: torch.device) -> Self:
+        """Move the examples to `device`."""
         label = torch.from_numpy(examples.label.astype(np.float32)).to(device)
         weight = torch.from_numpy(examples.weight).to(device)
-        return cls(share, Batch.from_encoded(examples.rows, device), label, weight)
+        return cls(Batch.from_encoded(examples.rows, device), kept, label, weight)
 
 
 class Optimisers:
@@ -275,7 +276,8 @@ class Trainer:
 
     def _taken(self, training: Examples, rows: NDArray[np.int64]) -> Minibatch:
         share = Share(len(rows), self._replicas.part(len(rows)))
-        return Minibatch.of(training.take(rows[share.part]), share, self.network.bias.device)
+        kept, device = self.network.draw(share), self.network.bias.device
+        return Minibatch.of(training.take(rows[share.part]), kept, device)
 
     @fast_products()
     @threads(1)
@@ -295,8 +297,7 @@ class Trainer:
         FTRL's penalties are stated against the summed loss, and AdaGrad does not mind the scale
         (but for its initial accumulator).
         """
-        self.network.share = minibatch.share
-        logit = self.network(minibatch.batch)
+        logit = self.network(minibatch.batch, minibatch.kept)
         label, weight = minibatch.label, minibatch.weight
         return binary_cross_entropy_with_logits(logit, label, weight, reduction="sum")
 
