@@ -66,7 +66,7 @@ class Scout:
         said = (str(home.root), model or "", precision)
         self._command = [sys.executable, "-m", "tasks.scout", *said]
         self._told = Acknowledged(Path(), 0)
-        self._seen = ""
+        self._seen = self._seen_before = ""
         self._trying = False
         self._served = False
         self._service = service
@@ -121,6 +121,7 @@ class Scout:
         if "trouble" in told:
             _LOGGER.warning("the registry cannot be read: %s", told["trouble"])
         elif "trying" in told:
+            self._seen_before = self._seen
             self._seen, self._trying = told["trying"], True
         elif "wanting" in told:
             self._say(self._acknowledged(told["wanting"]))
@@ -168,10 +169,22 @@ class Scout:
             # Linux has priorities of threads: 0 is this one.
             os.setpriority(os.PRIO_PROCESS, 0, LATER)
         try:
-            groundwork = Groundwork.load(Path(sighting.groundwork))
+            groundwork = _handed_over(sighting)
+            if groundwork is None:
+                # Who did it ended since, and with it the file: the next one tries again.
+                self._seen = self._seen_before
+                return
             self._service.admit(sighting.version, groundwork, self._told)
             self._served = True
             gc.freeze()
         except Exception as error:
             _LOGGER.exception("version %s cannot serve", sighting.number)
             self._service.refuse(sighting.number, f"{type(error).__name__}: {error}")
+
+
+def _handed_over(sighting: Sighting) -> Groundwork | None:
+    """What was done for a version, if its file is still there."""
+    try:
+        return Groundwork.load(Path(sighting.groundwork))
+    except FileNotFoundError:
+        return None

@@ -74,17 +74,44 @@ def test_a_version_that_ends_who_tries_it_is_refused_once(home, service, monkeyp
     assert (refused.number, refused.reason) == ("7", "it ended the process that tried it (9)")
 
 
-def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_is_heard(home, service):
-    nothing = dict.fromkeys(("served", "history", "groundwork"), "/nothing")
-    gone = {"model": MODEL, **nothing, "fault": None}
-    faulty = {**gone, "number": "8", "fault": "answers differ"}
+@pytest.fixture
+def sighted(tmp_path):
+    """A sighting of which everything is missing but an (empty) groundwork."""
+    (tmp_path / "groundwork").touch()
+    folders = dict.fromkeys(("served", "history"), "/nothing")
+    groundwork = str(tmp_path / "groundwork")
+    return {"model": MODEL, "number": "7", **folders, "groundwork": groundwork, "fault": None}
+
+
+def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_is_heard(home, service, sighted):
+    faulty = {**sighted, "number": "8", "fault": "answers differ"}
     scout = Scout(home, MODEL, service, lambda: None)
-    scout._command = saying({**gone, "number": "7"}, faulty, {"trouble": "locked"})
+    scout._command = saying(sighted, faulty, {"trouble": "locked"})
     with scout.working():
         until(lambda: len(service.refused) == 2)
     assert [one.number for one in service.refused] == ["7", "8"]
-    assert "FileNotFoundError" in service.refused[0].reason
+    assert "cannot mmap an empty file" in service.refused[0].reason
     assert scout.fatal is None
+
+
+def test_a_version_whose_groundwork_went_with_its_process_is_tried_again(
+    home, service, sighted, monkeypatch
+):
+    monkeypatch.setattr(scouting, "_BEGIN_AGAIN", 0.05)
+    begun, popen = [], scouting.subprocess.Popen
+
+    def counted(command, **pipes):
+        begun.append(command[-1])
+        return popen(command, **pipes)
+
+    monkeypatch.setattr(scouting.subprocess, "Popen", counted)
+    scout = Scout(home, MODEL, service, lambda: None)
+    gone = {**sighted, "groundwork": "/nothing"}
+    scout._command = saying({"trying": "7"}, gone)
+    with scout.working():
+        until(lambda: len(begun) > 1)
+    assert begun[:2] == ["", ""], "7 is not among what is not to be tried again"
+    assert not service.refused
 
 
 def test_a_log_that_another_server_has_stops_this_one(home, service):
