@@ -66,8 +66,8 @@ class Scout:
         said = (str(home.root), model or "", precision)
         self._command = [sys.executable, "-m", "tasks.scout", *said]
         self._told = Acknowledged(Path(), 0)
-        self._seen = self._seen_before = ""
-        self._trying = False
+        self._seen = ""
+        self._trying: str | None = None
         self._served = False
         self._service = service
         self._stop = stop
@@ -112,21 +112,20 @@ class Scout:
 
     def _lost(self, status: int) -> None:
         """A process that died while it tried a version was killed by it: not to be tried again."""
-        if self._trying:
-            self._trying = False
-            self._service.refuse(self._seen, f"it ended the process that tried it ({status})")
+        if self._trying is not None:
+            self._refuse(self._trying, f"it ended the process that tried it ({status})")
+            self._trying = None
         _LOGGER.warning("the watch over the registry ended (%s); it begins again", status)
 
     def _hear(self, told: dict[str, Any]) -> None:
         if "trouble" in told:
             _LOGGER.warning("the registry cannot be read: %s", told["trouble"])
         elif "trying" in told:
-            self._seen_before = self._seen
-            self._seen, self._trying = told["trying"], True
+            self._trying = told["trying"]
         elif "wanting" in told:
             self._say(self._acknowledged(told["wanting"]))
         else:
-            self._trying = False
+            self._trying = None
             self._decide(Sighting(**told))
 
     def _say(self, answer: Mapping[str, Any]) -> None:
@@ -150,7 +149,7 @@ class Scout:
 
     def _decide(self, sighting: Sighting) -> None:
         if sighting.fault is not None:
-            self._service.refuse(sighting.number, sighting.fault)
+            self._refuse(sighting.number, sighting.fault)
             return
         # Who has made way cannot go back (without privileges): a thread for each version.
         loading = Thread(target=self._admit, args=(sighting,), name="loading")
@@ -172,14 +171,18 @@ class Scout:
             groundwork = _handed_over(sighting)
             if groundwork is None:
                 # Who did it ended since, and with it the file: the next one tries again.
-                self._seen = self._seen_before
                 return
             self._service.admit(sighting.version, groundwork, self._told)
-            self._served = True
+            self._seen, self._served = sighting.number, True
             gc.freeze()
         except Exception as error:
             _LOGGER.exception("version %s cannot serve", sighting.number)
-            self._service.refuse(sighting.number, f"{type(error).__name__}: {error}")
+            self._refuse(sighting.number, f"{type(error).__name__}: {error}")
+
+    def _refuse(self, number: str, reason: str) -> None:
+        """A version that is not to be tried again."""
+        self._seen = number
+        self._service.refuse(number, reason)
 
 
 def _handed_over(sighting: Sighting) -> Groundwork | None:

@@ -8,7 +8,7 @@ import torch
 
 from widedeep.errors import InputError
 from widedeep.model.batch import Batch
-from widedeep.model.dropout import Kept, Share
+from widedeep.model.dropout import EVERYTHING, Share
 from widedeep.model.hidden_layers import Dropout, hidden_layers
 from widedeep.model.network import InputShape, NetworkConfig
 
@@ -198,7 +198,7 @@ def test_inputs_in_bfloat16_are_the_rounded_ones(world):
     batch = Batch.from_encoded(transform.encode(world.raw(2)), CPU)
     config = NetworkConfig(embedding=2, hidden=(4,), number_embedding=3)
     network = world.network(transform, config=config)
-    exact, half = (network._inputs(batch, Kept(), t) for t in (torch.float32, torch.bfloat16))
+    exact, half = (network._inputs(batch, EVERYTHING, t) for t in (torch.float32, torch.bfloat16))
     assert torch.equal(half, exact.bfloat16())
 
 

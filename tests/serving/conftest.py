@@ -91,16 +91,27 @@ def serve():
 
 
 @pytest.fixture(scope="session")
-def admit(tmp_path_factory):
-    """Lets a version into a service, which finds what it knows in a file, as from a scout."""
+def handed(tmp_path_factory):
+    """A groundwork as a server has it: from a file, as from a scout."""
     path = tmp_path_factory.mktemp("known") / "known"
+
+    def hand(known):
+        known.save(path)
+        found = Groundwork.load(path)
+        path.unlink()
+        return found
+
+    return hand
+
+
+@pytest.fixture(scope="session")
+def admit(handed):
+    """Lets a version into a service, with all that is acknowledged."""
 
     def admit(service, version):
         told = service.acknowledged(version.model)
-        Groundwork.of(version, read_events(told.path, end=told.end)).save(path)
-        known = Groundwork.load(path)
-        path.unlink()
-        service.admit(version, known, told)
+        known = Groundwork.of(version, read_events(told.path, end=told.end))
+        service.admit(version, handed(known), told)
 
     return admit
 

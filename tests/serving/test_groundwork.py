@@ -2,7 +2,6 @@
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,19 +31,6 @@ def table(rows):
     columns = zip(*rows, strict=True) if rows else ((), (), (), ())
     arrays = [pa.array(column, pa.int64()) for column in columns]
     return pa.table(dict(zip(NAMES, arrays, strict=True)))
-
-
-@pytest.fixture(scope="module")
-def handed(tmp_path_factory):
-    path = tmp_path_factory.mktemp("known") / "known"
-
-    def hand(known):
-        known.save(path)
-        found = Groundwork.load(path)
-        path.unlink()
-        return found
-
-    return hand
 
 
 @settings(max_examples=12)

@@ -20,11 +20,10 @@ LATE = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
-def bundle(versions, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("events")
-    (folder / "none.csv").write_text("")
-    Groundwork.of(versions[0], read_events(folder / "none.csv")).save(folder / "groundwork")
-    return Bundle.load(versions[0], Groundwork.load(folder / "groundwork"))
+def bundle(versions, handed, tmp_path_factory):
+    empty = tmp_path_factory.mktemp("events") / "none.csv"
+    empty.write_text("")
+    return Bundle.load(versions[0], handed(Groundwork.of(versions[0], read_events(empty))))
 
 
 def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):

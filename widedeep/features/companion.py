@@ -1,6 +1,5 @@
 """What a registered model carries beside its weights."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -8,6 +7,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from widedeep.artifact_store import file_digest
 from widedeep.columns import read_small
 from widedeep.data.ratings import RatingLog
 from widedeep.features.catalogue import Catalogue
@@ -53,9 +53,6 @@ def film_tables(folder: Path) -> tuple[pa.Table, pa.Table]:
     return read_small(folder / _MOVIES), read_small(folder / _PEOPLE)
 
 
-def film_digest(folder: Path) -> str:
-    """SHA-256 of the files that `film_tables` reads."""
-    digest = hashlib.sha256()
-    for name in (_MOVIES, _PEOPLE):
-        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    return digest.hexdigest()
+def film_digests(folder: Path) -> tuple[str, str]:
+    """Those of the files that `film_tables` reads."""
+    return file_digest(folder / _MOVIES), file_digest(folder / _PEOPLE)

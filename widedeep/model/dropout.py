@@ -32,6 +32,9 @@ class Kept:
     units: tuple[Tensor, ...] = ()
 
 
+EVERYTHING = Kept()
+
+
 def draw_kept(share: Share, width: int, dropped: float, generator: Generator) -> Tensor | None:
     """True with probability 1 - `dropped`, which is rounded to 1 / 65,536; (rows, width).
 

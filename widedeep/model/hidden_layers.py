@@ -54,14 +54,12 @@ class _HiddenLayers(Function):
         count: int,
         *parameters: Tensor,
     ) -> Tensor:
-        ctx.threads, ctx.scale = count, 1 / (1 - dropout.share)
-        ctx.dtype = parameters[0].dtype if parameters else inputs.dtype
+        ctx.threads, ctx.dtype = count, parameters[0].dtype
+        ctx.scale = 1 / (1 - dropout.share) if dropout.kept else 1.0
         units = [inputs]
         with threads(count):
-            weights, biases = (
-                [parameter.to(inputs.dtype) for parameter in parameters[start::2]]
-                for start in (0, 1)
-            )
+            given = [parameter.to(inputs.dtype) for parameter in parameters]
+            weights, biases = given[::2], given[1::2]
             masks = dropout.kept or [None] * len(weights)
             for weight, bias, kept in zip(weights, biases, masks, strict=True):
                 hidden = linear(units[-1], weight, bias)

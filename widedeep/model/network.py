@@ -16,7 +16,7 @@ from torch.nn.functional import embedding_bag
 from widedeep.errors import InputError
 from widedeep.features.transform import Transform
 from widedeep.model.batch import Bag, Batch
-from widedeep.model.dropout import Kept, Share, draw_kept
+from widedeep.model.dropout import EVERYTHING, Kept, Share, draw_kept
 from widedeep.model.hidden_layers import Dropout, hidden_layers
 from widedeep.model.number_embedding import NumberEmbedding
 
@@ -83,9 +83,6 @@ class InputShape:
             len(transform.number_columns),
             transform.wide_size,
         )
-
-
-EVERYTHING = Kept()
 
 
 class WideDeep(nn.Module):
@@ -167,7 +164,7 @@ class WideDeep(nn.Module):
             (layer.get_parameter("weight"), layer.get_parameter("bias"))
             for layer in self.layers[:-1]
         ]
-        dropout = Dropout(self.config.dropout if kept.units else 0.0, kept.units)
+        dropout = Dropout(self.config.dropout, kept.units)
         units = hidden_layers(self._inputs(batch, kept, dtype), layers, dropout, threads)
         logit: Tensor = self.layers[-1](units.float())
         return logit.squeeze(1)

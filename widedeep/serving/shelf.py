@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from widedeep.evaluation.names import Names
 from widedeep.features.catalogue import Catalogue
-from widedeep.features.companion import film_digest, film_tables
+from widedeep.features.companion import film_digests, film_tables
 from widedeep.serving.films import Films
 from widedeep.serving.title_search import TitleSearch
 
@@ -18,7 +18,7 @@ from widedeep.serving.title_search import TitleSearch
 class Shelf:
     """Attributes, names, cards and titles of the films in two tables of a `Companion`."""
 
-    digest: str
+    digests: tuple[str, str]
     catalogue: Catalogue
     names: Names
     films: Films
@@ -31,12 +31,12 @@ class Shelf:
         Among equally good titles the more popular stand first, by the movies (tokens) that were
         `rated`, once for each rating, when a shelf was made.
         """
-        digest = film_digest(history)
-        if before is not None and before.digest == digest:
+        digests = film_digests(history)
+        if before is not None and before.digests == digests:
             return before
         movies, people = film_tables(history)
         catalogue, names = Catalogue.from_table(movies), Names.of(movies, people)
         count = len(catalogue.movies)
         ratings = np.bincount(catalogue.rows(rated), minlength=count + 1)[:count]
         titles = TitleSearch.of(movies, ratings)
-        return cls(digest, catalogue, names, Films.of(movies, names), titles)
+        return cls(digests, catalogue, names, Films.of(movies, names), titles)

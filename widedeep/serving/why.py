@@ -91,10 +91,9 @@ class Why:
     def _directions(self, movies: Ints) -> NDArray[np.float32]:
         """Embeddings of length 1, (n, width); of length 0 for a movie that is not known."""
         rows = self.catalogue.rows(movies)
-        inside = rows < len(self.nearest.known)
-        rows = np.where(inside, rows, 0)
-        known = inside & self.nearest.known[rows]
-        return np.where(known[:, None], self.nearest.embeddings[rows], np.float32(0))
+        held = np.minimum(rows, len(self.nearest.known) - 1)
+        known = self.nearest.known[held] & (held == rows)
+        return np.where(known[:, None], self.nearest.embeddings[held], np.float32(0))
 
 
 def _repeated(tokens: Ints, times: int) -> Ragged:
