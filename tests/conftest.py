@@ -12,7 +12,8 @@ from hypothesis import settings
 
 import flows  # noqa: F401  settles the environment before torch is imported
 from widedeep.data.simulator import Simulation, simulate
-from widedeep.features.cross_product import CrossVocabulary, pack
+from widedeep.features.cross_keys import pack
+from widedeep.features.cross_product import CrossVocabulary
 from widedeep.features.quantile_normaliser import QuantileNormaliser
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec
 from widedeep.features.transform import Transform

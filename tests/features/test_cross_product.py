@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.errors import InputError
-from widedeep.features.cross_product import LARGEST_KEY, CrossVocabulary, combine, pack, unpack
+from widedeep.features.cross_keys import LARGEST_KEY, combine, pack, unpack
+from widedeep.features.cross_product import CrossVocabulary
 from widedeep.features.ragged import Ragged
 
 patient = settings(max_examples=60)

@@ -1,8 +1,8 @@
 """Features of more rows than are to be held at once: blocks of them, each worked on by itself.
 
 Counts of blocks are added up, the boundaries of quantiles found exactly in two passes
-(`order_statistics`), and of combinations only those are added up that may be frequent
-(`support_sketch`); so nothing depends on the blocks.
+(`order_statistics`), and combinations counted in shares, all rows of a share at once (`Halves`); so
+nothing depends on the blocks.
 """
 
 import math
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from widedeep.data.ratings import RatingLog
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.cores import on_all_cores
+from widedeep.features.cross_halves import Halves
 from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
 from widedeep.features.feature_engine import InMemory, Labels, emptied
@@ -30,7 +31,6 @@ from widedeep.features.quantile_normaliser import QuantileNormaliser, deciding_r
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.raw_table import columns_of, from_table, to_table
 from widedeep.features.spec import FeatureSpec, parts_of
-from widedeep.features.support_sketch import SupportSketch
 from widedeep.features.transform import Transform, token_counts, vocabularies_of
 from widedeep.features.vocabulary import Counts, RunningCounts
 
@@ -40,11 +40,14 @@ Found = TypeVar("Found")
 Work = Callable[[RawColumns, Places], Found]
 """What is done with some rows and their places among all that are chosen."""
 
-_COMBINATIONS = 16
-"""About as many combinations a row has of one cross: remembered films with the rated one."""
+_FEW = 1 << 20
+"""Possible combinations of a cross that are all counted, block by block."""
 
-_SKETCHES = 1 << 30
-"""Bytes of sketches at once."""
+_COMBINATIONS = 16
+"""About as many combinations a row has of one of the others: remembered films with the rated."""
+
+_GATHERED = 1 << 28
+"""Combinations that are gathered at once: ids of 4 bytes."""
 
 _NOWHERE = -1
 _ROW = "row"
@@ -187,33 +190,47 @@ class BlockEngine(ABC, Generic[Held]):
 
 def _frequent(transform: Transform, rows: Blocks) -> list[Counts]:
     """Of each cross the combinations with its minimum support, and perhaps some others."""
-    found: list[Counts] = []
-    for sketches in _together(transform, len(rows)):
-        which = slice(len(found), len(found) + len(sketches))
-        reads = transform.spec.read_by(parts_of(transform.spec.crosses[which]))
-        for counted in rows.each(partial(_count_crosses, transform, which), reads):
-            for sketch, part in zip(sketches, counted, strict=True):
-                sketch.add(*part)
-        counts = [RunningCounts() for _ in sketches]
-        for counted in rows.each(partial(_count_frequent, transform, which, sketches), reads):
-            for each, part in zip(counts, counted, strict=True):
-                each.add(*part)
-        found += [each.total() for each in counts]
-    return found
+    sizes = transform.cross_sizes
+    few = [i for i in range(len(sizes)) if math.prod(sizes[i]) <= _FEW]
+    many = [i for i in range(len(sizes)) if i not in few]
+    found = dict(zip(few, _all_of(transform, rows, few), strict=True))
+    shares = len(many) * len(rows) * _COMBINATIONS // _GATHERED + 1 if many else 0
+    parts = [_frequent_of(transform, rows, many, (share, shares)) for share in range(shares)]
+    for i, counted in zip(many, zip(*parts, strict=True), strict=True):
+        keys, support = zip(*counted, strict=True)
+        found[i] = np.concatenate(keys), np.concatenate(support)
+    return [found[i] for i in range(len(sizes))]
 
 
-def _together(transform: Transform, rows: int) -> Iterator[list[SupportSketch]]:
-    """Sketches of the crosses, in order; as many at a time as there is room for."""
-    held: list[SupportSketch] = []
-    for cross, sizes in zip(transform.spec.crosses, transform.cross_sizes(), strict=True):
-        keys = min(math.prod(sizes), _COMBINATIONS * rows)
-        sketch = SupportSketch.empty(keys, cross.minimum_support)
-        if held and sum(each.counters.nbytes for each in (*held, sketch)) > _SKETCHES:
-            yield held
-            held = []
-        held.append(sketch)
-    if held:
-        yield held
+def _all_of(transform: Transform, rows: Blocks, which: list[int]) -> list[Counts]:
+    """Of some crosses every combination."""
+    counts = [RunningCounts() for _ in which]
+    for counted in rows.each(partial(_count_all, transform, which), _read_by(transform, which)):
+        for each, part in zip(counts, counted, strict=True):
+            each.add(*part)
+    return [each.total() for each in counts]
+
+
+def _frequent_of(
+    transform: Transform, rows: Blocks, which: list[int], share: tuple[int, int]
+) -> list[Counts]:
+    """Of some crosses what is frequent in one `share` of so many of their combinations."""
+    gathered: list[list[Halves]] = [[] for _ in which]
+    work = partial(_shared_out, transform, which, share)
+    for found in rows.each(work, _read_by(transform, which)):
+        for held, part in zip(gathered, found, strict=True):
+            held.append(part)
+
+    def count(i: int, held: list[Halves]) -> Counts:
+        halves = Halves.drained(held)
+        return halves.count(transform.cross_sizes[i], transform.spec.crosses[i].minimum_support)
+
+    return on_all_cores(count, which, gathered)
+
+
+def _read_by(transform: Transform, which: list[int]) -> Wanted:
+    """What of a row's history some crosses are made of."""
+    return transform.spec.read_by(parts_of(transform.spec.crosses[i] for i in which))
 
 
 def _brackets(samples: list[Sample], quantiles: int) -> Brackets:
@@ -241,16 +258,15 @@ def _count_values(
     return dict(on_all_cores(count, brackets))
 
 
-def _count_crosses(transform: Transform, which: slice, rows: RawColumns, _: Places) -> list[Counts]:
-    return transform.cross_counts(rows, which)
+def _count_all(transform: Transform, which: list[int], rows: RawColumns, _: Places) -> list[Counts]:
+    halves, sizes = transform.halves(rows, which), transform.cross_sizes
+    return [each.count(sizes[i], 1) for i, each in zip(which, halves, strict=True)]
 
 
-def _count_frequent(
-    transform: Transform, which: slice, sketches: list[SupportSketch], rows: RawColumns, _: Places
-) -> list[Counts]:
-    counted = zip(sketches, transform.cross_counts(rows, which), strict=True)
-    kept = ((sketch.frequent(keys), keys, support) for sketch, (keys, support) in counted)
-    return [(keys[mask], support[mask]) for mask, keys, support in kept]
+def _shared_out(
+    transform: Transform, which: list[int], share: tuple[int, int], rows: RawColumns, _: Places
+) -> list[Halves]:
+    return on_all_cores(lambda halves: halves.share(*share), transform.halves(rows, which))
 
 
 def _encode(transform: Transform, rows: RawColumns, places: Places) -> tuple[Encoded, Places]:

@@ -1,6 +1,7 @@
 """What is known of movies, by their token: the raw attributes that features are made of."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -8,12 +9,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.features.ragged import Ragged
+from widedeep.features.vocabulary import OUT_OF_VOCABULARY, Vocabulary
 
 MISSING = ""
 """The token of an attribute that is absent; a category of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Catalogue:
     """Movies (int64, sorted, shape (m,)) with their attributes.
 
@@ -45,7 +47,13 @@ class Catalogue:
 
     def rows(self, movies: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row of each movie token, shape (n,); m for an unknown one."""
-        return places_of(self.movies, movies)
+        ids = self._vocabulary.encode(movies).astype(np.int64)
+        return np.where(ids == OUT_OF_VOCABULARY, len(self.movies), ids - 1)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        """Of all movies: its table finds a token at once, in a sorted array it takes a search."""
+        return Vocabulary(self.movies)
 
     def bag(self, name: str, rows: NDArray[np.int64]) -> Ragged:
         """Tokens of a bag attribute for the given rows."""

@@ -2,8 +2,10 @@
 
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,16 +79,28 @@ class OnDisk(BlockEngine[DiskColumns]):
         scratch, blocks = Scratch(self.folder), self._described(asked)
         first = next(blocks, None)
         if first is not None:
-            with pa.ipc.new_file(scratch.file, first.schema, options=_COMPRESSED) as writer:
-                writer.write_table(first)
-                for block in blocks:
-                    writer.write_table(block)
+            _write(chain([first], blocks), scratch.file, first.schema)
         return DiskColumns(asked, every_place(len(asked)), scratch, self.catalogue)
 
     def _described(self, asked: Queries) -> Iterator[pa.Table]:
         known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
         for places, history in history_in_turn(*known, rows=self.block, wanted=self.spec.reads):
             yield block_of(RawColumns.of(asked.take(places), history, self.catalogue), places)
+
+
+def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> None:
+    """Write them all, one while the next is made: who waits for a disk needs no processor."""
+    with (
+        pa.ipc.new_file(file, schema, options=_COMPRESSED) as writer,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        writing = None
+        for block in blocks:
+            if writing is not None:
+                writing.result()
+            writing = aside.submit(writer.write_table, block)
+        if writing is not None:
+            writing.result()
 
 
 def by_size(

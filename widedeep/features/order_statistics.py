@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bits = NDArray[np.unsignedinteger]
 
 _UPPER_BITS = 20
 _MANY = 1 << 17
@@ -97,7 +98,9 @@ class Counted:
 
 def in_order(values: NDArray[np.floating]) -> Floats:
     """The finite ones, ascending."""
-    return np.sort(finite(values)).astype(np.float64)
+    known = finite(values)
+    bits = known.view(f"u{known.itemsize}")
+    return _sorted(bits, known.itemsize).view(known.dtype).astype(np.float64)
 
 
 def finite(values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -123,8 +126,34 @@ def at_ranks(values: NDArray[np.floating], ranks: Ints) -> Floats:
 
 
 @njit(cache=True, nogil=True)
+def _sorted(bits: Bits, bytes_: int) -> Bits:
+    """Bits of finite numbers in order of the numbers: sorted by their last byte, … their first.
+
+    Numpy's sort is four times as slow on processors of AMD with AVX-512 (Zen 4).
+    """
+    sign = 8 * bytes_ - 1
+    keys, moved = np.empty_like(bits), np.empty_like(bits)
+    places = np.zeros((bytes_, 257), np.int64)
+    for i in range(len(bits)):
+        key = ~bits[i] if bits[i] >> sign else bits[i] | (type(bits[i])(1) << sign)
+        keys[i] = key
+        for byte in range(bytes_):
+            places[byte, ((key >> (8 * byte)) & 255) + 1] += 1
+    for byte in range(bytes_):
+        place = np.cumsum(places[byte])
+        for key in keys:
+            digit = (key >> (8 * byte)) & 255
+            moved[place[digit]] = key
+            place[digit] += 1
+        keys, moved = moved, keys
+    for i in range(len(keys)):
+        keys[i] = keys[i] ^ (type(keys[i])(1) << sign) if keys[i] >> sign else ~keys[i]
+    return keys
+
+
+@njit(cache=True, nogil=True)
 def _near(
-    values: NDArray[np.floating], bits: NDArray[np.unsignedinteger], shift: int, ranks: Ints
+    values: NDArray[np.floating], bits: Bits, shift: int, ranks: Ints
 ) -> tuple[NDArray[np.floating], Ints]:
     """The values in one bin with one of the `ranks` (ascending), and where these are among them."""
     counts = np.zeros(1 << _UPPER_BITS, np.int64)

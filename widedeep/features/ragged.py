@@ -53,6 +53,17 @@ class Ragged:
         return cls.from_lengths(values, np.concatenate([part.lengths for part in parts]))
 
     @classmethod
+    def drained(cls, parts: list[Self]) -> Self:
+        """As `concatenate`, but the list is emptied on the way, so that no row is held twice."""
+        lengths, filled = np.concatenate([part.lengths for part in parts]), 0
+        values = np.empty(lengths.sum(), parts[0].values.dtype)
+        while parts:
+            part = parts.pop(0).values
+            values[filled : filled + len(part)] = part
+            filled += len(part)
+        return cls.from_lengths(values, lengths)
+
+    @classmethod
     def side_by_side(cls, blocks: Sequence[Self], rows: int) -> Self:
         """Row i is row i of each of the blocks (int32 values), in their order."""
         lengths = np.zeros(rows, np.int64)

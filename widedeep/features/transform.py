@@ -1,7 +1,7 @@
 """The fitted features: raw columns → `Encoded`, for one row as for many, with no label."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,8 @@ from widedeep.data.ratings import RatingLog
 from widedeep.errors import InputError
 from widedeep.features.catalogue import Catalogue
 from widedeep.features.cores import on_all_cores
-from widedeep.features.cross_product import CrossVocabulary, count_combinations
+from widedeep.features.cross_halves import Halves
+from widedeep.features.cross_product import CrossVocabulary
 from widedeep.features.encoded import Encoded
 from widedeep.features.history import Queries
 from widedeep.features.number_quantiles import NumberQuantiles
@@ -74,31 +75,26 @@ class Transform:
         vocabularies = vocabularies_of(spec, token_counts(spec, rows))
         normalisers = previous.normalisers if previous else _fit_normalisers(spec, (rows, *stale))
         partial = cls(spec, prior, vocabularies, normalisers, ())
-        return partial.with_crosses(partial.cross_counts(rows, every=False))
+        halves = partial.halves(rows, range(len(spec.crosses)))
+        least = [cross.minimum_support for cross in spec.crosses]
+        return partial.with_crosses(on_all_cores(Halves.count, halves, partial.cross_sizes, least))
 
-    def cross_counts(
-        self, rows: RawColumns, which: slice = slice(None), *, every: bool = True
-    ) -> list[Counts]:
-        """How often each combination stands in the rows, by cross (some: `which`); parts add up.
+    def halves(self, rows: RawColumns, which: Iterable[int]) -> list[Halves]:
+        """The rows as some crosses, `which` by their places in the spec, combine them."""
+        crosses = [(self.spec.crosses[i], self.cross_sizes[i]) for i in which]
+        discrete = self._discrete(rows, parts_of(cross for cross, _ in crosses))
+        return [
+            Halves.of([discrete[part] for part in cross.parts], sizes) for cross, sizes in crosses
+        ]
 
-        With `every` false only those that have the minimum support in these rows alone.
-        """
-        crosses = self.spec.crosses[which]
-        discrete = self._discrete(rows, parts_of(crosses))
-
-        def count(cross: Cross, sizes: tuple[int, ...]) -> Counts:
-            least = 1 if every else cross.minimum_support
-            return count_combinations([discrete[part] for part in cross.parts], sizes, least)
-
-        return on_all_cores(count, crosses, self.cross_sizes()[which])
-
+    @property
     def cross_sizes(self) -> list[tuple[int, ...]]:
         """How many ids each part of each cross has."""
         return [tuple(self._size(part) for part in cross.parts) for cross in self.spec.crosses]
 
     def with_crosses(self, counts: Sequence[Counts]) -> Self:
         """The same, with the combinations that are seen often enough."""
-        given = zip(self.spec.crosses, self.cross_sizes(), counts, strict=True)
+        given = zip(self.spec.crosses, self.cross_sizes, counts, strict=True)
         crosses = tuple(
             CrossVocabulary.of_counts(*counted, sizes, cross.minimum_support)
             for cross, sizes, counted in given

@@ -8,7 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.features.cross_product import CrossVocabulary, unpack
+from widedeep.features.cross_keys import unpack
+from widedeep.features.cross_product import CrossVocabulary
 from widedeep.features.ragged import Ragged
 from widedeep.features.spec import Cross
 from widedeep.features.transform import Transform
