@@ -62,15 +62,20 @@ async def run(url, rate, seconds, connections, world):
     tasks = [
         asyncio.create_task(connection(url, due, measured, failures)) for _ in range(connections)
     ]
-    begun = time.perf_counter() + 0.1
-    for number in range(int(rate * seconds)):
-        moment = begun + number / rate
-        wait = moment - time.perf_counter()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        if stopped.is_set():
-            break
-        due.put_nowait((moment, requests[number % len(requests)]))
+    loop = asyncio.get_running_loop()
+
+    def tick():
+        """In a thread, which wakes in time: the loop itself would sleep for whole milliseconds."""
+        begun = time.perf_counter() + 0.1
+        for number in range(int(rate * seconds)):
+            moment = begun + number / rate
+            time.sleep(max(moment - time.perf_counter(), 0))
+            if stopped.is_set():
+                break
+            one = (moment, requests[number % len(requests)])
+            loop.call_soon_threadsafe(due.put_nowait, one)
+
+    await asyncio.to_thread(tick)
     for _ in tasks:
         due.put_nowait(None)
     await asyncio.gather(*tasks)

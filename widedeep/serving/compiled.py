@@ -96,6 +96,30 @@ def look_up_buckets(values: Floats, buckets: Quantiles, out: Ints) -> None:
 
 
 @njit(cache=True, nogil=True)
+def write_mean(table: Singles, ids: Ints, out: Singles) -> None:
+    """The mean of some rows of `table` (rows, width) to `out` (width,); without any, zeros."""
+    out[:] = 0
+    for id_ in ids:
+        for d in range(len(out)):
+            out[d] += table[id_, d]
+    if len(ids):
+        for d in range(len(out)):
+            out[d] /= np.float32(len(ids))
+
+
+@njit(cache=True, nogil=True)
+def multiply_few(inputs: Singles, weights: Singles) -> Singles:
+    """The matrix product of few rows (n, inputs), in which many zeros are, with (inputs, width)."""
+    out = np.zeros((len(inputs), weights.shape[1]), np.float32)
+    for i in range(len(inputs)):
+        for j in range(len(weights)):
+            if inputs[i, j] != 0:
+                for d in range(out.shape[1]):
+                    out[i, d] += inputs[i, j] * weights[j, d]
+    return out
+
+
+@njit(cache=True, nogil=True)
 def place(pairs: Pairs, table: Singles, users: Singles, out: Singles) -> None:
     """Row i of `out` (n, width) is the movie's row of `table` plus the user's of `users`."""
     for i in range(len(out)):

@@ -24,8 +24,10 @@ from widedeep.serving.compiled import (
     Pairs,
     Quantiles,
     look_up_numbers,
+    multiply_few,
     place,
     place_rounded,
+    write_mean,
 )
 from widedeep.serving.movie_side import OF_USERS, MovieSide
 from widedeep.serving.quantiles import quantiles_of
@@ -77,7 +79,7 @@ class DeepSide:
 
     Attributes:
         table: float32 (movies + 1, first layer), the sums over what is the movie's; with bias.
-        embeddings: Those of the features of a user, by name.
+        embeddings: float32 (ids, width), those of the features of a user, by name.
         of_user: float32 (inputs, first layer), for those and then for the request's numbers.
         of_request: Numbers of the request; their weights stand in `of_user`.
         of_movie: Numbers of movie and time.
@@ -87,8 +89,8 @@ class DeepSide:
     """
 
     table: Singles
-    embeddings: Mapping[str, Tensor]
-    of_user: Tensor
+    embeddings: Mapping[str, Singles]
+    of_user: Singles
     of_request: NumberBlock
     of_movie: NumberBlock
     of_candidate: NumberBlock
@@ -119,8 +121,8 @@ class DeepSide:
             table.addmm_(_mean(tables[name], held), by_column[name])
         return cls(
             table.numpy(),
-            {name: tables[name] for name in users},
-            torch.cat([*(by_column[name] for name in users), of_request.weight.T]).contiguous(),
+            {name: tables[name].numpy() for name in users},
+            torch.cat([*(by_column[name] for name in users), of_request.weight.T]).numpy(),
             of_request,
             numbers.block(movie),
             numbers.block([*movie, *pairs]).to(dtype),
@@ -162,14 +164,17 @@ class DeepSide:
 
     def _users(self, values: Floats, users: Sequence[Mapping[str, Ints]]) -> Singles:
         """What users and the request's numbers add to the first layer, (users, first layer)."""
-        means = [
-            _mean(table, _rows_of([user[name] for user in users]))
-            for name, table in self.embeddings.items()
-        ]
-        read: Singles = (
-            torch.cat([*means, self.of_request.read(values)], 1) @ self.of_user
-        ).numpy()
-        return read
+        numbers = self.of_request.read(values).numpy()
+        inputs = np.empty((len(users), len(self.of_user)), np.float32)
+        inputs[:, len(self.of_user) - numbers.shape[1] :] = numbers
+        for row, user in zip(inputs, users, strict=True):
+            begin = 0
+            for name, table in self.embeddings.items():
+                end = begin + table.shape[1]
+                write_mean(table, user[name], row[begin:end])
+                begin = end
+        found: Singles = multiply_few(inputs, self.of_user)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +236,3 @@ def _mean(table: Tensor, ids: Ragged) -> Tensor:
     values = torch.from_numpy(ids.values.astype(np.int64))
     pooled: Tensor = embedding_bag(values, table, torch.from_numpy(ids.offsets[:-1]), mode="mean")
     return pooled
-
-
-def _rows_of(ids: Sequence[Ints]) -> Ragged:
-    return Ragged.from_lengths(np.concatenate(ids), np.array([*map(len, ids)]))
