@@ -55,9 +55,9 @@ class Encoded:
         categories, numbers, wide, offset, *bags = map(list, zip(*columns, strict=True))
         return cls(
             _drained(categories, np.concatenate),
-            tuple(_drained(bag, Ragged.concatenate) for bag in bags),
+            tuple(map(Ragged.drained, bags)),
             _drained(numbers, NumberQuantiles.concatenate),
-            _drained(wide, Ragged.concatenate),
+            Ragged.drained(wide),
             _drained(offset, np.concatenate),
         )
 
