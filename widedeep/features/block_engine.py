@@ -23,9 +23,10 @@ from widedeep.features.cores import on_all_cores
 from widedeep.features.cross_halves import Halves
 from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
-from widedeep.features.feature_engine import InMemory, Labels, emptied
+from widedeep.features.feature_engine import InMemory, Labels
 from widedeep.features.history import Queries
 from widedeep.features.history_columns import EVERYTHING, Wanted
+from widedeep.features.one_by_one import emptied
 from widedeep.features.order_statistics import Brackets, Counted, Sample
 from widedeep.features.quantile_normaliser import QuantileNormaliser, deciding_ranks
 from widedeep.features.raw_columns import RawColumns

@@ -2,11 +2,10 @@
 
 A cross is keyed by the tuple of its parts' vocabulary ids, packed exactly into one integer, never
 by joined text. Parts may be bags: a row then fires every combination it holds. A combination that
-that has an unknown part, or was seen too rarely, fires nothing.
+has an unknown part, or was seen too rarely, fires nothing.
 
-Liked and rated movies make ten million combinations in a million rows, so they are counted and
-looked up where they stand, by compiled code: sorting them, or looking each up among all, took most
-of the time of the whole feature stage.
+Liked and rated movies make ten million combinations in a million rows, so they are looked up where
+they stand, by compiled code: looking each up among all took seconds.
 """
 
 from collections.abc import Sequence

@@ -12,6 +12,7 @@ from widedeep.features.catalogue import Catalogue
 from widedeep.features.encoded import Encoded
 from widedeep.features.evidence import Evidence
 from widedeep.features.history import Queries
+from widedeep.features.one_by_one import emptied
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.transform import Transform
@@ -92,12 +93,6 @@ class InMemory:
             Evidence.count(transform.fired(rows.take(block)), label[block], transform.wide_size)
             for block in _blocks(len(rows))
         )
-
-
-def emptied(parts: list[Held]) -> Iterator[Held]:
-    """Each of the parts, which the list then no longer holds."""
-    while parts:
-        yield parts.pop(0)
 
 
 def _by_blocks(transform: Transform, parts: list[RawColumns]) -> Iterator[Encoded]:

@@ -27,6 +27,7 @@ from widedeep.features.feature_engine import FeatureEngine, InMemory
 from widedeep.features.history import Queries
 from widedeep.features.history_columns import EVERYTHING, Wanted
 from widedeep.features.history_in_turn import history_in_turn
+from widedeep.features.one_by_one import one_ahead
 from widedeep.features.raw_columns import RawColumns
 from widedeep.features.spec import FeatureSpec
 
@@ -94,12 +95,7 @@ def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> No
         pa.ipc.new_file(file, schema, options=_COMPRESSED) as writer,
         ThreadPoolExecutor(1) as aside,
     ):
-        writing = None
-        for block in blocks:
-            if writing is not None:
-                writing.result()
-            writing = aside.submit(writer.write_table, block)
-        if writing is not None:
+        for writing in one_ahead(aside.submit(writer.write_table, block) for block in blocks):
             writing.result()
 
 

@@ -135,10 +135,9 @@ def _sorted(bits: Bits, bytes_: int) -> Bits:
     keys, moved = np.empty_like(bits), np.empty_like(bits)
     places = np.zeros((bytes_, 257), np.int64)
     for i in range(len(bits)):
-        key = ~bits[i] if bits[i] >> sign else bits[i] | (type(bits[i])(1) << sign)
-        keys[i] = key
+        keys[i] = _ordered(bits[i], sign)
         for byte in range(bytes_):
-            places[byte, ((key >> (8 * byte)) & 255) + 1] += 1
+            places[byte, ((keys[i] >> (8 * byte)) & 255) + 1] += 1
     for byte in range(bytes_):
         place = np.cumsum(places[byte])
         for key in keys:
@@ -180,9 +179,14 @@ def _near(
 @njit(cache=True, nogil=True)
 def _bin(bits: int, shift: int) -> int:
     """The upper bits of a number, as an integer in the order of the numbers."""
-    upper = int(np.uint64(bits) >> np.uint64(shift))
-    sign = 1 << (_UPPER_BITS - 1)
-    return upper ^ (2 * sign - 1) if upper >= sign else upper + sign
+    return int(_ordered(bits, shift + _UPPER_BITS - 1) >> shift)
+
+
+@njit(cache=True, nogil=True)
+def _ordered(bits: int, sign: int) -> int:
+    """The bits of a number, of which that at `sign` is the first, in the order of the numbers."""
+    one = type(bits)(1)
+    return ~bits if bits >> sign else bits | (one << sign)
 
 
 def _at(bracket: int, rank: int, counted: Sequence[Counted]) -> float:

@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from widedeep.features.cores import cores, on_all_cores
+from widedeep.features.one_by_one import emptied
 
 Offsets = NDArray[np.int64]
 
@@ -57,10 +58,9 @@ class Ragged:
         """As `concatenate`, but the list is emptied on the way, so that no row is held twice."""
         lengths, filled = np.concatenate([part.lengths for part in parts]), 0
         values = np.empty(lengths.sum(), parts[0].values.dtype)
-        while parts:
-            part = parts.pop(0).values
-            values[filled : filled + len(part)] = part
-            filled += len(part)
+        for part in emptied(parts):
+            values[filled : filled + len(part.values)] = part.values
+            filled += len(part.values)
         return cls.from_lengths(values, lengths)
 
     @classmethod

@@ -87,7 +87,7 @@ class Transform:
             Halves.of([discrete[part] for part in cross.parts], sizes) for cross, sizes in crosses
         ]
 
-    @property
+    @cached_property
     def cross_sizes(self) -> list[tuple[int, ...]]:
         """How many ids each part of each cross has."""
         return [tuple(self._size(part) for part in cross.parts) for cross in self.spec.crosses]

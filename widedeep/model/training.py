@@ -6,10 +6,9 @@ Paper, section 3.3: both parts are updated by the same minibatch, not trained ap
 import copy
 import math
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from widedeep import metrics
 from widedeep.errors import InputError
 from widedeep.features.encoded import Encoded
 from widedeep.features.examples import Examples
+from widedeep.features.one_by_one import one_ahead
 from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import Batch
 from widedeep.model.dropout import Kept, Share
@@ -33,8 +33,6 @@ from widedeep.model.row_optimizer import RowOptimizer
 from widedeep.model.threads import SideThread, threads
 
 SCORING_BATCH = 8192
-
-Item = TypeVar("Item")
 
 
 class DivergenceError(ArithmeticError):
@@ -271,7 +269,7 @@ class Trainer:
             (start, self._side.begin(self._taken, training, order[start : start + batch]))
             for start in range(0, len(order), batch)
         )
-        for start, taken in _one_ahead(taking):
+        for start, taken in one_ahead(taking):
             yield start, taken()
 
     def _taken(self, training: Examples, rows: NDArray[np.int64]) -> Minibatch:
@@ -342,16 +340,6 @@ class Trainer:
             weights, state = self.progress.best
             self.network.load_state_dict(weights)
             self.optimisers.load(state)
-
-
-def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The items, each of them when the next has been made."""
-    made: deque[Item] = deque()
-    for item in items:
-        made.append(item)
-        if len(made) > 1:
-            yield made.popleft()
-    yield from made
 
 
 @torch.no_grad()
