@@ -69,3 +69,20 @@ def test_the_accumulator_begins_where_it_is_told_to():
     state = AdaGrad([weight], 0.1, 0.25).state[weight]
     assert list(state) == ["sum"]
     assert torch.equal(state["sum"], torch.full((3, 2), 0.25))
+
+
+@patient
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 1023, 1024, 2500]))
+def test_a_gradient_in_bfloat16_is_taken_as_the_number_that_it_is(seed, size):
+    draws = torch.Generator().manual_seed(seed)
+    first = torch.randn(size, generator=draws)
+    halves, floats = first.clone().requires_grad_(), first.clone().requires_grad_()
+    halves.grad_dtype = None
+    optimisers = AdaGrad([halves], 0.05, 0.1), AdaGrad([floats], 0.05, 0.1)
+    for _ in range(3):
+        halves.grad = torch.randn(size, generator=draws).bfloat16()
+        floats.grad = halves.grad.float()
+        for optimiser in optimisers:
+            optimiser.step()
+    assert torch.equal(halves, floats)
+    assert torch.equal(optimisers[0].state[halves]["sum"], optimisers[1].state[floats]["sum"])

@@ -239,7 +239,7 @@ def test_a_new_token_learns_at_full_rate_and_a_known_one_at_its_own(world):
             value.fill_(1e6)
     network, optimisers, _ = warm(world, previous, new)
     before = network.embeddings["user"].detach().clone()
-    network.embeddings["user"].grad = torch.ones_like(before)
+    network.embeddings.weight.grad = torch.ones_like(network.embeddings.weight)
     optimisers.embeddings.step()
     moved = (network.embeddings["user"].detach() - before).abs().mean(1)
     known = torch.from_numpy(np.isin(new.vocabularies["user"].tokens, range(1, 10)))

@@ -103,7 +103,7 @@ class World:
         generator = torch.Generator().manual_seed(seed)
         network = WideDeep(config, InputShape.of(transform), generator)
         with torch.no_grad():
-            for parameter in (*network.embeddings.values(), network.bias, network.wide):
+            for parameter in (*network.embeddings.parameters(), network.bias, network.wide):
                 parameter.normal_(0, 0.3, generator=generator)
             network.wide *= torch.rand(network.wide.shape, generator=generator) > 1 / 3
             for layer in network.layers:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
 
 from widedeep.model.hidden_units import activate, pass_back
 from widedeep.model.threads import threads
@@ -33,15 +32,16 @@ class Dropout:
 
 
 def hidden_layers(
-    inputs: Tensor, layers: Sequence[Layer], dropout: Dropout, threads: int
+    inputs: Sequence[Tensor], layers: Sequence[Layer], dropout: Dropout, threads: int
 ) -> Tensor:
-    """Units of the last of the `layers`, (rows, narrow), from `inputs` (rows, wide).
+    """Units of the last of the `layers`, (rows, narrow), from `inputs` (rows, …) side by side.
 
     They are computed in the dtype of the inputs, whatever that of the layers is, forward and
-    backward on so many `threads`.
+    backward on so many `threads`; the weights' gradients stay in it. Inputs that want no gradient
+    cost none where they are the last ones.
     """
     parameters = [parameter for layer in layers for parameter in layer]
-    found: Tensor = _HiddenLayers.apply(inputs, dropout, threads, *parameters)  # type: ignore[no-untyped-call]
+    found: Tensor = _HiddenLayers.apply(dropout, threads, len(inputs), *inputs, *parameters)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -49,21 +49,21 @@ class _HiddenLayers(Function):
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401
-        inputs: Tensor,
         dropout: Dropout,
         count: int,
-        *parameters: Tensor,
+        parts: int,
+        *tensors: Tensor,
     ) -> Tensor:
-        ctx.threads, ctx.dtype = count, parameters[0].dtype
+        inputs, parameters = tensors[:parts], tensors[parts:]
+        ctx.threads, ctx.widths = count, [part.shape[1] for part in inputs]
         ctx.scale = 1 / (1 - dropout.share) if dropout.kept else 1.0
-        units = [inputs]
+        units = [torch.cat(inputs, dim=1)]
         with threads(count):
-            given = [parameter.to(inputs.dtype) for parameter in parameters]
-            weights, biases = given[::2], given[1::2]
+            weights = [weight.to(units[0].dtype) for weight in parameters[::2]]
             masks = dropout.kept or [None] * len(weights)
-            for weight, bias, kept in zip(weights, biases, masks, strict=True):
-                hidden = linear(units[-1], weight, bias)
-                activate(hidden, kept, ctx.scale)
+            for weight, bias, kept in zip(weights, parameters[1::2], masks, strict=True):
+                hidden = units[-1] @ weight.T
+                activate(hidden, bias, kept, ctx.scale)
                 units.append(hidden)
         ctx.save_for_backward(*units, *weights)
         return units[-1]
@@ -73,11 +73,19 @@ class _HiddenLayers(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
         layers = len(ctx.saved_tensors) // 2
         units, weights = ctx.saved_tensors[: layers + 1], ctx.saved_tensors[layers + 1 :]
+        wanted = ctx.widths[: _last(ctx.needs_input_grad[3 : 3 + len(ctx.widths)])]
+        columns = [sum(wanted), *(weight.shape[1] for weight in weights[1:])]
         found: list[Tensor] = []
         with threads(ctx.threads):
-            gradient = gradient.clone(memory_format=torch.contiguous_format)
             for i in reversed(range(layers)):
-                sums = pass_back(gradient, units[i + 1], ctx.scale)
-                found += [sums.to(ctx.dtype), (gradient.T @ units[i]).to(ctx.dtype)]
-                gradient = gradient @ weights[i]
-        return gradient, None, None, *reversed(found)
+                gradient, of_bias = pass_back(gradient, units[i + 1], ctx.scale)
+                found += [of_bias, gradient.T @ units[i]]
+                gradient = gradient @ weights[i][:, : columns[i]]
+        unwanted = [None] * (len(ctx.widths) - len(wanted))
+        of_inputs = [*torch.split(gradient, wanted, dim=1), *unwanted]
+        return None, None, None, *of_inputs, *reversed(found)
+
+
+def _last(wanted: Sequence[bool]) -> int:
+    """How many there are up to the last one that is true."""
+    return max((i + 1 for i, want in enumerate(wanted) if want), default=0)

@@ -4,9 +4,9 @@ logit = bias + slope * offset + sum of the fired wide weights + deep tower, and 
 sigmoid. The slope says how far the offset is to be trusted; it begins at 1 and learns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -15,8 +15,9 @@ from torch.nn.functional import embedding_bag
 
 from widedeep.errors import InputError
 from widedeep.features.transform import Transform
-from widedeep.model.batch import Bag, Batch
+from widedeep.model.batch import Batch
 from widedeep.model.dropout import EVERYTHING, Kept, Share, draw_kept
+from widedeep.model.embeddings import Embeddings
 from widedeep.model.hidden_layers import Dropout, hidden_layers
 from widedeep.model.number_embedding import NumberEmbedding
 
@@ -105,14 +106,10 @@ class WideDeep(nn.Module):
         self.wide = nn.Parameter(torch.zeros(shape.wide if config.wide else 0, 1))
         self.bias = nn.Parameter(torch.zeros(1))
         self.slope = nn.Parameter(torch.ones(1))
-        tables = {
-            name: nn.Parameter(torch.randn(size, config.embedding, generator=generator) * 0.01)
-            for name, size in sorted(shape.tables.items())
-            if config.deep
-        }
-        self.embeddings = nn.ParameterDict(tables)
-        columns = len(shape.categories) + len(shape.bags)
-        numbers = shape.numbers // 2
+        tables = shape.tables if config.deep else {}
+        features = (*shape.categories, *shape.bags) if config.deep else ()
+        self.embeddings = Embeddings(tables, features, config.embedding, generator)
+        columns, numbers = len(features), shape.numbers // 2
         self.numbers = (
             NumberEmbedding(numbers, config.number_embedding, generator)
             if config.deep and config.number_embedding
@@ -152,7 +149,9 @@ class WideDeep(nn.Module):
         """The wide part alone, shape (rows,): w_wide · [x, φ(x)]."""
         if not self.config.wide:
             return self.bias.new_zeros(len(batch.numbers))
-        return _pool(self.wide, batch.wide, "sum").squeeze(1)
+        ids, starts = batch.wide
+        summed: Tensor = embedding_bag(ids, self.wide, starts, mode="sum", sparse=True)
+        return summed.squeeze(1)
 
     def deep_logit(self, batch: Batch, kept: Kept = EVERYTHING) -> Tensor:
         """The deep part alone, shape (rows,): w_deep · a."""
@@ -169,31 +168,16 @@ class WideDeep(nn.Module):
         logit: Tensor = self.layers[-1](units.float())
         return logit.squeeze(1)
 
-    def _inputs(self, batch: Batch, kept: Kept, dtype: torch.dtype) -> Tensor:
-        """Embeddings, mean embeddings of bags (zero where empty), and numbers, side by side."""
-        embedded = self._embedded(batch, kept.ids)
-        columns = [torch.cat(embedded, dim=1).to(dtype)] if embedded else []
-        return torch.cat([*columns, *self._numbers(batch, kept.numbers, dtype)], dim=1)
+    def _inputs(self, batch: Batch, kept: Kept, dtype: torch.dtype) -> list[Tensor]:
+        """Embeddings, mean embeddings of bags (zero where empty), and numbers.
 
-    def _embedded(self, batch: Batch, kept: Tensor | None) -> list[Tensor]:
-        """The vectors (rows, embedding) of each category and each bag, in their order.
-
-        All that read one table are looked up at once, so that it has one gradient. A category that
-        is not kept becomes out-of-vocabulary, a bag empty.
+        The numbers come last, since there is nothing behind them that could learn.
         """
-        ids, bags = batch.categories, len(self.shape.categories)
-        if kept is not None:
-            ids = ids * kept[:, :bags]
-        features: list[Bag | Tensor] = [*ids.unbind(1), *batch.bags]
-        tables = (*self.shape.categories, *self.shape.bags)
-        found: dict[int, Tensor] = {}
-        for name, table in self.embeddings.items():
-            readers = [i for i, read in enumerate(tables) if read == name]
-            vectors = _looked_up(table, [features[i] for i in readers])
-            found |= zip(readers, vectors, strict=True)
-        if kept is not None:
-            found |= {i: found[i] * kept[:, i : i + 1] for i in range(bags, len(tables))}
-        return [found[i] for i in range(len(tables))]
+        numbers = self._numbers(batch, kept.numbers, dtype)
+        if not (self.shape.categories or self.shape.bags):
+            return numbers
+        embedded = self.embeddings(batch.categories, batch.bags, kept.ids)
+        return [embedded.to(dtype), *numbers]
 
     def _numbers(self, batch: Batch, kept: Tensor | None, dtype: torch.dtype) -> list[Tensor]:
         """Vectors of the numbers, if there are any, and the numbers themselves."""
@@ -207,30 +191,10 @@ class WideDeep(nn.Module):
         return [self.numbers(*batch.numbers.chunk(2, dim=1), kept, scale, dtype), plain]
 
 
-def _looked_up(table: Tensor, features: Sequence[Bag | Tensor]) -> Sequence[Tensor]:
-    """For each feature its (mean) vectors; a category's ids are bags of one each."""
-    if len(features) == 1 and isinstance(features[0], Tensor):
-        return [torch.embedding(table, features[0], sparse=True)]
-    bags = [_bags_of_one(each) if isinstance(each, Tensor) else each for each in features]
-    starts = accumulate((len(ids) for ids, _ in bags), initial=0)
-    offsets = [offsets + start for (_, offsets), start in zip(bags, starts, strict=False)]
-    joined = torch.cat([ids for ids, _ in bags]), torch.cat(offsets)
-    return _pool(table, joined, "mean").chunk(len(features))
-
-
-def _bags_of_one(ids: Tensor) -> Bag:
-    return ids, torch.arange(len(ids), device=ids.device)
-
-
-def _pool(table: Tensor, bag: Bag, mode: str) -> Tensor:
-    ids, offsets = bag
-    pooled: Tensor = embedding_bag(ids, table, offsets, mode=mode, sparse=True)
-    return pooled
-
-
 def _linear(width: int, narrow: int, generator: Generator) -> nn.Linear:
     """He initialisation, drawn from `generator` alone."""
     layer = nn.Linear(width, narrow, device="meta").to_empty(device="cpu")
+    layer.weight.grad_dtype = None  # that in which the products are computed
     with torch.no_grad():
         layer.weight.normal_(0, (2 / width) ** 0.5, generator=generator)
         layer.bias.zero_()

@@ -130,13 +130,18 @@ class Optimisers:
 
     def __init__(self, network: WideDeep, config: TrainingConfig) -> None:
         self.wide = Ftrl([network.wide], config.ftrl)
-        embeddings = list(network.embeddings.values())
+        embeddings = list(network.embeddings.parameters())
         named = {id(network.wide), *map(id, embeddings)}
         rest = [parameter for parameter in network.parameters() if id(parameter) not in named]
         rate, accumulator = config.learning_rate, config.initial_accumulator
         self.embeddings = AdaGrad(embeddings, rate * config.id_rate, accumulator)
         self.deep = AdaGrad(rest, rate, accumulator)
-        self._names: dict[Tensor, str] = {p: name for name, p in network.named_parameters()}
+        # A parameter's rows by what they are called; that of the embeddings holds many tables.
+        self._parts: dict[Tensor, dict[str, slice]] = {
+            parameter: {name: slice(None)} for name, parameter in network.named_parameters()
+        }
+        tables = {f"embeddings.{name}": rows for name, rows in network.embeddings.places.items()}
+        self._parts |= dict.fromkeys(embeddings, tables)
 
     @property
     def all(self) -> tuple[RowOptimizer, ...]:
@@ -150,9 +155,10 @@ class Optimisers:
     def state(self) -> dict[str, Tensor]:
         """What they remember, as `<parameter>/<name>`: `wide/z`, `wide/n`, of all others `/sum`."""
         return {
-            f"{self._names[parameter]}/{name}": value
+            f"{part}/{name}": value[rows]
             for optimiser in self.all
             for parameter, values in optimiser.state.items()
+            for part, rows in self._parts[parameter].items()
             for name, value in values.items()
         }
 

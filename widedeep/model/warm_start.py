@@ -74,9 +74,8 @@ def warm_start(
     }
     if network.config.wide:
         sources["wide"] = _wide_source(previous.transform, transform)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(_carry(weights[name], sources.get(name)))
+    for name, weight in network.state_dict().items():
+        weight.copy_(_carry(weights[name], sources.get(name)))
     optimisers = Optimisers(network, training)
     optimisers.load(_carried_state(previous.state, optimisers.state(), sources))
     if training.ftrl != previous.training.ftrl:
