@@ -10,18 +10,12 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
+from widedeep.model.bfloat16 import Bits, bits_of, number_of
 from widedeep.model.row_optimizer import RowOptimizer, Rows, State, Values, flat
 
-Bits = NDArray[np.uint16]
-"""Of bfloat16."""
-
 EPSILON = 1e-10
-
-_BLOCK = 1024
-"""So many numbers are converted at a time: they stay in the nearest cache."""
 
 
 def step(weight: Tensor, squares: Tensor, gradient: Tensor, rate: float) -> None:
@@ -60,7 +54,7 @@ class AdaGrad(RowOptimizer):
             return
         given = flat(weight), flat(state["sum"])
         if gradient.dtype == torch.bfloat16:
-            bits = flat(gradient.view(torch.uint16))
+            bits = bits_of(gradient.reshape(-1))
             _step_all_by_bits(*given, bits, *self._constants(weight))
         else:
             _step_all(*given, flat(gradient), *self._constants(weight))
@@ -105,14 +99,9 @@ def _step_all(
 def _step_all_by_bits(
     weight: Values, squares: Values, gradient: Bits, rate: np.floating, epsilon: np.floating
 ) -> None:
-    wide = np.empty(_BLOCK, np.uint32)
-    for start in range(0, len(weight), _BLOCK):
-        stop = min(start + _BLOCK, len(weight))
-        bits = wide[: stop - start]
-        for i in range(len(bits)):
-            bits[i] = np.uint32(gradient[start + i]) << np.uint32(16)
-        of = bits.view(np.float32)
-        _step_all(weight[start:stop], squares[start:stop], of, rate, epsilon)
+    for i in range(len(weight)):
+        of = number_of(gradient[i])
+        weight[i], squares[i] = _stepped(weight[i], squares[i], of, rate, epsilon)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)

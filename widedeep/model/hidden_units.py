@@ -4,17 +4,15 @@ Each is one compiled pass on a processor; of torch's operations it takes three, 
 the longer time.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from widedeep.model.bfloat16 import Bits, bits_near, bits_of, number_of
+
 Values = NDArray[np.floating]
-Bits = NDArray[np.uint16]
-"""Of bfloat16."""
 Mask = NDArray[np.bool_]
 
 
@@ -31,7 +29,7 @@ def activate(units: Tensor, bias: Tensor, kept: Tensor | None, scale: float) -> 
         return
     mask = None if kept is None else kept.numpy()
     if units.dtype == torch.bfloat16:
-        _activate_bits(_bits(units), bias.numpy(), mask, np.float32(scale))
+        _activate_bits(bits_of(units), bias.numpy(), mask, np.float32(scale))
     else:
         values = units.numpy()
         _activate(values, bias.numpy(), mask, values.dtype.type(scale))
@@ -49,56 +47,42 @@ def pass_back(gradient: Tensor, units: Tensor, scale: float) -> tuple[Tensor, Te
     found, given = torch.empty_like(units), gradient.contiguous()
     sums = units.new_zeros(units.shape[1], dtype=torch.promote_types(units.dtype, torch.float32))
     if units.dtype == torch.bfloat16:
-        arrays = _bits(given), _bits(units), np.float32(scale)
-        _pass_back_bits(*arrays, _bits(found), sums.numpy())
+        arrays = bits_of(given), bits_of(units), np.float32(scale)
+        _pass_back_bits(*arrays, bits_of(found), sums.numpy())
     else:
         values = given.numpy()
         _pass_back(values, units.numpy(), values.dtype.type(scale), found.numpy(), sums.numpy())
     return found, sums
 
 
-def _bits(tensor: Tensor) -> Bits:
-    found: Bits = tensor.view(torch.uint16).numpy()
-    return found
+@njit(cache=True)
+def _relu(value: np.floating) -> np.floating:
+    return type(value)(0) if value <= 0 else value
 
 
 @njit(cache=True, nogil=True)
 def _activate(units: Values, bias: Values, kept: Mask | None, scale: np.floating) -> None:
     for i in range(len(units)):
         row = units[i]
-        for k in range(len(row)):
-            row[k] += bias[k]
-        _let_through(row, kept, i, scale)
+        if kept is None:
+            for k in range(len(row)):
+                row[k] = _relu(row[k] + bias[k])
+        else:
+            for k in range(len(row)):
+                row[k] = _relu(row[k] + bias[k]) * scale if kept[i, k] else type(scale)(0)
 
 
 @njit(cache=True, nogil=True)
 def _activate_bits(units: Bits, bias: Values, kept: Mask | None, scale: np.float32) -> None:
-    wide = np.empty(units.shape[1], np.uint32)
-    values = wide.view(np.float32)
-    # A loop for each step, here and below: so the compiler makes each one of wide instructions.
     for i in range(len(units)):
         row = units[i]
-        for k in range(len(row)):
-            wide[k] = np.uint32(row[k]) << np.uint32(16)
-        for k in range(len(row)):
-            values[k] += bias[k]
-        _let_through(values, kept, i, scale)
-        _round(wide)
-        for k in range(len(row)):
-            row[k] = np.uint16(wide[k] >> np.uint32(16))
-
-
-@njit(cache=True, nogil=True)
-def _let_through(values: Values, kept: Mask | None, i: int, scale: np.floating) -> None:
-    """ReLU and dropout of row i."""
-    if kept is None:
-        for k in range(len(values)):
-            values[k] = type(scale)(0) if values[k] <= 0 else values[k]
-    else:
-        keep = kept[i]
-        for k in range(len(values)):
-            passed = keep[k] & ~(values[k] <= 0)
-            values[k] = values[k] * scale if passed else type(scale)(0)
+        if kept is None:
+            for k in range(len(row)):
+                row[k] = bits_near(_relu(number_of(row[k]) + bias[k]))
+        else:
+            for k in range(len(row)):
+                value = _relu(number_of(row[k]) + bias[k]) * scale
+                row[k] = bits_near(value) if kept[i, k] else np.uint16(0)
 
 
 @njit(cache=True, nogil=True)
@@ -116,26 +100,10 @@ def _pass_back(
 def _pass_back_bits(
     gradient: Bits, units: Bits, scale: np.float32, found: Bits, sums: Values
 ) -> None:
-    wide = np.empty(gradient.shape[1], np.uint32)
-    values = wide.view(np.float32)
     for i in range(len(gradient)):
         given, unit, row = gradient[i], units[i], found[i]
         for k in range(len(row)):
             # What ReLU gave is above 0 wherever a bit of it is set, but for the sign's.
             through = (unit[k] & np.uint16(0x7FFF)) != 0
-            wide[k] = np.uint32(given[k] if through else np.uint16(0)) << np.uint32(16)
-        for k in range(len(row)):
-            values[k] *= scale
-        _round(wide)
-        for k in range(len(row)):
-            sums[k] += values[k]
-        for k in range(len(row)):
-            row[k] = np.uint16(wide[k] >> np.uint32(16))
-
-
-@njit(cache=True, nogil=True)
-def _round(wide: Any) -> None:  # noqa: ANN401  numba's own types
-    """Bits of float32 to the nearest that bfloat16 has, of two equally near ones the even."""
-    for k in range(len(wide)):
-        even = (wide[k] >> np.uint32(16)) & np.uint32(1)
-        wide[k] = (wide[k] + np.uint32(0x7FFF) + even) & np.uint32(0xFFFF0000)
+            row[k] = bits_near(number_of(given[k] if through else np.uint16(0)) * scale)
+            sums[k] += number_of(row[k])

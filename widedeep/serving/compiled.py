@@ -1,7 +1,7 @@
 """From what is read of candidates to what the layers take, compiled; other threads run meanwhile.
 
 All compiled functions of the ranker stand in this one file: numba's cache does not notice a change
-in another.
+in another. What bfloat16 is (see there) does not change.
 """
 
 from typing import NamedTuple
@@ -10,11 +10,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from widedeep.model.bfloat16 import Bits, bits_near, number_of
+
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Bits = NDArray[np.uint16]
-"""Of bfloat16, the upper half of a float32: numba does not know the type."""
 
 OF_MOVIE, OF_USER, OF_BUCKET = range(3)
 """Whose ids a part of a cross reads."""
@@ -131,21 +131,12 @@ def place(pairs: Pairs, table: Singles, users: Singles, out: Singles) -> None:
 @njit(cache=True, nogil=True)
 def place_rounded(pairs: Pairs, table: Singles, users: Singles, added: Bits, out: Bits) -> None:
     """As `place`, plus `added` (n, width), then ReLU: the first layer's output in bfloat16."""
-    sums, share = np.empty((2, out.shape[1]), np.uint32)
-    sum_, share_ = sums.view(np.float32), share.view(np.float32)
     for i in range(len(out)):
         of_movie, of_user = table[pairs.movie[i]], users[pairs.user[i]]
         of_pair, row = added[i], out[i]
-        # A loop for each step: so the compiler makes each one of wide instructions.
         for d in range(len(row)):
-            share[d] = np.uint32(of_pair[d]) << np.uint32(16)
-        for d in range(len(row)):
-            value = of_movie[d] + of_user[d] + share_[d]
-            sum_[d] = value if value > np.float32(0) else np.float32(0)  # noqa: FURB136  max is slow
-        for d in range(len(row)):
-            # To the nearest, of two equally near ones the even.
-            even = (sums[d] >> np.uint32(16)) & np.uint32(1)
-            row[d] = np.uint16((sums[d] + np.uint32(0x7FFF) + even) >> np.uint32(16))
+            value = of_movie[d] + of_user[d] + number_of(of_pair[d])
+            row[d] = bits_near(value if value > np.float32(0) else np.float32(0))  # noqa: FURB136  max is slow
 
 
 @njit(cache=True, nogil=True)

@@ -18,9 +18,9 @@ from widedeep.features.history_state import MOVIE_NUMERIC, USER_NUMERIC
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import FILM_AGE
 from widedeep.features.transform import Transform
+from widedeep.model.bfloat16 import Bits
 from widedeep.model.network import WideDeep
 from widedeep.serving.compiled import (
-    Bits,
     Pairs,
     Quantiles,
     look_up_numbers,
