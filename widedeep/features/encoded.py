@@ -1,7 +1,7 @@
 """Rows as a model reads them: ids, bags, quantiles of numbers, fired wide features, an offset."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep.features.arrow import columns, list_array, matrix, ragged
+from widedeep.features.cores import on_all_cores
 from widedeep.features.number_quantiles import NumberQuantiles
 from widedeep.features.ragged import Ragged
 
@@ -51,15 +52,11 @@ class Encoded:
     @classmethod
     def concatenate(cls, parts: Iterable[Self]) -> Self:
         """The rows of all parts, one after another; what nobody else holds is freed on the way."""
-        columns = ((p.categories, p.numbers, p.wide, p.offset, *p.bags) for p in parts)
-        categories, numbers, wide, offset, *bags = map(list, zip(*columns, strict=True))
-        return cls(
-            _drained(categories, np.concatenate),
-            tuple(map(Ragged.drained, bags)),
-            _drained(numbers, NumberQuantiles.concatenate),
-            Ragged.drained(wide),
-            _drained(offset, np.concatenate),
+        columns = ((p.wide, *p.bags, p.numbers, p.categories, p.offset) for p in parts)
+        wide, *bags, numbers, categories, offset = on_all_cores(
+            _drained, map(list, zip(*columns, strict=True))
         )
+        return cls(categories, tuple(bags), numbers, wide, offset)
 
     def save(self, path: Path) -> None:
         """Write one Parquet file."""
@@ -92,7 +89,11 @@ class Encoded:
         )
 
 
-def _drained(parts: list[Any], join: Callable[[list[Any]], Any]) -> Any:  # noqa: ANN401
-    found = join(parts)
+def _drained(parts: list[Any]) -> Any:  # noqa: ANN401
+    """The parts of a column joined; the list is empty then."""
+    if isinstance(parts[0], Ragged):
+        return Ragged.drained(parts)
+    numbers = isinstance(parts[0], NumberQuantiles)
+    found = NumberQuantiles.concatenate(parts) if numbers else np.concatenate(parts)
     parts.clear()
     return found
