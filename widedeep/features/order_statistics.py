@@ -103,10 +103,14 @@ def in_order(values: NDArray[np.floating]) -> Floats:
     return _sorted(bits, known.itemsize).view(known.dtype).astype(np.float64)
 
 
+@njit(cache=True, nogil=True)
 def finite(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Those that are; -0.0 is 0.0, or which one is met would decide."""
-    known: NDArray[np.floating] = values[np.isfinite(values)] + values.dtype.type(0)
-    return known
+    known, found = np.empty(len(values), values.dtype), 0
+    for value in values:
+        known[found] = value + type(value)(0)
+        found += np.isfinite(value)
+    return known[:found]
 
 
 def at_ranks(values: NDArray[np.floating], ranks: Ints) -> Floats:

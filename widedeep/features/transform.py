@@ -284,8 +284,9 @@ def _fit_normalisers(
     spec: FeatureSpec, parts: Sequence[RawColumns]
 ) -> dict[str, QuantileNormaliser]:
     def fit(name: str, number: str, quantiles: int) -> tuple[str, QuantileNormaliser]:
-        values = np.concatenate([rows.number(number) for rows in parts])
-        return name, QuantileNormaliser.fit(values, quantiles)
+        values = [rows.number(number) for rows in parts]
+        joined = values[0] if len(values) == 1 else np.concatenate(values)
+        return name, QuantileNormaliser.fit(joined, quantiles)
 
     return dict(on_all_cores(fit, *zip(*spec.quantiled(), strict=True)))
 
