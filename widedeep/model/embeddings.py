@@ -25,6 +25,8 @@ class Embeddings(nn.Module):
         places: The rows of each table.
     """
 
+    _starts: Tensor
+
     def __init__(
         self, tables: Mapping[str, int], features: Sequence[str], size: int, generator: Generator
     ) -> None:
@@ -35,7 +37,8 @@ class Embeddings(nn.Module):
         ends = np.cumsum([0, *map(len, drawn)]).tolist()
         self.places = {name: slice(*of) for name, of in zip(names, pairwise(ends), strict=True)}
         self.weight = nn.Parameter(torch.cat(drawn)) if drawn else None
-        self._starts = [self.places[name].start for name in features]
+        starts = [self.places[name].start for name in features]
+        self.register_buffer("_starts", torch.tensor(starts, dtype=torch.int64), persistent=False)
 
     def __contains__(self, name: str) -> bool:
         """Whether there is such a table."""
@@ -54,12 +57,11 @@ class Embeddings(nn.Module):
         count = categories.shape[1]
         of_bags = None if kept is None else kept[:, count:]
         ids = categories if kept is None else categories * kept[:, :count]
-        first = torch.tensor(self._starts[:count], dtype=torch.int64, device=ids.device)
         bags = [
             (of + start, begins)
             for (of, begins), start in zip(bags, self._starts[count:], strict=True)
         ]
-        found: Tensor = _Read.apply(self._matrix(), ids + first, bags, of_bags)  # type: ignore[no-untyped-call]
+        found: Tensor = _Read.apply(self._matrix(), ids + self._starts[:count], bags, of_bags)  # type: ignore[no-untyped-call]
         return found
 
     def _matrix(self) -> Tensor:

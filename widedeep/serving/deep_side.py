@@ -18,7 +18,7 @@ from widedeep.features.history_state import MOVIE_NUMERIC, USER_NUMERIC
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_columns import FILM_AGE
 from widedeep.features.transform import Transform
-from widedeep.model.bfloat16 import Bits
+from widedeep.model.bfloat16 import Bits, bits_of
 from widedeep.model.network import WideDeep
 from widedeep.serving.compiled import (
     Pairs,
@@ -63,8 +63,8 @@ class NumberBlock:
     def to(self, dtype: torch.dtype) -> Self:
         """In float32 or bfloat16."""
         vectors = torch.from_numpy(self.vectors).to(dtype)
-        held = vectors if dtype == torch.float32 else vectors.view(torch.uint16)
-        return replace(self, vectors=held.numpy(), weight=self.weight.to(dtype))
+        held = vectors.numpy() if dtype == torch.float32 else bits_of(vectors)
+        return replace(self, vectors=held, weight=self.weight.to(dtype))
 
     def read(self, values: Floats) -> Tensor:
         """What the layer reads, (n, numbers * width)."""
@@ -158,8 +158,7 @@ class DeepSide:
         """Likewise in bfloat16, from sums in float32."""
         of_numbers = linear(self.of_candidate.read(values), self.of_candidate.weight)
         out = torch.empty_like(of_numbers)
-        bits = (held.view(torch.uint16).numpy() for held in (of_numbers, out))
-        place_rounded(pairs, self.table, users, *bits)
+        place_rounded(pairs, self.table, users, bits_of(of_numbers), bits_of(out))
         return out
 
     def _users(self, values: Floats, users: Sequence[Mapping[str, Ints]]) -> Singles:
