@@ -42,6 +42,7 @@ def retrain(options: argparse.Namespace) -> None:
             preset=options.preset,
             seed=options.seed,
             precision=options.precision,
+            device=options.device,
         )
         gate = Gate(publish=options.publish)
         computing = Computing(engine=options.engine, workers=options.workers)

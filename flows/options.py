@@ -6,6 +6,7 @@ from math import inf
 from pathlib import Path
 
 from flows import commands
+from widedeep.model.device import Device
 from widedeep.model.precision import Precision
 from widedeep.model.publication import Publication
 
@@ -30,6 +31,8 @@ def retrain_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=[*Precision], default=Precision.AUTO, help=help_precision
     )
+    help_device = "of training; auto: a GPU where there is one"
+    parser.add_argument("--device", choices=[*Device], default=Device.AUTO, help=help_device)
     _engine_options(parser)
     _shared_options(parser, commands.retrain)
 

@@ -23,6 +23,8 @@ from tasks.tuned import named
 from widedeep.artifact_store import Artifact
 from widedeep.evaluation.promotion import GateConfig
 from widedeep.home import Home
+from widedeep.model.device import Device
+from widedeep.model.placement import device_of
 from widedeep.model.precision import Precision
 from widedeep.model.publication import Publication
 from widedeep.model.start import Mode, Start
@@ -59,19 +61,23 @@ def retrain(
         training.seed,
         Precision(training.precision),
         computing.config,
+        Device(training.device),
     )
     with holding(home), request.engine.running(home):
         return _chain(home, request, gate.config)
 
 
 def _chain(home: Home, request: Request, gate: GateConfig) -> Report:
+    if not request.engine.on_ray:  # there it is the workers' devices that count
+        device_of(request.device)
     watch = Stopwatch()
     with watch.stage("ingest"):
         ingested = ingest(home, request.data, request.window, request.engine)
     show_data(ingested)
     tracker = Tracker(home)
     champion = Registry(home, tracker, ingested.model).champion()
-    preset = named(home, ingested.model, request.preset).multiplied_in(request.precision)
+    asked = named(home, ingested.model, request.preset)
+    preset = asked.multiplied_in(request.precision).trained_on(request.device)
     start = Start.choose(request.mode, champion, ingested.split, preset)
     job = Job(home, ingested, preset, champion, start, request.seed, request.engine)
     run = tracker.start(job, flow_run.id)

@@ -110,6 +110,9 @@ class Training(_Form):
         title="Precision",
         description="Of the hidden layers in training; auto takes bfloat16 where it is faster.",
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", title="Device", description="Of training; auto takes a GPU where there is one."
+    )
 
 
 class Computing(_Form):

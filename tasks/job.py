@@ -6,6 +6,7 @@ from tasks.engine import LOCAL, Engine
 from tasks.ingest import Ingested, Window
 from widedeep.errors import InputError
 from widedeep.home import Home
+from widedeep.model.device import Device
 from widedeep.model.precision import Precision
 from widedeep.model.presets import Preset
 from widedeep.model.publication import Publication
@@ -26,6 +27,7 @@ class Request:
     seed: int
     precision: Precision = Precision.AUTO
     engine: Engine = LOCAL
+    device: Device = Device.AUTO
 
     def __post_init__(self) -> None:
         if self.seed < 0:

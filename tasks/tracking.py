@@ -211,12 +211,13 @@ class Tracker:
 
     @_patiently
     def log_training(self, run: Run, model: Artifact) -> None:
-        """The learning curve by epoch, the size of the model, and how its layers multiplied."""
+        """The learning curve by epoch, the model's size, how its layers multiplied, and where."""
         for result in model.summary["curve"]:
             self._log(run, _judged(EpochResult(**result)), result["epoch"])
         sizes = ("best_epoch", "wide_weights", "wide_nonzero")
         self._log(run, {name: model.summary[name] for name in sizes})
-        self._client.set_tag(run.run_id, "precision", model.summary["precision"])
+        for name in ("precision", "device"):
+            self._client.set_tag(run.run_id, name, model.summary[name])
 
     @_patiently
     def log_evaluation(self, run: Run, evaluation: Artifact) -> None:

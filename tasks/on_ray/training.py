@@ -23,6 +23,7 @@ from ray.util.queue import Queue
 from tasks.trained import Training
 from widedeep.errors import InputError
 from widedeep.model.checkpoint import Checkpoint
+from widedeep.model.device import Device
 from widedeep.model.fitting import Fitting
 from widedeep.model.replicas import ProcessGroup
 from widedeep.model.trained_model import TrainedModel
@@ -40,7 +41,8 @@ class RayFitting:
 
     Args:
         training: What to train.
-        workers: Replicas, each with a CPU of its own (or a GPU, where the cluster has one each).
+        workers: Replicas, each with a CPU of its own (or with a GPU, where the cluster has one each
+            and the CPU is not asked for).
         scratch: A folder to be made on a disk that all machines share; it may be removed when the
             model is known.
     """
@@ -94,7 +96,8 @@ class RayFitting:
         return self._summary
 
     def _trainer(self, reports: Queue) -> TorchTrainer:
-        gpus = ray.cluster_resources().get("GPU", 0) >= self._workers
+        wanted = self._training.preset.training.device is not Device.CPU
+        gpus = wanted and ray.cluster_resources().get("GPU", 0) >= self._workers
         return TorchTrainer(
             _train,
             train_loop_config={

@@ -126,6 +126,17 @@ def test_an_impossible_window_is_refused(capsys, home, simulated, arguments, wan
     assert fingerprint(home) == before
 
 
+def test_a_device_that_is_not_there_is_refused_before_anything_begins(
+    capsys, home, simulated, monkeypatch
+):
+    before = fingerprint(home)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = ["--home", str(home), "--data", str(simulated), "--device", "cuda"]
+    assert main(["retrain", *arguments]) == 2
+    assert "device is cuda; torch" in capsys.readouterr().err.splitlines()[0]
+    assert fingerprint(home) == before
+
+
 def test_a_stage_that_hangs_is_ended_and_changes_nothing(capsys, home, simulated, monkeypatch):
     before = fingerprint(home)
     monkeypatch.setattr("flows.retrain.features", features.with_options(timeout_seconds=1e-3))

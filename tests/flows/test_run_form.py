@@ -41,6 +41,7 @@ def test_a_moment_without_a_zone_is_in_utc():
         (Training, {"mode": "lukewarm"}),
         (Training, {"sed": 1}),
         (Training, {"precision": "float16"}),
+        (Training, {"device": "tpu"}),
         (Clock, {"every_days": 0}),
         (DataSet, {"name": "netflix"}),
     ],

@@ -13,6 +13,7 @@ from numba import njit
 from torch import Tensor
 
 from widedeep.model.bfloat16 import Bits, bits_of, number_of
+from widedeep.model.placement import compiled_for
 from widedeep.model.row_optimizer import RowOptimizer, Rows, State, Values, flat
 
 EPSILON = 1e-10
@@ -49,7 +50,7 @@ class AdaGrad(RowOptimizer):
 
     def update(self, weight: Tensor, state: State, gradient: Tensor) -> None:
         """See `step`; compiled on a processor, where a fused pass costs a tenth."""
-        if weight.device.type != "cpu":
+        if not compiled_for(weight):
             step(weight, state["sum"], gradient.to(weight.dtype), self.rate)
             return
         given = flat(weight), flat(state["sum"])
@@ -61,7 +62,7 @@ class AdaGrad(RowOptimizer):
 
     def update_rows(self, weight: Tensor, state: State, rows: Tensor, gradient: Tensor) -> None:
         """See `step`."""
-        if weight.device.type == "cpu":
+        if compiled_for(weight):
             weights, squares = weight.detach().numpy(), state["sum"].numpy()
             constants = self._constants(weight)
             _step_rows(weights, squares, rows.numpy(), gradient.numpy(), *constants)

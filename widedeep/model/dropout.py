@@ -31,6 +31,11 @@ class Kept:
     numbers: Tensor | None = None
     units: tuple[Tensor, ...] = ()
 
+    def to(self, device: torch.device) -> "Kept":
+        """The same on `device`."""
+        ids, numbers = (of if of is None else of.to(device) for of in (self.ids, self.numbers))
+        return Kept(ids, numbers, tuple(units.to(device) for units in self.units))
+
 
 EVERYTHING = Kept()
 

@@ -128,7 +128,8 @@ class _Read(Function):
             lengths = torch.diff(starts, append=starts.new_tensor([len(of)]))
             share = (1.0 if kept is None else kept[:, i]) / lengths
             rows.append(of)
-            values.append((mean * share[:, None]).repeat_interleave(lengths, dim=0))
+            shared = mean * share[:, None]
+            values.append(shared.repeat_interleave(lengths, dim=0, output_size=len(of)))
         named, of_named = _joined(rows)[None], _joined(values)
         found = torch.sparse_coo_tensor(named, of_named, ctx.shape, check_invariants=False)
         return found, None, None, None

@@ -17,6 +17,7 @@ from widedeep.features.training_set import TrainingSet
 from widedeep.model.checkpoint import Checkpoint
 from widedeep.model.network import InputShape, WideDeep
 from widedeep.model.offset import begin_from_offset
+from widedeep.model.placement import CPU, device_of
 from widedeep.model.presets import Preset
 from widedeep.model.replicas import Replicas
 from widedeep.model.trained_model import TrainedModel
@@ -79,6 +80,7 @@ class Fitting:
         self._begun = begun
         self._trainer: Trainer | None = None
         self._phase = _Phase(**begun.phase) if begun else _Phase()
+        self._device = device_of(preset.training.device)
         self._order = np.random.default_rng(seed)
         self._draws = torch.Generator().manual_seed(seed)
 
@@ -111,6 +113,7 @@ class Fitting:
         wide = network.wide
         return {
             "precision": str(network.multiplied_in).removeprefix("torch."),
+            "device": self._device.type,
             "best_epoch": self.best_epoch,
             "carried": {name: asdict(report) for name, report in self.carried.items()},
             "wide_weights": wide.numel(),
@@ -120,9 +123,9 @@ class Fitting:
     def _begin(self, rows: TrainingSet) -> Iterator[EpochResult]:
         network = self._network(rows)
         begin_from_offset(network, rows.training)
-        optimisers = Optimisers(network, self._preset.training)
-        yield from self._train(network, optimisers).epochs(rows.training, rows.validation)
-        self.chosen = self._kept(rows, network, optimisers)
+        trainer = self._train(network, Optimisers(network, self._preset.training))
+        yield from trainer.epochs(rows.training, rows.validation)
+        self.chosen = self._kept(rows, trainer)
 
     def _catch_up(self, rows: TrainingSet) -> Iterator[EpochResult]:
         network = self._network(rows)
@@ -130,7 +133,7 @@ class Fitting:
         self._phase = replace(self._phase, catching_up=True)
         trainer = self._train(network, optimisers)
         yield from trainer.catch_up(rows.training, rows.validation, self._phase.last)
-        self._model = self._kept(rows, network, optimisers)
+        self._model = self._kept(rows, trainer)
 
     def _continued(self, rows: TrainingSet, network: WideDeep) -> Optimisers:
         """The optimisers of a network that begins where the chosen model ended."""
@@ -146,20 +149,25 @@ class Fitting:
         return WideDeep(self._preset.network, InputShape.of(rows.transform), self._draws)
 
     def _train(self, network: WideDeep, optimisers: Optimisers) -> Trainer:
-        """A trainer, from the checkpoint on if there is one."""
-        config = self._preset.training
+        """A trainer where models are trained, from the checkpoint on if there is one."""
+        config, held = self._preset.training, optimisers.state()
+        network.to(self._device)
+        optimisers = Optimisers(network, config)
+        optimisers.load(held)
         self._trainer = Trainer(network, optimisers, config, self._order, self._replicas)
         if self._begun:
             self._begun.restore(self._trainer, self._draws, self._order)
             self._begun = None
         return self._trainer
 
-    def _kept(self, rows: TrainingSet, network: WideDeep, optimisers: Optimisers) -> TrainedModel:
+    def _kept(self, rows: TrainingSet, trainer: Trainer) -> TrainedModel:
+        """What was trained, back with the processor."""
+        state = {name: value.to(CPU) for name, value in trainer.optimisers.state().items()}
         return TrainedModel(
             rows.transform,
-            network,
+            trainer.network.to(CPU),
             self._preset.training,
-            optimisers.state(),
+            state,
             rows.until,
             rows.evidence,
         )

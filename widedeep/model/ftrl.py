@@ -15,6 +15,7 @@ from numba import njit
 from torch import Tensor
 
 from widedeep.errors import InputError
+from widedeep.model.placement import compiled_for
 from widedeep.model.row_optimizer import RowOptimizer, Rows, State, Values, flat
 
 
@@ -38,7 +39,7 @@ class FtrlConfig:
 
 def weight_from(z: Tensor, n: Tensor, config: FtrlConfig) -> Tensor:
     """The weight that FTRL's state determines; 0 where |z| does not exceed l1."""
-    if z.device.type == "cpu":
+    if compiled_for(z):
         weight = torch.empty_like(z, memory_format=torch.contiguous_format)
         _weigh_all(flat(z), flat(n), flat(weight), _constants(z, config))
         return weight
@@ -79,7 +80,7 @@ class Ftrl(RowOptimizer):
 
     def update(self, weight: Tensor, state: State, gradient: Tensor) -> None:
         """See `step`; compiled on a processor."""
-        if weight.device.type == "cpu":
+        if compiled_for(weight):
             z, n = flat(state["z"]), flat(state["n"])
             _step_all(z, n, flat(weight), flat(gradient), _constants(weight, self.config))
         else:
@@ -87,7 +88,7 @@ class Ftrl(RowOptimizer):
 
     def update_rows(self, weight: Tensor, state: State, rows: Tensor, gradient: Tensor) -> None:
         """See `step`; compiled on a processor."""
-        if weight.device.type == "cpu":
+        if compiled_for(weight):
             z, n, weights = state["z"].numpy(), state["n"].numpy(), weight.detach().numpy()
             constants = _constants(weight, self.config)
             _step_rows(z, n, weights, rows.numpy(), gradient.numpy(), constants)

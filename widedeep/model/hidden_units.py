@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from widedeep.model.bfloat16 import Bits, bits_near, bits_of, number_of
+from widedeep.model.placement import compiled_for
 
 Values = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -22,7 +23,7 @@ def activate(units: Tensor, bias: Tensor, kept: Tensor | None, scale: float) -> 
     Bias is (width,), in float32 where the units are bfloat16. What is not a number stays so, as the
     loss must tell of it.
     """
-    if units.device.type != "cpu":
+    if not compiled_for(units):
         units.add_(bias).relu_()
         if kept is not None:
             units.mul_(kept).mul_(scale)
@@ -41,7 +42,7 @@ def pass_back(gradient: Tensor, units: Tensor, scale: float) -> tuple[Tensor, Te
     A unit is above 0 exactly where it was kept and ReLU let it through. The bias's gradient, of
     shape (width,), is float32 for units in bfloat16.
     """
-    if gradient.device.type != "cpu":
+    if not compiled_for(gradient):
         found = torch.ops.aten.threshold_backward(gradient, units, 0).mul_(scale)
         return found, found.sum(0, dtype=torch.promote_types(found.dtype, torch.float32))
     found, given = torch.empty_like(units), gradient.contiguous()

@@ -15,6 +15,8 @@ from torch import Generator, Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from widedeep.model.placement import compiled_for
+
 FREQUENCIES = 16
 GRID = 128
 """A number is a quantile, so this many places of [0, 1] tell all that can be told apart."""
@@ -87,7 +89,7 @@ class _Lookup(Function):
         (places,) = ctx.saved_tensors
         of_rows = gradient.reshape(-1, gradient.shape[-1]).float()
         summed = of_rows.new_zeros(ctx.size, of_rows.shape[1])
-        if of_rows.device.type == "cpu":
+        if compiled_for(of_rows):
             _add_rows(summed.numpy(), places.flatten().numpy(), of_rows.contiguous().numpy())
         else:
             summed.index_add_(0, places.flatten(), of_rows)

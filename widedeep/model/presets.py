@@ -8,6 +8,7 @@ from widedeep.features.history_state import NUMERIC
 from widedeep.features.raw_columns import FILM_AGE
 from widedeep.features.sampling import Sampling
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
+from widedeep.model.device import Device
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import NetworkConfig
 from widedeep.model.precision import Precision
@@ -27,6 +28,10 @@ class Preset:
     def multiplied_in(self, precision: Precision) -> "Preset":
         """The same settings, trained in another precision."""
         return replace(self, training=replace(self.training, precision=precision))
+
+    def trained_on(self, device: Device) -> "Preset":
+        """The same settings, trained elsewhere."""
+        return replace(self, training=replace(self.training, device=device))
 
     def as_json(self) -> dict[str, Any]:
         """JSON values, for keys and records."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from widedeep.errors import InputError
+from widedeep.model.placement import CPU
 from widedeep.model.precision import Precision
 
 WORTHWHILE = 100_000
@@ -23,12 +24,12 @@ Below it, converting weights and gradients costs what the products save (see the
 `tests/benchmarks/speed`).
 """
 
-_CPU = torch.device("cpu")
+_KINDS = {"cpu": "processor has neither AVX512-BF16 nor AMX", "cuda": "GPU does not have it"}
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 _EXACT = 1e-5
 
 
-def dtype_of(precision: Precision, device: torch.device = _CPU) -> torch.dtype:
+def dtype_of(precision: Precision, device: torch.device = CPU) -> torch.dtype:
     """That of the products; `AUTO` is bfloat16 where the processor has it.
 
     Raises:
@@ -37,8 +38,7 @@ def dtype_of(precision: Precision, device: torch.device = _CPU) -> torch.dtype:
     has = _has_bfloat16(device)
     if precision is Precision.BFLOAT16 and not has:
         raise InputError(
-            "precision is bfloat16; this processor has neither AVX512-BF16 nor AMX, so auto or "
-            "float32 is wanted"
+            f"precision is bfloat16; this {_KINDS[device.type]}, so auto or float32 is wanted"
         )
     return torch.bfloat16 if has and precision is not Precision.FLOAT32 else torch.float32
 
@@ -63,14 +63,16 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 @contextmanager
-def fast_products() -> Iterator[None]:
+def fast_products(device: torch.device = CPU) -> Iterator[None]:
     """Multiply float32 by the library that is fast on this processor while the block works.
 
     torch takes MKL, which on processors of AMD runs at half the speed of oneDNN. torch has one
-    setting for all of a process, which is put back afterwards.
+    setting for all of a process, which is put back afterwards. A GPU would round by it, so there
+    nothing is set.
     """
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if _onednn_is_better() else before)
+    better = device.type == CPU.type and _onednn_is_better()
+    torch.set_float32_matmul_precision("medium" if better else before)
     try:
         yield
     finally:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Parameter
 
+from widedeep.model.placement import CPU
+
 Scores = NDArray[np.float64]
 
 
@@ -65,6 +67,7 @@ class ProcessGroup:
     def __init__(self) -> None:
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
+        self._device = torch.device("cuda") if dist.get_backend() == "nccl" else CPU
 
     def part(self, rows: int) -> slice:
         """Shares differ by at most a row; one may be empty."""
@@ -85,8 +88,8 @@ class ProcessGroup:
     def joined(self, scores: Scores, rows: int) -> Scores:
         """One message."""
         lengths = [self._start(i + 1, rows) - self._start(i, rows) for i in range(self.size)]
-        parts = self.gathered(torch.from_numpy(scores), lengths)
-        return torch.cat(parts).numpy()
+        parts = self.gathered(torch.from_numpy(scores).to(self._device), lengths)
+        return torch.cat(parts).numpy(force=True)
 
     def agree(self, tensors: Mapping[str, Tensor]) -> None:
         """A message a tensor."""

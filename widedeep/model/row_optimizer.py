@@ -10,6 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from widedeep.model.placement import compiled_for
+
 State = dict[str, Tensor]
 """What is remembered of each element of a parameter, by name; all of the parameter's shape."""
 
@@ -58,7 +60,7 @@ class RowOptimizer(ABC):
 
     def _summed(self, table: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The distinct rows of a sparse gradient, and the sum of each one's values."""
-        if gradient.device.type != "cpu":
+        if not compiled_for(gradient):
             summed = gradient.coalesce()
             return summed.indices()[0], summed.values()
         if table not in self._places:

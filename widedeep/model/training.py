@@ -23,6 +23,7 @@ from widedeep.features.examples import Examples
 from widedeep.features.one_by_one import one_ahead
 from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import Batch
+from widedeep.model.device import Device
 from widedeep.model.dropout import Kept, Share
 from widedeep.model.ftrl import Ftrl, FtrlConfig
 from widedeep.model.network import WideDeep
@@ -48,7 +49,7 @@ class TrainingConfig:
     that rate, a catch-up `catch_up_rate` times (the sums that travel have made its steps small).
     Over all epochs the rate falls to 0 along a cosine (Loshchilov and Hutter, "SGDR", 2017).
     So many examples that all epochs together would be more than `most_examples` are learned in
-    fewer epochs, but at least once. `precision`: see `Precision`.
+    fewer epochs, but at least once. `precision` and `device`: see there.
     """
 
     batch: int = 1024
@@ -62,6 +63,7 @@ class TrainingConfig:
     initial_accumulator: float = 0.1
     ftrl: FtrlConfig = field(default_factory=FtrlConfig)
     precision: Precision = Precision.AUTO
+    device: Device = Device.AUTO
 
     def __post_init__(self) -> None:
         epochs = (self.epochs, self.patience, self.catch_up_epochs)
@@ -87,8 +89,12 @@ class TrainingConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Read the JSON values of `dataclasses.asdict`."""
-        precision = Precision(values.get("precision", Precision.AUTO))
-        return cls(**{**values, "ftrl": FtrlConfig(**values["ftrl"]), "precision": precision})
+        read = {
+            "ftrl": FtrlConfig(**values["ftrl"]),
+            "precision": Precision(values.get("precision", Precision.AUTO)),
+            "device": Device(values.get("device", Device.AUTO)),
+        }
+        return cls(**{**values, **read})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ class Minibatch:
         """Move the examples to `device`."""
         label = torch.from_numpy(examples.label.astype(np.float32)).to(device)
         weight = torch.from_numpy(examples.weight).to(device)
-        return cls(Batch.from_encoded(examples.rows, device), kept, label, weight)
+        return cls(Batch.from_encoded(examples.rows, device), kept.to(device), label, weight)
 
 
 class Optimisers:
@@ -198,8 +204,9 @@ class Trainer:
         self.config = config
         self.progress = Progress()
         self._generator = generator
+        self._device = network.bias.device
         network.threads = torch.get_num_threads()
-        asked = config.precision, network.widths, network.bias.device
+        asked = config.precision, network.widths, self._device
         network.multiplied_in = dtype_in_training(*asked)
         self._side = SideThread(network.threads)
         self._replicas = replicas or Alone()
@@ -280,14 +287,14 @@ class Trainer:
 
     def _taken(self, training: Examples, rows: NDArray[np.int64]) -> Minibatch:
         share = Share(len(rows), self._replicas.part(len(rows)))
-        kept, device = self.network.draw(share), self.network.bias.device
-        return Minibatch.of(training.take(rows[share.part]), kept, device)
+        kept = self.network.draw(share)
+        return Minibatch.of(training.take(rows[share.part]), kept, self._device)
 
-    @fast_products()
     @threads(1)
     def _step(self, minibatch: Minibatch) -> float:
         """Learn from a minibatch; returns its summed loss, and learns nothing if it is strange."""
-        value = self._differentiate(minibatch)
+        with fast_products(self._device):
+            value = self._differentiate(minibatch)
         if np.isfinite(value):
             wide = self._side.begin(self.optimisers.wide.step)
             self.optimisers.embeddings.step()
