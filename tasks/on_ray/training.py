@@ -61,10 +61,12 @@ class RayFitting:
 
         Raises:
             DivergenceError: as `Trainer.epochs` does.
+            InputError: Workers are to have GPUs that the cluster has not.
             RuntimeError: Workers died too often.
         """
+        gpus = self._on_gpus()
         reports = Queue(actor_options={"num_cpus": 0})
-        fit = _Fit(self._trainer(reports))
+        fit = _Fit(self._trainer(reports, gpus=gpus))
         fit.start()
         try:
             last = -1
@@ -95,9 +97,7 @@ class RayFitting:
             raise RuntimeError("there is no model yet: a training was left before its end")
         return self._summary
 
-    def _trainer(self, reports: Queue) -> TorchTrainer:
-        wanted = self._training.preset.training.device is not Device.CPU
-        gpus = wanted and ray.cluster_resources().get("GPU", 0) >= self._workers
+    def _trainer(self, reports: Queue, *, gpus: bool) -> TorchTrainer:
         return TorchTrainer(
             _train,
             train_loop_config={
@@ -114,6 +114,16 @@ class RayFitting:
                 checkpoint_config=CheckpointConfig(num_to_keep=1),
             ),
         )
+
+    def _on_gpus(self) -> bool:
+        """Whether each worker has one; InputError if it has not and should."""
+        wanted, found = self._training.preset.training.device, ray.cluster_resources().get("GPU", 0)
+        if wanted is Device.CUDA and found < self._workers:
+            raise InputError(
+                f"device is cuda; the cluster has {found:g} GPUs for {self._workers} workers, so "
+                "auto, cpu or fewer workers are wanted"
+            )
+        return wanted is not Device.CPU and found >= self._workers
 
 
 class _Fit(threading.Thread):

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from tasks.trained import Training
+from widedeep.errors import InputError
 from widedeep.features.training_plan import TrainingPlan, warm_parts
+from widedeep.model.device import Device
 from widedeep.model.training import DivergenceError
 
 TOLERANCE = {"rtol": 2e-3, "atol": 2e-4}
@@ -58,6 +60,12 @@ def local(training):
 @pytest.fixture(scope="module")
 def on_ray(cluster, training, tmp_path_factory):
     return fitted(cluster, training, tmp_path_factory.mktemp("drafts") / "models")
+
+
+def test_gpus_that_the_cluster_has_not_are_refused(cluster, training, tmp_path):
+    asked = replace(training, preset=training.preset.trained_on(Device.CUDA))
+    with pytest.raises(InputError, match="device is cuda; the cluster has 0 GPUs for 2 workers"):
+        fitted(cluster, asked, tmp_path / "models")
 
 
 def test_two_workers_make_the_model_of_one_process(local, on_ray):
