@@ -153,6 +153,18 @@ def world():
     return World(catalogue())
 
 
+@pytest.fixture(scope="session")
+def rows(world):
+    """A training set with a third of the movies liked."""
+    return world.training_set(lambda rows: rows.queries.movie % 3 == 0)
+
+
+@pytest.fixture
+def with_bfloat16(monkeypatch):
+    """torch emulates it on a processor that has it not, so the products are the same."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """The machine is shared, and equality to the bit is promised for one number of threads."""

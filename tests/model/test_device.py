@@ -15,36 +15,17 @@ from widedeep.errors import InputError
 from widedeep.model import adagrad, ftrl, hidden_units, number_embedding, row_optimizer
 from widedeep.model.device import Device
 from widedeep.model.dropout import EVERYTHING, Kept
-from widedeep.model.network import NetworkConfig
 from widedeep.model.placement import device_of
 from widedeep.model.precision import Precision
 from widedeep.model.training import Optimisers, Trainer, TrainingConfig
 
 ELSEWHERE = torch.device("meta")
 COMPILED = (adagrad, ftrl, hidden_units, number_embedding, row_optimizer)
-NETWORK = NetworkConfig(
-    embedding=4,
-    hidden=(16, 8),
-    dropout=0.2,
-    id_dropout=0.2,
-    number_dropout=0.2,
-    number_embedding=3,
-)
-
-
-@pytest.fixture(scope="module")
-def rows(world):
-    return world.training_set(lambda rows: rows.queries.movie % 3 == 0)
-
-
-@pytest.fixture
-def with_bfloat16(monkeypatch):
-    """torch emulates it on a processor that has it not, so the products are the same."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
 
 
 def trainer(world, rows, precision, device="cpu"):
-    network = world.network(rows.transform, config=NETWORK).to(device)
+    every_part = replace(world.preset.network, number_embedding=3)
+    network = world.network(rows.transform, config=every_part).to(device)
     torch.nn.init.ones_(network.layers[-1].weight)  # a new one is 0, and teaches the others nothing
     config = replace(world.preset.training, precision=precision)
     return Trainer(network, Optimisers(network, config), config, np.random.default_rng(0))

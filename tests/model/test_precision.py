@@ -22,17 +22,6 @@ def trainer(world, rows, precision):
     return Trainer(network, Optimisers(network, config), config, np.random.default_rng(0))
 
 
-@pytest.fixture(scope="module")
-def rows(world):
-    return world.training_set(lambda rows: rows.queries.movie % 3 == 0)
-
-
-@pytest.fixture
-def with_bfloat16(monkeypatch):
-    """torch emulates it on a processor that has it not, so the products are the same."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-
-
 @pytest.mark.usefixtures("with_bfloat16")
 def test_auto_takes_bfloat16_where_layers_make_it_worthwhile():
     assert dtype_in_training(Precision.AUTO, PAPER, CPU) is torch.bfloat16

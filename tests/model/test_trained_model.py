@@ -11,15 +11,6 @@ from widedeep.model.trained_model import FORMAT, TrainedModel
 from widedeep.model.training import Optimisers, Trainer, logits
 
 
-def by_movie(rows):
-    return rows.queries.movie % 3 == 0
-
-
-@pytest.fixture(scope="module")
-def rows(world):
-    return world.training_set(by_movie)
-
-
 @pytest.fixture(scope="module")
 def model(world, rows):
     network = world.network(rows.transform)

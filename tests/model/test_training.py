@@ -36,10 +36,6 @@ def by_user(rows):
     return rows.queries.user % 2 == 0
 
 
-def by_movie(rows):
-    return rows.queries.movie % 3 == 0
-
-
 def trainer(world, rows, seed=0):
     network = world.network(rows.transform, seed)
     optimisers = Optimisers(network, world.preset.training)
@@ -60,11 +56,6 @@ def equal(found, wanted):
 
 def curve(results):
     return [(r.epoch, r.train_loss, r.validation_loss, r.validation_auc, r.best) for r in results]
-
-
-@pytest.fixture(scope="module")
-def rows(world):
-    return world.training_set(by_movie)
 
 
 def test_every_parameter_has_exactly_one_optimiser(world, rows):

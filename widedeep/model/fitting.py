@@ -146,14 +146,13 @@ class Fitting:
         return optimisers
 
     def _network(self, rows: TrainingSet) -> WideDeep:
-        return WideDeep(self._preset.network, InputShape.of(rows.transform), self._draws)
+        """A new one, where models are trained."""
+        network = WideDeep(self._preset.network, InputShape.of(rows.transform), self._draws)
+        return network.to(self._device)
 
     def _train(self, network: WideDeep, optimisers: Optimisers) -> Trainer:
-        """A trainer where models are trained, from the checkpoint on if there is one."""
-        config, held = self._preset.training, optimisers.state()
-        network.to(self._device)
-        optimisers = Optimisers(network, config)
-        optimisers.load(held)
+        """A trainer, from the checkpoint on if there is one."""
+        config = self._preset.training
         self._trainer = Trainer(network, optimisers, config, self._order, self._replicas)
         if self._begun:
             self._begun.restore(self._trainer, self._draws, self._order)

@@ -49,7 +49,7 @@ class TrainingConfig:
     that rate, a catch-up `catch_up_rate` times (the sums that travel have made its steps small).
     Over all epochs the rate falls to 0 along a cosine (Loshchilov and Hutter, "SGDR", 2017).
     So many examples that all epochs together would be more than `most_examples` are learned in
-    fewer epochs, but at least once. `precision` and `device`: see there.
+    fewer epochs, but at least once. `precision`, `device`: see `Precision`, `Device`.
     """
 
     batch: int = 1024

@@ -27,6 +27,7 @@ from widedeep.features.vocabulary import OUT_OF_VOCABULARY
 from widedeep.features.wide_block import wide_blocks
 from widedeep.features.wide_translation import ABSENT, translate
 from widedeep.model.network import NetworkConfig, WideDeep
+from widedeep.model.placement import CPU
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.training import Optimisers, TrainingConfig
 
@@ -61,6 +62,8 @@ def warm_start(
     previous: TrainedModel, network: WideDeep, transform: Transform, training: TrainingConfig
 ) -> tuple[Optimisers, dict[str, Carried]]:
     """Fill `network` (new, for `transform`) from `previous`; returns its optimisers and a report.
+
+    The network may lie on any device, the previous model lies with the processor.
 
     Raises:
         InputError: the previous model has other features or another architecture.
@@ -155,5 +158,5 @@ def _carried_state(
             state[name] = old[name]
             continue
         fresh = torch.from_numpy(source.fresh)
-        state[name] = torch.where(fresh[:, None], beginning, _carry(old[name], source))
+        state[name] = torch.where(fresh[:, None], beginning.to(CPU), _carry(old[name], source))
     return state
