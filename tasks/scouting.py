@@ -97,13 +97,15 @@ class Scout:
     def _hear_out(self, command: Sequence[str]) -> int:
         """Listen to a process until it ends; its status."""
         # In a group of its own, Ctrl-C reaches the server alone.
-        with subprocess.Popen(  # noqa: S603  our own module
+        self._process = subprocess.Popen(  # noqa: S603  our own module
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             process_group=0,
-        ) as self._process:
+        )
+        # What a dead process did not read is written once more where its pipe is closed.
+        with suppress(BrokenPipeError), self._process:
             if self._done.is_set():
                 self._process.kill()
             for line in self._process.stdout or ():

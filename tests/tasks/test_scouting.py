@@ -94,9 +94,9 @@ def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_is_heard(home, 
     assert scout.fatal is None
 
 
-def test_a_version_whose_groundwork_went_with_its_process_is_tried_again(
-    home, service, sighted, monkeypatch
-):
+@pytest.fixture
+def begun(monkeypatch):
+    """What each process of a scout was told to have been seen, as it began."""
     monkeypatch.setattr(scouting, "_BEGIN_AGAIN", 0.05)
     begun, popen = [], scouting.subprocess.Popen
 
@@ -105,6 +105,12 @@ def test_a_version_whose_groundwork_went_with_its_process_is_tried_again(
         return popen(command, **pipes)
 
     monkeypatch.setattr(scouting.subprocess, "Popen", counted)
+    return begun
+
+
+def test_a_version_whose_groundwork_went_with_its_process_is_tried_again(
+    home, service, sighted, begun
+):
     scout = Scout(home, MODEL, service, lambda: None)
     gone = {**sighted, "groundwork": "/nothing"}
     scout._command = saying({"trying": "7"}, gone)
@@ -112,6 +118,14 @@ def test_a_version_whose_groundwork_went_with_its_process_is_tried_again(
         until(lambda: len(begun) > 1)
     assert begun[:2] == ["", ""], "7 is not among what is not to be tried again"
     assert not service.refused
+
+
+def test_who_dies_before_the_answer_is_followed_by_another(home, service, begun):
+    scout = Scout(home, MODEL, service, lambda: None)
+    python, option, code = saying({"wanting": MODEL})
+    scout._command = [python, option, f"import os\nos.close(0)\n{code}"]
+    with scout.working():
+        until(lambda: len(begun) > 1)
 
 
 def test_a_log_that_another_server_has_stops_this_one(home, service):
