@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help install retrain up serve ablation bench test test-production test-ray lint clean
+.PHONY: help install retrain up serve ablation bench test promises test-production test-ray lint clean
 help:           ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -30,7 +30,11 @@ ablation: install  ## what each part of the model is worth (ARGS as for retrain,
 bench: install  ## speed against the limit and others, alone on the machine (JSON=1: and an object)
 	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
-test: lint  ## what users are promised, checked (on one core each; a third process works while others wait)
+test: install  ## what users are promised, checked, and the code itself beside it
+	$(MAKE) --no-print-directory --jobs 2 lint promises
+
+# On one core each; a third process works while others wait.
+promises: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-production: install  ## the same on PostgreSQL and a tracking server (installs them, as root)
