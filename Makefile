@@ -30,7 +30,7 @@ ablation: install  ## what each part of the model is worth (ARGS as for retrain,
 bench: install  ## speed against the limit and others, alone on the machine (JSON=1: and an object)
 	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
-test: install  ## what users are promised, checked, and the code itself beside it
+test:           ## what users are promised, checked, and the code itself beside it
 	$(MAKE) --no-print-directory --jobs 2 lint promises
 
 # On one core each; a third process works while others wait.

@@ -97,15 +97,13 @@ class Scout:
     def _hear_out(self, command: Sequence[str]) -> int:
         """Listen to a process until it ends; its status."""
         # In a group of its own, Ctrl-C reaches the server alone.
-        self._process = subprocess.Popen(  # noqa: S603  our own module
+        with subprocess.Popen(  # noqa: S603  our own module
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             process_group=0,
-        )
-        # What a dead process did not read is written once more where its pipe is closed.
-        with suppress(BrokenPipeError), self._process:
+        ) as self._process:
             if self._done.is_set():
                 self._process.kill()
             for line in self._process.stdout or ():
@@ -132,10 +130,10 @@ class Scout:
 
     def _say(self, answer: Mapping[str, Any]) -> None:
         if self._process is not None and self._process.stdin is not None:
-            # Whoever ended meanwhile is found out by the end of its output.
+            # Whoever ended meanwhile is found out by the end of its output. Nothing may stay in a
+            # buffer: it would be written once more, to nobody, where the pipe is closed.
             with suppress(BrokenPipeError):
-                self._process.stdin.write(json.dumps(answer) + "\n")
-                self._process.stdin.flush()
+                os.write(self._process.stdin.fileno(), f"{json.dumps(answer)}\n".encode())
 
     def _acknowledged(self, model: str) -> Mapping[str, Any]:
         """The ratings that a version must know, or why there are none to be had."""
