@@ -1,4 +1,7 @@
-"""What each part of the model is worth: ingest → (features → train → score) x trials → compare."""
+"""What each part of the model is worth: ingest → (features → train → score) x trials → compare.
+
+The end of an ablation, for people.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,42 +10,41 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from flows.console import figures, plain_console, show_files, split_line
 from flows.environment import default_home
-from flows.holding import holding
-from flows.report import Stopwatch
-from flows.run_form import DataSet, Moments
-from flows.run_name import run_name
-from tasks.ablation import (
+from flows.exclusive_run import exclusive_run
+from flows.retrain import Stopwatch
+from flows.run_form import DataSet, Moments, run_name
+from tasks.ingest import Ingested, SplitMoments, ingest
+from tasks.run import RunContext
+from tasks.studies import (
     FILES,
     NUMBERS,
     PLOT,
     SLICES,
     TABLE,
-    Trial,
+    AblationTrial,
     compare_variants,
     score,
 )
-from tasks.features import features
-from tasks.ingest import Ingested, Window, ingest
-from tasks.job import Job
-from tasks.tracking import Run, Tracker
-from tasks.training import train
-from widedeep.artifact_store import Artifact
-from widedeep.errors import InputError
-from widedeep.evaluation.ablation import Variant, chosen
-from widedeep.evaluation.ablation_table import Table
+from tasks.tracking import TrackedRun, Tracker
+from tasks.training import features, train
 from widedeep.evaluation.scoring import PREDICTIONS
-from widedeep.home import Home
-from widedeep.model.start import Start
+from widedeep.inputs import InputError
+from widedeep.model.warm_start import TrainingStart
+from widedeep.store import Artifact
+from widedeep.studies.ablation import Variant, select_variants
+from widedeep.studies.ablation_report import NOTE, TextTable
+from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Ablation:
+class AblationReport:
     """Everything a finished ablation has to say; its artefact's summary holds the figures."""
 
     ingested: Ingested
     run_id: str
-    trials: Sequence[Trial]
+    trials: Sequence[AblationTrial]
     comparison: Artifact
     seconds: float
 
@@ -77,7 +79,7 @@ def ablation(
     moments: Moments = Moments(),
     seeds: int = 3,
     variants: list[str] | None = None,
-) -> Ablation:
+) -> AblationReport:
     """Train the model with parts left out, and compare it on the holdout; nothing is promoted.
 
     Args:
@@ -92,14 +94,14 @@ def ablation(
     home = default_home()
     if seeds < 1:
         raise InputError(f"seeds is {seeds}; a whole number from 1 is wanted")
-    wanted = chosen(variants)
-    with holding(home):
+    wanted = select_variants(variants)
+    with exclusive_run(home):
         return _chain(home, (data.text, moments.window), wanted, seeds)
 
 
 def _chain(
-    home: Home, asked: tuple[str, Window], variants: Sequence[Variant], seeds: int
-) -> Ablation:
+    home: Workspace, asked: tuple[str, SplitMoments], variants: Sequence[Variant], seeds: int
+) -> AblationReport:
     watch = Stopwatch()
     ingested = ingest(home, *asked)
     tracker = Tracker(home)
@@ -110,26 +112,45 @@ def _chain(
         for number, (variant, seed) in enumerate(every, 1):
             where = f"{number} of {len(every)}: {variant.name}, seed {seed}"
             get_run_logger().info("ablation: %s", where)
-            start = Start(f"cold, {variant.name}")
-            job = Job(home, ingested, variant.preset, None, start, seed)
+            start = TrainingStart(f"cold, {variant.name}")
+            job = RunContext(home, ingested, variant.preset, None, start, seed)
             trials.append(_trial(tracker, run, job, variant))
         comparison = compare_variants(home, ingested, trials)
         _log(tracker, run, comparison)
-    return Ablation(ingested, run.run_id, trials, comparison, watch.seconds()["total"])
+    return AblationReport(ingested, run.run_id, trials, comparison, watch.seconds()["total"])
 
 
-def _trial(tracker: Tracker, ablation: Run, job: Job, variant: Variant) -> Trial:
+def _trial(
+    tracker: Tracker, ablation: TrackedRun, job: RunContext, variant: Variant
+) -> AblationTrial:
     run = tracker.start_trial(ablation, job, variant.name)
     with tracker.closing(run):
         model = train(job, features(job))
         scores = score(job, model)
-        trial = Trial(variant, job.seed, model, scores)
+        trial = AblationTrial(variant, job.seed, model, scores)
         tracker.log_training(run, model)
         tracker.log_scores(run, scores.summary)
         tracker.log_seconds(run, {"train": trial.seconds})
     return trial
 
 
-def _log(tracker: Tracker, run: Run, comparison: Artifact) -> None:
-    note = "\n".join(Table(**table).as_markdown() for table in comparison.summary["tables"])
+def _log(tracker: Tracker, run: TrackedRun, comparison: Artifact) -> None:
+    note = "\n".join(TextTable(**table).as_markdown() for table in comparison.summary["tables"])
     tracker.log_files(run, [comparison.path / name for name in FILES], note)
+
+
+def show_ablation(found: AblationReport, home: Workspace) -> None:
+    """Print data, tables, and where to look next."""
+    console = plain_console()
+    ingested, report = found.ingested, found.as_json()
+    console.print(f"\n[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
+    console.print(split_line(ingested))
+    summary = found.comparison.summary
+    for table in (*summary["tables"], *summary["slice_tables"]):
+        console.print()
+        shown = figures(table["columns"], table["rows"], table["words"])
+        shown.title = table["title"]
+        console.print(shown)
+    console.print(f"\n{NOTE}\n")
+    files = {name: report[name] for name in ("plot", "table", "numbers", "slices")}
+    show_files(console, files, home, f"{report['model']}-ablation", "runs")

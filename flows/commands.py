@@ -10,9 +10,8 @@ from typing import Any
 
 from flows.environment import configure, default_home, prepare_command
 from tasks.engine import Engine, EngineName
-from widedeep import when
-from widedeep.errors import InputError
-from widedeep.home import Home
+from widedeep.inputs import InputError, parse_time
+from widedeep.workspace import Workspace
 
 SPLIT = {
     "--as-of": "as_of",
@@ -30,13 +29,12 @@ def retrain(options: argparse.Namespace) -> None:
     _engine(options).require()
     with _held(home) as starting:
         with starting():
-            from flows.missed import missed
+            from flows.retrain import missed_moments, show_retrain
             from flows.retrain import retrain as flow
             from flows.run_form import Computing, DataSet, Gate, Moments, Training
-            from flows.summary import show
 
         as_of, every = moments["as_of"], options.every
-        due = [as_of] if every is None else missed(home, options.data, as_of, every)
+        due = [as_of] if every is None else missed_moments(home, options.data, as_of, every)
         training = Training(
             mode=options.mode,
             preset=options.preset,
@@ -49,7 +47,7 @@ def retrain(options: argparse.Namespace) -> None:
         for moment in due:
             known = Moments(**moments | {"as_of": moment})
             report = flow(DataSet.parse(options.data), known, training, gate, computing)
-            show(report, home)
+            show_retrain(report, home)
             if options.json:
                 _write_json(report.as_json())
 
@@ -60,12 +58,12 @@ def ablation(options: argparse.Namespace) -> None:
     with _held(home) as starting:
         with starting():
             from flows.ablation import ablation as flow
-            from flows.ablation_summary import show
+            from flows.ablation import show_ablation
             from flows.run_form import DataSet, Moments
 
         data, known = DataSet.parse(options.data), Moments(**moments)
         found = flow(data, known, options.seeds, options.variants)
-        show(found, home)
+        show_ablation(found, home)
     if options.json:
         _write_json(found.as_json())
 
@@ -77,12 +75,12 @@ def replay(options: argparse.Namespace) -> None:
     with _held(home) as starting:
         with starting():
             from flows.replay import replay as flow
-            from flows.replay_summary import show
+            from flows.replay import show_replay
             from flows.run_form import Clock, DataSet
 
         clock = Clock(begin=begin, end=end, every_days=options.every)
         found = flow(DataSet.parse(options.data), clock, options.preset, options.seed)
-        show(found, home)
+        show_replay(found, home)
     if options.json:
         _write_json(found.as_json())
 
@@ -93,27 +91,27 @@ def tune(options: argparse.Namespace) -> None:
     with _held(home) as starting:
         with starting():
             from flows.run_form import DataSet, Moments
+            from flows.tune import show_tune
             from flows.tune import tune as flow
-            from flows.tune_summary import show
 
         data, known = DataSet.parse(options.data), Moments(**moments)
         found = flow(data, known, options.trials, options.seed)
-        show(found, home)
+        show_tune(found, home)
     if options.json:
         _write_json(found.as_json())
 
 
 def status(options: argparse.Namespace) -> None:
     """Print the champion, the one before it, and the decisions of each model in the home."""
-    from flows.status import show, statuses
+    from flows.status import show_status, statuses
 
-    at = None if options.at is None else when.parse(options.at, "--at")
+    at = None if options.at is None else parse_time(options.at, "--at")
     found = statuses(_home(options), at)
     if options.json:
         for one in found:
             _write_json(one)
     else:
-        show(found)
+        show_status(found)
 
 
 def promote(options: argparse.Namespace) -> None:
@@ -128,8 +126,8 @@ def rollback(options: argparse.Namespace) -> None:
 
 def _move(options: argparse.Namespace, move: Callable[..., Any]) -> None:
     home = _home(options)
-    from flows import by_hand
-    from flows.status import show, statuses
+    from flows import champion as by_hand
+    from flows.status import show_status, statuses
 
     with home.exclusive():
         model = move(by_hand, home, options.model).model
@@ -137,55 +135,55 @@ def _move(options: argparse.Namespace, move: Callable[..., Any]) -> None:
     if options.json:
         _write_json(found[0])
     else:
-        show(found)
+        show_status(found)
 
 
 def explain(options: argparse.Namespace) -> None:
     """Print what adds up to the logit of one user and movie."""
     home = _home(options)
+    from flows.champion import choose_version
     from flows.explain import explain as explained
-    from flows.explain import show
-    from flows.registered import choose
+    from flows.explain import show_explanation
 
-    at = None if options.at is None else when.parse(options.at, "--at")
-    registered = choose(home, options.model, options.version)
+    at = None if options.at is None else parse_time(options.at, "--at")
+    registered = choose_version(home, options.model, options.version)
     found = explained(registered, options.user, options.movie, at)
     if options.json:
         _write_json(found.as_json())
     else:
-        show(found)
+        show_explanation(found)
 
 
 def memorisation(options: argparse.Namespace) -> None:
     """Print the memorisation report of a registered model."""
     home = _home(options)
-    from flows.memorisation import show, write_json
-    from flows.registered import choose
+    from flows.champion import choose_version
+    from flows.explain import show_memorisation, write_memorisation
 
-    registered = choose(home, options.model, options.version)
-    (write_json if options.json else show)(registered)
+    registered = choose_version(home, options.model, options.version)
+    (write_memorisation if options.json else show_memorisation)(registered)
 
 
 def rank(options: argparse.Namespace) -> None:
     """Rank films for many users and write a Parquet file."""
     home = _home(options)
-    from flows.rank import RankOrder, show
+    from flows.champion import choose_version
+    from flows.rank import RankRequest, show_rank
     from flows.rank import rank as ranked
-    from flows.registered import choose
-    from widedeep.model.precision import Precision
+    from widedeep.choices import Precision
 
-    at = None if options.at is None else when.parse(options.at, "--at")
+    at = None if options.at is None else parse_time(options.at, "--at")
     engine = _engine(options)
     engine.require()
     how = at, Precision(options.precision), engine
-    order = RankOrder(options.users, options.out, options.k, options.candidates, *how)
-    registered = choose(home, options.model, options.version)
+    order = RankRequest(options.users, options.out, options.k, options.candidates, *how)
+    registered = choose_version(home, options.model, options.version)
     with engine.running(home):
         found = ranked(registered, order)
     if options.json:
         _write_json(found.as_json())
     else:
-        show(found)
+        show_rank(found)
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -193,11 +191,11 @@ def serve(options: argparse.Namespace) -> None:
     home = _home(options)
     from flows.serve import Address, model_to_serve
     from flows.serve import serve as run
-    from widedeep.model.precision import Precision
-    from widedeep.serving.guard import Limits
+    from widedeep.choices import Precision
+    from widedeep.serving.middleware import RequestLimits
 
     model = model_to_serve(home, options.data, options.model)
-    limits = Limits(per_second=options.rate_limit, burst=2 * options.rate_limit)
+    limits = RequestLimits(per_second=options.rate_limit, burst=2 * options.rate_limit)
     address = Address(options.host, options.port)
     run(home, model, address, limits, Precision(options.precision))
 
@@ -220,8 +218,7 @@ def up(options: argparse.Namespace) -> None:
 
 def simulate(options: argparse.Namespace) -> None:
     """Write files in KMRD's form from a known truth."""
-    from widedeep.data.simulator import Simulation
-    from widedeep.data.simulator import simulate as write
+    from widedeep.data.simulator.write import simulate as write
 
     given = {name: getattr(options, name) for name in ("users", "movies", "ratings", "seed")}
     write(Simulation(**{k: v for k, v in given.items() if v is not None}), options.folder)
@@ -236,18 +233,18 @@ def _engine(options: argparse.Namespace) -> Engine:
     return Engine(EngineName(options.engine), options.workers)
 
 
-def _home(options: argparse.Namespace) -> Home:
-    home = Home(options.home.expanduser().resolve()) if options.home else default_home()
+def _home(options: argparse.Namespace) -> Workspace:
+    home = Workspace(options.home.expanduser().resolve()) if options.home else default_home()
     configure(home)
     return home
 
 
 @contextmanager
-def _held(home: Home) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+def _held(home: Workspace) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Hold the home for a flow; gives the block in which it is to be imported."""
     prepare_command()
     with home.exclusive():
-        from flows.orphans import stop_orphans
+        from flows.exclusive_run import stop_orphans
 
         stop_orphans()
         yield _starting
@@ -271,4 +268,4 @@ def _moments(options: argparse.Namespace) -> dict[str, datetime | None]:
 
 
 def _moment(text: str | None, name: str) -> datetime | None:
-    return None if text is None else datetime.fromtimestamp(when.parse(text, name), UTC)
+    return None if text is None else datetime.fromtimestamp(parse_time(text, name), UTC)

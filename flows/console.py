@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.ingest import Ingested
-from widedeep.home import Home
-from widedeep.when import iso
+from widedeep.inputs import to_iso
+from widedeep.workspace import Workspace
 
 WIDTH = 120
 """Columns where there is no terminal to ask."""
@@ -56,13 +56,13 @@ def split_line(ingested: Ingested) -> str:
     train, validation, holdout = ingested.examples
     split = ingested.split
     return (
-        f"split     {train:,} training | {iso(split.validation_from)} | {validation:,} validation "
-        f"| {iso(split.holdout_from)} | {holdout:,} holdout | {iso(split.as_of)}"
+        f"split     {train:,} training | {to_iso(split.validation_from)} | {validation:,} validation "
+        f"| {to_iso(split.holdout_from)} | {holdout:,} holdout | {to_iso(split.as_of)}"
     )
 
 
 def show_files(
-    console: Console, files: Mapping[str, str], home: Home, experiment: str, what: str
+    console: Console, files: Mapping[str, str], home: Workspace, experiment: str, what: str
 ) -> None:
     """Say where files and MLflow's experiment are; `what` is to be ticked there."""
     console.print("look next", style="bold")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from widedeep.home import TRACKING_VARIABLE, UI_VARIABLE, Home
+from widedeep.workspace import TRACKING_VARIABLE, UI_VARIABLE, Workspace
 
 HOME_VARIABLE = "WIDEDEEP_HOME"
 PID_VARIABLE = "WIDEDEEP_PID"
@@ -24,15 +24,15 @@ if "MLFLOW_TRACKING_URI" in _GIVEN:
     os.environ.setdefault(TRACKING_VARIABLE, os.environ["MLFLOW_TRACKING_URI"])
 
 
-def default_home() -> Home:
+def default_home() -> Workspace:
     """WIDEDEEP_HOME, else `mlruns/` of the checkout this code runs from, else of this folder."""
     if HOME_VARIABLE in os.environ:
-        return Home(Path(os.environ[HOME_VARIABLE]).expanduser().resolve())
+        return Workspace(Path(os.environ[HOME_VARIABLE]).expanduser().resolve())
     checkout = (_PROJECT / "pyproject.toml").exists()
-    return Home((_PROJECT if checkout else Path.cwd()) / "mlruns")
+    return Workspace((_PROJECT if checkout else Path.cwd()) / "mlruns")
 
 
-def configure(home: Home) -> None:
+def configure(home: Workspace) -> None:
     """Point both tools at `home`; what the user set in the environment stays."""
     settings = {
         HOME_VARIABLE: str(home.root),
@@ -60,7 +60,7 @@ def configure(home: Home) -> None:
     os.environ[_OURS_VARIABLE] = " ".join(ours)
 
 
-def _addresses(home: Home) -> dict[str, str]:
+def _addresses(home: Workspace) -> dict[str, str]:
     """Of the servers of a `widedeep up` on this home: its UIs show what commands do, too."""
     try:
         found = json.loads((home.root / UP_FILE).read_text(encoding="utf-8"))

@@ -1,4 +1,7 @@
-"""Ranked films for a file of users, or for all of them, as one Parquet file."""
+"""Ranked films for a file of users, or for all of them, as one Parquet file.
+
+A file that names users.
+"""
 
 import time
 from collections.abc import Iterator
@@ -7,20 +10,67 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from flows.champion import RegisteredModel
 from flows.console import plain_console
-from flows.registered import Registered
 from tasks.engine import LOCAL, Engine
-from widedeep.data.user_list import read_users
-from widedeep.draft import drafted
-from widedeep.errors import InputError
-from widedeep.evaluation.names import Language, Names
-from widedeep.model.precision import Precision
-from widedeep.serving.batch_ranking import Lists
-from widedeep.serving.lists_order import Lister, ListsOrder
-from widedeep.when import iso
+from widedeep.choices import Precision
+from widedeep.evaluation.naming import DisplayNames, Language
+from widedeep.inputs import InputError, to_iso
+from widedeep.serving.batch_ranking import ListMaker, ListsRequest, RankedLists
+from widedeep.store import drafted
+
+COLUMN = "user"
+
+
+def read_users(path: Path) -> NDArray[np.int64]:
+    """The users in the column `user` of a CSV or Parquet file, each once, as they first come.
+
+    Raises:
+        InputError: There is no such file, it is of another kind, or its users are not integers.
+    """
+    column = _column(path)
+    if not len(column):
+        raise InputError(f"{path} has no row; at least one user is wanted")
+    if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
+        raise InputError(f"{path}: users are of type {column.type}; integers are wanted")
+    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    good = pc.fill_null(pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$"), False)
+    if not pc.all(good).as_py():
+        row = pc.index(good, False).as_py()
+        found = column[row].as_py()
+        raise InputError(f"{path}: user {found!r} in row {row + 1}; an integer is wanted")
+    users: NDArray[np.int64] = pd.unique(texts.cast(pa.int64()).to_numpy())
+    return users
+
+
+def _column(path: Path) -> pa.ChunkedArray:
+    if not path.is_file():
+        raise InputError(f"{path} is no file; one with a column {COLUMN!r} is wanted")
+    readers = {".csv": _read_csv, ".parquet": pq.read_table}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"{path} ends in {path.suffix!r}; .csv or .parquet is wanted")
+    try:
+        table = readers[path.suffix.lower()](path)
+    except (pa.ArrowException, UnicodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from error
+    if table.column_names.count(COLUMN) != 1:
+        raise InputError(f"{path} has columns {table.column_names}; one named {COLUMN!r} is wanted")
+    return table[COLUMN]
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """With users as text: what is an integer is for us to judge."""
+    options = pa_csv.ConvertOptions(column_types={COLUMN: pa.string()})
+    return pa_csv.read_csv(path, convert_options=options)
+
 
 EVERYBODY = "all"
 COLUMNS = pa.schema(
@@ -36,7 +86,7 @@ COLUMNS = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class RankOrder:
+class RankRequest:
     """What is to be ranked.
 
     Attributes:
@@ -88,7 +138,7 @@ class RankReport:
         return asdict(self)
 
 
-def rank(registered: Registered, order: RankOrder) -> RankReport:
+def rank(registered: RegisteredModel, order: RankRequest) -> RankReport:
     """Rank by a registered model, with the ratings that it was registered with.
 
     Raises:
@@ -98,10 +148,10 @@ def rank(registered: Registered, order: RankOrder) -> RankReport:
     """
     asked = None if order.users == EVERYBODY else read_users(Path(order.users))
     path = registered.version.served.path
-    wanted = ListsOrder(path, order.k, order.candidates, order.at, order.precision)
-    lister = Lister.of(wanted)
+    wanted = ListsRequest(path, order.k, order.candidates, order.at, order.precision)
+    lister = ListMaker.of(wanted)
     users = np.unique(lister.log.user) if asked is None else asked
-    names = Names.of(lister.known.movies, lister.known.people)
+    names = DisplayNames.of(lister.known.movies, lister.known.people)
     started = time.perf_counter()
     rows = _write(order.engine.lists(wanted, lister, users), order.out, names)
     return RankReport(
@@ -116,18 +166,18 @@ def rank(registered: Registered, order: RankOrder) -> RankReport:
     )
 
 
-def show(report: RankReport) -> None:
+def show_rank(report: RankReport) -> None:
     """Say in two lines what was written."""
     console = plain_console()
     console.print(
-        f"{report.model} version {report.version}, knowing the ratings before {iso(report.at)}: "
+        f"{report.model} version {report.version}, knowing the ratings before {to_iso(report.at)}: "
         f"{report.users:,} users, {report.films:,} films, {report.rows:,} rows "
         f"in {report.seconds:.1f} s"
     )
     console.print(report.out)
 
 
-def _write(parts: Iterator[Lists], out: Path, names: Names) -> int:
+def _write(parts: Iterator[RankedLists], out: Path, names: DisplayNames) -> int:
     """Write all parts, and rename into place when they are on the disk; gives the rows."""
     rows = 0
     with drafted(out) as draft, pq.ParquetWriter(draft, COLUMNS) as writer:
@@ -137,7 +187,7 @@ def _write(parts: Iterator[Lists], out: Path, names: Names) -> int:
     return rows
 
 
-def _table(part: Lists, names: Names) -> pa.Table:
+def _table(part: RankedLists, names: DisplayNames) -> pa.Table:
     movies, place = np.unique(part.movie, return_inverse=True)
     titles = pa.array(
         [names.movie(movie, Language.KOREAN) for movie in movies.tolist()], pa.string()

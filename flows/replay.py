@@ -1,4 +1,7 @@
-"""Years of retraining on a simulated clock: ingest → a step at a time → what it was worth."""
+"""Years of retraining on a simulated clock: ingest → a step at a time → what it was worth.
+
+The end of a replay, for people.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,28 +11,34 @@ from typing import Any, Literal
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.console import figures, plain_console, show_files
 from flows.environment import default_home
-from flows.holding import holding
-from flows.report import Stopwatch
-from flows.run_form import Clock, DataSet, seconds
-from flows.run_name import run_name
-from tasks.ingest import Ingested, Window, ingest
-from tasks.replaying import FILES, NUMBERS, PLOT, TABLE, retrain_step, summarise
-from tasks.tracking import Run, Tracker
-from widedeep.artifact_store import Artifact
-from widedeep.data.ratings import Ratings
-from widedeep.errors import InputError
-from widedeep.evaluation.promotion import GateConfig
-from widedeep.evaluation.replay import Policy, Replay, ReplayConfig, Step
-from widedeep.evaluation.replay_ahead import trained_ahead
-from widedeep.evaluation.replay_result import PolicyStep
+from flows.exclusive_run import exclusive_run
+from flows.retrain import Stopwatch
+from flows.run_form import Clock, DataSet, run_name, seconds
+from tasks.ingest import Ingested, SplitMoments, ingest
+from tasks.studies import (
+    REPLAY_FILES,
+    REPLAY_NUMBERS,
+    REPLAY_PLOT,
+    REPLAY_TABLE,
+    retrain_step,
+    summarise,
+)
+from tasks.tracking import TrackedRun, Tracker
+from widedeep.data.tables import IngestedData
+from widedeep.evaluation.gate import GateConfig
 from widedeep.features.sampling import DAY
+from widedeep.inputs import InputError, to_iso
 from widedeep.model.presets import preset as named
-from widedeep.when import iso
+from widedeep.store import Artifact
+from widedeep.studies.replay import Policy, Replay, ReplayConfig, ReplayStep, train_cold_ahead
+from widedeep.studies.replay_report import COLUMNS, PolicyStep
+from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayReport:
     """Everything a finished replay has to say; its artefact's summary holds the figures."""
 
     ingested: Ingested
@@ -50,9 +59,9 @@ class Replayed:
             "steps": list(self.moments),
             "policies": self.summary.summary["policies"],
             "gate": self.summary.summary["gate"],
-            "table": str(folder / TABLE),
-            "numbers": str(folder / NUMBERS),
-            "plot": str(folder / PLOT),
+            "table": str(folder / REPLAY_TABLE),
+            "numbers": str(folder / REPLAY_NUMBERS),
+            "plot": str(folder / REPLAY_PLOT),
             "seconds": self.seconds,
         }
 
@@ -63,7 +72,7 @@ def replay(
     clock: Clock = Clock(),
     preset: Literal["default", "paper"] = "default",
     seed: int = 0,
-) -> Replayed:
+) -> ReplayReport:
     """Retrain again and again as if it were then, under several policies; nothing is promoted.
 
     Args:
@@ -77,27 +86,29 @@ def replay(
     """
     home = default_home()
     config = ReplayConfig(named(preset), GateConfig(), seed)
-    with holding(home):
+    with exclusive_run(home):
         watch = Stopwatch()
-        ingested = ingest(home, data.text, Window(as_of=seconds(clock.end)))
+        ingested = ingest(home, data.text, SplitMoments(as_of=seconds(clock.end)))
         moments = _moments(ingested, seconds(clock.begin), clock.every_days * DAY)
         tracker = Tracker(home)
         run = tracker.start_replay(ingested, _parameters(config, clock.every_days), flow_run.id)
         with tracker.closing(run):
-            work = Replay(home.stages, Ratings(ingested.artifact), config)
+            work = Replay(home.stages, IngestedData(ingested.artifact), config)
             steps = _steps(work, tracker, run, moments)
             summary = summarise(
                 home.stages, work, steps, _title(ingested, moments, clock.every_days)
             )
-            tracker.log_files(run, [summary.path / name for name in FILES], "")
+            tracker.log_files(run, [summary.path / name for name in REPLAY_FILES], "")
         total = watch.seconds()["total"]
-    return Replayed(ingested, run.run_id, moments[:-1], clock.every_days, summary, total)
+    return ReplayReport(ingested, run.run_id, moments[:-1], clock.every_days, summary, total)
 
 
-def _steps(work: Replay, tracker: Tracker, run: Run, moments: Sequence[int]) -> list[Step]:
+def _steps(
+    work: Replay, tracker: Tracker, run: TrackedRun, moments: Sequence[int]
+) -> list[ReplayStep]:
     below = {policy: tracker.start_policy(run, policy) for policy in Policy}
-    steps: list[Step] = []
-    ahead = trained_ahead(work, moments[:-1])
+    steps: list[ReplayStep] = []
+    ahead = train_cold_ahead(work, moments[:-1])
     with tracker.all_closing(below.values()), ahead as cold:
         for at, until in pairwise(moments):
             cold.wait(at)
@@ -116,7 +127,7 @@ def _moments(ingested: Ingested, begin: int | None, every: int) -> list[int]:
         begin = int(time[len(time) // 2])
     moments = list(range(begin, end, every))
     if not moments:
-        raise InputError(f"the replay begins {iso(begin)}, not before its end {iso(end)}")
+        raise InputError(f"the replay begins {to_iso(begin)}, not before its end {to_iso(end)}")
     return [*moments, min(moments[-1] + every, end)]
 
 
@@ -142,5 +153,19 @@ def _parameters(config: ReplayConfig, every_days: int) -> Mapping[str, Any]:
 
 
 def _title(ingested: Ingested, moments: Sequence[int], every_days: int) -> str:
-    first, last = (iso(moments[place])[:10] for place in (0, -1))
+    first, last = (to_iso(moments[place])[:10] for place in (0, -1))
     return f"Replay of {ingested.model}, {first} to {last}, every {every_days} days"
+
+
+def show_replay(found: ReplayReport, home: Workspace) -> None:
+    """Print the policies, what the gate was worth, and where to look next."""
+    console = plain_console()
+    report, summary = found.as_json(), found.summary.summary
+    console.print(f"\n[bold]{found.ingested.model}[/bold]  ({found.ingested.source.origin})")
+    console.print(figures(COLUMNS, summary["rows"], words=1))
+    console.print("\nthe gate", style="bold")
+    for sentence in summary["sentences"]:
+        console.print(f"  {sentence}")
+    console.print()
+    files = {name: report[name] for name in ("plot", "table", "numbers")}
+    show_files(console, files, home, f"{report['model']}-replay", "the policies")

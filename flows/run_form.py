@@ -1,17 +1,21 @@
 """What a person or a schedule may ask of a flow: the fields of Prefect's run form.
 
 The command line fills in the same models, so both ways to start a run take the same values.
+
+How a run of any flow is called.
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
+from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.engine import Engine, EngineName
-from tasks.ingest import Window
+from tasks.ingest import SplitMoments
 from widedeep.data.source import WORDS
-from widedeep.evaluation.promotion import GateConfig
+from widedeep.evaluation.gate import GateConfig
 
 _GATE = GateConfig()
 
@@ -68,10 +72,10 @@ class Moments(_Form):
     )
 
     @property
-    def window(self) -> Window:
+    def window(self) -> SplitMoments:
         """In UNIX seconds."""
         moments = (self.as_of, self.validation_from, self.holdout_from)
-        return Window(*(seconds(moment) for moment in moments))
+        return SplitMoments(*(seconds(moment) for moment in moments))
 
 
 class Clock(_Form):
@@ -192,3 +196,12 @@ def seconds(moment: datetime | None) -> int | None:
     if moment is None:
         return None
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+
+
+def run_name() -> str:
+    """What it does, on which data, and as of when: `retrain kmrd-small as of 2018-10-01`."""
+    given = flow_run.parameters
+    data = Path(DataSet.model_validate(given["data"]).text).name
+    as_of = Moments.model_validate(given.get("moments", {})).as_of
+    known = f" as of {as_of:%Y-%m-%d}" if as_of else ""
+    return f"{flow_run.flow_name} {data}{known}"

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 import torch
 import uvicorn
 
-from flows.model_choice import chosen_model
-from tasks.scouting import Scout
+from tasks.champion_watcher import ChampionWatcher
 from widedeep import decision_log
+from widedeep.choices import Precision
 from widedeep.data.source import resolve
-from widedeep.errors import InputError
-from widedeep.home import Home
-from widedeep.model.precision import Precision
-from widedeep.model.products import dtype_of
-from widedeep.serving.app import create_app
-from widedeep.serving.guard import Limits
-from widedeep.serving.service import Service
+from widedeep.decision_log import chosen_model
+from widedeep.inputs import InputError
+from widedeep.model.compute import matmul_dtype
+from widedeep.serving.api import create_app
+from widedeep.serving.middleware import RequestLimits
+from widedeep.serving.service import RankingService
 from widedeep.serving.telemetry import Telemetry
+from widedeep.workspace import Workspace
 
 _BACKLOG = 1024
 _OFTEN = 700
@@ -58,7 +58,7 @@ class Address:
         return listening
 
 
-def model_to_serve(home: Home, data: str | None, model: str | None) -> str | None:
+def model_to_serve(home: Workspace, data: str | None, model: str | None) -> str | None:
     """The model's name; None stands for the first that appears in a home without any.
 
     Raises:
@@ -76,10 +76,10 @@ def model_to_serve(home: Home, data: str | None, model: str | None) -> str | Non
 
 
 def serve(
-    home: Home,
+    home: Workspace,
     model: str | None,
     address: Address,
-    limits: Limits,
+    limits: RequestLimits,
     precision: Precision = Precision.AUTO,
 ) -> None:
     """Answer requests until a signal comes; those that have begun are finished.
@@ -89,13 +89,13 @@ def serve(
         OSError: The address cannot be had.
         BusyError: Another server takes ratings for the same model.
     """
-    dtype_of(precision)
+    matmul_dtype(precision)
     _log_plainly()
     gc.set_threshold(_OFTEN)
     torch.set_num_threads(1)
     sys.setswitchinterval(_TURN)
     with address.listen() as listening, _quiet_signals():
-        service = Service(home, Telemetry())
+        service = RankingService(home, Telemetry())
         config = uvicorn.Config(
             create_app(service, limits),
             log_config=None,
@@ -108,7 +108,7 @@ def serve(
         def stop() -> None:
             server.should_exit = True
 
-        scout = Scout(home, model, service, stop, precision)
+        scout = ChampionWatcher(home, model, service, stop, precision)
         host, port = listening.getsockname()[:2]
         waiting = model or "the first model that appears"
         logging.getLogger("widedeep.serving").info("http://%s:%s serves %s", host, port, waiting)

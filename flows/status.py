@@ -10,10 +10,10 @@ from rich.table import Table
 from flows.console import plain_console
 from tasks.tracking import Tracker
 from widedeep import decision_log
-from widedeep.home import Home
+from widedeep.workspace import Workspace
 
 
-def statuses(home: Home, at: int | None = None) -> list[dict[str, Any]]:
+def statuses(home: Workspace, at: int | None = None) -> list[dict[str, Any]]:
     """The contract's object for each registered model of the home.
 
     As it is, or as it was at a moment (UNIX seconds), which is read from the records alone.
@@ -24,7 +24,7 @@ def statuses(home: Home, at: int | None = None) -> list[dict[str, Any]]:
     return [_status(home, tracker, model, at) for model in tracker.models()]
 
 
-def show(found: Sequence[dict[str, Any]]) -> None:
+def show_status(found: Sequence[dict[str, Any]]) -> None:
     """Print them for people."""
     console = plain_console()
     if not found:
@@ -41,7 +41,7 @@ def show(found: Sequence[dict[str, Any]]) -> None:
         console.print(table)
 
 
-def _status(home: Home, tracker: Tracker, model: str, at: int | None) -> dict[str, Any]:
+def _status(home: Workspace, tracker: Tracker, model: str, at: int | None) -> dict[str, Any]:
     decisions = decision_log.history(home.decisions / model)
     if at is None:
         found, before = tracker.champion(model), tracker.previous(model)

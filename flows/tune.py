@@ -1,4 +1,7 @@
-"""Better settings, searched for on validation: ingest → features → a trial at a time."""
+"""Better settings, searched for on validation: ingest → features → a trial at a time.
+
+The end of a search, for people.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,25 +11,25 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from flows.console import plain_console
 from flows.environment import default_home
-from flows.holding import holding
-from flows.report import Stopwatch
-from flows.run_form import DataSet, Moments
-from flows.run_name import run_name
-from tasks.features import features
+from flows.exclusive_run import exclusive_run
+from flows.retrain import Stopwatch
+from flows.run_form import DataSet, Moments, run_name
 from tasks.ingest import Ingested, ingest
-from tasks.job import Job
-from tasks.tracking import Run, Tracker
-from tasks.tuned import keep
-from tasks.tuning import Search, try_settings
-from widedeep.errors import InputError
+from tasks.run import RunContext, save_tuned
+from tasks.tracking import TrackedRun, Tracker
+from tasks.training import features
+from tasks.tuning import TuningSearch, try_settings
+from widedeep.inputs import InputError
+from widedeep.model.presets import Setting
 from widedeep.model.presets import preset as named
-from widedeep.model.search_space import Setting
-from widedeep.model.start import Start
+from widedeep.model.warm_start import TrainingStart
+from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class TuneReport:
     """What a search has found so far."""
 
     ingested: Ingested
@@ -56,7 +59,7 @@ class Tuned:
 @flow(name="tune", flow_run_name=run_name)
 def tune(
     data: DataSet = DataSet(), moments: Moments = Moments(), trials: int = 20, seed: int = 0
-) -> Tuned:
+) -> TuneReport:
     """Search for settings whose validation loss is lower; the holdout is never looked at.
 
     The same search again goes on where the last one stopped. `retrain` with preset `tuned` uses
@@ -74,24 +77,26 @@ def tune(
     home = default_home()
     if trials < 1:
         raise InputError(f"trials is {trials}; a whole number from 1 is wanted")
-    with holding(home):
+    with exclusive_run(home):
         watch = Stopwatch()
         ingested = ingest(home, data.text, moments.window)
-        job = Job(home, ingested, named("default"), None, Start("cold, a search"), seed)
-        search = Search(job, features(job))
+        job = RunContext(
+            home, ingested, named("default"), None, TrainingStart("cold, a search"), seed
+        )
+        search = TuningSearch(job, features(job))
         tracker = Tracker(home)
         run = tracker.start_search(job, trials, flow_run.id)
         with tracker.closing(run):
             for number in range(search.finished + 1, trials + 1):
                 _try(tracker, run, search, number)
             best = search.study.best_trial
-            file = keep(home, ingested.model, best.params, search.study.best_value)
+            file = save_tuned(home, ingested.model, best.params, search.study.best_value)
             tracker.log_files(run, [file], "")
         total = watch.seconds()["total"]
     return _found(ingested, run, search, file, total)
 
 
-def _try(tracker: Tracker, search_run: Run, search: Search, number: int) -> None:
+def _try(tracker: Tracker, search_run: TrackedRun, search: TuningSearch, number: int) -> None:
     tried = try_settings(search, number)
     state = "stopped early" if tried.pruned else "finished"
     best = search.study.best_value
@@ -101,9 +106,11 @@ def _try(tracker: Tracker, search_run: Run, search: Search, number: int) -> None
     tracker.log_settings(search_run, tried.settings, *curve, pruned=tried.pruned)
 
 
-def _found(ingested: Ingested, run: Run, search: Search, file: Path, seconds: float) -> Tuned:
+def _found(
+    ingested: Ingested, run: TrackedRun, search: TuningSearch, file: Path, seconds: float
+) -> TuneReport:
     study = search.study
-    return Tuned(
+    return TuneReport(
         ingested,
         run.run_id,
         search.finished,
@@ -113,3 +120,17 @@ def _found(ingested: Ingested, run: Run, search: Search, file: Path, seconds: fl
         file,
         seconds,
     )
+
+
+def show_tune(found: TuneReport, home: Workspace) -> None:
+    """Print what was found, and where to look next."""
+    console = plain_console()
+    first = "" if found.first_loss is None else f", the default preset has {found.first_loss:.4f}"
+    console.print(f"\n[bold]{found.ingested.model}[/bold]  {found.trials} settings tried")
+    console.print(f"best      validation loss {found.best_loss:.4f}{first}")
+    for path, value in found.settings.items():
+        console.print(f"          {path} = {value if isinstance(value, str) else f'{value:.5g}'}")
+    console.print(f"kept      {found.file}")
+    console.print("\nlook next", style="bold")
+    console.print("  use them  widedeep retrain --preset tuned")
+    console.print(f"  MLflow    .venv/bin/mlflow ui --backend-store-uri {home.tracking_uri}")

@@ -20,9 +20,9 @@ import httpx
 from filelock import FileLock, Timeout
 
 from flows.environment import PID_VARIABLE, UP_FILE
-from flows.orphans import stop_orphans
-from tasks.mlflow_ui import TRAINING_VIEW
-from widedeep.home import UI_VARIABLE, BusyError, Home
+from flows.exclusive_run import stop_orphans
+from tasks.tracking import TRAINING_VIEW
+from widedeep.workspace import UI_VARIABLE, BusyError, Workspace
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
@@ -48,7 +48,7 @@ class Ports:
         return f"http://{HOST}:{self.mlflow}"
 
 
-class Service:
+class ServerProcess:
     """A process with a log, and where to ask whether it is there."""
 
     def __init__(self, name: str, command: Sequence[str], health: str | None, log: Path) -> None:
@@ -108,7 +108,7 @@ class Service:
         process.wait()
 
 
-def up(home: Home, ports: Ports, deployments: Sequence[str]) -> NoReturn:
+def up(home: Workspace, ports: Ports, deployments: Sequence[str]) -> NoReturn:
     """Start everything and keep it running until Ctrl-C or SIGTERM.
 
     Args:
@@ -138,7 +138,7 @@ def up(home: Home, ports: Ports, deployments: Sequence[str]) -> NoReturn:
 
 
 def _run(
-    home: Home, ports: Ports, services: Sequence[Service], environment: Mapping[str, str]
+    home: Workspace, ports: Ports, services: Sequence[ServerProcess], environment: Mapping[str, str]
 ) -> NoReturn:
     _start(home, services, environment)
     where = {"pid": os.getpid(), "prefect": ports.prefect_url, "mlflow": ports.mlflow_url}
@@ -154,7 +154,9 @@ def _run(
                 service.start(environment)
 
 
-def _start(home: Home, services: Sequence[Service], environment: Mapping[str, str]) -> None:
+def _start(
+    home: Workspace, services: Sequence[ServerProcess], environment: Mapping[str, str]
+) -> None:
     """The servers side by side; what needs both of them once they answer."""
     for service in services:
         if service.name == "MLflow":
@@ -166,7 +168,7 @@ def _start(home: Home, services: Sequence[Service], environment: Mapping[str, st
         service.start(environment)
 
 
-def _services(home: Home, ports: Ports, deployments: Sequence[str]) -> list[Service]:
+def _services(home: Workspace, ports: Ports, deployments: Sequence[str]) -> list[ServerProcess]:
     home.logs.mkdir(parents=True, exist_ok=True)
     where = ["--host", HOST, "--port"]
     prefect = ["flows.prefect_server", "server", "start", *where, str(ports.prefect)]
@@ -182,22 +184,22 @@ def _services(home: Home, ports: Ports, deployments: Sequence[str]) -> list[Serv
     if home.tracking_uri.startswith("http"):
         del commands["MLflow"]
     return [
-        Service(name, command, health.get(name), home.logs / f"{name.lower()}.log")
+        ServerProcess(name, command, health.get(name), home.logs / f"{name.lower()}.log")
         for name, command in commands.items()
     ]
 
 
-def _create_store(home: Home) -> None:
+def _create_store(home: Workspace) -> None:
     """MLflow's, before two processes could begin it at once."""
     if not home.tracked:
-        from tasks.tracking import Tracker  # noqa: PLC0415  takes seconds: a server may start
+        from tasks.tracking import Tracker
 
         with home.exclusive():
             Tracker(home).models()
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
+def _alone(home: Workspace) -> Iterator[None]:
     home.root.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(home.root / "up.lock", blocking=False):

@@ -16,7 +16,7 @@ _STRANGER = Path(__file__).with_name("stranger.py")
 
 
 @dataclass(frozen=True, slots=True)
-class DryRun:
+class DryRunResult:
     """What was found.
 
     Attributes:
@@ -37,7 +37,7 @@ class DryRun:
         return (f"dry run: loaded without pickle, {answered}, in {1000 * self.seconds:.0f} ms",)
 
 
-class Stranger:
+class DryRunProcess:
     """A fresh process that may not unpickle and knows the project by its name alone.
 
     It takes seconds to load what a model needs, so it is called before there is one.
@@ -73,7 +73,7 @@ class Stranger:
             )
         return self._process
 
-    def try_out(self, folder: Path, budget: float) -> DryRun:
+    def try_out(self, folder: Path, budget: float) -> DryRunResult:
         """Have it load the MLflow model in `folder` and ask for the golden requests.
 
         Args:
@@ -84,12 +84,12 @@ class Stranger:
         try:
             out, trouble = process.communicate(f"{folder}\n", TIMEOUT)
         except subprocess.TimeoutExpired:
-            return DryRun((f"no answer within {TIMEOUT} s",))
+            return DryRunResult((f"no answer within {TIMEOUT} s",))
         if process.returncode:
             last = (trouble.strip() or "no message").splitlines()[-1]
-            return DryRun((f"the model cannot be loaded and asked: {last}",))
-        found = DryRun(**json.loads(out.splitlines()[-1]))
+            return DryRunResult((f"the model cannot be loaded and asked: {last}",))
+        found = DryRunResult(**json.loads(out.splitlines()[-1]))
         if found.seconds > budget:
             slow = f"{found.seconds:.1f} s for {found.rows} requests, wanted are {budget:g} s"
-            return DryRun((*found.faults, slow))
-        return DryRun(tuple(found.faults), found.rows, found.seconds)
+            return DryRunResult((*found.faults, slow))
+        return DryRunResult(tuple(found.faults), found.rows, found.seconds)

@@ -2,6 +2,10 @@
 
 Both engines run the same functions of the library. What they make of ratings and features is the
 same, row for row; trained weights agree up to the order in which floats are added.
+
+Seconds after which a task is taken to hang, and ended as failed.
+
+Far above what five million ratings need; nothing is meant to come near them.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 
 # A run form needs the settings alone: what computes is loaded when it is asked for.
 if TYPE_CHECKING:
@@ -25,17 +29,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tasks.trained import Training
     from widedeep.data.ingest import Judge
-    from widedeep.data.ratings import RatingLog
+    from widedeep.data.tables import Interactions
     from widedeep.evaluation.scoring import Scorer
-    from widedeep.features.catalogue import Catalogue
-    from widedeep.features.feature_engine import FeatureEngines
-    from widedeep.home import Home
-    from widedeep.model.fitting import Fit
+    from widedeep.features.engine import FeatureEngines
+    from widedeep.features.items import Items
+    from widedeep.model.fitting import TrainingJob, TrainingProcess
     from widedeep.model.trained_model import TrainedModel
-    from widedeep.serving.batch_ranking import Lists
-    from widedeep.serving.lists_order import Lister, ListsOrder
+    from widedeep.serving.batch_ranking import ListMaker, ListsRequest, RankedLists
+    from widedeep.workspace import Workspace
 
 PIECES_A_WORKER = 2
 """So that one that is slow is not waited for by all others."""
@@ -82,7 +84,7 @@ class Engine:
             )
 
     @contextmanager
-    def running(self, home: Home) -> Iterator[None]:
+    def running(self, home: Workspace) -> Iterator[None]:
         """Connect to the cluster that RAY_ADDRESS names, or start a local one, for a while.
 
         Raises:
@@ -100,46 +102,48 @@ class Engine:
     def judge(self) -> Judge:
         """Where rows of ratings are checked."""
         if not self.on_ray:
-            from widedeep.data.ingest import judge_here
+            from widedeep.data.ingest import check_locally
 
-            return judge_here
-        from tasks.on_ray.ingest import judge_on_ray
+            return check_locally
+        from tasks.on_ray.scoring import check_on_ray
 
-        return judge_on_ray
+        return check_on_ray
 
     def features(self, folder: Path) -> FeatureEngines:
         """Where features are described, fitted and encoded; files for a while are in `folder`."""
         if not self.on_ray:
-            from widedeep.features.on_disk import by_size
+            from widedeep.out_of_core.on_disk import engine_by_size
 
-            return partial(by_size, folder=folder)
-        from tasks.on_ray.features import OnRay
+            return partial(engine_by_size, folder=folder)
+        from tasks.on_ray.features import RayEngine
 
-        return partial(OnRay, pieces=PIECES_A_WORKER * self.workers)
+        return partial(RayEngine, pieces=PIECES_A_WORKER * self.workers)
 
     @contextmanager
-    def fitting(self, training: Training, folder: Path) -> Iterator[Fit]:
+    def fitting(self, training: TrainingJob, folder: Path) -> Iterator[TrainingProcess]:
         """A training; what it writes meanwhile lies beside the `folder` that its owner fills."""
         if not self.on_ray:
             yield training.fitting()
             return
-        from tasks.on_ray.training import RayFitting
+        from tasks.on_ray.training import RayTraining
 
         scratch = folder.with_name(f"{folder.name}-ray")
         try:
-            yield RayFitting(training, self.workers, scratch)
+            yield RayTraining(training, self.workers, scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def lists(self, order: ListsOrder, lister: Lister, users: NDArray[np.int64]) -> Iterator[Lists]:
+    def lists(
+        self, order: ListsRequest, lister: ListMaker, users: NDArray[np.int64]
+    ) -> Iterator[RankedLists]:
         """The lists of `users`, in their order; `lister` is the order's, in this process."""
         if not self.on_ray:
             return lister.batch.lists(users, os.cpu_count() or 1)
-        from tasks.on_ray.ranking import ray_lists
+        from tasks.on_ray.scoring import ray_lists
 
         return ray_lists(order, users, self.workers)
 
-    def scorer(self, model: TrainedModel, log: RatingLog, catalogue: Catalogue) -> Scorer:
+    def scorer(self, model: TrainedModel, log: Interactions, catalogue: Items) -> Scorer:
         """See `model_scorer`."""
         if not self.on_ray:
             from widedeep.evaluation.scoring import model_scorer
@@ -152,3 +156,7 @@ class Engine:
 
 LOCAL = Engine()
 """What needs nothing but this process."""
+
+
+STAGE_SECONDS = 2 * 3600.0
+TRAINING_SECONDS = 24 * 3600.0

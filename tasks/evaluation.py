@@ -7,32 +7,32 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import time_limit
-from tasks.job import Job
+from tasks.engine import STAGE_SECONDS
+from tasks.run import RunContext
 from widedeep import decision_log
-from widedeep.artifact_store import Artifact, code_version
 from widedeep.evaluation.comparison import Evaluator
-from widedeep.evaluation.figures import draw_figures
+from widedeep.evaluation.gate import GateConfig
 from widedeep.evaluation.memorisation import Memorisation
-from widedeep.evaluation.names import Names
-from widedeep.evaluation.promotion import GateConfig
+from widedeep.evaluation.naming import DisplayNames
+from widedeep.evaluation.report import draw_figures
 from widedeep.evaluation.scoring import (
     BASELINE_PREDICTIONS,
     CHAMPION_PREDICTIONS,
     PREDICTIONS,
     Predictions,
 )
-from widedeep.features.catalogue import Catalogue
+from widedeep.features.items import Items
 from widedeep.model.trained_model import TrainedModel
+from widedeep.store import Artifact, code_version
 
 
 @task(
     name="evaluate",
     task_run_name="evaluate on {job.title}",
     cache_policy=NO_CACHE,
-    timeout_seconds=time_limit.STAGE,
+    timeout_seconds=STAGE_SECONDS,
 )
-def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
+def evaluate(job: RunContext, challenger: Artifact, gate: GateConfig) -> Artifact:
     """Score challenger and champion on the same holdout rows, decide, and report the memory."""
     logger = get_run_logger()
     ingested, champion = job.ingested, job.champion
@@ -49,12 +49,12 @@ def evaluate(job: Job, challenger: Artifact, gate: GateConfig) -> Artifact:
 
     def build(folder: Path) -> dict[str, Any]:
         movies = ingested.movies()
-        catalogue = Catalogue.from_table(movies)
+        catalogue = Items.from_table(movies)
         known, split = ingested.known(), ingested.split
         evaluator = Evaluator(known, catalogue, split, gate, job.engine.scorer)
         ours = TrainedModel.load(challenger.path)
         theirs = TrainedModel.load(champion.gated.path) if champion else None
-        names = Names.of(movies, ingested.people())
+        names = DisplayNames.of(movies, ingested.people())
         memorisation = Memorisation.of(ours, names, previous=theirs)
         memorisation.save(folder)
         found = evaluator.compare(ours, theirs, folder, earlier)
@@ -77,7 +77,7 @@ def _predictions(folder: Path) -> dict[str, Predictions]:
     return {"challenger": ours, title: theirs}
 
 
-def _looks(job: Job, challenger: Artifact) -> list[Artifact]:
+def _looks(job: RunContext, challenger: Artifact) -> list[Artifact]:
     """The comparisons with the present champion up to this holdout, without this very one."""
     decided = decision_log.history(job.home.decisions / job.ingested.model)
     ids = dict.fromkeys(decision.get("evaluation") for decision in decided)
@@ -85,7 +85,7 @@ def _looks(job: Job, challenger: Artifact) -> list[Artifact]:
     return [look for look in found if look is not None and _counts(look, job, challenger)]
 
 
-def _counts(look: Artifact, job: Job, challenger: Artifact) -> bool:
+def _counts(look: Artifact, job: RunContext, challenger: Artifact) -> bool:
     """Whether a comparison was a look at the present champion by a model other than itself."""
     champion, split = job.champion, asdict(job.ingested.split)
     this_one = look.key["challenger"] == challenger.id and look.key["split"] == split

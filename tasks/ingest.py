@@ -14,23 +14,22 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import task_run
 from prefect.tasks import exponential_backoff
 
-from tasks import time_limit
-from tasks.engine import LOCAL, Engine
+from tasks.engine import LOCAL, STAGE_SECONDS, Engine
 from widedeep import decision_log
-from widedeep.artifact_store import Artifact
-from widedeep.data.arrivals import HOW, TABLE, arrivals
+from widedeep.data.changes import HOW, TABLE, compare_data
 from widedeep.data.download import TransferError
-from widedeep.data.events import NAME as EVENTS
+from widedeep.data.feedback_log import FEEDBACK_FILE as EVENTS
 from widedeep.data.ingest import ingest as ingest_files
-from widedeep.data.ratings import Counts, RatingLog, Ratings, first_times
 from widedeep.data.source import Source, resolve
 from widedeep.data.split import Split
-from widedeep.home import Home
-from widedeep.when import iso
+from widedeep.data.tables import IngestedData, Interactions, RowCounts, first_times
+from widedeep.inputs import to_iso
+from widedeep.store import Artifact
+from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SplitMoments:
     """The moments a run was asked for, UNIX seconds; None leaves the choice to the data."""
 
     as_of: int | None = None
@@ -42,14 +41,14 @@ class Window:
 class Ingested:
     """Checked ratings, and the split of those known at its `as_of`.
 
-    `arrivals` is what the files gained since the last decision on this data set; None if there was
+    `compare_data` is what the files gained since the last decision on this data set; None if there was
     none, or on the same files.
     """
 
     source: Source
     artifact: Artifact
     split: Split
-    counts: Counts
+    counts: RowCounts
     examples: tuple[int, int, int]
     arrivals: Artifact | None
 
@@ -58,37 +57,37 @@ class Ingested:
         """The registered model's name: simulated and real data never meet in one."""
         return self.source.model
 
-    def known(self) -> RatingLog:
+    def known(self) -> Interactions:
         """The examples known at the split's `as_of`."""
-        return Ratings(self.artifact).load(until=self.split.as_of)
+        return IngestedData(self.artifact).load(until=self.split.as_of)
 
     def movies(self) -> pa.Table:
         """What is known of each movie."""
-        return Ratings(self.artifact).movies()
+        return IngestedData(self.artifact).movies()
 
     def people(self) -> pa.Table:
         """The names of people."""
-        return Ratings(self.artifact).people()
+        return IngestedData(self.artifact).people()
 
-    def newcomers(self) -> "Newcomers":
+    def newcomers(self) -> "NewData":
         """Users and movies whose first rating is one of the holdout."""
         log = self.known()
         users, movies = (
             len(np.unique(tokens[first_times(tokens, log.time) >= self.split.holdout_from]))
             for tokens in (log.user, log.movie)
         )
-        return Newcomers(users, movies)
+        return NewData(users, movies)
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomers:
+class NewData:
     """How many had no rating before."""
 
     users: int
     movies: int
 
 
-def checked(home: Home, source: Source, engine: Engine = LOCAL) -> Artifact:
+def checked(home: Workspace, source: Source, engine: Engine = LOCAL) -> Artifact:
     """The data set as it is now: its files, and the ratings that servers of its model took."""
     events = home.events / source.model / EVENTS
     return ingest_files(source.folder, home.stages, int(time.time()), events, engine.judge())
@@ -109,7 +108,7 @@ def _title() -> str:
     """For people: the data's short name, and as of when they are asked for."""
     given = task_run.parameters
     as_of = given["window"].as_of
-    known = "" if as_of is None else f" as of {iso(as_of)[:10]}"
+    known = "" if as_of is None else f" as of {to_iso(as_of)[:10]}"
     return f"ingest {Path(given['data']).name}{known}"
 
 
@@ -117,19 +116,19 @@ def _title() -> str:
     name="ingest",
     task_run_name=_title,
     cache_policy=NO_CACHE,
-    timeout_seconds=time_limit.STAGE,
+    timeout_seconds=STAGE_SECONDS,
     retries=2,
     retry_delay_seconds=exponential_backoff(3),
     retry_jitter_factor=0.5,
     retry_condition_fn=_may_succeed_later,
 )
-def ingest(home: Home, data: str, window: Window, engine: Engine = LOCAL) -> Ingested:
+def ingest(home: Workspace, data: str, window: SplitMoments, engine: Engine = LOCAL) -> Ingested:
     """Find the data, check every row, and split what was known by time."""
     logger = get_run_logger()
     source = resolve(data, home.data, os.environ)
     logger.info("data: %s", source.origin)
     artifact = checked(home, source, engine)
-    ratings = Ratings(artifact)
+    ratings = IngestedData(artifact)
     moments = ratings.load().time
     as_of = window.as_of if window.as_of is not None else ratings.last_time + 1
     split = Split.of(moments, as_of, window.validation_from, window.holdout_from)
@@ -165,10 +164,10 @@ def unexpected(arrived: Artifact) -> bool:
     return any(count for how, count in arrived.summary["ratings"].items() if how != "new")
 
 
-def _arrivals(home: Home, source: Source, artifact: Artifact) -> Artifact | None:
+def _arrivals(home: Workspace, source: Source, artifact: Artifact) -> Artifact | None:
     decisions = decision_log.history(home.decisions / source.model)
     known = [decision["ratings"] for decision in decisions if "ratings" in decision]
     if not known or known[-1] == artifact.id:
         return None
     before = home.stages.held(artifact.kind, known[-1])
-    return None if before is None else arrivals(before, artifact, home.stages)
+    return None if before is None else compare_data(before, artifact, home.stages)

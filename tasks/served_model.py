@@ -15,6 +15,12 @@ import pyarrow.parquet as pq
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from widedeep.data.tables import Interactions
+from widedeep.evaluation.scoring import model_scorer
+from widedeep.features.history import Queries
+from widedeep.features.items import Items
+from widedeep.model.trained_model import TrainedModel
+
 
 def _reuse_compiled(carried: Path) -> None:
     """Take the installed library if it is, byte for byte, the code that the model carries.
@@ -40,12 +46,6 @@ def _sources(folder: Path) -> dict[Path, bytes]:
 
 _reuse_compiled(Path(__file__).parent / "code")
 
-from widedeep.data.ratings import RatingLog  # noqa: E402
-from widedeep.evaluation.scoring import model_scorer  # noqa: E402
-from widedeep.features.catalogue import Catalogue  # noqa: E402
-from widedeep.features.history import Queries  # noqa: E402
-from widedeep.model.trained_model import TrainedModel  # noqa: E402
-
 
 class ServedModel(PythonModel):
     """Columns `user`, `movie` and optionally `time` (UNIX seconds) → `probability`."""
@@ -54,8 +54,8 @@ class ServedModel(PythonModel):
         """Read the model and the ratings beside it."""
         model = TrainedModel.load(Path(context.artifacts["model"]))
         history = Path(context.artifacts["history"])
-        log = RatingLog.load(history / "ratings.parquet")
-        catalogue = Catalogue.from_table(pq.read_table(history / "movies.parquet"))
+        log = Interactions.load(history / "ratings.parquet")
+        catalogue = Items.from_table(pq.read_table(history / "movies.parquet"))
         self._known_until = int(log.time[-1]) + 1
         self._score = model_scorer(model, log, catalogue)
 

@@ -2,6 +2,10 @@
 
 With `served_model.py` and `stranger.py`, which are executed by MLflow and in a process of their
 own, the only file that imports mlflow.
+
+What a registered model carries beside its weights: the ratings known when it was made.
+
+What an address of MLflow's UI has to say.
 """
 
 import json
@@ -28,20 +32,32 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 import widedeep
-from tasks.companion import save_companion
-from tasks.facts import flat, inputs_of, moments_of, origin_of, parameters_of
 from tasks.ingest import Ingested
-from tasks.job import Job
-from tasks.mlflow_ui import TRAINING_VIEW
-from widedeep.artifact_store import Artifact
+from tasks.run import RunContext, flatten, run_inputs, run_origin, run_parameters, split_moments
 from widedeep.evaluation import memorisation
-from widedeep.evaluation.figures import FIGURES
-from widedeep.evaluation.promotion import Decision
-from widedeep.evaluation.scoring import PREDICTIONS
-from widedeep.home import UI_VARIABLE, Home
-from widedeep.model.training import EpochResult
-from widedeep.model.version import ModelVersion, StoredModel
-from widedeep.when import iso
+from widedeep.evaluation.explain import DataSnapshot
+from widedeep.evaluation.gate import Decision
+from widedeep.evaluation.report import FIGURES
+from widedeep.evaluation.scoring import GOLDEN, PREDICTIONS, GoldenRequests, model_scorer
+from widedeep.inputs import to_iso
+from widedeep.model.trained_model import ModelVersion, StoredModel, TrainedModel
+from widedeep.model.trainer import EpochResult
+from widedeep.store import Artifact
+from widedeep.workspace import UI_VARIABLE, Workspace
+
+
+def save_companion(ingested: Ingested, served: Artifact, folder: Path) -> None:
+    """Write ratings, movies and people into a new folder, and requests with their answers."""
+    folder.mkdir()
+    known = DataSnapshot.of(ingested.known(), ingested.movies(), ingested.people())
+    known.save(folder)
+    scorer = model_scorer(TrainedModel.load(served.path), known.log, known.catalogue)
+    GoldenRequests.of(known.log, scorer).save(folder / GOLDEN)
+
+
+TRAINING_VIEW = "workflowType=machine_learning"
+"""Without it runs are shown as if they were conversations."""
+
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
@@ -86,7 +102,7 @@ class ChampionChangedError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrackedRun:
     """A tracked run of one registered model."""
 
     run_id: str
@@ -100,25 +116,25 @@ class Tracker:
     and the champion is moved by comparing and setting.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Workspace) -> None:
         self._home = home
         mlflow.set_tracking_uri(home.tracking_uri)
         mlflow.set_registry_uri(home.tracking_uri)
         self._client = MlflowClient(home.tracking_uri, home.tracking_uri)
 
-    def start(self, job: Job, prefect_run: str | None) -> Run:
+    def start(self, job: RunContext, prefect_run: str | None) -> TrackedRun:
         """Begin a run in the model's experiment, after closing those a killed process left."""
         ingested = job.ingested
-        tags = origin_of(ingested, prefect_run)
+        tags = run_origin(ingested, prefect_run)
         how = job.start.reason.split(",")[0]
-        name = f"{ingested.source.name} as of {iso(ingested.split.as_of)[:10]}, {how}"
+        name = f"{ingested.source.name} as of {to_iso(ingested.split.as_of)[:10]}, {how}"
         experiment = self._experiment(ingested.model)
         self._close_stale()
-        run = self._begin(experiment, ingested.model, name, parameters_of(job), tags)
+        run = self._begin(experiment, ingested.model, name, run_parameters(job), tags)
         self._client.log_inputs(run.run_id, [_data_set(ingested)])
         return run
 
-    def page(self, run: Run) -> str | None:
+    def page(self, run: TrackedRun) -> str | None:
         """Where a person sees the run, if it is known where MLflow's UI is."""
         uri = self._home.tracking_uri
         ui = uri if uri.startswith("http") else os.environ.get(UI_VARIABLE)
@@ -127,25 +143,25 @@ class Tracker:
         experiment = self._client.get_run(run.run_id).info.experiment_id
         return f"{ui.rstrip('/')}/#/experiments/{experiment}/runs/{run.run_id}?{TRAINING_VIEW}"
 
-    def start_ablation(self, ingested: Ingested, seeds: int, prefect_run: str | None) -> Run:
+    def start_ablation(self, ingested: Ingested, seeds: int, prefect_run: str | None) -> TrackedRun:
         """Begin the run that holds an ablation's trials, in an experiment of its own."""
-        parameters = {"data": ingested.source.name, "seeds": seeds, **moments_of(ingested)}
+        parameters = {"data": ingested.source.name, "seeds": seeds, **split_moments(ingested)}
         return self._begin_above(ingested, "ablation", "as of", parameters, prefect_run)
 
-    def start_trial(self, ablation: Run, job: Job, variant: str) -> Run:
+    def start_trial(self, ablation: TrackedRun, job: RunContext, variant: str) -> TrackedRun:
         """Begin a run below an ablation's."""
-        parameters = {"variant": variant, **parameters_of(job)}
+        parameters = {"variant": variant, **run_parameters(job)}
         tags = {"widedeep.variant": variant}
         return self._begin_below(ablation, f"{variant}, seed {job.seed}", parameters, tags)
 
-    def start_search(self, job: Job, trials: int, prefect_run: str | None) -> Run:
+    def start_search(self, job: RunContext, trials: int, prefect_run: str | None) -> TrackedRun:
         """Begin the run that holds a search's trials, in an experiment of its own."""
-        parameters = {"trials": trials, **parameters_of(job)}
+        parameters = {"trials": trials, **run_parameters(job)}
         return self._begin_above(job.ingested, "tune", "as of", parameters, prefect_run)
 
     def log_settings(
         self,
-        search: Run,
+        search: TrackedRun,
         settings: Mapping[str, Any],
         epochs: Sequence[EpochResult],
         loss: float,
@@ -163,22 +179,24 @@ class Tracker:
 
     def start_replay(
         self, ingested: Ingested, parameters: Mapping[str, Any], prefect_run: str | None
-    ) -> Run:
+    ) -> TrackedRun:
         """Begin the run that holds a replay's policies, in an experiment of its own."""
         return self._begin_above(ingested, "replay", "to", parameters, prefect_run)
 
-    def start_policy(self, replay: Run, policy: str) -> Run:
+    def start_policy(self, replay: TrackedRun, policy: str) -> TrackedRun:
         """Begin a run below a replay's."""
         tags = {"widedeep.policy": policy}
         return self._begin_below(replay, policy, {"policy": policy}, tags)
 
     @_patiently
-    def log_period(self, run: Run, step: int, values: Mapping[str, float | None], at: int) -> None:
+    def log_period(
+        self, run: TrackedRun, step: int, values: Mapping[str, float | None], at: int
+    ) -> None:
         """What a policy did at a step, and what its users got, at its own moment of time."""
         self._log(run, values, step, at)
 
     @contextmanager
-    def all_closing(self, runs: Iterable[Run]) -> Iterator[None]:
+    def all_closing(self, runs: Iterable[TrackedRun]) -> Iterator[None]:
         """End all runs when the block ends, see `closing`."""
         with ExitStack() as stack:
             for run in runs:
@@ -186,7 +204,7 @@ class Tracker:
             yield
 
     @contextmanager
-    def closing(self, run: Run) -> Iterator[None]:
+    def closing(self, run: TrackedRun) -> Iterator[None]:
         """End the run when the block ends: finished, failed, or killed on an interruption."""
         status = "KILLED"
         try:
@@ -199,7 +217,7 @@ class Tracker:
             self._client.set_terminated(run.run_id, status)
 
     @contextmanager
-    def observing(self, run: Run) -> Iterator[None]:
+    def observing(self, run: TrackedRun) -> Iterator[None]:
         """Log processor, memory and disk while the block runs."""
         uri = self._home.tracking_uri
         monitor = SystemMetricsMonitor(run.run_id, _SAMPLED_SECONDS, tracking_uri=uri)
@@ -210,7 +228,7 @@ class Tracker:
             monitor.finish()
 
     @_patiently
-    def log_training(self, run: Run, model: Artifact) -> None:
+    def log_training(self, run: TrackedRun, model: Artifact) -> None:
         """The learning curve by epoch, the model's size, how its layers multiplied, and where."""
         for result in model.summary["curve"]:
             self._log(run, _judged(EpochResult(**result)), result["epoch"])
@@ -220,13 +238,13 @@ class Tracker:
             self._client.set_tag(run.run_id, name, model.summary[name])
 
     @_patiently
-    def log_evaluation(self, run: Run, evaluation: Artifact) -> None:
+    def log_evaluation(self, run: TrackedRun, evaluation: Artifact) -> None:
         """`holdout_streaming_auc` … of the challenger, its advantage, predictions and pictures."""
-        measured = flat("holdout", evaluation.summary["challenger"])
+        measured = flatten("holdout", evaluation.summary["challenger"])
         difference = evaluation.summary["difference"]
         if difference is not None:
             for metric in ("auc", "log_loss", "ece"):
-                measured |= flat(f"difference_{metric}", difference[metric])
+                measured |= flatten(f"difference_{metric}", difference[metric])
         self._log(run, measured)
         for name in (PREDICTIONS, memorisation.TABLE, memorisation.REPORT):
             self._client.log_artifact(run.run_id, str(evaluation.path / name))
@@ -234,7 +252,7 @@ class Tracker:
             self._client.log_artifact(run.run_id, str(evaluation.path / name), "figures")
 
     @_patiently
-    def log_decision(self, run: Run, decision: Decision, version: str) -> None:
+    def log_decision(self, run: TrackedRun, decision: Decision, version: str) -> None:
         """Tag the run with what was decided."""
         tags = {
             "decision": str(decision.verdict),
@@ -244,25 +262,25 @@ class Tracker:
         self._client.log_batch(run.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
     @_patiently
-    def log_card(self, run: Run, version: str, card: str) -> None:
+    def log_card(self, run: TrackedRun, version: str, card: str) -> None:
         """Show a model card (Markdown) on the version's page, and keep it with the run."""
         self._client.update_model_version(run.model, version, card)
         self._client.log_text(run.run_id, card, "model_card.md")
 
     @_patiently
-    def log_scores(self, run: Run, measured: Mapping[str, Any]) -> None:
+    def log_scores(self, run: TrackedRun, measured: Mapping[str, Any]) -> None:
         """`holdout_streaming_auc` … of a trial."""
-        self._log(run, flat("holdout", measured))
+        self._log(run, flatten("holdout", measured))
 
     @_patiently
-    def log_files(self, run: Run, files: Iterable[Path], note: str) -> None:
+    def log_files(self, run: TrackedRun, files: Iterable[Path], note: str) -> None:
         """Keep files with the run, and show `note` (Markdown) on its page."""
         for file in files:
             self._client.log_artifact(run.run_id, str(file))
         self._client.set_tag(run.run_id, "mlflow.note.content", note)
 
     @_patiently
-    def log_seconds(self, run: Run, seconds: Mapping[str, float]) -> None:
+    def log_seconds(self, run: TrackedRun, seconds: Mapping[str, float]) -> None:
         """How long each stage took."""
         self._log(run, {f"seconds_{stage}": value for stage, value in seconds.items()})
 
@@ -294,7 +312,7 @@ class Tracker:
 
     @_patiently
     def register(
-        self, run: Run, gated: Artifact, served: Artifact, ingested: Ingested
+        self, run: TrackedRun, gated: Artifact, served: Artifact, ingested: Ingested
     ) -> ModelVersion:
         """Make a version that MLflow can load and serve, and give it the alias `challenger`.
 
@@ -344,11 +362,11 @@ class Tracker:
         name: str,
         parameters: Mapping[str, Any],
         tags: Mapping[str, str],
-    ) -> Run:
+    ) -> TrackedRun:
         run_id = self._client.create_run(experiment, run_name=name, tags=dict(tags)).info.run_id
         params = [Param(key, str(value)) for key, value in parameters.items()]
         self._client.log_batch(run_id, params=params)
-        return Run(run_id, model)
+        return TrackedRun(run_id, model)
 
     def _begin_above(
         self,
@@ -357,17 +375,17 @@ class Tracker:
         until: str,
         parameters: Mapping[str, Any],
         prefect_run: str | None,
-    ) -> Run:
+    ) -> TrackedRun:
         """Begin a run that holds others, in the experiment `<model>-<what>`."""
-        name = f"{ingested.source.name} {what} {until} {iso(ingested.split.as_of)[:10]}"
+        name = f"{ingested.source.name} {what} {until} {to_iso(ingested.split.as_of)[:10]}"
         experiment = self._experiment(f"{ingested.model}-{what}")
         self._close_stale()
-        tags = origin_of(ingested, prefect_run)
+        tags = run_origin(ingested, prefect_run)
         return self._begin(experiment, ingested.model, name, parameters, tags)
 
     def _begin_below(
-        self, above: Run, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str]
-    ) -> Run:
+        self, above: TrackedRun, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> TrackedRun:
         """Begin a run that MLflow shows below another one."""
         experiment = self._client.get_run(above.run_id).info.experiment_id
         tags = {MLFLOW_PARENT_RUN_ID: above.run_id, **tags}
@@ -418,7 +436,7 @@ class Tracker:
         return kept
 
     def _log_models(
-        self, run: Run, gated: Artifact, served: Artifact, ingested: Ingested
+        self, run: TrackedRun, gated: Artifact, served: Artifact, ingested: Ingested
     ) -> ModelVersion:
         with tempfile.TemporaryDirectory() as folder:
             history = Path(folder) / "history"
@@ -454,7 +472,7 @@ class Tracker:
 
     def _log(
         self,
-        run: Run,
+        run: TrackedRun,
         values: Mapping[str, float | None],
         step: int = 0,
         at: float | None = None,
@@ -472,7 +490,7 @@ def _judged(result: EpochResult) -> dict[str, float | None]:
 
 def _data_set(ingested: Ingested) -> DatasetInput:
     """The ratings of a run, as MLflow shows data sets: by name and digest."""
-    facts = inputs_of(ingested)
+    facts = run_inputs(ingested)
     found = Dataset(
         facts.name,
         facts.digest,

@@ -10,15 +10,13 @@ from optuna.trial import FrozenTrial, TrialState
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import time_limit
-from tasks.job import Job
-from tasks.tuned import TUNED
-from widedeep.artifact_store import Artifact, code_version, content_id
-from widedeep.features.training_plan import TrainingPlan
-from widedeep.model.fitting import Fitting
-from widedeep.model.presets import Preset
-from widedeep.model.search_space import SPACE, Range, Setting, settings_of, with_settings
-from widedeep.model.training import EpochResult
+from tasks.engine import TRAINING_SECONDS
+from tasks.run import TUNED, RunContext
+from widedeep.features.training_data import TrainingData
+from widedeep.model.fitting import TrainingRun
+from widedeep.model.presets import SPACE, Preset, Range, Setting, settings_of, with_settings
+from widedeep.model.trainer import EpochResult
+from widedeep.store import Artifact, code_version, content_id
 
 _STARTUP_TRIALS = 5
 _WARMUP_EPOCHS = 1
@@ -26,7 +24,7 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TuningTrial:
     """One trial: its settings, its epochs, its best validation loss (in nats).
 
     `pruned` says whether it was stopped for being worse than others.
@@ -38,15 +36,15 @@ class Tried:
     pruned: bool
 
 
-class Search:
+class TuningSearch:
     """A study of one data set, split and preset; the same one is gone on with.
 
     Optuna's storage lies in the home, so a search that was killed loses the trial under way.
     """
 
-    def __init__(self, job: Job, encoded: Artifact) -> None:
+    def __init__(self, job: RunContext, encoded: Artifact) -> None:
         self._job = job
-        self._plan = TrainingPlan.load(encoded.path)
+        self._plan = TrainingData.load(encoded.path)
         key = {
             "features": encoded.id,
             "preset": job.preset.as_json(),
@@ -85,7 +83,7 @@ class Search:
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states)
 
-    def try_next(self) -> Tried:
+    def try_next(self) -> TuningTrial:
         """Train with the next settings until validation stops improving, or is clearly worse."""
         trial = self.study.ask(_distributions())
         preset_ = with_settings(self._job.preset, trial.params, TUNED)
@@ -101,11 +99,11 @@ class Search:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             self.study.tell(trial, best)
-        return Tried(trial.params, tuple(epochs), best, pruned)
+        return TuningTrial(trial.params, tuple(epochs), best, pruned)
 
     def _validated(self, preset_: Preset) -> Iterator[tuple[EpochResult, float]]:
         """The epochs that are judged, with their loss; catching up after them is left out."""
-        for result in Fitting(self._plan, preset_, None, self._job.seed).epochs():
+        for result in TrainingRun(self._plan, preset_, None, self._job.seed).epochs():
             if result.validation_loss is None:
                 return
             yield result, result.validation_loss
@@ -115,9 +113,9 @@ class Search:
     name="try settings",
     task_run_name="trial {number} on {search.title}",
     cache_policy=NO_CACHE,
-    timeout_seconds=time_limit.TRAINING,
+    timeout_seconds=TRAINING_SECONDS,
 )
-def try_settings(search: Search, number: int) -> Tried:
+def try_settings(search: TuningSearch, number: int) -> TuningTrial:
     """One trial of a search."""
     del number  # names the task run
     return search.try_next()

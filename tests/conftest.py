@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-import flows  # noqa: F401  settles the environment before torch is imported
-from widedeep.data.simulator import Simulation, simulate
-from widedeep.features.cross_keys import pack
-from widedeep.features.cross_product import CrossVocabulary
-from widedeep.features.quantile_normaliser import QuantileNormaliser
+from widedeep.data.simulator.write import Simulation, simulate
+from widedeep.features.crosses import CrossVocabulary, pack_keys
+from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import Vocabulary
-from widedeep.home import Home
+from widedeep.workspace import Workspace
 
 # No test is timed: machines are slow at times.
 settings.register_profile("untimed", deadline=None)
@@ -93,7 +91,7 @@ def make_home(tmp_path_factory):
     """Makes a home in a folder with an empty MLflow store: a copy, as making one takes a second."""
     from tasks.tracking import Tracker
 
-    template = Home(tmp_path_factory.mktemp("template"))
+    template = Workspace(tmp_path_factory.mktemp("template"))
     Tracker(template).models()
 
     def make(folder: Path) -> Path:
@@ -139,7 +137,9 @@ def _cross(parts, rows, vocabularies, sizes):
             held = vocabularies["movie" if part == "liked" else part].tokens.tolist()
             ids.append(np.array([held.index(token) + 1 for token in tokens]))
     part_sizes = tuple(sizes[part] for part in parts)
-    return CrossVocabulary(np.sort(pack(ids, part_sizes)) if ids else np.empty(0, int), part_sizes)
+    return CrossVocabulary(
+        np.sort(pack_keys(ids, part_sizes)) if ids else np.empty(0, int), part_sizes
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 from tests.benchmarks import bench_ranking
 from tests.benchmarks.speed import features_speed, training_speed
 from tests.benchmarks.speed.training_work import BATCH, TrainingWork
-from widedeep.features.companion import Companion
-from widedeep.model.precision import Precision
+from widedeep.choices import Precision
+from widedeep.evaluation.explain import DataSnapshot
 
 
 def test_training_goes_on_where_the_last_epoch_ended():
@@ -21,4 +21,4 @@ def test_features_are_encoded_by_all_that_are_compared():
 
 def test_a_ranker_finds_what_a_registered_model_carries(tiny, tmp_path):
     data = bench_ranking.Data.of(tiny, tmp_path)
-    assert len(Companion.load(data.history).log) == len(data.log)
+    assert len(DataSnapshot.load(data.history).log) == len(data.log)

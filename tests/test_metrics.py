@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from widedeep import metrics
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 
 # Few values make ties; the neighbours in float64 must stay apart.
 PROBABILITIES = [0.0, 0.1, 0.3, np.nextafter(0.3, 1), 0.5, 1 - 1e-9, 1.0]

@@ -2,14 +2,18 @@
 
 A decision that moves something is written as pending before the move and becomes part of the
 history after it. Killed in between, it is found pending, and whoever comes next can finish it.
+
+Which of several registered models a command means.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from widedeep.inputs import InputError
 
 _PENDING = ".pending"
 
@@ -58,3 +62,16 @@ def history(folder: Path) -> list[dict[str, Any]]:
 def subjects(folder: Path) -> list[str]:
     """Of whom there are decisions in the folders below `folder`."""
     return sorted({file.parent.name for file in folder.glob("*/*.json")})
+
+
+def chosen_model(models: Sequence[str], wanted: str | None) -> str:
+    """`wanted`, or the only one of `models` (at least one).
+
+    Raises:
+        InputError: There is none of that name, or there are several and none is named.
+    """
+    if wanted is None and len(models) > 1:
+        raise InputError(f"there are several models; name one by --model: {', '.join(models)}")
+    if wanted is not None and wanted not in models:
+        raise InputError(f"no model {wanted!r}; there are: {', '.join(models)}")
+    return wanted or models[0]

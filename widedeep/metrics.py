@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 
 PROBABILITY_FLOOR = 1e-7
 ECE_BINS = 15

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from widedeep.artifact_store import code_version
-from widedeep.errors import InputError
-from widedeep.home import Home
+import ray
+from ray.data import DataContext
+
+from widedeep.inputs import InputError
+from widedeep.store import code_version
+from widedeep.workspace import Workspace
 
 ADDRESS = "RAY_ADDRESS"
 """Names the cluster, as host:port of its head or as ray://host:port."""
@@ -22,15 +25,13 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 # Workers of a local Ray do this process's work, so they are as urgent (Ray's default is 15).
 os.environ.setdefault("RAY_worker_niceness", "0")
 
-import ray  # noqa: E402
-from ray.data import DataContext  # noqa: E402
 
 _PATIENCE = 10.0
 _QUIET = ("ray", "ray.data", "ray.train", "ray._private", "ray.tune")
 
 
 @contextmanager
-def connected(workers: int, home: Home) -> Iterator[None]:
+def connected(workers: int, home: Workspace) -> Iterator[None]:
     """Be a client of the cluster at `RAY_ADDRESS`, or of a local one with `workers` CPUs.
 
     A local cluster ends with the block, and with this process however that ends.
@@ -83,7 +84,7 @@ def _quieten() -> None:
     context.execution_options.preserve_order = True
 
 
-def _check(address: str, home: Home) -> None:
+def _check(address: str, home: Workspace) -> None:
     """Workers must run this code and see this home."""
     home.root.mkdir(parents=True, exist_ok=True)
     sign = home.root / f".{uuid.uuid4().hex}"

@@ -13,9 +13,11 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from widedeep.features.block_engine import (
+from widedeep.features.history import ALL_COLUMNS, ColumnSelection, Queries
+from widedeep.features.raw_features import RawFeatures
+from widedeep.out_of_core.blocks import (
     BlockEngine,
-    Blocks,
+    BlockRows,
     Found,
     Work,
     block_of,
@@ -23,10 +25,7 @@ from widedeep.features.block_engine import (
     every_place,
     on_block,
 )
-from widedeep.features.history import Queries
-from widedeep.features.history_columns import EVERYTHING, Wanted
-from widedeep.features.history_pieces import history_pieces
-from widedeep.features.raw_columns import RawColumns
+from widedeep.out_of_core.history_parts import split_history
 
 _ROWS = 2_000_000
 """Rows that a worker describes at once, in about 2 GB."""
@@ -40,14 +39,14 @@ class _Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class RayColumns(Blocks):
+class RayRows(BlockRows):
     """Described rows in the cluster's memory; `catalogue` is a reference to it."""
 
     blocks: Any
     catalogue: Any
 
-    def each(self, work: Work[Found], reads: Wanted = EVERYTHING) -> Iterator[Found]:
-        """See `Blocks.each`."""
+    def each(self, work: Work[Found], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Found]:
+        """See `BlockRows.each`."""
         given = ray.put((work, reads, self.place, self.catalogue))
         found = self.blocks.map_batches(
             _apply, fn_args=(given,), batch_size=None, batch_format="pyarrow"
@@ -57,17 +56,17 @@ class RayColumns(Blocks):
 
 
 @dataclass(frozen=True, slots=True)
-class OnRay(BlockEngine[RayColumns]):
+class RayEngine(BlockEngine[RayRows]):
     """On the cluster; at least `pieces` of time, of at most `rows` each, are described apart."""
 
     pieces: int
     rows: int = _ROWS
 
-    def describe(self, asked: Queries) -> RayColumns:
-        """See `RawColumns.describe`."""
+    def describe(self, asked: Queries) -> RayRows:
+        """See `RawFeatures.describe`."""
         known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
         count = max(self.pieces, math.ceil(len(asked) / self.rows))
-        cut = history_pieces(*known, count=count)
+        cut = split_history(*known, count=count)
         held = [{"piece": ray.put((piece, asked.take(piece.rows)))} for piece in cut]
         catalogue = ray.put(self.catalogue)
         blocks = None
@@ -76,13 +75,13 @@ class OnRay(BlockEngine[RayColumns]):
             blocks = items.map_batches(
                 _described, fn_args=(catalogue,), batch_size=1, batch_format="numpy"
             ).materialize()
-        return RayColumns(asked, every_place(len(asked)), blocks, catalogue)
+        return RayRows(asked, every_place(len(asked)), blocks, catalogue)
 
 
 def _described(items: dict[str, Any], reference: Any) -> pa.Table:  # noqa: ANN401
     catalogue = ray.get(reference)
     piece, asked = ray.get(items["piece"][0])
-    return block_of(RawColumns.of(asked, piece.columns(), catalogue), piece.rows)
+    return block_of(RawFeatures.of(asked, piece.columns(), catalogue), piece.rows)
 
 
 def _apply(block: pa.Table, reference: Any) -> dict[str, Any]:  # noqa: ANN401

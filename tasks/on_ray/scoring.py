@@ -1,24 +1,80 @@
-"""Scores on the cluster: a piece of time is described and scored where there is room."""
+"""Rows of ratings checked on Ray Data, a stretch of the file where there is room.
 
+Lists on the cluster: each worker has the model once, and ranks for some users at a time.
+
+Scores on the cluster: a piece of time is described and scored where there is room.
+"""
+
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import ray
+import ray.data
 from numpy.typing import NDArray
 
-from tasks.on_ray.features import OnRay
-from widedeep.data.ratings import RatingLog
+from tasks.on_ray.features import RayEngine
+from widedeep.data.files import DelimitedFile
+from widedeep.data.tables import Interactions
+from widedeep.data.validation import RowCheck, check_rows, rates_schema
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
-from widedeep.features.raw_columns import RawColumns
+from widedeep.features.items import Items
+from widedeep.features.raw_features import RawFeatures
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import predict
+from widedeep.model.trainer import predict
+from widedeep.serving.batch_ranking import CHUNK, ListMaker, ListsRequest, RankedLists
 
 
-def ray_scorer(model: TrainedModel, log: RatingLog, catalogue: Catalogue, pieces: int) -> Scorer:
+def check_on_ray(file: DelimitedFile, movies: pd.Index, now: int) -> Iterator[RowCheck]:
+    """As `judge_here`, to the row; the file must lie where all machines see it."""
+    stretches = [{"stretch": stretch} for stretch in file.stretches()]
+    found = ray.data.from_items(stretches, override_num_blocks=len(stretches)).map_batches(
+        partial(_judge, file=file, movies=ray.put(movies), now=now),
+        batch_size=1,
+        batch_format="numpy",
+    )
+    for row in found.iter_rows():
+        yield row["verdict"]
+
+
+def _judge(items: dict[str, Any], file: DelimitedFile, movies: Any, now: int) -> dict[str, Any]:  # noqa: ANN401
+    rules = rates_schema(ray.get(movies), now)
+    verdict = np.empty(1, object)
+    verdict[0] = check_rows(file, file.read(items["stretch"][0]), rules)
+    return {"verdict": verdict}
+
+
+def ray_lists(order: ListsRequest, users: NDArray[np.int64], workers: int) -> Iterator[RankedLists]:
+    """As `BatchRanking.lists`, in the order of the users."""
+    parts = [{"users": users[start : start + CHUNK]} for start in range(0, len(users), CHUNK)]
+    found = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
+        _Worker,
+        fn_constructor_args=(order,),
+        concurrency=workers,
+        batch_size=1,
+        batch_format="numpy",
+    )
+    for row in found.iter_rows():
+        yield row["lists"]
+
+
+class _Worker:
+    def __init__(self, order: ListsRequest) -> None:
+        self._batch = ListMaker.of(order).batch
+
+    def __call__(self, items: dict[str, Any]) -> dict[str, Any]:
+        lists = np.empty(1, object)
+        lists[0] = next(self._batch.lists(np.array(items["users"][0])))
+        return {"lists": lists}
+
+
+def ray_scorer(model: TrainedModel, log: Interactions, catalogue: Items, pieces: int) -> Scorer:
     """As `model_scorer`; probabilities differ by what the size of a batch does to floats."""
     spec, prior = model.transform.spec, model.transform.prior
-    engine = OnRay(log, catalogue, spec, prior, pieces)
+    engine = RayEngine(log, catalogue, spec, prior, pieces)
 
     def score(asked: Queries) -> NDArray[np.float64]:
         return engine.describe(asked).gathered(partial(_predict, model))
@@ -26,5 +82,5 @@ def ray_scorer(model: TrainedModel, log: RatingLog, catalogue: Catalogue, pieces
     return score
 
 
-def _predict(model: TrainedModel, rows: RawColumns) -> NDArray[np.float64]:
+def _predict(model: TrainedModel, rows: RawFeatures) -> NDArray[np.float64]:
     return predict(model.network, model.transform.encode(rows))

@@ -20,14 +20,12 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Queue
 
-from tasks.trained import Training
-from widedeep.errors import InputError
-from widedeep.model.checkpoint import Checkpoint
-from widedeep.model.device import Device
-from widedeep.model.fitting import Fitting
-from widedeep.model.replicas import ProcessGroup
+from widedeep.choices import Device
+from widedeep.inputs import InputError
+from widedeep.model.distributed import ProcessGroup
+from widedeep.model.fitting import Checkpoint, TrainingJob, TrainingRun
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import EpochResult
+from widedeep.model.trainer import EpochResult
 
 DEATHS = 3
 """So many times workers may die; with one more, training fails."""
@@ -36,8 +34,8 @@ _MODEL = "model"
 _POLL = 0.2
 
 
-class RayFitting:
-    """A training by so many `workers`, seen from here as a `Fitting` is.
+class RayTraining:
+    """A training by so many `workers`, seen from here as a `TrainingRun` is.
 
     Args:
         training: What to train.
@@ -47,7 +45,7 @@ class RayFitting:
             model is known.
     """
 
-    def __init__(self, training: Training, workers: int, scratch: Path) -> None:
+    def __init__(self, training: TrainingJob, workers: int, scratch: Path) -> None:
         scratch.mkdir()
         self._training = training.in_folders(scratch)
         self._workers = workers
@@ -66,7 +64,7 @@ class RayFitting:
         """
         gpus = self._on_gpus()
         reports = Queue(actor_options={"num_cpus": 0})
-        fit = _Fit(self._trainer(reports, gpus=gpus))
+        fit = _RayTrainThread(self._trainer(reports, gpus=gpus))
         fit.start()
         try:
             last = -1
@@ -92,7 +90,7 @@ class RayFitting:
         return TrainedModel.load(self._scratch / _MODEL)
 
     def summary(self) -> dict[str, Any]:
-        """As `Fitting.summary`, when all is done."""
+        """As `TrainingRun.summary`, when all is done."""
         if self._summary is None:
             raise RuntimeError("there is no model yet: a training was left before its end")
         return self._summary
@@ -126,7 +124,7 @@ class RayFitting:
         return wanted is not Device.CPU and found >= self._workers
 
 
-class _Fit(threading.Thread):
+class _RayTrainThread(threading.Thread):
     """Ray Train at work; it blocks, and its reports have to be passed on meanwhile."""
 
     def __init__(self, trainer: TorchTrainer) -> None:
@@ -141,7 +139,7 @@ class _Fit(threading.Thread):
             self.trouble = error
 
 
-def _until_done(reports: Queue, fit: _Fit) -> Iterator[Any]:
+def _until_done(reports: Queue, fit: _RayTrainThread) -> Iterator[Any]:
     """What is reported, until nobody works any more and all of it was passed on."""
     while True:
         alive = fit.is_alive()
@@ -175,7 +173,7 @@ def _train(config: dict[str, Any]) -> None:
 class _Reporter:
     """The first worker's voice."""
 
-    fitting: Fitting
+    fitting: TrainingRun
     reports: Queue
 
     def tell(self, result: EpochResult) -> None:

@@ -20,7 +20,6 @@ from importlib.metadata import version
 from rich.console import Console
 from rich.table import Table
 
-import flows  # noqa: F401  settles the environment before torch is imported
 from flows.environment import configure, default_home
 from tests.benchmarks.speed.peer import Peer
 

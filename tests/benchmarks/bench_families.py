@@ -23,23 +23,22 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-import flows  # noqa: F401  settles the environment before torch is imported
 from tests.benchmarks.bench_rankers import KMRD_SMALL, SPLITS
 from tests.benchmarks.rankers.problem import Problem
 from tests.benchmarks.rankers.report import differences
-from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
+from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.history_state import MOVIE_NUMERIC, USER_NUMERIC
-from widedeep.features.raw_columns import FILM_AGE
+from widedeep.features.raw_features import FILM_AGE
 from widedeep.features.spec import FeatureSpec
-from widedeep.features.training_plan import TrainingPlan, cold_parts
-from widedeep.model.fitting import Fitting
+from widedeep.features.training_data import TrainingData, cold_parts
+from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import Preset, preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.ranker import Ranker
+from widedeep.store import ArtifactStore
 
 ONLINE = ("expected_logit", "mean_plus_residual")
 FAMILIES = {
@@ -78,7 +77,7 @@ def without(spec: FeatureSpec, names: tuple[str, ...]) -> FeatureSpec:
 def train(problem: Problem, chosen: Preset, seed: int):
     """The model that validation chose, and its answers there."""
     parts = problem.log, problem.catalogue, problem.split, chosen.features, chosen.sampling
-    fitting = Fitting(TrainingPlan.of(cold_parts(*parts)), chosen, None, seed)
+    fitting = TrainingRun(TrainingData.of(cold_parts(*parts)), chosen, None, seed)
     for _ in fitting.epochs():
         pass
     scorer = model_scorer(fitting.chosen, problem.log, problem.catalogue)
@@ -122,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     spec = preset("default").features
     with tempfile.TemporaryDirectory() as home:
-        ratings = Ratings(ingest(options.data, ArtifactStore(Path(home)), int(time.time())))
+        ratings = IngestedData(ingest(options.data, ArtifactStore(Path(home)), int(time.time())))
         validation_from, holdout_from, _ = SPLITS["reference"]
         end = ratings.last_time + 1
         split = Split.of(ratings.load(end).time, end, validation_from, holdout_from)

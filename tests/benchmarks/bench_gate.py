@@ -19,12 +19,16 @@ import numpy as np
 from scipy.optimize import brentq
 
 from widedeep import metrics
-from widedeep.evaluation.harm import guards
-from widedeep.evaluation.pairing import streaming_difference, streaming_score
-from widedeep.evaluation.pooling import Window, pool
-from widedeep.evaluation.promotion import GateConfig, Verdict, decide_against_champion
-from widedeep.evaluation.scoring import Predictions
-from widedeep.evaluation.top_lists import TopLists
+from widedeep.evaluation.gate import (
+    GateConfig,
+    Verdict,
+    decide_against_champion,
+    measure_guardrails,
+    streaming_difference,
+    streaming_score,
+)
+from widedeep.evaluation.scoring import Predictions, TopLists
+from widedeep.evaluation.sequential import HoldoutWindow, pool_windows
 
 GATE = GateConfig(replicates=500)
 SIZES = (3_500, 7_000, 14_000, 28_000)
@@ -105,7 +109,7 @@ def trial(arguments):
     single = np.arange(rows) < rows // 2
     masks = {"new_user": single, "returning_user": ~single}
     pair = (challenger, champion)
-    found = guards(pair, difference, masks, (LISTS, LISTS), GATE)
+    found = measure_guardrails(pair, difference, masks, (LISTS, LISTS), GATE)
     ours, theirs = streaming_score(challenger), streaming_score(champion)
     decision = decide_against_champion(difference, ours, theirs, found, GATE)
     return decision.verdict is Verdict.PROMOTE, difference.auc.difference > 0
@@ -123,12 +127,12 @@ def series(arguments):
     for look in range(1, WINDOWS + 1):
         world = World.draw(rows, generator)
         champion, challenger = world.predictions(own), world.predictions(OWN)
-        windows.append(Window.of(challenger, champion))
+        windows.append(HoldoutWindow.of(challenger, champion))
         interval = streaming_difference(challenger, champion, GATE).auc
         alone |= interval.low > 0
         if look > 1:
             settings = {"replicates": GATE.replicates, "confidence": GATE.confidence}
-            pooled = pool(windows, look, generator=generator, **settings)
+            pooled = pool_windows(windows, look, generator=generator, **settings)
             paid |= pooled.auc.low > 0
             width = NormalDist().inv_cdf((1 + pooled.confidence) / 2)
             error = (pooled.auc.high - pooled.auc.difference) / width

@@ -25,27 +25,26 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-import flows  # noqa: F401  settles the environment before torch is imported
-from tests.benchmarks.rankers.problem import Problem
-from widedeep import metrics
-from widedeep.artifact_store import ArtifactStore
-from widedeep.data.ingest import ingest
-from widedeep.data.planted_truth import PlantedTruth
-from widedeep.data.ratings import Ratings
-from widedeep.data.simulator import Simulation, simulate
-from widedeep.data.split import Split
-from widedeep.evaluation.attainable import attainable
-from widedeep.evaluation.recovery import (
+from tests.benchmarks.planted_truth import (
+    PlantedTruth,
     TasteRecovery,
     WideRecovery,
+    attainable_scores,
     recover_exceptions,
     recover_taste,
 )
+from tests.benchmarks.rankers.problem import Problem
+from widedeep import metrics
+from widedeep.data.ingest import ingest
+from widedeep.data.simulator.write import Simulation, simulate
+from widedeep.data.split import Split
+from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import Predictions, model_scorer, slices, user_movie_mean
-from widedeep.features.training_set import PROTOCOLS
-from widedeep.model.fitting import Fitting
+from widedeep.features.training_data import PROTOCOLS
+from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import preset
 from widedeep.model.trained_model import TrainedModel
+from widedeep.store import ArtifactStore
 
 BEST, OURS, MEAN = "attainable", "model", "user+movie mean"
 PARTS = ("all", "new_user", "returning_user")
@@ -87,13 +86,15 @@ def recover(simulation: Simulation, folder: Path) -> Recovered:
     seed = simulation.seed
     simulate(simulation, folder / "world")
     planted = PlantedTruth.load(folder / "world")
-    ratings = Ratings(ingest(folder / "world", ArtifactStore(folder / "stages"), int(time.time())))
+    ratings = IngestedData(
+        ingest(folder / "world", ArtifactStore(folder / "stages"), int(time.time()))
+    )
     end = ratings.last_time + 1
     problem = Problem.of(ratings, Split.of(ratings.load(end).time, end), preset("default"))
     model = train(problem, seed)
     log, catalogue = problem.log, problem.catalogue
     scorers = {
-        BEST: attainable(planted, log),
+        BEST: attainable_scores(planted, log),
         OURS: model_scorer(model, log, catalogue),
         MEAN: user_movie_mean(model.transform, log, catalogue),
     }
@@ -106,7 +107,7 @@ def recover(simulation: Simulation, folder: Path) -> Recovered:
 
 def train(problem: Problem, seed: int) -> TrainedModel:
     """A cold start, as the training stage does it."""
-    fitting = Fitting(problem.plan, problem.preset, None, seed)
+    fitting = TrainingRun(problem.plan, problem.preset, None, seed)
     for epoch in fitting.epochs():
         sys.stderr.write(f"seed {seed}, epoch {epoch.epoch}: {epoch.seconds:.0f} s\n")
     return fitting.finished()

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-import flows  # noqa: F401  settles the environment before torch is imported
 from tests.benchmarks.rankers.boosting import Boosting
 from tests.benchmarks.rankers.lecture_model import LectureModel
 from tests.benchmarks.rankers.logistic import Logistic
@@ -36,12 +35,12 @@ from tests.benchmarks.rankers.report import (
 )
 from tests.benchmarks.rankers.run import Ranker, Run
 from tests.benchmarks.rankers.wide_deep import WideAndDeep
-from widedeep.artifact_store import ArtifactStore
+from widedeep.choices import Precision
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
-from widedeep.model.precision import Precision
+from widedeep.data.tables import IngestedData
 from widedeep.model.presets import PRESETS, preset
+from widedeep.store import ArtifactStore
 
 KMRD_SMALL = Path(__file__).resolve().parents[3] / "shared" / "data" / "kmrd-small"
 # Validation from, holdout from, end (None: all that is known). `tenths` fits any data.
@@ -82,7 +81,9 @@ def train(name: str, problem: Problem, options: argparse.Namespace) -> list[Run]
     return runs
 
 
-def compare(ratings: Ratings, split: str, options: argparse.Namespace, console: Console) -> dict:
+def compare(
+    ratings: IngestedData, split: str, options: argparse.Namespace, console: Console
+) -> dict:
     """One split: train all, print, and return JSON values."""
     validation_from, holdout_from, end = SPLITS[split]
     end = end or ratings.last_time + 1
@@ -124,7 +125,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
 def results(options: argparse.Namespace, console: Console) -> Iterator[tuple[str, dict]]:
     """Each split's name and JSON values."""
     with tempfile.TemporaryDirectory() as home:
-        ratings = Ratings(ingest(options.data, ArtifactStore(Path(home)), int(time.time())))
+        ratings = IngestedData(ingest(options.data, ArtifactStore(Path(home)), int(time.time())))
         for split in ALL if options.split == "all" else (options.split,):
             yield split, compare(ratings, split, options, console)
 

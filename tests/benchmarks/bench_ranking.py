@@ -25,18 +25,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import flows  # noqa: F401  settles the environment
-from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import RatingLog, Ratings
 from widedeep.data.split import Split
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.companion import Companion
-from widedeep.features.training_plan import TrainingPlan, cold_parts
-from widedeep.model.fitting import Fitting
+from widedeep.data.tables import IngestedData, Interactions
+from widedeep.evaluation.explain import DataSnapshot
+from widedeep.features.items import Items
+from widedeep.features.training_data import TrainingData, cold_parts
+from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import preset
 from widedeep.serving.batch_ranking import BatchRanking
 from widedeep.serving.ranker import Ranker
+from widedeep.store import ArtifactStore
 
 PRESETS = ("paper", "default")
 CANDIDATES, K = 200, 10
@@ -50,16 +49,16 @@ PROJECT = Path(__file__).resolve().parents[2]
 class Data:
     """KMRD, with the files that a registered model would carry."""
 
-    log: RatingLog
-    catalogue: Catalogue
+    log: Interactions
+    catalogue: Items
     history: Path
 
     @classmethod
     def of(cls, kmrd, folder):
-        ratings = Ratings(ingest(kmrd, ArtifactStore(folder / "stages"), int(time.time())))
+        ratings = IngestedData(ingest(kmrd, ArtifactStore(folder / "stages"), int(time.time())))
         history = folder / "history"
         history.mkdir()
-        known = Companion.of(ratings.load(), ratings.movies(), ratings.people())
+        known = DataSnapshot.of(ratings.load(), ratings.movies(), ratings.people())
         known.save(history)
         return cls(known.log, known.catalogue, history)
 
@@ -69,8 +68,8 @@ class Data:
         training = replace(chosen.training, epochs=1, catch_up_epochs=1)
         split = Split(1441884720, 1507421280, int(self.log.time[-1]) + 1)
         parts = self.log, self.catalogue, split, chosen.features, chosen.sampling
-        fitting = Fitting(
-            TrainingPlan.of(cold_parts(*parts)), replace(chosen, training=training), None, 0
+        fitting = TrainingRun(
+            TrainingData.of(cold_parts(*parts)), replace(chosen, training=training), None, 0
         )
         for _ in fitting.epochs():
             pass

@@ -21,22 +21,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import flows  # noqa: F401  settles the environment before torch is imported
 from tasks.engine import LOCAL, Engine, EngineName
-from tasks.trained import Training
-from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import Ratings
-from widedeep.data.simulator import Simulation, simulate
+from widedeep.data.simulator.write import Simulation, simulate
 from widedeep.data.split import Split
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan, cold_parts
-from widedeep.features.training_set import queries
-from widedeep.home import Home
-from widedeep.model.dropout import Share
+from widedeep.data.tables import IngestedData
+from widedeep.features.items import Items
+from widedeep.features.training_data import TrainingData, cold_parts, example_queries
+from widedeep.model.batch import BatchSlice
+from widedeep.model.fitting import TrainingJob
 from widedeep.model.network import InputShape, WideDeep
 from widedeep.model.presets import PRESETS, preset
-from widedeep.model.training import Minibatch, Optimisers, Trainer
+from widedeep.model.trainer import Minibatch, Optimisers, Trainer
+from widedeep.store import ArtifactStore
+from widedeep.workspace import Workspace
 
 NOW = 1_800_000_000
 STAGES = ("connect", "ingest", "features", "start", "epoch", "scores")
@@ -77,25 +75,25 @@ class Stages:
 def run(engine, data, home):
     """One run of all stages; returns seconds by stage and the folder of the features."""
     stages, chosen = Stages(), settings()
-    running = engine.running(Home(home))
+    running = engine.running(Workspace(home))
     stages.time("connect", running.__enter__)
     try:
         store = ArtifactStore(home / "stages")
         artifact = stages.time("ingest", lambda: ingest(data, store, NOW, None, engine.judge()))
-        ratings = Ratings(artifact)
-        log, catalogue = ratings.load(), Catalogue.from_table(ratings.movies())
+        ratings = IngestedData(artifact)
+        log, catalogue = ratings.load(), Items.from_table(ratings.movies())
         split = Split.of(log.time, int(log.time[-1]) + 1, None, None)
         learned = chosen.features, chosen.sampling
         plan = stages.time(
             "features",
-            lambda: TrainingPlan.of(
+            lambda: TrainingData.of(
                 cold_parts(log, catalogue, split, *learned, engines=engine.features(home))
             ),
         )
         plan.save(home / "plan")
         del plan  # workers read the files; of five million ratings it takes four gigabytes
-        model = train(engine, Training(home / "plan", chosen, None, 0), home / "model", stages)
-        asked = queries(log, split.holdout(log.time))
+        model = train(engine, TrainingJob(home / "plan", chosen, None, 0), home / "model", stages)
+        asked = example_queries(log, split.holdout(log.time))
         scorer = engine.scorer(model, log, catalogue)
         stages.time("scores", lambda: scorer(asked))
     finally:
@@ -170,7 +168,7 @@ def bytes_a_step(name, plan, replicas, steps=20):
         network.zero_grad(set_to_none=True)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(start)).numpy()
         taken = rows.take(order[part])
-        kept = network.draw(Share(batch, part))
+        kept = network.draw(BatchSlice(batch, part))
         trainer._loss(Minibatch.of(taken, kept, network.bias.device)).backward()
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         named = [g.coalesce() for g in gradients if g.is_sparse]
@@ -184,12 +182,12 @@ def show_traffic(data, console):
     """Bytes by preset and number of processes."""
     table = Table("preset", "processes", "dense kB", "sparse kB", "tables as dense kB")
     with tempfile.TemporaryDirectory() as root:
-        ratings = Ratings(ingest(data, ArtifactStore(Path(root)), NOW))
-        log, catalogue = ratings.load(), Catalogue.from_table(ratings.movies())
+        ratings = IngestedData(ingest(data, ArtifactStore(Path(root)), NOW))
+        log, catalogue = ratings.load(), Items.from_table(ratings.movies())
     split = Split.of(log.time, int(log.time[-1]) + 1, None, None)
     for name in PRESETS:
         chosen = preset(name)
-        plan = TrainingPlan.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
+        plan = TrainingData.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
         for replicas in (2, 16):
             figures = bytes_a_step(name, plan, replicas)
             table.add_row(name, str(replicas), *(f"{value / 1e3:,.0f}" for value in figures))

@@ -25,23 +25,21 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import flows  # noqa: F401  settles the environment before torch is imported
-from flows.registered import choose
-from widedeep.artifact_store import ArtifactStore
+from flows.champion import choose_version
+from tests.benchmarks.retrieval_report import CUTOFFS, RetrievalReport
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import RatingLog, Ratings
-from widedeep.data.simulator import Simulation, simulate
+from widedeep.data.simulator.write import Simulation, simulate
 from widedeep.data.split import Split
+from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan, cold_parts
-from widedeep.home import Home
-from widedeep.model.fitting import Fitting
+from widedeep.features.items import Items
+from widedeep.features.training_data import TrainingData, cold_parts
+from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import preset
 from widedeep.model.trained_model import TrainedModel
-from widedeep.serving.retrieval import Retrieval
-from widedeep.serving.retrieval_recall import CUTOFFS
-from widedeep.serving.retrieval_report import RetrievalReport
+from widedeep.retrieval.retriever import Retriever
+from widedeep.store import ArtifactStore
+from widedeep.workspace import Workspace
 
 KMRD_SMALL = Path(__file__).resolve().parents[3] / "shared" / "data" / "kmrd-small"
 VALIDATION_FROM, HOLDOUT_FROM = 1441884720, 1507421280
@@ -54,24 +52,24 @@ CHAIN = ("chain", "everything", "retrieved", "popular")
 class World:
     """Ratings, films and a model that has learned from none of the holdout."""
 
-    ratings: Ratings
+    ratings: IngestedData
     split: Split
     model: TrainedModel
 
 
-def retrieval_of(ratings: Ratings, model: TrainedModel, log: RatingLog) -> Retrieval:
+def retrieval_of(ratings: IngestedData, model: TrainedModel, log: Interactions) -> Retriever:
     """One that knows `log`."""
     movies = ratings.movies()
-    return Retrieval.of(model, log, Catalogue.from_table(movies), movies)
+    return Retriever.of(model, log, Items.from_table(movies), movies)
 
 
-def trained(ratings: Ratings, split: Split, epochs: int) -> TrainedModel:
+def trained(ratings: IngestedData, split: Split, epochs: int) -> TrainedModel:
     """The default preset, trained briefly up to the holdout."""
-    ours, catalogue = preset("default"), Catalogue.from_table(ratings.movies())
+    ours, catalogue = preset("default"), Items.from_table(ratings.movies())
     ours = replace(ours, training=replace(ours.training, epochs=epochs))
     log = ratings.load(split.as_of)
-    plan = TrainingPlan.of(cold_parts(log, catalogue, split, ours.features, ours.sampling))
-    fitting = Fitting(plan, ours, None, 0)
+    plan = TrainingData.of(cold_parts(log, catalogue, split, ours.features, ours.sampling))
+    fitting = TrainingRun(plan, ours, None, 0)
     for _ in fitting.epochs():
         pass
     return fitting.finished()
@@ -79,17 +77,17 @@ def trained(ratings: Ratings, split: Split, epochs: int) -> TrainedModel:
 
 def world_of(options: argparse.Namespace, folder: Path) -> World:
     """What the options name."""
-    ratings = Ratings(ingest(options.data, ArtifactStore(folder), int(time.time())))
+    ratings = IngestedData(ingest(options.data, ArtifactStore(folder), int(time.time())))
     end = ratings.last_time + 1
     if options.home is None:
         split = Split(VALIDATION_FROM, HOLDOUT_FROM, end)
         return World(ratings, split, trained(ratings, split, options.epochs))
-    found = choose(Home(options.home), options.model, "champion")
+    found = choose_version(Workspace(options.home), options.model, "champion")
     model = TrainedModel.load(found.version.gated.path)
     return World(ratings, Split(0, model.learned_until, end), model)
 
 
-def times(retrieval: Retrieval, log: RatingLog, requests: int) -> dict[str, float]:
+def times(retrieval: Retriever, log: Interactions, requests: int) -> dict[str, float]:
     """Milliseconds of a request and of a rating, users drawn as often as they rate."""
     rng = np.random.default_rng(0)
     rows = rng.integers(0, len(log), requests)
@@ -107,7 +105,7 @@ def times(retrieval: Retrieval, log: RatingLog, requests: int) -> dict[str, floa
     return {"p50_ms": float(p50), "p99_ms": float(p99), "observe_ms": observed * 1000}
 
 
-def measured(ratings: Ratings, model: TrainedModel, requests: int) -> dict[str, float]:
+def measured(ratings: IngestedData, model: TrainedModel, requests: int) -> dict[str, float]:
     """Building, memory and times with all ratings there are."""
     log = ratings.load()
     tracemalloc.start()
@@ -124,7 +122,9 @@ def measured(ratings: Ratings, model: TrainedModel, requests: int) -> dict[str, 
 def large(model: TrainedModel, folder: Path, requests: int) -> dict[str, float]:
     """The same of a simulated catalogue of KMRD-5m's size."""
     simulate(LARGE, folder / "large")
-    ratings = Ratings(ingest(folder / "large", ArtifactStore(folder / "stages"), int(time.time())))
+    ratings = IngestedData(
+        ingest(folder / "large", ArtifactStore(folder / "stages"), int(time.time()))
+    )
     return measured(ratings, model, requests)
 
 
@@ -190,7 +190,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = world_of(options, Path(folder) / "stages")
         ratings, model, log = world.ratings, world.model, world.ratings.load()
-        scorer = model_scorer(model, log, Catalogue.from_table(ratings.movies()))
+        scorer = model_scorer(model, log, Items.from_table(ratings.movies()))
         retriever = partial(retrieval_of, ratings, model)
         report = RetrievalReport.of(retriever, log, world.split, scorer)
         console.print(recall_table(report), chain_table(report))

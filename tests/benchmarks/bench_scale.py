@@ -28,11 +28,10 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-import flows  # noqa: F401  settles the environment before torch is imported
 from flows.environment import configure, default_home
 
 if TYPE_CHECKING:
-    from widedeep.features.feature_engine import FeatureEngines
+    from widedeep.features.engine import FeatureEngines
 
 Found = TypeVar("Found")
 
@@ -45,16 +44,16 @@ MOST_IN_MEMORY = 10_000_000
 def running(engine: str, folder: Path) -> "Iterator[FeatureEngines]":
     """Engines of that name, for a while."""
     from tasks.engine import Engine, EngineName
-    from widedeep.features.feature_engine import InMemory
-    from widedeep.features.on_disk import OnDisk
-    from widedeep.home import Home
+    from widedeep.features.engine import InMemoryEngine
+    from widedeep.out_of_core.on_disk import OnDiskEngine
+    from widedeep.workspace import Workspace
 
     if engine == "ray":
         ray = Engine(EngineName.RAY, 2)
-        with ray.running(Home(folder)):
+        with ray.running(Workspace(folder)):
             yield ray.features(folder)
     else:
-        yield InMemory if engine == "memory" else partial(OnDisk, folder=folder)
+        yield InMemoryEngine if engine == "memory" else partial(OnDiskEngine, folder=folder)
 
 
 def run(engine: str, rows: int, folder: Path) -> dict[str, float]:

@@ -30,10 +30,9 @@ from mlflow import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
-import flows  # noqa: F401  settles the environment before MLflow is used
 from tasks.tracking import CHAMPION, Tracker
 from widedeep import decision_log
-from widedeep.home import Home
+from widedeep.workspace import Workspace
 
 PATIENCE = 300
 SEQUENTIAL = 100
@@ -265,7 +264,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         place = options.home or trained(options.data, f"{folder}/trained")
         skipped = shutil.ignore_patterns("artifacts", "stages", "prefect", "events")
-        home = Home(Path(shutil.copytree(place, f"{folder}/home", ignore=skipped)))
+        home = Workspace(Path(shutil.copytree(place, f"{folder}/home", ignore=skipped)))
         registry = second_version(home)
         world = world_of(home, registry[1])
         with server(home) as client:

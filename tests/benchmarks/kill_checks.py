@@ -9,13 +9,12 @@ import pyarrow.parquet as pq
 
 from tasks.tracking import Tracker
 from widedeep import decision_log
-from widedeep.artifact_store import Artifact
-from widedeep.evaluation.golden import GOLDEN, GoldenRequests
-from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.companion import Companion
+from widedeep.evaluation.explain import DataSnapshot
+from widedeep.evaluation.scoring import GOLDEN, GoldenRequests, model_scorer
 from widedeep.features.history import Queries
-from widedeep.home import Home
 from widedeep.model.trained_model import TrainedModel
+from widedeep.store import Artifact
+from widedeep.workspace import Workspace
 
 KINDS = ("ratings", "features", "models", "evaluations")
 DOING = ("ingest", "features", "train", "evaluate")
@@ -25,14 +24,14 @@ class Checks:
     """A home, the model in it, and the folder of ratings that its retrains read."""
 
     def __init__(self, root, model, data):
-        self.home, self.model, self.data = Home(root), model, data
+        self.home, self.model, self.data = Workspace(root), model, data
         self._whole = set()
 
     def serves(self):
         """The champion, be it the old or the new one, loads and answers as when it was made."""
         champion = Tracker(self.home).champion(self.model)
         history = champion.served.path.with_name("history")
-        known, golden = Companion.load(history), GoldenRequests.load(history / GOLDEN)
+        known, golden = DataSnapshot.load(history), GoldenRequests.load(history / GOLDEN)
         model = TrainedModel.load(champion.served.path)
         asked = Queries(golden.user, golden.movie, golden.time, golden.time)
         given = model_scorer(model, known.log, known.catalogue)(asked)

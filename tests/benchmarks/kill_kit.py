@@ -36,8 +36,8 @@ import psutil
 from flows.environment import configure
 from tests.benchmarks.kill_checks import Checks
 from tests.flows.site import FINAL, Site
-from widedeep.data.simulator import Simulation, simulate
-from widedeep.home import Home
+from widedeep.data.simulator.write import Simulation, simulate
+from widedeep.workspace import Workspace
 
 TARGETS = {
     "flow run": "prefect.engine",
@@ -107,7 +107,7 @@ class Kit:
         self.later, self.added = rates[KNOWN:], 0
         self.home, self.data, self.generator = folder / "home", data, generator
         self.home.mkdir()
-        configure(Home(self.home))
+        configure(Workspace(self.home))
         self.checks = Checks(self.home, "widedeep-sim-kills", data)
         self.site = self.start()
         self.took = {}

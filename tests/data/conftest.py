@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from widedeep.artifact_store import ArtifactStore
+from widedeep.store import ArtifactStore
 
 NOW = 1_600_000_000  # 2020-09-13 12:26:40 UTC
 RATES = [

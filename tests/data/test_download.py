@@ -23,13 +23,13 @@ from widedeep.data.download import (
     COMMIT,
     RELEASES,
     DownloadError,
-    Patience,
     Release,
     RemoteFile,
+    Timeouts,
     download,
     git_blob_id,
 )
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 
 META = ("movies.txt", "genres.csv", "countries.csv", "castings.csv", "peoples.txt")
 CONTENT = {
@@ -40,7 +40,7 @@ CONTENT = {
     "castings.csv": b"movie,people,order,leading\n10001,4374,1,1\n",
     "peoples.txt": "people\tkorean\toriginal\n5\t아담 볼드윈\tAdam Baldwin\n".encode(),
 }
-SOON = Patience(connect=1.0, read=1.0)
+SOON = Timeouts(connect=1.0, read=1.0)
 
 
 @dataclass
@@ -272,7 +272,7 @@ def test_a_refused_connection_gives_up_at_once(target):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         start = time.monotonic()
-        message = refused(target, plain_release(url), patience=Patience())
+        message = refused(target, plain_release(url), patience=Timeouts())
     assert time.monotonic() - start < 2
     assert message.startswith(f"{url}/tiny/rates.csv could not be downloaded: ")
     assert "refused" in message
@@ -294,7 +294,7 @@ def test_a_host_that_drops_packets_is_given_up_after_the_patience(target):
             waiting.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
         start = time.monotonic()
-        refused(target, plain_release(url), patience=Patience(connect=0.3, read=0.3))
+        refused(target, plain_release(url), patience=Timeouts(connect=0.3, read=0.3))
     assert time.monotonic() - start < 2
 
 
@@ -307,7 +307,7 @@ def test_a_silent_name_server_is_given_up_after_the_patience(target, monkeypatch
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     start = time.monotonic()
-    message = refused(target, plain_release("http://data.invalid"), patience=Patience(0.1, 0.1))
+    message = refused(target, plain_release("http://data.invalid"), patience=Timeouts(0.1, 0.1))
     assert time.monotonic() - start < 2
     assert message.endswith("could not be downloaded: no connection within 0.2 s")
     released.set()
@@ -316,7 +316,7 @@ def test_a_silent_name_server_is_given_up_after_the_patience(target, monkeypatch
 def test_a_server_that_falls_silent_is_given_up(target):
     with serve(files=plain_site(), stall_after={"tiny/rates.csv": 1_000}) as site:
         start = time.monotonic()
-        message = refused(target, plain_release(site.url), patience=Patience(1.0, 0.3))
+        message = refused(target, plain_release(site.url), patience=Timeouts(1.0, 0.3))
         assert time.monotonic() - start < 2
     assert f"{site.url}/tiny/rates.csv could not be downloaded: " in message
 

@@ -1,4 +1,7 @@
-"""Ingest promises that no row is lost, no bad row is used, and a bad file changes nothing."""
+"""Ingest promises that no row is lost, no bad row is used, and a bad file changes nothing.
+
+The first rating of a pair is the example; each later one says how it differs from the first.
+"""
 
 import os
 import random
@@ -7,15 +10,17 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.artifact_store import Artifact, ArtifactStore, file_digest
-from widedeep.data.ingest import ingest
-from widedeep.data.ratings import Ratings
-from widedeep.errors import InputError
+from widedeep.data.ingest import ingest, split_repeats
+from widedeep.data.tables import IngestedData
+from widedeep.inputs import InputError
+from widedeep.store import Artifact, ArtifactStore, file_digest
 
 TABLES = ("ratings", "superseded", "quarantine", "movies", "people")
 DAY = 86_400
@@ -327,7 +332,7 @@ def test_ratings_may_come_in_parts_that_are_named_where_they_matter(kmrd, store,
     conflict = "conflicts with line 2 of rates-2019.csv: rate 10 then, 9 now"
     assert ("rates-2020.csv", conflict) in told
     assert [row["file"] for row in set_aside(artifact)] == ["rates-2020.csv"]
-    assert Ratings(artifact).counts(now).read == 63
+    assert IngestedData(artifact).counts(now).read == 63
     assert read(whole, "ratings").equals(read(artifact, "ratings").slice(0, 40))
 
 
@@ -340,3 +345,85 @@ def test_a_part_that_is_bad_stops_it_however_many_good_rows_the_others_have(kmrd
 def test_parts_alone_are_enough(kmrd, store, now):
     (kmrd / "rates.csv").rename(kmrd / "rates-2m.csv")
     assert ingest(kmrd, store, now).summary["counts"]["examples"] == 40
+
+
+TYPES = {
+    "user": "int64",
+    "movie": "int64",
+    "rate": "int8",
+    "time": "int64",
+    "line": "int64",
+    "part": "int16",
+}
+
+
+def ratings(*rows):
+    columns = zip(*((*row, line, 0) for line, row in enumerate(rows, 2)), strict=True)
+    return pa.table(
+        {
+            name: np.array(column, dtype)
+            for (name, dtype), column in zip(TYPES.items(), columns, strict=True)
+        }
+    )
+
+
+def reasons(*rows):
+    superseded = split_repeats(ratings(*rows), ["rates.csv"]).superseded
+    return list(zip(superseded["line"].to_pylist(), superseded["reason"].to_pylist(), strict=True))
+
+
+def test_the_earliest_rating_is_the_example_wherever_it_stands():
+    told_apart = split_repeats(
+        ratings((1, 7, 9, 300), (1, 7, 5, 100), (1, 7, 8, 200)), ["rates.csv"]
+    )
+    assert told_apart.examples.to_pylist() == [{"user": 1, "movie": 7, "rate": 5, "time": 100}]
+    assert told_apart.superseded["time"].to_pylist() == [200, 300]
+
+
+def test_at_one_time_the_first_line_is_the_example():
+    told_apart = split_repeats(ratings((1, 7, 9, 100), (1, 7, 5, 100)), ["rates.csv"])
+    assert told_apart.examples["rate"].to_pylist() == [9]
+
+
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        ((1, 7, 10, 100), "exact duplicate of line 2"),
+        ((1, 7, 10, 200), "repeats line 2"),
+        ((1, 7, 7, 200), "conflicts with line 2: rate 10 then, 7 now"),
+        ((1, 7, 7, 100), "conflicts with line 2: rate 10 then, 7 now"),
+    ],
+)
+def test_a_later_rating_says_how_it_differs_from_the_first(later, reason):
+    assert reasons((1, 7, 10, 100), (2, 7, 1, 50), later) == [(4, reason)]
+
+
+def test_every_later_rating_is_compared_with_the_first():
+    third = (6, "conflicts with line 4: rate 3 then, 9 now")
+    second = (2, "conflicts with line 4: rate 3 then, 9 now")
+    assert reasons((5, 1, 9, 20), (5, 2, 9, 1), (5, 1, 3, 10), (4, 1, 9, 2), (5, 1, 9, 30)) == [
+        second,
+        third,
+    ]
+
+
+def test_examples_are_sorted_by_time_user_and_movie():
+    rows = [(9, 1, 1, 5), (2, 8, 1, 5), (2, 3, 1, 5), (-4, 1, 1, 5), (7, 7, 1, 4)]
+    examples = split_repeats(ratings(*rows), ["rates.csv"]).examples
+    found = zip(*(examples[name].to_pylist() for name in ("time", "user", "movie")), strict=True)
+    assert list(found) == [(4, 7, 7), (5, -4, 1), (5, 2, 3), (5, 2, 8), (5, 9, 1)]
+
+
+ROW = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 10), st.integers(0, 6))
+
+
+@given(st.lists(ROW, min_size=1, max_size=40))
+def test_it_agrees_with_a_walk_through_the_ratings(rows):
+    first = {}
+    for line, (user, movie, rate, time) in sorted(enumerate(rows, 2), key=lambda r: r[1][3]):
+        first.setdefault((user, movie), (time, user, movie, rate, line))
+    told_apart = split_repeats(ratings(*rows), ["rates.csv"])
+    found = told_apart.examples.select(["time", "user", "movie", "rate"]).to_pylist()
+    assert [tuple(row.values()) for row in found] == sorted(row[:4] for row in first.values())
+    others = set(range(2, len(rows) + 2)) - {row[4] for row in first.values()}
+    assert set(told_apart.superseded["line"].to_pylist()) == others

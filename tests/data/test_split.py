@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.data.split import MINIMUM_ROWS, Split
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 
 patient = settings(max_examples=60)
 TEN = np.arange(10, 20)

@@ -5,14 +5,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from widedeep.data.movies import MOVIE_COLUMNS, PEOPLE_COLUMNS
-from widedeep.evaluation.names import Names
-from widedeep.features.evidence import Evidence
-from widedeep.features.wide_block import wide_blocks
+from widedeep.data.tables import MOVIE_COLUMNS, PEOPLE_COLUMNS
+from widedeep.evaluation.naming import DisplayNames
+from widedeep.features.encoded import FeatureSupport
+from widedeep.features.wide_ids import wide_blocks
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import Optimisers, TrainingConfig
+from widedeep.model.trainer import Optimisers, TrainingConfig
 
 TITLES = {
     1: ("매트릭스", "The Matrix , 1999"),
@@ -35,7 +35,7 @@ def model_of(made, weights, l1=1.0, evidence=None, config=None):
             network.wide[place] = weight
     state = Optimisers(network, training).state()
     size = made.wide_size
-    nothing = Evidence(np.zeros(size, np.int64), np.zeros(size, np.int64), 0, 0)
+    nothing = FeatureSupport(np.zeros(size, np.int64), np.zeros(size, np.int64), 0, 0)
     return TrainedModel(made, network, training, state, 2000, evidence or nothing)
 
 
@@ -71,4 +71,4 @@ def movie_tables():
 
 @pytest.fixture(scope="session")
 def names(movie_tables):
-    return Names.of(*movie_tables)
+    return DisplayNames.of(*movie_tables)

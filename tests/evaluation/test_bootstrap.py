@@ -1,4 +1,7 @@
-"""The paired bootstrap against repeated rows, against its own promise, and against itself."""
+"""The paired bootstrap against repeated rows, against its own promise, and against itself.
+
+A guard tells harm ruled out from harm not ruled out and from harm shown.
+"""
 
 import numpy as np
 import pytest
@@ -7,9 +10,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
 from widedeep import metrics
-from widedeep.errors import InputError
 from widedeep.evaluation import bootstrap
-from widedeep.evaluation.bootstrap import Interval, paired_bootstrap
+from widedeep.evaluation.bootstrap import Guardrail, GuardrailStatus, Interval, paired_bootstrap
+from widedeep.inputs import InputError
 
 # Difference, low, high. New values are right only where numpy changed its stream of draws.
 GOLDEN_AUC = (0.01758241758241763, -0.04204143988650769, 0.08649672302902979)
@@ -224,3 +227,33 @@ def test_unusable_input_is_refused(column, value, message):
     sample[column] = value
     with pytest.raises(InputError, match=message):
         compare(sample)
+
+
+def guard(low, high, margin):
+    return Guardrail("a number", 0.5, 0.4, Interval((low + high) / 2, low, high), margin)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "finding"),
+    [
+        (-0.5, 0.01, 0.01, GuardrailStatus.WITHIN),
+        (-0.5, 0.011, 0.01, GuardrailStatus.REACHES),
+        (0.011, 0.02, 0.01, GuardrailStatus.PAST),
+        (-0.01, 0.5, -0.01, GuardrailStatus.WITHIN),
+        (-0.011, 0.5, -0.01, GuardrailStatus.REACHES),
+        (-0.02, -0.011, -0.01, GuardrailStatus.PAST),
+    ],
+)
+def test_the_sign_of_the_margin_says_which_way_harm_lies(low, high, margin, finding):
+    assert guard(low, high, margin).finding is finding
+
+
+def test_the_sentence_carries_both_numbers_interval_and_margin():
+    assert guard(-0.002, 0.004, 0.01).sentence(0.95) == (
+        "a number 0.5000 against the champion's 0.4000: +0.0010, 95 % interval "
+        "[-0.0020, +0.0040], stays within the margin of +0.0100"
+    )
+
+
+def test_a_counted_number_has_no_interval():
+    assert "interval" not in guard(3.0, 3.0, -5.0).sentence(0.95)

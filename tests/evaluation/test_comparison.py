@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 
 from widedeep import metrics
-from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
+from widedeep.data.tables import IngestedData
 from widedeep.evaluation.comparison import Evaluator
-from widedeep.evaluation.promotion import GateConfig, Verdict
+from widedeep.evaluation.gate import GateConfig, Verdict
 from widedeep.evaluation.scoring import (
     CHAMPION_PREDICTIONS,
     PREDICTIONS,
@@ -21,12 +20,12 @@ from widedeep.evaluation.scoring import (
     slices,
     user_movie_mean,
 )
-from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
-from widedeep.features.training_plan import TrainingPlan, cold_parts
-from widedeep.features.training_set import queries
-from widedeep.model.fitting import Fitting
+from widedeep.features.items import Items
+from widedeep.features.training_data import TrainingData, cold_parts, example_queries
+from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import preset
+from widedeep.store import ArtifactStore
 
 NOW = 1_700_000_000
 
@@ -34,17 +33,17 @@ NOW = 1_700_000_000
 @pytest.fixture(scope="module")
 def world(simulated, tmp_path_factory):
     """Log, catalogue and split of the simulated ratings."""
-    ratings = Ratings(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
+    ratings = IngestedData(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
     log = ratings.load()
-    return log, Catalogue.from_table(ratings.movies()), Split.of(log.time, ratings.last_time + 1)
+    return log, Items.from_table(ratings.movies()), Split.of(log.time, ratings.last_time + 1)
 
 
 def train(world, seed, epochs=1):
     log, catalogue, split = world
     chosen = preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
-    plan = TrainingPlan.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
-    fitting = Fitting(plan, chosen, None, seed)
+    plan = TrainingData.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
+    fitting = TrainingRun(plan, chosen, None, seed)
     list(fitting.epochs())
     return fitting.finished()
 
@@ -105,7 +104,7 @@ def test_frozen_scores_know_nothing_of_the_holdout(world, models):
     before = replace(
         log, **{n: getattr(log, n)[log.time < split.holdout_from] for n in log.__slots__}
     )
-    asked = queries(log, split.holdout(log.time), split.holdout_from)
+    asked = example_queries(log, split.holdout(log.time), split.holdout_from)
     whole, cut = (model_scorer(models[0], known, catalogue)(asked) for known in (log, before))
     assert np.array_equal(whole, cut)
 

@@ -7,18 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
+from widedeep.data.tables import IngestedData
 from widedeep.evaluation.comparison import Evaluator
-from widedeep.evaluation.promotion import GateConfig
+from widedeep.evaluation.gate import GateConfig
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import Queries
-from widedeep.features.training_plan import TrainingPlan, cold_parts
-from widedeep.model.fitting import Fitting
+from widedeep.features.items import Items
+from widedeep.features.training_data import TrainingData, cold_parts
+from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import PRESETS, preset
+from widedeep.store import ArtifactStore
 
 NOW = 1_700_000_000
 
@@ -91,13 +91,13 @@ FORMS = [
 
 
 def learned(folder, store, name="default"):
-    ratings = Ratings(ingest(folder, ArtifactStore(store), NOW))
-    log, catalogue = ratings.load(), Catalogue.from_table(ratings.movies())
+    ratings = IngestedData(ingest(folder, ArtifactStore(store), NOW))
+    log, catalogue = ratings.load(), Items.from_table(ratings.movies())
     split = Split.of(log.time, ratings.last_time + 1)
     chosen = preset(name)
     chosen = replace(chosen, training=replace(chosen.training, epochs=2))
-    plan = TrainingPlan.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
-    fitting = Fitting(plan, chosen, None, seed=0)
+    plan = TrainingData.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
+    fitting = TrainingRun(plan, chosen, None, seed=0)
     list(fitting.epochs())
     return fitting.finished(), log, catalogue, split
 

@@ -6,11 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from widedeep.data.movies import MOVIE_COLUMNS
-from widedeep.data.ratings import RatingLog
-from widedeep.features.catalogue import Catalogue
+from widedeep.data.tables import MOVIE_COLUMNS, Interactions
 from widedeep.features.history import Queries
-from widedeep.features.raw_columns import RawColumns
+from widedeep.features.items import Items
+from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
 
 GENRES = ("드라마", "코미디", "액션", "애니메이션")
@@ -37,8 +36,8 @@ PRIOR = 0.6
 
 @dataclass(frozen=True)
 class World:
-    log: RatingLog
-    catalogue: Catalogue
+    log: Interactions
+    catalogue: Items
     spec: FeatureSpec = SPEC
     prior: float = PRIOR
 
@@ -48,7 +47,7 @@ class World:
 
     def describe(self, queries=None, log=None):
         asked = self.queries() if queries is None else queries
-        return RawColumns.describe(
+        return RawFeatures.describe(
             self.log if log is None else log, asked, self.catalogue, self.spec.history, self.prior
         )
 
@@ -81,12 +80,12 @@ def rating_log(seed=0, ratings=700):
     time = 1_200_000_000 + 3600 * generator.integers(0, 5000, ratings)
     rate = np.where(generator.random(ratings) < 0.6, 10, generator.integers(1, 10, ratings))
     order = np.lexsort((movie, user, time))
-    return RatingLog(user[order], movie[order], rate[order].astype(np.int8), time[order])
+    return Interactions(user[order], movie[order], rate[order].astype(np.int8), time[order])
 
 
 @pytest.fixture(scope="session")
 def world():
-    return World(rating_log(), Catalogue.from_table(movie_table()))
+    return World(rating_log(), Items.from_table(movie_table()))
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.ratings import RatingLog
-from widedeep.errors import InputError
-from widedeep.features.catalogue import Catalogue
+from widedeep.data.tables import Interactions
 from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_state import NUMERIC
+from widedeep.features.items import Items
 from widedeep.features.ragged import Ragged
+from widedeep.inputs import InputError
 
 patient = settings(max_examples=60)
 CONFIG = HistoryConfig(
@@ -64,7 +64,7 @@ def catalogue_of(movies=None):
         "genres": Ragged.from_lists([*genres, []], np.dtypes.StringDType()),
         "people": Ragged.from_lists([*people, []], np.int64),
     }
-    return Catalogue(np.array(names), {}, {}, bags)
+    return Items(np.array(names), {}, {}, bags)
 
 
 CATALOGUE = catalogue_of()
@@ -73,7 +73,7 @@ CATALOGUE = catalogue_of()
 def log_of(rows, key=lambda r: r[:3]):
     columns = [[row[i] for row in sorted(rows, key=key)] for i in (1, 2, 3, 0)]
     user, movie, rate, time = (np.array(column, np.int64) for column in columns)
-    return RatingLog(user, movie, rate.astype(np.int8), time * HALF_DAY)
+    return Interactions(user, movie, rate.astype(np.int8), time * HALF_DAY)
 
 
 def queries_of(rows):

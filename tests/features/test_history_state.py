@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.registry import CPUDispatcher
 
-from widedeep.data.ratings import RatingLog
+from widedeep.data.tables import Interactions
 from widedeep.features import history_state, ragged
-from widedeep.features.catalogue import Catalogue
 from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_state import (
     NUMERIC,
@@ -19,18 +18,19 @@ from widedeep.features.history_state import (
     U_LAST_LABEL,
     U_LAST_RATE,
     U_SLOW,
-    Attributes,
-    Events,
-    Rates,
+    CodedInteractions,
+    HistoryParams,
+    ItemAttributes,
     empty_state,
-    observe,
     read,
+    update,
 )
+from widedeep.features.items import Items
 
 patient = settings(max_examples=60)
 USERS, MOVIES, LENGTH = 4, 3, 3
 RATES = HistoryConfig().rates(0.6)
-ATTRIBUTES = Attributes(
+ATTRIBUTES = ItemAttributes(
     np.array([0, 1, 1]), np.array([0, 2, 3, 3]), np.array([0, 1, 1, 2]), np.array([0, 1, 2, 4])
 )
 AS_THEY_STAND = [U_LAST_LABEL, U_FAST, U_SLOW, U_FAST_RATE, U_LAST_RATE]
@@ -43,13 +43,15 @@ ratings = st.lists(rating, max_size=25).map(lambda rows: sorted(rows, key=lambda
 
 def events_of(rows):
     time, user, movie, label = (np.array([row[i] for row in rows], np.int64) for i in range(4))
-    return Events(user, movie, time * 86_400, label.astype(np.float64), label * 0.9 + 0.1)
+    return CodedInteractions(
+        user, movie, time * 86_400, label.astype(np.float64), label * 0.9 + 0.1
+    )
 
 
 def observed(rows, cuts=()):
     state = empty_state(USERS, MOVIES, 2, 3, LENGTH)
     for start, stop in pairwise([0, *cuts, len(rows)]):
-        observe(state, ATTRIBUTES, RATES, events_of(rows), start, stop)
+        update(state, ATTRIBUTES, RATES, events_of(rows), start, stop)
     return state
 
 
@@ -104,7 +106,7 @@ def test_the_constants_stand_in_the_order_in_which_they_are_named():
     config = HistoryConfig()
 
     assert RATES._asdict() == {"prior": 0.6} | {
-        name: getattr(config, name) for name in Rates._fields[1:]
+        name: getattr(config, name) for name in HistoryParams._fields[1:]
     }
 
 
@@ -123,10 +125,10 @@ def test_compiled_code_calls_no_compiled_code_of_another_file(module):
 
 
 def test_read_only_columns_compile_nothing_new():
-    log = RatingLog(
+    log = Interactions(
         *(np.array([v], dtype) for v, dtype in ((1, int), (2, int), (9, "i1"), (5, int)))
     )
-    catalogue = Catalogue(np.empty(0, np.int64), {}, {}, no_bags())
+    catalogue = Items(np.empty(0, np.int64), {}, {}, no_bags())
     time = np.array([7])
 
     def ask():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.errors import InputError
-from widedeep.features.sampling import DAY, Rows, Sampling, Staleness, of_new_users
+from widedeep.features.sampling import DAY, RowSelection, Sampling, Staleness, new_user_rows
+from widedeep.inputs import InputError
 
 
 def first_ratings(log):
@@ -22,17 +22,17 @@ def first_ratings(log):
 
 
 def test_a_user_is_new_until_the_instant_of_the_first_rating_is_over(world):
-    found = of_new_users(world.log)
+    found = new_user_rows(world.log)
     np.testing.assert_array_equal(found, first_ratings(world.log))
     time = np.minimum(world.log.time, int(np.median(world.log.time)))
     crowded = replace(world.log, time=time)
-    assert of_new_users(crowded).sum() > found.sum()
-    np.testing.assert_array_equal(of_new_users(crowded), first_ratings(crowded))
+    assert new_user_rows(crowded).sum() > found.sum()
+    np.testing.assert_array_equal(new_user_rows(crowded), first_ratings(crowded))
 
 
 def test_rows_are_all_or_those_of_new_users(world):
-    assert Rows.ALL.of(world.log).all()
-    np.testing.assert_array_equal(Rows.NEW_USERS.of(world.log), first_ratings(world.log))
+    assert RowSelection.ALL.of(world.log).all()
+    np.testing.assert_array_equal(RowSelection.NEW_USERS.of(world.log), first_ratings(world.log))
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.floats(0, 5))

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from widedeep.errors import InputError
 from widedeep.features.history import HistoryConfig
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
+from widedeep.inputs import InputError
 
 
 @pytest.fixture

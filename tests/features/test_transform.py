@@ -7,17 +7,16 @@ from itertools import product
 import numpy as np
 import pytest
 
-from widedeep.data.ratings import RatingLog
-from widedeep.errors import InputError
-from widedeep.features.catalogue import MISSING, Catalogue
-from widedeep.features.coded_bag import CodedBag
-from widedeep.features.encoded import Encoded
-from widedeep.features.history import Queries
-from widedeep.features.history_columns import HistoryColumns
+from widedeep.data.tables import Interactions
+from widedeep.features.encoded import EncodedRows
+from widedeep.features.history import HistoryColumns, Queries
+from widedeep.features.items import MISSING, Items
 from widedeep.features.ragged import Ragged
-from widedeep.features.raw_columns import RawColumns
+from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Category, Cross, FeatureSpec, Number
 from widedeep.features.transform import Transform
+from widedeep.features.vocabulary import IndexedBag
+from widedeep.inputs import InputError
 
 TRAINING = slice(0, 500)
 EARLIER = slice(0, 300)
@@ -95,7 +94,7 @@ def test_a_loaded_transform_encodes_equal_and_is_saved_to_the_same_bytes(
 def test_fitting_reads_no_label(world, tmp_path):
     """The last instant's labels are in nobody's history, so whatever they are changes nothing."""
     log, last = world.log, world.log.time == world.log.time[-1]
-    flipped = RatingLog(log.user, log.movie, np.where(last, 11 - log.rate, log.rate), log.time)
+    flipped = Interactions(log.user, log.movie, np.where(last, 11 - log.rate, log.rate), log.time)
 
     for name, given in (("given", log), ("flipped", flipped)):
         fitted = Transform.fit(world.spec, world.prior, world.describe(log=given))
@@ -110,7 +109,7 @@ def test_a_rows_own_label_is_not_in_its_encoding(world, transform, encoded):
         rate = log.rate.copy()
         rate[i] = 1 if rate[i] == 10 else 10
         described = world.describe(
-            world.queries([i]), RatingLog(log.user, log.movie, rate, log.time)
+            world.queries([i]), Interactions(log.user, log.movie, rate, log.time)
         )
         assert_equal(transform.encode(described), encoded.take(np.array([i])))
 
@@ -302,16 +301,16 @@ def test_a_previous_transform_of_other_features_is_refused(world, transform):
 def test_crosses_are_keyed_by_ids_not_by_joined_text():
     """ "a-b" with "c" and "a" with "b-c" are two crosses, however they are written."""
     texts = np.dtypes.StringDType()
-    catalogue = Catalogue(
+    catalogue = Items(
         np.array([1, 2]),
         {"grade": np.array(["c", "b-c", MISSING], texts)},
         {},
         {"genres": Ragged.from_lists([["a-b"], ["a"], []], texts)},
     )
     two = np.array([1, 2])
-    nothing = CodedBag.of(Ragged.from_lists([[], []], np.int64))
+    nothing = IndexedBag.of(Ragged.from_lists([[], []], np.int64))
     history = HistoryColumns(np.empty((2, 0), np.float32), nothing, nothing)
-    rows = RawColumns.of(Queries(two, two, two, two), history, catalogue)
+    rows = RawFeatures.of(Queries(two, two, two, two), history, catalogue)
     spec = FeatureSpec(
         (Category("grade", 1),), (Bag("genres", 1),), (), (), (Cross(("genres", "grade"), 1),), ()
     )
@@ -356,4 +355,4 @@ def test_a_spec_may_leave_out_any_kind_of_feature(world, tmp_path, parts):
 
     assert len(found) == len(found.wide) == len(found.numbers) == len(world.log)
     found.save(tmp_path / "rows.parquet")
-    assert_equal(Encoded.load(tmp_path / "rows.parquet"), found)
+    assert_equal(EncodedRows.load(tmp_path / "rows.parquet"), found)

@@ -1,4 +1,7 @@
-"""Tokens to ids: dense, by count, the same for numbers and Korean words."""
+"""Bags in codes say what bags of tokens say.
+
+Tokens to ids: dense, by count, the same for numbers and Korean words.
+"""
 
 from collections import Counter
 
@@ -7,7 +10,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.features.vocabulary import OUT_OF_VOCABULARY, Vocabulary, count_tokens
+from widedeep.features.ragged import Ragged
+from widedeep.features.vocabulary import OUT_OF_VOCABULARY, IndexedBag, Vocabulary, count_tokens
+
+ROWS = st.lists(st.lists(st.integers(-5, 10_000), max_size=6), min_size=1, max_size=12)
+
+
+def same(one, other):
+    assert one.values.tolist() == other.values.tolist()
+    assert one.offsets.tolist() == other.offsets.tolist()
+
+
+@given(ROWS, st.data())
+def test_they_take_encode_and_count_alike(rows, data):
+    bag = Ragged.from_lists(rows, np.int64)
+    taken = np.array(data.draw(st.permutations(range(len(rows)))))[: data.draw(st.integers(1, 12))]
+    coded, wanted = IndexedBag.of(bag).take(taken), bag.take(taken)
+    same(coded.decoded(), wanted)
+    vocabulary = Vocabulary.fit(bag.values, 2)
+    same(coded.encode(vocabulary), wanted.replace(vocabulary.encode(wanted.values)))
+    found, held = (
+        dict(zip(*(column.tolist() for column in counts), strict=True))
+        for counts in (coded.count(), count_tokens(wanted.values))
+    )
+    assert found == held
+
 
 patient = settings(max_examples=60)
 STRINGS = np.dtypes.StringDType()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
-from tasks.features import features
+from tasks.training import features
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

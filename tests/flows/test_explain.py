@@ -4,31 +4,31 @@ from dataclasses import replace
 
 import pytest
 
-from flows.explain import Explained, show
-from flows.registered import Registered
+from flows.champion import RegisteredModel
+from flows.explain import ExplainReport, show_explanation
 from tasks.tracking import Tracker
-from widedeep.evaluation.explanation import Explanation, Fired
-from widedeep.home import Home
-from widedeep.model.version import ModelVersion
+from widedeep.evaluation.explain import Explanation, FiredFeature
+from widedeep.model.trained_model import ModelVersion
+from widedeep.workspace import Workspace
 
-FIRED = Fired("movie", "movie 알이씨 [REC]", "movie [REC]", 0.25)
-SILENT = Fired("genres", "genres 공포", "genres 공포", 0.0)
+FIRED = FiredFeature("movie", "movie 알이씨 [REC]", "movie [REC]", 0.25)
+SILENT = FiredFeature("genres", "genres 공포", "genres 공포", 0.0)
 EXPLANATION = Explanation(1, 2, 0, 0, -0.5, 0.25, (FIRED, SILENT), 0.75, 0.68)
 
 
 @pytest.fixture
 def home(tmp_path, make_home):
-    return Home(make_home(tmp_path))
+    return Workspace(make_home(tmp_path))
 
 
 def explained(home, explanation=EXPLANATION):
     version = ModelVersion("3", "abc", home.root)
-    registered = Registered(Tracker(home), "widedeep-test", version)
-    return Explained(registered, "알이씨 [REC]", "[REC]", explanation)
+    registered = RegisteredModel(Tracker(home), "widedeep-test", version)
+    return ExplainReport(registered, "알이씨 [REC]", "[REC]", explanation)
 
 
 def test_every_part_is_shown_and_adds_up(capsys, home):
-    show(explained(home))
+    show_explanation(explained(home))
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
     assert ["-0.5000", "bias"] in rows
@@ -40,16 +40,16 @@ def test_every_part_is_shown_and_adds_up(capsys, home):
 
 
 def test_brackets_in_a_title_are_no_markup(capsys, home):
-    show(explained(home))
+    show_explanation(explained(home))
     out = capsys.readouterr().out
     assert "movie 2: 알이씨 [REC] | [REC]" in out
     assert "movie 알이씨 [REC] | movie [REC]" in out
 
 
 def test_features_without_a_weight_are_counted_only(capsys, home):
-    show(explained(home))
+    show_explanation(explained(home))
     out = capsys.readouterr().out
     assert "공포" not in out
     assert "1 more wide features fired; their weight is 0" in out
-    show(explained(home, replace(EXPLANATION, wide=(FIRED,))))
+    show_explanation(explained(home, replace(EXPLANATION, wide=(FIRED,))))
     assert "more wide features" not in capsys.readouterr().out

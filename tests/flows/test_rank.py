@@ -10,27 +10,26 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from flows.champion import choose_version
 from flows.cli import main
-from flows.rank import COLUMNS, RankOrder, rank
-from flows.registered import choose
+from flows.rank import COLUMNS, RankRequest, rank, read_users
 from tasks.tracking import Tracker
-from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import RatingLog, Ratings
-from widedeep.data.user_list import read_users
-from widedeep.errors import InputError
+from widedeep.data.tables import IngestedData, Interactions
+from widedeep.evaluation.explain import DataSnapshot
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.companion import Companion
-from widedeep.features.evidence import Evidence
+from widedeep.features.encoded import FeatureSupport
 from widedeep.features.history import Queries
-from widedeep.features.raw_columns import RawColumns
+from widedeep.features.items import Items
+from widedeep.features.raw_features import RawFeatures
 from widedeep.features.transform import Transform
-from widedeep.home import Home
+from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.presets import preset
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import TrainingConfig
+from widedeep.model.trainer import TrainingConfig
+from widedeep.store import ArtifactStore
+from widedeep.workspace import Workspace
 
 MODEL = "widedeep-sim"
 
@@ -45,12 +44,12 @@ def _same_threads():
 @pytest.fixture(scope="module")
 def home(tiny, make_home, tmp_path_factory):
     """A home whose champion has fitted features, random weights and a real history."""
-    home = Home(make_home(tmp_path_factory.mktemp("home")))
-    ratings = Ratings(ingest(tiny, ArtifactStore(home.root / "stages"), 1_800_000_000))
+    home = Workspace(make_home(tmp_path_factory.mktemp("home")))
+    ratings = IngestedData(ingest(tiny, ArtifactStore(home.root / "stages"), 1_800_000_000))
     folder = home.root / "version"
     history = folder / "artifacts" / "history"
     history.mkdir(parents=True)
-    known = Companion.of(ratings.load(), ratings.movies(), ratings.people())
+    known = DataSnapshot.of(ratings.load(), ratings.movies(), ratings.people())
     known.save(history)
     (folder / "artifacts" / "id").mkdir()
     random_model(known.log, known.catalogue).save(folder / "artifacts" / "id")
@@ -66,7 +65,7 @@ def home(tiny, make_home, tmp_path_factory):
 def random_model(log, catalogue):
     spec, prior = preset("default").features, 0.6
     asked = Queries(log.user, log.movie, log.time, log.time)
-    rows = RawColumns.describe(log, asked, catalogue, spec.history, prior)
+    rows = RawFeatures.describe(log, asked, catalogue, spec.history, prior)
     transform = Transform.fit(spec, prior, rows)
     config = NetworkConfig(embedding=4, hidden=(16,), number_embedding=2)
     generator = torch.Generator().manual_seed(0)
@@ -75,19 +74,21 @@ def random_model(log, catalogue):
         network.wide.normal_(0, 0.3, generator=generator)
         network.layers[-1].weight.normal_(0, 0.3, generator=generator)
     none = np.zeros(transform.wide_size, np.int64)
-    return TrainedModel(transform, network, TrainingConfig(), {}, 0, Evidence(none, none, 0, 0))
+    return TrainedModel(
+        transform, network, TrainingConfig(), {}, 0, FeatureSupport(none, none, 0, 0)
+    )
 
 
 @pytest.fixture(scope="module")
 def registered(home):
-    return choose(home, None, "champion")
+    return choose_version(home, None, "champion")
 
 
 @pytest.fixture(scope="module")
 def known(registered):
     """The model's folder, and what it was registered with."""
     history = registered.version.served.path.with_name("history")
-    log = RatingLog.load(history / "ratings.parquet")
+    log = Interactions.load(history / "ratings.parquet")
     return TrainedModel.load(registered.version.served.path), log, history
 
 
@@ -97,15 +98,15 @@ def users_file(path, users):
 
 
 def order(tmp_path, users="all", k=5, candidates=None, at=None):
-    return RankOrder(str(users), tmp_path / "lists.parquet", k, candidates, at)
+    return RankRequest(str(users), tmp_path / "lists.parquet", k, candidates, at)
 
 
 def expected(known, user, at, k):
     """The k best films, unrated before `at`, by the model's own scorer."""
     model, log, history = known
     early = log.time < at
-    log = RatingLog(*(getattr(log, name)[early] for name in RatingLog.__slots__))
-    catalogue = Catalogue.from_table(pq.read_table(history / "movies.parquet"))
+    log = Interactions(*(getattr(log, name)[early] for name in Interactions.__slots__))
+    catalogue = Items.from_table(pq.read_table(history / "movies.parquet"))
     asked = Queries.of_every_pair(np.array([user]), catalogue.movies, at)
     scores = model_scorer(model, log, catalogue)(asked)
     scores[np.isin(catalogue.movies, log.movie[log.user == user])] = -1
@@ -232,7 +233,7 @@ def test_an_order_that_cannot_be_met_is_refused(tmp_path):
             order(tmp_path, **wrong)
     for out in (tmp_path / "a.csv", tmp_path / "none" / "a.parquet", tmp_path):
         with pytest.raises(InputError, match="--out is"):
-            RankOrder("all", out, 5, None, None)
+            RankRequest("all", out, 5, None, None)
 
 
 def test_a_moment_before_all_ratings_is_refused(registered, tmp_path):

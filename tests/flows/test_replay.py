@@ -7,7 +7,7 @@ import mlflow
 import pytest
 
 from flows.cli import main
-from widedeep.evaluation.replay import Policy
+from widedeep.studies.replay import Policy
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

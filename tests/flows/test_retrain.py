@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from flows.cli import main
-from tasks.dry_run import Stranger
-from tasks.facts import git_commit
+from tasks.dry_run import DryRunProcess
+from tasks.run import git_commit
 from tasks.tracking import Tracker
-from widedeep.home import Home
 from widedeep.metrics import auc
+from widedeep.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -284,7 +284,7 @@ def test_status_tells_champion_and_history(capsys, first, home):
 
 
 def dry_run(folder, budget):
-    with Stranger() as stranger:
+    with DryRunProcess() as stranger:
         return stranger.try_out(folder, budget)
 
 
@@ -292,7 +292,9 @@ def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_d
     first, home, tmp_path
 ):
     result, _ = first
-    folder = shutil.copytree(Tracker(Home(home)).find(result["model"], "1").folder, tmp_path / "m")
+    folder = shutil.copytree(
+        Tracker(Workspace(home)).find(result["model"], "1").folder, tmp_path / "m"
+    )
     golden = folder / "artifacts" / "history" / "golden.parquet"
     frame = pd.read_parquet(golden)
     assert (frame.user == -1).sum() == 20
@@ -305,7 +307,9 @@ def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_d
 
 def test_a_model_whose_weights_are_gone_fails_its_dry_run(first, home, tmp_path):
     result, _ = first
-    folder = shutil.copytree(Tracker(Home(home)).find(result["model"], "1").folder, tmp_path / "m")
+    folder = shutil.copytree(
+        Tracker(Workspace(home)).find(result["model"], "1").folder, tmp_path / "m"
+    )
     for weights in folder.rglob("*.safetensors"):
         weights.unlink()
     (fault,) = dry_run(folder, budget=5.0).faults

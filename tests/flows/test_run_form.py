@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.run_form import Clock, DataSet, Gate, Moments, Training, seconds
-from widedeep.evaluation.promotion import GateConfig
+from widedeep.evaluation.gate import GateConfig
 
 
 def test_the_gate_of_an_untouched_form_is_the_gate_itself():

@@ -10,9 +10,9 @@ import pytest
 
 from flows.cli import main
 from tasks.tracking import Tracker
-from widedeep.artifact_store import MANIFEST, file_digest
-from widedeep.home import Home
 from widedeep.model.trained_model import TrainedModel
+from widedeep.store import MANIFEST, file_digest
+from widedeep.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -52,7 +52,7 @@ def in_time(then, run_command, make_home, tmp_path_factory):
     home = make_home(tmp_path_factory.mktemp("home"))
     arguments = ("--home", home, "--data", then, "--publish", "as-gated")
     result, _ = run_command("retrain", *arguments)
-    return Home(home), result
+    return Workspace(home), result
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def backfilled(simulated, middle, run_command, make_home, tmp_path_factory):
     """The run made for that moment from today's files."""
     home = make_home(tmp_path_factory.mktemp("home"))
     result, _ = run_command("retrain", "--home", home, "--data", simulated, "--as-of", middle)
-    return Home(home), result
+    return Workspace(home), result
 
 
 def contents(home, kind):

@@ -7,13 +7,13 @@ import pytest
 from flows.cli import main
 from flows.serve import Address, model_to_serve
 from widedeep import decision_log
-from widedeep.errors import InputError
-from widedeep.home import Home
+from widedeep.inputs import InputError
+from widedeep.workspace import Workspace
 
 
 @pytest.fixture
 def home(tmp_path):
-    return Home(tmp_path)
+    return Workspace(tmp_path)
 
 
 def decide(home, *models):

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from mlflow import MlflowClient
 
-from flows.registered import registry_of
-from widedeep.home import Home
+from flows.champion import registry_of
+from widedeep.workspace import Workspace
 
 PATIENCE = 60
 NEWCOMER = 7_000_000
@@ -74,14 +74,14 @@ def home(tmp_path_factory):
 
 def promote(home, told):
     """By hand: the gate wants more than a tiny world has. The command does a dry run before."""
-    registry = registry_of(Home(home), told["model"])
+    registry = registry_of(Workspace(home), told["model"])
     reason = "to see it swapped"
     registry.promote(registry.candidate(told["version"], reason), reason)
 
 
 def break_files_of(home, model, version):
     """Cut the weights of a version, and make it the champion behind widedeep's back."""
-    client = MlflowClient(Home(home).tracking_uri)
+    client = MlflowClient(Workspace(home).tracking_uri)
     (weights,) = (
         file
         for file in (home / "artifacts").rglob("weights.safetensors")

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from flows.cli import main
-from widedeep.model.search_space import SPACE
+from widedeep.model.presets import SPACE
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -6,24 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.coded_bag import CodedBag
-from widedeep.features.evidence import Evidence
-from widedeep.features.examples import Examples
-from widedeep.features.history import Queries
-from widedeep.features.history_columns import HistoryColumns
+from widedeep.features.encoded import Examples, FeatureSupport
+from widedeep.features.history import HistoryColumns, Queries
 from widedeep.features.history_state import NUMERIC
+from widedeep.features.items import Items
 from widedeep.features.ragged import Ragged
-from widedeep.features.raw_columns import RawColumns
+from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import Sampling, Staleness
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
-from widedeep.features.training_set import FROZEN, STREAMING, TrainingSet
+from widedeep.features.training_data import FROZEN, STREAMING, TrainingPart
 from widedeep.features.transform import Transform
+from widedeep.features.vocabulary import IndexedBag
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.presets import Preset
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import Optimisers, TrainingConfig
+from widedeep.model.trainer import Optimisers, TrainingConfig
 
 MOVIES = np.arange(100, 130)
 GENRES = ("드라마", "코미디", "액션", "애니메이션", "SF")
@@ -57,7 +55,7 @@ PRIOR = 0.6
 class World:
     """Makes rows, transforms, training sets and models; everything random comes from a seed."""
 
-    catalogue: Catalogue
+    catalogue: Items
     spec: FeatureSpec = SPEC
     preset: Preset = PRESET
     prior: float = PRIOR
@@ -74,10 +72,10 @@ class World:
         for _ in range(2):
             lengths = generator.integers(0, 5, rows)
             bag = Ragged.from_lengths(generator.choice(movies, lengths.sum()), lengths)
-            bags.append(CodedBag.of(bag))
+            bags.append(IndexedBag.of(bag))
         asked = Queries(user, movie, time, time)
         history = HistoryColumns(numeric, *bags)
-        return RawColumns.of(asked, history, self.catalogue)
+        return RawFeatures.of(asked, history, self.catalogue)
 
     def transform(self, seed=0, previous=None, **raw):
         return Transform.fit(self.spec, self.prior, self.raw(seed, **raw), previous)
@@ -90,8 +88,8 @@ class World:
             Examples(transform.encode(part), label(part), np.ones(rows, np.float32))
             for part in described
         ]
-        evidence = Evidence.count(parts[0].rows.wide, parts[0].label, transform.wide_size)
-        return TrainingSet(
+        evidence = FeatureSupport.count(parts[0].rows.wide, parts[0].label, transform.wide_size)
+        return TrainingPart(
             transform, parts[0], {STREAMING: parts[1], FROZEN: parts[2]}, evidence, 1000
         )
 
@@ -119,7 +117,7 @@ class World:
         """As of random rows."""
         generator = np.random.default_rng(seed)
         support = generator.integers(0, 50, transform.wide_size)
-        return Evidence(support, generator.integers(0, support + 1), 400, 250)
+        return FeatureSupport(support, generator.integers(0, support + 1), 400, 250)
 
     def with_preset(self, network=None, training=None):
         preset = self.preset
@@ -137,7 +135,7 @@ def catalogue():
     strings = np.dtypes.StringDType()
     grades = [("전체 관람가", "", "12세 관람가")[i % 3] for i in range(len(MOVIES))]
     genres = [[GENRES[i % 5], GENRES[(i + 2) % 5]][: i % 3] for i in range(len(MOVIES))]
-    return Catalogue(
+    return Items(
         MOVIES,
         {"grade": np.array([*grades, ""], strings)},
         {"original_year": np.full(len(MOVIES) + 1, 2000.0)},

@@ -12,8 +12,8 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from tests.model.conftest import World, catalogue
-from widedeep.model.replicas import ProcessGroup
-from widedeep.model.training import Optimisers, Trainer
+from widedeep.model.distributed import ProcessGroup
+from widedeep.model.trainer import Optimisers, Trainer
 
 
 def main():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 from widedeep.model.ftrl import Ftrl, FtrlConfig, state_for, step, weight_from, z_for
 
 patient = settings(max_examples=60)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.errors import InputError
-from widedeep.features.encoded import Encoded
+from widedeep.features.encoded import EncodedRows
+from widedeep.inputs import InputError
 from widedeep.model.network import NetworkConfig
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import Optimisers, Trainer, logits
+from widedeep.model.trainer import Optimisers, Trainer, logits
 from widedeep.model.warm_start import warm_start
 
 WIDE_ONLY = {"deep": False}
@@ -31,7 +31,7 @@ def other_deep_inputs(rows):
     """The same rows with other ids, bags and numbers, but the same wide features."""
     bags = tuple(bag.take(np.arange(len(rows))[::-1]) for bag in rows.bags)
     backwards = rows.numbers.take(np.arange(len(rows))[::-1])
-    return Encoded(rows.categories[::-1].copy(), bags, backwards, rows.wide, rows.offset)
+    return EncodedRows(rows.categories[::-1].copy(), bags, backwards, rows.wide, rows.offset)
 
 
 def trained(world, seed=0):

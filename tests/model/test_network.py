@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.errors import InputError
-from widedeep.model.batch import Batch
-from widedeep.model.dropout import EVERYTHING, Share
-from widedeep.model.hidden_layers import Dropout, hidden_layers
+from widedeep.inputs import InputError
+from widedeep.model.batch import EVERYTHING, Batch, BatchSlice
+from widedeep.model.layers import Dropout, hidden_layers
 from widedeep.model.network import InputShape, NetworkConfig
 
 CPU = torch.device("cpu")
@@ -115,7 +114,7 @@ def test_the_first_weights_do_not_depend_on_the_order_of_the_tables(world):
 
 
 def all_of(rows):
-    return Share(rows, slice(None))
+    return BatchSlice(rows, slice(None))
 
 
 def test_building_and_dropping_leave_the_global_generator_alone(world):
@@ -155,7 +154,7 @@ def test_shares_of_a_minibatch_are_parts_of_one_draw(world):
     config = NetworkConfig(2, (4,), dropout=0.2, id_dropout=0.4, number_dropout=0.1)
     transform = world.transform()
     whole, first, last = (
-        world.network(transform, 5, config).draw(Share(101, part))
+        world.network(transform, 5, config).draw(BatchSlice(101, part))
         for part in (slice(None), slice(0, 40), slice(40, 101))
     )
     for name in ("ids", "numbers"):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 from widedeep.model.trained_model import FORMAT, TrainedModel
-from widedeep.model.training import Optimisers, Trainer, logits
+from widedeep.model.trainer import Optimisers, Trainer, logits
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tasks.engine import Engine, EngineName
-from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import Ratings
 from widedeep.data.split import Split
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.training_plan import TrainingPlan, cold_parts
-from widedeep.home import Home
+from widedeep.data.tables import IngestedData
+from widedeep.features.items import Items
+from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.presets import preset
+from widedeep.store import ArtifactStore
+from widedeep.workspace import Workspace
 
 RAY = Engine(EngineName.RAY, 2)
 PRESET = preset("default")
@@ -37,14 +37,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory):
-    with RAY.running(Home(tmp_path_factory.mktemp("ray"))):
+    with RAY.running(Workspace(tmp_path_factory.mktemp("ray"))):
         yield RAY
 
 
 @pytest.fixture(scope="package")
 def ratings(tiny, tmp_path_factory):
     store = ArtifactStore(tmp_path_factory.mktemp("stages"))
-    return Ratings(ingest(tiny, store, 1_800_000_000))
+    return IngestedData(ingest(tiny, store, 1_800_000_000))
 
 
 @pytest.fixture(scope="package")
@@ -53,7 +53,7 @@ def world(ratings):
     log = ratings.load()
     moments = [int(log.time[int(len(log) * share)]) for share in (0.7, 0.85)]
     split = Split(*moments, int(log.time[-1]) + 1)
-    return log, Catalogue.from_table(ratings.movies()), split
+    return log, Items.from_table(ratings.movies()), split
 
 
 @pytest.fixture(scope="package")
@@ -64,7 +64,7 @@ def settings():
 
 @pytest.fixture(scope="package")
 def plan(world):
-    return TrainingPlan.of(cold_parts(*world, PRESET.features, PRESET.sampling))
+    return TrainingData.of(cold_parts(*world, PRESET.features, PRESET.sampling))
 
 
 @pytest.fixture(scope="package")

@@ -5,12 +5,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from widedeep.artifact_store import ArtifactStore
-from widedeep.data import kmrd
 from widedeep.data.ingest import ingest
-from widedeep.errors import InputError
-from widedeep.features.training_plan import TrainingPlan, cold_parts, warm_parts
-from widedeep.features.training_set import STREAMING
+from widedeep.features.training_data import STREAMING, TrainingData, cold_parts, warm_parts
+from widedeep.inputs import InputError
+from widedeep.store import ArtifactStore
 
 
 def files(folder):
@@ -24,11 +22,11 @@ def test_a_cold_plan_is_the_same_whatever_the_pieces(
     cluster, world, settings, plan_folder, tmp_path, cut
 ):
     del cluster
-    from tasks.on_ray.features import OnRay
+    from tasks.on_ray.features import RayEngine
 
-    engines = partial(OnRay, **cut)
+    engines = partial(RayEngine, **cut)
     learned = settings.features, settings.sampling
-    TrainingPlan.of(cold_parts(*world, *learned, engines=engines)).save(tmp_path / "plan")
+    TrainingData.of(cold_parts(*world, *learned, engines=engines)).save(tmp_path / "plan")
     assert files(tmp_path / "plan") == files(plan_folder)
 
 
@@ -36,8 +34,8 @@ def test_a_warm_plan_is_the_same(cluster, world, settings, plan, tmp_path):
     log, catalogue, split = world
     previous = plan.catch_up.transform, split.holdout_from
     known = log, catalogue, split.as_of, settings.sampling, *previous
-    TrainingPlan.of(warm_parts(*known)).save(tmp_path / "local")
-    TrainingPlan.of(warm_parts(*known, engines=cluster.features(tmp_path))).save(tmp_path / "ray")
+    TrainingData.of(warm_parts(*known)).save(tmp_path / "local")
+    TrainingData.of(warm_parts(*known, engines=cluster.features(tmp_path))).save(tmp_path / "ray")
     assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 
@@ -45,14 +43,14 @@ def test_nothing_new_is_no_trouble(cluster, world, settings, plan, tmp_path):
     log, catalogue, split = world
     previous = plan.catch_up.transform, split.holdout_from
     known = log, catalogue, split.holdout_from, settings.sampling, *previous
-    found = TrainingPlan.of(warm_parts(*known, engines=cluster.features(tmp_path))).catch_up
+    found = TrainingData.of(warm_parts(*known, engines=cluster.features(tmp_path))).catch_up
     assert not len(found.training)
     assert STREAMING not in found.validation
     assert found.evidence.rows == int((log.time < split.holdout_from).sum())
 
 
 def test_ratings_are_checked_alike(cluster, world_of_files, tmp_path, monkeypatch):
-    monkeypatch.setattr(kmrd, "_BLOCK", 1 << 12)
+    monkeypatch.setattr("widedeep.data.files._BLOCK", 1 << 12)
     stores = [ArtifactStore(tmp_path / name) for name in ("local", "ray")]
     local = ingest(world_of_files, stores[0], 1_800_000_000)
     there = ingest(world_of_files, stores[1], 1_800_000_000, None, cluster.judge())
@@ -89,11 +87,11 @@ def world_of_files(tiny, tmp_path):
 
 def test_scores_are_those_of_the_local_engine(cluster, world, plan, settings):
     from widedeep.evaluation.scoring import model_scorer
-    from widedeep.features.training_set import queries_by_protocol
-    from widedeep.model.fitting import Fitting
+    from widedeep.features.training_data import queries_by_protocol
+    from widedeep.model.fitting import TrainingRun
 
     log, catalogue, split = world
-    fitting = Fitting(plan, settings, None, 0)
+    fitting = TrainingRun(plan, settings, None, 0)
     list(fitting.epochs())
     model = fitting.finished()
     asked = queries_by_protocol(log, split.holdout(log.time), split.holdout_from)

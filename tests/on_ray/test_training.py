@@ -9,11 +9,11 @@ import psutil
 import pytest
 import torch
 
-from tasks.trained import Training
-from widedeep.errors import InputError
-from widedeep.features.training_plan import TrainingPlan, warm_parts
-from widedeep.model.device import Device
-from widedeep.model.training import DivergenceError
+from widedeep.choices import Device
+from widedeep.features.training_data import TrainingData, warm_parts
+from widedeep.inputs import InputError
+from widedeep.model.fitting import TrainingJob
+from widedeep.model.trainer import DivergenceError
 
 TOLERANCE = {"rtol": 2e-3, "atol": 2e-4}
 """Of float32 sums in another order, over all steps of five epochs."""
@@ -43,7 +43,7 @@ def fitted(engine, training, folder, after=None):
 
 @pytest.fixture(scope="module")
 def training(plan_folder, settings):
-    return Training(plan_folder, settings, None, SEED)
+    return TrainingJob(plan_folder, settings, None, SEED)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +105,8 @@ def test_a_warm_start_goes_on_from_the_same_model(cluster, world, settings, loca
     log, catalogue, split = world
     local[2].save(_made(tmp_path / "previous"))
     previous = local[2].transform, local[2].learned_until
-    plan = TrainingPlan.of(warm_parts(log, catalogue, split.as_of, settings.sampling, *previous))
-    training = Training(plan, settings, tmp_path / "previous", 5)
+    plan = TrainingData.of(warm_parts(log, catalogue, split.as_of, settings.sampling, *previous))
+    training = TrainingJob(plan, settings, tmp_path / "previous", 5)
     here = fitted(LOCAL, training, tmp_path / "models")
     there = fitted(cluster, training, tmp_path / "models")
     assert there[0][0].epoch == 0
@@ -128,7 +128,7 @@ def test_a_training_that_diverges_ends_at_once_with_its_own_error(
     poisoned = replace(plan, initial=replace(plan.initial, training=training))
     with (
         pytest.raises(DivergenceError, match="the training loss became nan at epoch 1"),
-        cluster.fitting(Training(poisoned, settings, None, 0), tmp_path / "models") as fitting,
+        cluster.fitting(TrainingJob(poisoned, settings, None, 0), tmp_path / "models") as fitting,
     ):
         list(fitting.epochs())
 

@@ -11,22 +11,20 @@ import pytest
 import torch
 import uvicorn
 
-from widedeep.artifact_store import ArtifactStore
+from widedeep.data.feedback_log import read_feedback
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import Ratings
-from widedeep.evaluation.golden import GOLDEN, GoldenRequests
-from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.companion import Companion
-from widedeep.features.evidence import Evidence
+from widedeep.data.tables import IngestedData
+from widedeep.evaluation.explain import DataSnapshot
+from widedeep.evaluation.scoring import GOLDEN, GoldenRequests, model_scorer
+from widedeep.features.encoded import FeatureSupport
 from widedeep.features.history import Queries
 from widedeep.features.transform import Transform
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.presets import preset
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import TrainingConfig
-from widedeep.serving.event_log import read_events
-from widedeep.serving.groundwork import Groundwork
-from widedeep.serving.served_version import ServedVersion
+from widedeep.model.trainer import TrainingConfig
+from widedeep.serving.serving_model import ServedVersion, WarmState
+from widedeep.store import ArtifactStore
 
 MODEL = "widedeep-sim-tiny"
 
@@ -35,8 +33,8 @@ MODEL = "widedeep-sim-tiny"
 def make_version(tiny, tmp_path_factory):
     """Writes a version by its number, which seeds its weights."""
     root = tmp_path_factory.mktemp("versions")
-    ratings = Ratings(ingest(tiny, ArtifactStore(root / "stages"), 1_800_000_000))
-    known = Companion.of(ratings.load(), ratings.movies(), ratings.people())
+    ratings = IngestedData(ingest(tiny, ArtifactStore(root / "stages"), 1_800_000_000))
+    known = DataSnapshot.of(ratings.load(), ratings.movies(), ratings.people())
     log, catalogue = known.log, known.catalogue
     spec = preset("default").features
     asked = Queries(log.user, log.movie, log.time, log.time)
@@ -54,7 +52,7 @@ def make_version(tiny, tmp_path_factory):
             network.wide.normal_(0, 0.3, generator=generator)
             network.layers[-1].weight.normal_(0, 0.3, generator=generator)
         none = np.zeros(transform.wide_size, np.int64)
-        evidence = Evidence(none, none, 0, 0)
+        evidence = FeatureSupport(none, none, 0, 0)
         model = TrainedModel(transform, network, TrainingConfig(), {}, 0, evidence)
         (folder / "model").mkdir()
         model.save(folder / "model")
@@ -97,7 +95,7 @@ def handed(tmp_path_factory):
 
     def hand(known):
         known.save(path)
-        found = Groundwork.load(path)
+        found = WarmState.load(path)
         path.unlink()
         return found
 
@@ -110,7 +108,7 @@ def admit(handed):
 
     def admit(service, version):
         told = service.acknowledged(version.model)
-        known = Groundwork.of(version, read_events(told.path, end=told.end))
+        known = WarmState.of(version, read_feedback(told.path, end=told.end))
         service.admit(version, handed(known), told)
 
     return admit

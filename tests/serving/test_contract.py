@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from widedeep.home import Home
-from widedeep.serving.app import create_app
-from widedeep.serving.service import Service
+from widedeep.serving.api import create_app
+from widedeep.serving.service import RankingService
 from widedeep.serving.telemetry import Telemetry
+from widedeep.workspace import Workspace
 
 # A rating of the future is well described and refused all the same.
 SETTINGS = """
@@ -19,7 +19,7 @@ PHASES = "coverage,fuzzing,stateful"
 
 def test_schemathesis_finds_nothing(tmp_path, versions, serve, admit):
     (tmp_path / "schemathesis.toml").write_text(SETTINGS, encoding="utf-8")
-    service = Service(Home(tmp_path / "home"), Telemetry())
+    service = RankingService(Workspace(tmp_path / "home"), Telemetry())
     admit(service, versions[0])
     with serve(create_app(service)) as client:
         done = subprocess.run(

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import RatingLog, Ratings
-from widedeep.errors import InputError
-from widedeep.features.catalogue import Catalogue
+from widedeep.data.tables import IngestedData, Interactions
 from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_state import NUMERIC
+from widedeep.features.items import Items
 from widedeep.features.ragged import Ragged
+from widedeep.inputs import InputError
 from widedeep.serving.live_state import LiveState
+from widedeep.store import ArtifactStore
 
 CONFIG = HistoryConfig(length=4)
 PRIOR = 0.6
@@ -26,7 +26,7 @@ patient = settings(max_examples=60)
 def catalogue():
     """Films 10 to 12; 99 is not among them."""
     strings = np.dtypes.StringDType()
-    return Catalogue(
+    return Items(
         np.array([10, 11, 12]),
         {},
         {"original_year": np.full(4, 2000.0)},
@@ -42,11 +42,11 @@ def log_of(rows):
     first = {(user, movie): (time, user, movie, rate) for time, user, movie, rate in rows[::-1]}
     kept = sorted(first.values())
     time, user, movie, rate = (np.array([row[i] for row in kept], np.int64) for i in range(4))
-    return RatingLog(user, movie, rate.astype(np.int8), time)
+    return Interactions(user, movie, rate.astype(np.int8), time)
 
 
 def cut(log, rows):
-    return RatingLog(log.user[rows], log.movie[rows], log.rate[rows], log.time[rows])
+    return Interactions(log.user[rows], log.movie[rows], log.rate[rows], log.time[rows])
 
 
 EMPTY = log_of([])
@@ -188,7 +188,7 @@ def test_what_a_user_has_rated_is_known_at_once():
 
 def test_thousands_of_new_users_and_films_find_room():
     generator = np.random.default_rng(0)
-    films = Catalogue(np.empty(0, np.int64), {}, {"original_year": np.array([np.nan])}, no_bags())
+    films = Items(np.empty(0, np.int64), {}, {"original_year": np.array([np.nan])}, no_bags())
     rows = [
         (1000 + i // 2, int(u), int(m), int(r))
         for i, (u, m, r) in enumerate(
@@ -212,7 +212,9 @@ def no_bags():
 
 
 def test_a_log_out_of_order_is_refused():
-    log = RatingLog(np.array([1, 2]), np.array([1, 2]), np.array([1, 2], np.int8), np.array([5, 4]))
+    log = Interactions(
+        np.array([1, 2]), np.array([1, 2]), np.array([1, 2], np.int8), np.array([5, 4])
+    )
     with pytest.raises(InputError, match="order of time"):
         empty_state(log=log)
 
@@ -242,8 +244,8 @@ def test_readers_never_see_half_an_instant():
 
 def replayed(folder, tmp_path, start, config):
     """Feed the ratings from place `start` on; each is read just before it comes."""
-    ratings = Ratings(ingest(folder, ArtifactStore(tmp_path), 1_800_000_000))
-    log, films = ratings.load(), Catalogue.from_table(ratings.movies())
+    ratings = IngestedData(ingest(folder, ArtifactStore(tmp_path), 1_800_000_000))
+    log, films = ratings.load(), Items.from_table(ratings.movies())
     state = LiveState.of(cut(log, slice(start)), films, config, PRIOR)
     values, bags = [], ([], [])
     for i in range(start, len(log)):

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from widedeep.home import Home
-from widedeep.serving.app import create_app
-from widedeep.serving.service import Service
+from widedeep.serving.api import create_app
+from widedeep.serving.service import RankingService
 from widedeep.serving.telemetry import Telemetry
+from widedeep.workspace import Workspace
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars")
 FIRST = "#found .film:first-child"
@@ -20,7 +20,7 @@ def page(tmp_path, versions, serve, admit):
     if browser_path is None:
         pytest.skip("no chromium is installed")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    service = Service(Home(tmp_path), Telemetry())
+    service = RankingService(Workspace(tmp_path), Telemetry())
     admit(service, versions[0])
     faults = []
     with serve(create_app(service)) as client, playwright.sync_playwright() as driver:

@@ -9,30 +9,29 @@ import pytest
 import torch
 from numba.core.registry import CPUDispatcher
 
-from widedeep.artifact_store import ArtifactStore
+from widedeep.choices import Precision
 from widedeep.data.ingest import ingest
-from widedeep.data.movies import MOVIE_COLUMNS
-from widedeep.data.ratings import RatingLog, Ratings
-from widedeep.errors import InputError
+from widedeep.data.tables import MOVIE_COLUMNS, IngestedData, Interactions
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features import history_state
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.evidence import Evidence
+from widedeep.features.encoded import FeatureSupport
 from widedeep.features.history import HistoryConfig, Queries
-from widedeep.features.raw_columns import RawColumns
+from widedeep.features.items import Items
+from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
 from widedeep.features.transform import Transform
-from widedeep.model import bfloat16
+from widedeep.inputs import InputError
+from widedeep.model import kernels as model_kernels
+from widedeep.model.compute import matmul_dtype
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
-from widedeep.model.precision import Precision
 from widedeep.model.presets import preset
-from widedeep.model.products import dtype_of
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import TrainingConfig, sigmoid
-from widedeep.serving import compiled
+from widedeep.model.trainer import TrainingConfig, sigmoid
+from widedeep.serving import kernels
 from widedeep.serving.live_state import LiveState
-from widedeep.serving.prepared_model import PreparedModel
 from widedeep.serving.ranker import Ranked, Ranker
+from widedeep.serving.scorer import FastScorer
+from widedeep.store import ArtifactStore
 
 PRIOR = 0.6
 SMALL = NetworkConfig(embedding=4, hidden=(16, 8))
@@ -88,18 +87,18 @@ CASES = {
 
 @dataclass(frozen=True)
 class World:
-    log: RatingLog
-    catalogue: Catalogue
-    bare: Catalogue
+    log: Interactions
+    catalogue: Items
+    bare: Items
 
     def before(self, rows):
-        return RatingLog(*(getattr(self.log, name)[:rows] for name in RatingLog.__slots__))
+        return Interactions(*(getattr(self.log, name)[:rows] for name in Interactions.__slots__))
 
     def model(self, spec, config, seed=0):
         """Fitted features, random weights; a third of the wide ones is 0."""
         time = self.log.time[:4000]
         asked = Queries(self.log.user[:4000], self.log.movie[:4000], time, time)
-        rows = RawColumns.describe(self.log, asked, self.catalogue, spec.history, PRIOR)
+        rows = RawFeatures.describe(self.log, asked, self.catalogue, spec.history, PRIOR)
         transform = Transform.fit(spec, PRIOR, rows)
         generator = torch.Generator().manual_seed(seed)
         network = WideDeep(config, InputShape.of(transform), generator)
@@ -115,18 +114,20 @@ class World:
                 network.numbers.missing.normal_(0, 1, generator=generator)
             network.slope.fill_(0.7)
         none = np.zeros(transform.wide_size, np.int64)
-        return TrainedModel(transform, network, TrainingConfig(), {}, 0, Evidence(none, none, 0, 0))
+        return TrainedModel(
+            transform, network, TrainingConfig(), {}, 0, FeatureSupport(none, none, 0, 0)
+        )
 
 
 @pytest.fixture(scope="module")
 def world(simulated, tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving")
-    ratings = Ratings(ingest(simulated, ArtifactStore(folder), 1_800_000_000))
+    ratings = IngestedData(ingest(simulated, ArtifactStore(folder), 1_800_000_000))
     movies = ratings.movies()
     optional = ("genres", "countries", "people", "leading")
     nothing = {name: [[]] * len(movies) for name in optional}
     bare = pa.table(movies.to_pydict() | nothing, schema=MOVIE_COLUMNS)
-    return World(ratings.load(), Catalogue.from_table(movies), Catalogue.from_table(bare))
+    return World(ratings.load(), Items.from_table(movies), Items.from_table(bare))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +159,7 @@ def test_scores_are_those_of_the_model(world, name, films):
     half = len(world.log) - 300
     ranker = Ranker.of(model, world.before(half), catalogue, Precision.FLOAT32)
     for i in range(half, len(world.log)):
-        columns = (getattr(world.log, name)[i] for name in RatingLog.__slots__)
+        columns = (getattr(world.log, name)[i] for name in Interactions.__slots__)
         ranker.observe(*map(int, columns))
     users, movies = asked_of(world)
     for later in (0, 40 * 86_400):
@@ -176,7 +177,7 @@ def test_scores_are_those_of_the_model(world, name, films):
 
 def test_a_model_without_ratings_or_films_answers(world, small):
     log = world.before(0)
-    films = Catalogue.from_table(MOVIE_COLUMNS.empty_table())
+    films = Items.from_table(MOVIE_COLUMNS.empty_table())
     ranker = Ranker.of(small, log, films, Precision.FLOAT32)
     scores = ranker.scores(1, np.array([5, 6]), 10**9)
     expected = wanted(small, log, films, 1, np.array([5, 6]), 10**9)
@@ -186,7 +187,7 @@ def test_a_model_without_ratings_or_films_answers(world, small):
 
 def test_a_token_that_only_the_model_knows_keeps_its_weights(world, small):
     """The log begins anew; users and films are still those of the vocabularies."""
-    films = Catalogue.from_table(MOVIE_COLUMNS.empty_table())
+    films = Items.from_table(MOVIE_COLUMNS.empty_table())
     ranker = Ranker.of(small, world.before(0), films, Precision.FLOAT32)
     user, movies = int(world.log.user[0]), world.log.movie[:40]
     expected = wanted(small, world.before(0), films, user, movies, 10**9)
@@ -229,7 +230,7 @@ def test_a_rating_changes_scores_and_seen_at_once(ranker, world):
 
 def test_after_loading_nothing_is_left_to_compile(ranker, world):
     def signatures():
-        functions = [*vars(compiled).values(), *vars(history_state).values()]
+        functions = [*vars(kernels).values(), *vars(history_state).values()]
         return [len(f.signatures) for f in functions if isinstance(f, CPUDispatcher)]
 
     before = signatures()
@@ -243,12 +244,12 @@ def test_after_loading_nothing_is_left_to_compile(ranker, world):
 
 
 def test_compiled_code_calls_no_compiled_code_of_another_file_that_may_change():
-    functions = [f for f in vars(compiled).values() if isinstance(f, CPUDispatcher)]
+    functions = [f for f in vars(kernels).values() if isinstance(f, CPUDispatcher)]
     assert functions
     for function in functions:
         called = {function.py_func.__globals__.get(n) for n in function.py_func.__code__.co_names}
         modules = {f.__module__ for f in called if isinstance(f, CPUDispatcher)}
-        assert modules <= {compiled.__name__, bfloat16.__name__}
+        assert modules <= {kernels.__name__, model_kernels.__name__}
 
 
 def test_many_may_ask_while_ratings_come_in(world, small):
@@ -280,7 +281,7 @@ def test_bfloat16_is_within_its_stated_tolerance(world):
     state = LiveState.of(world.log, world.catalogue, model.transform.spec.history, PRIOR)
     tokens = state.users.tokens, state.movies.tokens
     exact, rounded = (
-        PreparedModel.of(model, tokens, world.catalogue, dtype)
+        FastScorer.of(model, tokens, world.catalogue, dtype)
         for dtype in (torch.float32, torch.bfloat16)
     )
     users, films = asked_of(world)
@@ -296,9 +297,9 @@ def test_bfloat16_is_within_its_stated_tolerance(world):
 def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch):
     for held, wanted_dtype in (({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda held=held: held)
-        assert dtype_of(Precision.AUTO) == wanted_dtype
-        assert dtype_of(Precision.FLOAT32) == torch.float32
+        assert matmul_dtype(Precision.AUTO) == wanted_dtype
+        assert matmul_dtype(Precision.FLOAT32) == torch.float32
         if not held:
             with pytest.raises(InputError, match="neither AVX512-BF16 nor AMX"):
-                dtype_of(Precision.BFLOAT16)
-    assert dtype_of(Precision.BFLOAT16) == torch.bfloat16
+                matmul_dtype(Precision.BFLOAT16)
+    assert matmul_dtype(Precision.BFLOAT16) == torch.bfloat16

@@ -6,16 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.data.movies import MOVIE_COLUMNS
-from widedeep.errors import InputError
-from widedeep.features.catalogue import Catalogue
-from widedeep.serving.co_liked import CoLiked, CoLikedConfig
-from widedeep.serving.nearest import Nearest
-from widedeep.serving.popularity import DAY, Popularity
-from widedeep.serving.retrieval_config import SOURCES, RetrievalConfig
-from widedeep.serving.rules import Ruled, Rules, least_age
-from widedeep.serving.shared_attributes import SharedAttributes
-from widedeep.serving.shortlist import best, fused, speakers
+from widedeep.data.tables import MOVIE_COLUMNS
+from widedeep.features.items import Items
+from widedeep.inputs import InputError
+from widedeep.retrieval.eligibility import EligibilityRules, ItemEligibility, least_age
+from widedeep.retrieval.retriever import SOURCES, RetrieverConfig
+from widedeep.retrieval.sources import (
+    DAY,
+    CoLiked,
+    CoLikedConfig,
+    NearestItems,
+    Popularity,
+    SharedAttributes,
+    contributing_sources,
+    reciprocal_rank_fusion,
+    top_k,
+)
 
 pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), unique=True, max_size=30)
 
@@ -95,7 +101,7 @@ def test_rare_people_tell_more_than_common_genres():
             {"movie": 5},
         ]
     )
-    scores = SharedAttributes.of(Catalogue.from_table(films)).scores(np.array([0]), np.ones(1))
+    scores = SharedAttributes.of(Items.from_table(films)).scores(np.array([0]), np.ones(1))
     assert scores[0] == pytest.approx(1.0), "a film is like itself"
     assert scores[2] > scores[1] > 0
     assert scores[4] == 0
@@ -109,19 +115,19 @@ def test_a_leading_role_counts_twice():
             {"movie": 3, "people": [8]},
         ]
     )
-    scores = SharedAttributes.of(Catalogue.from_table(films)).scores(np.array([0]), np.ones(1))
+    scores = SharedAttributes.of(Items.from_table(films)).scores(np.array([0]), np.ones(1))
     assert scores == pytest.approx([1.0, 2 / 5**0.5, 1 / 5**0.5])
 
 
 def test_films_without_attributes_share_nothing():
-    catalogue = Catalogue.from_table(table([{"movie": 1}, {"movie": 2}]))
+    catalogue = Items.from_table(table([{"movie": 1}, {"movie": 2}]))
     shared = SharedAttributes.of(catalogue)
     assert shared.scores(np.array([0]), np.ones(1)).tolist() == [0, 0]
 
 
 def test_the_nearest_film_is_that_of_the_smallest_angle():
     vectors = np.array([[1, 0], [0.8, 0.6], [-1, 0], [0, 1]], np.float32)
-    nearest = Nearest(vectors, np.array([True, True, True, False]))
+    nearest = NearestItems(vectors, np.array([True, True, True, False]))
     assert nearest.scores(np.array([0]), np.ones(1)) == pytest.approx([2, 1.8, 0, 0])
     assert nearest.scores(np.array([3]), np.ones(1)).tolist() == [0] * 4, "it is not known"
 
@@ -135,18 +141,18 @@ def test_the_best_rows_come_in_order_and_equals_by_row(scores, limit, seed):
     allowed = np.random.default_rng(seed).random(len(scores)) < 0.7
     ranked = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
     expected = [i for i in ranked if allowed[i] and scores[i] > 0][:limit]
-    assert best(np.array(scores, np.float64), allowed, limit).tolist() == expected
+    assert top_k(np.array(scores, np.float64), allowed, limit).tolist() == expected
 
 
 def test_lists_are_merged_by_the_sum_of_reciprocal_ranks():
     lists = {"a": np.array([5, 3, 9]), "b": np.array([3, 7]), "c": np.array([8])}
-    rows, shares = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 3, 10)
-    sources = speakers([*lists], shares)
+    rows, shares = reciprocal_rank_fusion(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 3, 10)
+    sources = contributing_sources([*lists], shares)
     # 3: 1/3 + .5/2 = .583, 5: 1/2, 9: 1/4, 7: .5/3; 8 has no share.
     assert rows.tolist() == [3, 5, 9]
     assert sources == [("a", "b"), ("a",), ("a",)]
-    everything, shares = fused(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 9, 10)
-    named = speakers([*lists], shares)
+    everything, shares = reciprocal_rank_fusion(lists, {"a": 1.0, "b": 0.5, "c": 0.0}, 1.0, 9, 10)
+    named = contributing_sources([*lists], shares)
     assert (everything.tolist()[3:], named[3:]) == ([7], [("b",)])
 
 
@@ -183,14 +189,16 @@ def test_rules_leave_out_what_they_say():
             {"movie": 5, "title": "마", "grade": "15세 관람가"},
         ]
     )
-    ruled = Ruled.of(Catalogue.from_table(films), films)
+    ruled = ItemEligibility.of(Items.from_table(films), films)
     at = 1_577_000_000
 
     def shown(**rules):
-        return ruled.movies[ruled.allowed(Rules(**rules), at)].tolist()
+        return ruled.movies[ruled.allowed(EligibilityRules(**rules), at)].tolist()
 
     assert shown() == [1, 2, 5], "3 is of a later year, 4 has no title"
-    assert ruled.movies[ruled.allowed(Rules(), -1)].tolist() == [5], "in 1969 the rest is to come"
+    assert ruled.movies[ruled.allowed(EligibilityRules(), -1)].tolist() == [5], (
+        "in 1969 the rest is to come"
+    )
     assert shown(unreleased=True, untitled=True) == [1, 2, 3, 4, 5]
     assert shown(audience_age=15) == [1, 5]
     assert shown(audience_age=17) == [1, 2, 5]
@@ -198,7 +206,7 @@ def test_rules_leave_out_what_they_say():
     assert shown(audience_age=0, untitled=True) == [1, 4]
     assert shown(excluded=frozenset({2, 99})) == [1, 5]
     with pytest.raises(InputError, match="age of the audience is -1"):
-        Rules(audience_age=-1)
+        EligibilityRules(audience_age=-1)
 
 
 @pytest.mark.parametrize(
@@ -214,4 +222,4 @@ def test_rules_leave_out_what_they_say():
 )
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError):
-        RetrievalConfig(**wrong)
+        RetrieverConfig(**wrong)

@@ -4,15 +4,15 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.tracking import Tracker
-from widedeep.home import Home
-from widedeep.model.version import ModelVersion, StoredModel
+from widedeep.model.trained_model import ModelVersion, StoredModel
+from widedeep.workspace import Workspace
 
 MODEL = "widedeep-test"
 
 
 @pytest.fixture
 def home(tmp_path, make_home):
-    return Home(make_home(tmp_path))
+    return Workspace(make_home(tmp_path))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from flows.cli import main
 from flows.run_form import Computing
 from tasks.engine import LOCAL, Engine, EngineName
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 
 
 def test_local_is_what_nobody_has_to_ask_for():

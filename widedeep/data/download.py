@@ -22,7 +22,7 @@ from urllib.request import getproxies
 import httpx
 from filelock import FileLock
 
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 
 COMMIT = "8ca98b12bbd46a53f8ee89c678e7a0c050e190cf"
 _BASE_URL = f"https://raw.githubusercontent.com/lovit/kmrd/{COMMIT}/kmr_dataset/datafile"
@@ -73,7 +73,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """Seconds to wait for a connection, and for each next piece of an answer."""
 
     connect: float = 5.0
@@ -109,7 +109,7 @@ RELEASES: Mapping[str, Release] = MappingProxyType(
         "kmrd-5m": _large("5m", "a993f9dc11f34a375134478934e856f85577f292"),
     }
 )
-PATIENCE = Patience()
+PATIENCE = Timeouts()
 
 
 def download(
@@ -117,7 +117,7 @@ def download(
     target: Path,
     *,
     releases: Mapping[str, Release] = RELEASES,
-    patience: Patience = PATIENCE,
+    patience: Timeouts = PATIENCE,
     progress: Progress | None = None,
 ) -> Path:
     """Have the data set `name` in the folder `target`, without network if it is there already.
@@ -161,7 +161,7 @@ def git_blob_id(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _build(target: Path, release: Release, patience: Patience, progress: Progress | None) -> None:
+def _build(target: Path, release: Release, patience: Timeouts, progress: Progress | None) -> None:
     part = target.with_name(f".{target.name}.part")
     if part.exists():  # we hold the lock, so whoever began it is dead
         shutil.rmtree(part)
@@ -176,7 +176,7 @@ def _build(target: Path, release: Release, patience: Patience, progress: Progres
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _reach(url: str, patience: Patience) -> None:
+def _reach(url: str, patience: Timeouts) -> None:
     """Find out soon that there is no network.
 
     A timeout of httpx covers neither the look-up of the host's name nor the sum over its
@@ -204,7 +204,7 @@ def _reach(url: str, patience: Patience) -> None:
         raise _failure(url, cause, TransferError) from error
 
 
-def _client(url: str, patience: Patience) -> httpx.Client:
+def _client(url: str, patience: Timeouts) -> httpx.Client:
     try:
         timeout = httpx.Timeout(patience.read, connect=patience.connect)
         return httpx.Client(headers={"User-Agent": "widedeep"}, timeout=timeout)

@@ -8,8 +8,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from widedeep.data.download import COMMIT, RELEASES, DownloadError, download
-from widedeep.data.simulator import MARKER, Simulation, simulate
-from widedeep.errors import InputError
+from widedeep.data.simulator.write import MARKER, Simulation, simulate
+from widedeep.inputs import InputError
 
 WORDS = ("auto", *RELEASES, "sim")
 VARIABLE = "WIDEDEEP_DATA"

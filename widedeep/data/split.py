@@ -6,8 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.errors import InputError
-from widedeep.when import iso
+from widedeep.inputs import InputError, to_iso
 
 HOLDOUT_SHARE = 0.1
 """Share of the known ratings that the holdout takes if its start is not given."""
@@ -33,7 +32,7 @@ class Split:
         if not self.validation_from < self.holdout_from < self.as_of:
             raise InputError(
                 f"the split wants validation-from before holdout-from before as-of, found "
-                f"{iso(self.validation_from)}, {iso(self.holdout_from)}, {iso(self.as_of)}"
+                f"{to_iso(self.validation_from)}, {to_iso(self.holdout_from)}, {to_iso(self.as_of)}"
             )
 
     @classmethod
@@ -55,7 +54,7 @@ class Split:
         """
         known = np.sort(time[time < as_of])
         if not len(known):
-            raise InputError(f"no rating is older than as-of {iso(as_of)}: {_span(time)}")
+            raise InputError(f"no rating is older than as-of {to_iso(as_of)}: {_span(time)}")
         if holdout_from is None:
             holdout_from = _holdout_start(known, validation_from)
         if validation_from is None:
@@ -97,8 +96,8 @@ class Split:
     def describe(self) -> str:
         """The three moments for people."""
         return (
-            f"validation from {iso(self.validation_from)}, holdout from {iso(self.holdout_from)}, "
-            f"as of {iso(self.as_of)}"
+            f"validation from {to_iso(self.validation_from)}, holdout from {to_iso(self.holdout_from)}, "
+            f"as of {to_iso(self.as_of)}"
         )
 
 
@@ -108,7 +107,7 @@ def _holdout_start(known: Times, validation_from: int | None) -> int:
     left = known[known >= validation_from]
     if not len(left):
         raise InputError(
-            f"no rating is left to validate on: validation-from is {iso(validation_from)} and "
+            f"no rating is left to validate on: validation-from is {to_iso(validation_from)} and "
             f"{_span(known)}"
         )
     return _start_of_last(left, len(left) // 2)
@@ -118,7 +117,7 @@ def _validation_start(known: Times, holdout_from: int) -> int:
     before = known[known < holdout_from]
     if not len(before):
         raise InputError(
-            f"no rating is left to train on: holdout-from is {iso(holdout_from)} and {_span(known)}"
+            f"no rating is left to train on: holdout-from is {to_iso(holdout_from)} and {_span(known)}"
         )
     return _start_of_last(before, len(known) - len(before))
 
@@ -131,4 +130,4 @@ def _start_of_last(time: Times, count: int) -> int:
 def _span(time: Times) -> str:
     if not len(time):
         return "there are no ratings at all"
-    return f"the ratings go from {iso(int(time.min()))} to {iso(int(time.max()))}"
+    return f"the ratings go from {to_iso(int(time.min()))} to {to_iso(int(time.max()))}"

@@ -7,10 +7,17 @@ the bootstrap" (1993), chapters 8 and 13 (percentile interval).
 A replicate is a count for each user, never a copied table. The rows are sorted by score once; the
 AUC of a replicate is then one walk over them that adds counts, done for a block of replicates at a
 time: the counts of one user in all of them lie side by side.
+
+What a better AUC must not cost: numbers that may get worse by a stated margin and no more.
+
+A guard is a non-inferiority test: the whole interval of the change has to stay within the margin.
+A change whose interval lies past the margin is harm that was shown; one that reaches past it is
+harm that was not ruled out.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +25,7 @@ import numpy.typing as npt
 from numba import njit
 
 from widedeep import metrics
-from widedeep.errors import InputError
+from widedeep.inputs import InputError
 from widedeep.metrics import Floats, Labels, Users
 
 _BLOCK_REPLICATES = 64
@@ -94,8 +101,8 @@ def paired_bootstrap(
     log_loss = metrics.log_loss(label, challenger) - metrics.log_loss(label, champion)
     ece = metrics.ece(label, challenger) - metrics.ece(label, champion)
     users, code = metrics.user_codes(user, len(label))
-    sample = Sample.of(label, challenger, champion, code, users)
-    blocks = [sample.differences(counts) for counts in draws(generator, users, replicates)]
+    sample = PairedSample.of(label, challenger, champion, code, users)
+    blocks = [sample.differences(counts) for counts in user_draws(generator, users, replicates)]
     drawn = np.concatenate(blocks, axis=1)
     kept = drawn[:, ~np.isnan(drawn[0])]
     left_out = replicates - kept.shape[1]
@@ -128,7 +135,7 @@ def _interval(difference: float, drawn: Floats, confidence: float) -> Interval:
     return Interval(difference, float(low), float(high))
 
 
-def draws(generator: np.random.Generator, users: int, replicates: int) -> Iterator[Counts]:
+def user_draws(generator: np.random.Generator, users: int, replicates: int) -> Iterator[Counts]:
     """How often each user is drawn: (users, block) counts; a block's width changes no draw."""
     width = max(1, min(_BLOCK_REPLICATES, _BLOCK_BYTES // users))
     for start in range(0, replicates, width):
@@ -155,7 +162,7 @@ class _Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class PairedSample:
     """The rows of two models, prepared once for all replicates.
 
     `totals` is (users, 3 + 2 * bins) float64, summed over each user's rows: positives, negatives,
@@ -264,3 +271,72 @@ def _close_tie(
         below[block] += tied[0, block]
         tied[0, block] = 0
         tied[1, block] = 0
+
+
+class GuardrailStatus(StrEnum):
+    """Where a change lies; the values are the words of the sentence."""
+
+    WITHIN = "stays within"
+    REACHES = "reaches past"
+    PAST = "lies past"
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """One number of both models.
+
+    Attributes:
+        name: What it is, for people.
+        challenger: The challenger's.
+        champion: The champion's.
+        change: Challenger minus champion with its interval; one without width was counted.
+        margin: The worst change allowed: above 0 where a rise does harm, below 0 where a fall does.
+    """
+
+    name: str
+    challenger: float
+    champion: float
+    change: Interval
+    margin: float
+
+    @property
+    def finding(self) -> GuardrailStatus:
+        """Where the change lies."""
+        harm = sorted(end / self.margin for end in (self.change.low, self.change.high))
+        if harm[1] <= 1:
+            return GuardrailStatus.WITHIN
+        return GuardrailStatus.PAST if harm[0] > 1 else GuardrailStatus.REACHES
+
+    def sentence(self, confidence: float) -> str:
+        """Both numbers, the interval and the margin."""
+        return (
+            f"{self.name} {_number(self.challenger)} against the champion's "
+            f"{_number(self.champion)}: "
+            f"{interval_text(self.change, confidence)}, "
+            f"{self.finding} the margin of {signed_text(self.margin)}"
+        )
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() else f"{value:.4f}"
+
+
+def interval_text(interval: Interval, confidence: float) -> str:
+    """A difference and, where it was sampled, its interval."""
+    if interval.low == interval.high:
+        return signed_text(interval.difference)
+    ends = f"[{signed_text(interval.low)}, {signed_text(interval.high)}]"
+    return f"{signed_text(interval.difference)}, {100 * confidence:g} % interval {ends}"
+
+
+def signed_text(value: float) -> str:
+    """Four decimals, or more where those would round a difference away."""
+    text = f"{value:+.0f}" if value and value.is_integer() else f"{value:+.4f}"
+    return f"{value:+.0e}" if value and not float(text) else text.replace("-0.0000", "+0.0000")
+
+
+def interval_position(interval: Interval) -> str:
+    """Where an interval lies, for people."""
+    if interval.low <= 0 <= interval.high:
+        return "includes 0"
+    return "lies above 0" if interval.low > 0 else "lies below 0"

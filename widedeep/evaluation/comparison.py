@@ -1,6 +1,9 @@
-"""The evaluation stage: challenger and champion on the same rows, and what follows from it."""
+"""The evaluation stage: challenger and champion on the same rows, and what follows from it.
 
-from collections.abc import Mapping, Sequence
+The metrics that people are shown, in the order in which they read them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,20 +11,20 @@ from typing import Any
 import numpy as np
 
 from widedeep import metrics
-from widedeep.artifact_store import Artifact
-from widedeep.data.ratings import RatingLog
 from widedeep.data.split import Split
-from widedeep.evaluation.bootstrap import PairedDifference
-from widedeep.evaluation.guards import Guard
-from widedeep.evaluation.harm import Masks, guards
-from widedeep.evaluation.pairing import BOOTSTRAP_SEED, streaming_difference, streaming_score
-from widedeep.evaluation.pooling import Pooled, pool, windows_of
-from widedeep.evaluation.promotion import (
+from widedeep.data.tables import Interactions
+from widedeep.evaluation.bootstrap import Guardrail, PairedDifference
+from widedeep.evaluation.gate import (
+    BOOTSTRAP_SEED,
     Decision,
     GateConfig,
+    Masks,
     decide_against_champion,
     decide_first,
-    unfair,
+    hold_incomparable,
+    measure_guardrails,
+    streaming_difference,
+    streaming_score,
 )
 from widedeep.evaluation.scoring import (
     BASELINE_PREDICTIONS,
@@ -30,15 +33,17 @@ from widedeep.evaluation.scoring import (
     ModelScorer,
     Predictions,
     Scorer,
+    TopLists,
     measure_slices,
     model_scorer,
     slices,
     user_movie_mean,
 )
-from widedeep.evaluation.top_lists import TopLists
-from widedeep.features.catalogue import Catalogue
+from widedeep.evaluation.sequential import PooledDifference, disjoint_windows, pool_windows
+from widedeep.features.items import Items
+from widedeep.inputs import to_iso
 from widedeep.model.trained_model import TrainedModel
-from widedeep.when import iso
+from widedeep.store import Artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Comparison:
     challenger_slices: Mapping[str, Any]
     champion_slices: Mapping[str, Any] | None
     difference: PairedDifference | None
-    guards: Sequence[Guard]
+    guards: Sequence[Guardrail]
     decision: Decision
 
     def as_json(self) -> dict[str, Any]:
@@ -70,15 +75,15 @@ class _Judgement:
     decision: Decision
     theirs: Predictions | None = None
     difference: PairedDifference | None = None
-    guards: Sequence[Guard] = ()
+    guards: Sequence[Guardrail] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
     """The holdout of one split, the gate, and what scores by a model."""
 
-    log: RatingLog
-    catalogue: Catalogue
+    log: Interactions
+    catalogue: Items
     split: Split
     gate: GateConfig
     scorer: ModelScorer = model_scorer
@@ -104,7 +109,7 @@ class Evaluator:
         masks = slices(self.log, self.split)
         objection = self._objection(challenger, champion) if champion else None
         if objection:
-            found = _Judgement(unfair(objection))
+            found = _Judgement(hold_incomparable(objection))
         elif champion is None:
             found = self._first(ours, means, challenger.transform.prior)
         else:
@@ -142,7 +147,7 @@ class Evaluator:
         theirs = self._predict(champion, other)
         difference = streaming_difference(ours, theirs, self.gate)
         lists = (self._lists(scorer), self._lists(other))
-        found = guards((ours, theirs), difference, masks, lists, self.gate)
+        found = measure_guardrails((ours, theirs), difference, masks, lists, self.gate)
         decision = decide_against_champion(
             difference,
             streaming_score(ours),
@@ -161,11 +166,11 @@ class Evaluator:
 
     def _pooled(
         self, present: tuple[Predictions, Predictions], earlier: Sequence[Artifact]
-    ) -> Pooled | None:
+    ) -> PooledDifference | None:
         if not earlier:
             return None
-        return pool(
-            windows_of(earlier, present, self.split.holdout_from),
+        return pool_windows(
+            disjoint_windows(earlier, present, self.split.holdout_from),
             len(earlier) + 1,
             generator=np.random.default_rng(BOOTSTRAP_SEED),
             replicates=self.gate.replicates,
@@ -176,8 +181,8 @@ class Evaluator:
         """Why a comparison on this holdout would be unfair, if it would be."""
         if champion.learned_until > self.split.holdout_from:
             return (
-                f"the champion has seen ratings up to {iso(champion.learned_until)}, past this "
-                f"holdout's start {iso(self.split.holdout_from)}: a comparison would be unfair"
+                f"the champion has seen ratings up to {to_iso(champion.learned_until)}, past this "
+                f"holdout's start {to_iso(self.split.holdout_from)}: a comparison would be unfair"
             )
         ours = challenger.transform.spec.history.positive_rating
         theirs = champion.transform.spec.history.positive_rating
@@ -187,3 +192,48 @@ class Evaluator:
                 f"their scores cannot be compared"
             )
         return None
+
+
+HEADLINES = (
+    ("streaming", "auc", "streaming AUC"),
+    ("streaming", "log_loss", "streaming log loss"),
+    ("streaming", "ece", "streaming ECE"),
+    ("frozen", "auc", "frozen AUC"),
+    ("frozen", "log_loss", "frozen log loss"),
+    ("frozen", "gauc", "frozen GAUC"),
+    ("frozen", "ndcg_at_10", "frozen NDCG@10"),
+)
+"""(protocol, metric, title); ECE is the expected calibration error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One metric of the challenger and of what it is compared with; None where it has no value.
+
+    `interval` is the bootstrap's of the difference, as it is printed; empty where there is none.
+    """
+
+    title: str
+    challenger: float | None
+    other: float | None
+    interval: str
+
+
+def opponent_name(found: Mapping[str, Any]) -> str:
+    """Who the challenger of a comparison (JSON values) stands against."""
+    return "champion" if found["champion"] else "user + movie mean"
+
+
+def headlines(found: Mapping[str, Any]) -> Iterator[Headline]:
+    """The metrics of a comparison (JSON values), in order."""
+    theirs = found["champion"] or found["baseline"]
+    for protocol, metric, title in HEADLINES:
+        ours, other = found["challenger"][protocol][metric], theirs[protocol][metric]
+        yield Headline(title, ours, other, _interval(found["difference"], protocol, metric))
+
+
+def _interval(difference: Mapping[str, Any] | None, protocol: str, metric: str) -> str:
+    if difference is None or protocol != "streaming" or metric not in difference:
+        return ""
+    low, high = difference[metric]["low"], difference[metric]["high"]
+    return f"[{low:+.4f}, {high:+.4f}]"

@@ -2,6 +2,10 @@
 
 streaming: history up to just before each rating, what a server with the event log knows.
 frozen: history as of the holdout's start, what a nightly batch knows.
+
+Requests with the answers a model must give: what a loaded copy is tried with.
+
+The lists of ten that a model shows, to see how much of them a new model changes.
 """
 
 from collections.abc import Callable
@@ -10,28 +14,27 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep import metrics
-from widedeep.columns import save_columns
-from widedeep.data.ratings import RatingLog, first_times
 from widedeep.data.split import Split
-from widedeep.errors import InputError
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.history import HistoryConfig, Queries
-from widedeep.features.history_columns import Wanted
-from widedeep.features.raw_columns import RawColumns
-from widedeep.features.sampling import of_new_users
-from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING, queries_by_protocol
+from widedeep.data.tables import Interactions, first_times, save_columns
+from widedeep.features.history import ColumnSelection, HistoryConfig, Queries
+from widedeep.features.items import Items
+from widedeep.features.raw_features import RawFeatures
+from widedeep.features.sampling import DAY, new_user_rows
+from widedeep.features.training_data import FROZEN, PROTOCOLS, STREAMING, queries_by_protocol
 from widedeep.features.transform import Transform
+from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import predict
+from widedeep.model.trainer import predict
 
 Floats = NDArray[np.float64]
 Scorer = Callable[[Queries], Floats]
 """Gives P(positive) of each query, float64 of shape (n,)."""
-ModelScorer = Callable[[TrainedModel, RatingLog, Catalogue], Scorer]
+ModelScorer = Callable[[TrainedModel, Interactions, Items], Scorer]
 """Gives what scores by a model with the history in the ratings; see `model_scorer`."""
 
 PREDICTIONS = "predictions.parquet"
@@ -59,7 +62,7 @@ class Predictions:
     frozen: Floats
 
     @classmethod
-    def of(cls, log: RatingLog, split: Split, history: HistoryConfig, scorer: Scorer) -> Self:
+    def of(cls, log: Interactions, split: Split, history: HistoryConfig, scorer: Scorer) -> Self:
         """Score every holdout row of `log` twice."""
         rows = split.holdout(log.time)
         asked = queries_by_protocol(log, rows, split.holdout_from)
@@ -97,7 +100,7 @@ class Predictions:
         return measured
 
 
-def model_scorer(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -> Scorer:
+def model_scorer(model: TrainedModel, log: Interactions, catalogue: Items) -> Scorer:
     """Score by the model, through its own transform."""
 
     def score(asked: Queries) -> Floats:
@@ -107,24 +110,26 @@ def model_scorer(model: TrainedModel, log: RatingLog, catalogue: Catalogue) -> S
     return score
 
 
-def user_movie_mean(transform: Transform, log: RatingLog, catalogue: Catalogue) -> Scorer:
+def user_movie_mean(transform: Transform, log: Interactions, catalogue: Items) -> Scorer:
     """The baseline without training: the movie's smoothed mean plus the user's mean residual."""
 
     def score(asked: Queries) -> Floats:
         known = (log, asked, catalogue, transform.spec.history, transform.prior)
-        rows = RawColumns.describe(*known, wanted=Wanted(("mean_plus_residual",), bags=()))
+        rows = RawFeatures.describe(
+            *known, wanted=ColumnSelection(("mean_plus_residual",), bags=())
+        )
         return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
 
     return score
 
 
-def slices(log: RatingLog, split: Split) -> dict[str, NDArray[np.bool_]]:
+def slices(log: Interactions, split: Split) -> dict[str, NDArray[np.bool_]]:
     """Holdout rows by what is known of their user and movie; masks over the holdout, (n,).
 
     A user is new who has no earlier rating; a movie is new that was first rated in the holdout.
     """
     held = split.holdout(log.time)
-    new_user = of_new_users(log)[held]
+    new_user = new_user_rows(log)[held]
     new_movie = first_times(log.movie, log.time)[held] >= split.holdout_from
     return {
         "new_user": new_user,
@@ -162,3 +167,109 @@ def _if_any(measure: Callable[..., float], *rows: Any) -> float | None:  # noqa:
         return measure(*rows)
     except InputError:
         return None
+
+
+GOLDEN = "golden.parquet"
+"""The file's name beside a registered model's history."""
+
+ROWS = 200
+NOBODY = -1
+"""A token that no user and no movie has."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRequests:
+    """The answers (probability) to the requests (user, movie, time); (ROWS,) each."""
+
+    user: NDArray[np.int64]
+    movie: NDArray[np.int64]
+    time: NDArray[np.int64]
+    probability: Floats
+
+    @classmethod
+    def of(cls, log: Interactions, scorer: Scorer) -> Self:
+        """The last rated pairs right after the last rating, with strangers among them."""
+        user, movie = log.user[-ROWS:].copy(), log.movie[-ROWS:].copy()
+        user[::10], movie[5::10] = NOBODY, NOBODY
+        time = np.full(len(user), log.time[-1] + 1)
+        return cls(user, movie, time, scorer(Queries(user, movie, time, time)))
+
+    def save(self, path: Path) -> None:
+        """Write one Parquet file with a column for each field."""
+        save_columns(self, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        table = pq.read_table(path)
+        return cls(*(table[name].to_numpy() for name in cls.__slots__))
+
+
+Ints = NDArray[np.int64]
+
+LENGTH = 10
+USERS = MOVIES = 100
+_YEAR = 365 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class TopLists:
+    """The best `movie` tokens of each `user`, int64 (users, LENGTH), the best first."""
+
+    user: Ints
+    movie: Ints
+
+    @classmethod
+    def of(cls, log: Interactions, at: int, scorer: Scorer) -> Self:
+        """Rank for the users seen last before `at` the movies rated most in the year before.
+
+        Films that a user has rated are not shown again. Who is asked does not depend on the model.
+        """
+        users, movies = _last_seen(log), _most_rated(log, at)
+        scores = scorer(Queries.of_every_pair(users, movies, at)).reshape(len(users), len(movies))
+        scores[_rated(log, users, movies)] = -1.0
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :LENGTH]
+        return cls(users, movies[best])
+
+    def churn(self, other: Self) -> float:
+        """Share of the shown films that `other` doesn't show to the same user, in [0, 1]."""
+        pairs = zip(self.movie, other.movie, strict=True)
+        kept = [len(np.intersect1d(ours, theirs)) for ours, theirs in pairs]
+        return 1.0 - float(np.sum(kept)) / max(self.movie.size, 1)
+
+    def coverage(self) -> int:
+        """How many different films are shown to anybody."""
+        return len(np.unique(self.movie))
+
+    def save(self, path: Path) -> None:
+        """Write one Parquet file, a row a user."""
+        pq.write_table(pa.table({"user": self.user, "movies": list(self.movie)}), path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        table = pq.read_table(path)
+        movies = np.array(table["movies"].to_pylist(), np.int64)
+        return cls(table["user"].to_numpy(), movies.reshape(table.num_rows, -1))
+
+
+def _last_seen(log: Interactions) -> Ints:
+    """Users by their last rating, the latest USERS of them, by token."""
+    users, newest = np.unique(log.user[::-1], return_index=True)
+    return np.sort(users[np.argsort(newest, kind="stable")[:USERS]])
+
+
+def _most_rated(log: Interactions, at: int) -> Ints:
+    """The MOVIES tokens rated most in the year before `at` (or ever, if nothing was), by token."""
+    lately = log.movie[log.time >= at - _YEAR]
+    movies, ratings = np.unique(lately if len(lately) else log.movie, return_counts=True)
+    return np.sort(movies[np.argsort(-ratings, kind="stable")[:MOVIES]])
+
+
+def _rated(log: Interactions, users: Ints, movies: Ints) -> NDArray[np.bool_]:
+    """Who has rated what, (users, movies)."""
+    known = np.isin(log.user, users) & np.isin(log.movie, movies)
+    rated = np.zeros((len(users), len(movies)), np.bool_)
+    places = (np.searchsorted(users, log.user[known]), np.searchsorted(movies, log.movie[known]))
+    rated[places] = True
+    return rated

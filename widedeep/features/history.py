@@ -1,31 +1,136 @@
 """Point-in-time history: for each query, what was known strictly before its `known_until`.
 
 Streaming queries are known until their own time; frozen ones until the start of the holdout.
+
+What a walk through time finds for each query: numbers, and the movies remembered.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from widedeep.data.ratings import RatingLog
-from widedeep.errors import InputError
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.cores import cores
-from widedeep.features.history_columns import EVERYTHING, HistoryColumns, Wanted
+from widedeep.data.tables import Interactions
 from widedeep.features.history_state import (
-    Attributes,
-    Events,
-    Rates,
-    Sweep,
+    JUDGED_COLUMNS,
+    NUMERIC,
+    CodedInteractions,
+    HistoryParams,
+    HistoryPass,
+    ItemAttributes,
     empty_state,
+    largest_tie,
+    run_pass,
 )
+from widedeep.features.items import Items
+from widedeep.features.ragged import Ragged, consecutive
+from widedeep.features.vocabulary import IndexedBag
+from widedeep.inputs import InputError
+from widedeep.parallel import parallel_map, worker_count
 
 Ints = NDArray[np.int64]
+
+BAGS = ("liked", "disliked")
+"""The movies that a user remembers."""
+
+_OBSERVING = 0.45
+"""What observing a rating takes of the time of observing it and describing a query (measured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSelection:
+    """What is to be kept, or read, of what a walk finds: numbers and bags, by name.
+
+    Of five million ratings all of it takes three gigabytes.
+    """
+
+    numbers: tuple[str, ...] = NUMERIC
+    bags: tuple[str, ...] = BAGS
+
+
+ALL_COLUMNS = ColumnSelection()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryColumns:
+    """`numeric` float32 (n, numbers that were wanted), NaN where missing.
+
+    Bags hold movies, the newest first; of one instant, the highest movie id.
+    """
+
+    numeric: NDArray[np.float32]
+    liked: IndexedBag
+    disliked: IndexedBag
+    names: tuple[str, ...] = NUMERIC
+
+    @classmethod
+    def of_walk(
+        cls,
+        walkers: Sequence[HistoryPass],
+        order: Ints,
+        tokens: Ints,
+        wanted: ColumnSelection = ALL_COLUMNS,
+    ) -> Self:
+        """What the queries of a sweep find, in `order` of known_until.
+
+        `tokens` are by movie code. Several `walkers`, copies of the sweep, describe a share of the
+        queries each, at the same time, and only observe what the first of these knows. They move
+        their states; that of the last is then what the last query knows.
+        """
+        shares = np.split(order, _borders(len(order), len(walkers)))
+        numeric = np.empty((len(order), len(wanted.numbers)), np.float32)
+        walk = partial(_walk, numeric=numeric, wanted=wanted)
+        found = parallel_map(walk, walkers, shares)
+        bag = partial(_bag, order=order, tokens=tokens)
+        liked, disliked = parallel_map(bag, zip(*found, strict=True))
+        return cls(numeric, liked, disliked, wanted.numbers)
+
+    def take(self, rows: Ints) -> "HistoryColumns":
+        """The named rows, in that order."""
+        liked, disliked = self.liked.take(rows), self.disliked.take(rows)
+        numeric = self.numeric[consecutive(rows, len(self.numeric))]
+        return HistoryColumns(numeric, liked, disliked, self.names)
+
+    def column(self, name: str) -> NDArray[np.float32]:
+        """One numeric feature, shape (n,)."""
+        return self.numeric[:, self.names.index(name)]
+
+
+def _borders(count: int, walkers: int) -> Ints:
+    """Where the shares of `count` queries end, so that all walkers are done at the same time."""
+    left = (1 - _OBSERVING) ** np.arange(walkers + 1)
+    borders: Ints = (count * (1 - left[1:-1]) / (1 - left[-1])).astype(np.int64)
+    return borders
+
+
+def _walk(
+    sweep: HistoryPass, order: Ints, numeric: NDArray[np.float32], wanted: ColumnSelection
+) -> tuple[Ragged, Ragged]:
+    """Fill the numbers of the queries in `order`; gives the codes they remember, in that order."""
+    length = sweep.state.liked.shape[1] if wanted.bags else 0
+    room = len(order) * length
+    liked, disliked = np.empty(room, np.int32), np.empty(room, np.int32)
+    lengths = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    columns = np.array([NUMERIC.index(name) for name in wanted.numbers], np.int64)
+    rated = sweep.events.time
+    judged = np.empty((largest_tie(rated, 0, len(rated)), JUDGED_COLUMNS))
+    out = np.empty(len(NUMERIC))
+    run_pass(sweep, order, columns, numeric, (liked, disliked), lengths, judged, out)
+    filled = [codes[: own.sum()] for codes, own in zip((liked, disliked), lengths, strict=True)]
+    return Ragged.from_lengths(filled[0], lengths[0]), Ragged.from_lengths(filled[1], lengths[1])
+
+
+def _bag(parts: Sequence[Ragged], order: Ints, tokens: Ints) -> IndexedBag:
+    """Rows in the queries' own order, out of rows of codes in `order`."""
+    bag = IndexedBag(Ragged.concatenate(parts), tokens)
+    return bag.take(np.argsort(order)) if (np.diff(order) < 0).any() else bag
+
 
 _POSITIVE = {
     "user_smoothing",
@@ -82,7 +187,7 @@ class HistoryConfig:
             raise InputError(f"positive_rating is {self.positive_rating}; 2 to 10 is wanted")
         if self.length < 1:
             raise InputError(f"length is {self.length}; at least 1 remembered movie is wanted")
-        for name in Rates._fields[1:]:
+        for name in HistoryParams._fields[1:]:
             value, zero = getattr(self, name), name not in _POSITIVE
             if not (isfinite(value) and (value > 0 or (zero and value == 0))):
                 wanted = "at least 0" if zero else "a positive number"
@@ -92,11 +197,11 @@ class HistoryConfig:
         """Which ratings are positive labels."""
         return rate >= self.positive_rating
 
-    def rates(self, prior: float) -> Rates:
+    def rates(self, prior: float) -> HistoryParams:
         """The constants, with the share of positive labels in training as prior."""
         if not 0 < prior < 1:
             raise InputError(f"the prior is {prior}; a share between 0 and 1 is wanted")
-        return Rates(prior, *(getattr(self, name) for name in Rates._fields[1:]))
+        return HistoryParams(prior, *(getattr(self, name) for name in HistoryParams._fields[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,31 +247,31 @@ class Queries:
 
 
 def history_columns(
-    log: RatingLog,
+    log: Interactions,
     queries: Queries,
-    catalogue: Catalogue,
+    catalogue: Items,
     config: HistoryConfig,
     prior: float,
     *,
-    wanted: Wanted = EVERYTHING,
+    wanted: ColumnSelection = ALL_COLUMNS,
 ) -> HistoryColumns:
     """Describe `queries` by the ratings of `log` that each may know.
 
     Raises:
         InputError: the log is not in order of time, so the future could not be told from the past.
     """
-    sweep, tokens = begin_sweep(log, queries, catalogue, config, prior)
+    sweep, tokens = start_pass(log, queries, catalogue, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
-    return HistoryColumns.of_walk(walkers(sweep, cores()), order, tokens, wanted)
+    return HistoryColumns.of_walk(copy_pass(sweep, worker_count()), order, tokens, wanted)
 
 
-def walkers(sweep: Sweep, count: int) -> list[Sweep]:
+def copy_pass(sweep: HistoryPass, count: int) -> list[HistoryPass]:
     """The sweep and copies of it, each with a state of its own."""
     copies = [sweep._replace(state=copy.deepcopy(sweep.state)) for _ in range(count - 1)]
     return [sweep, *copies]
 
 
-def check_order(log: RatingLog) -> None:
+def check_order(log: Interactions) -> None:
     """Raise InputError if the log is not in order of time."""
     early = np.flatnonzero(np.diff(log.time) < 0)
     if len(early):
@@ -177,9 +282,9 @@ def check_order(log: RatingLog) -> None:
         )
 
 
-def begin_sweep(
-    log: RatingLog, queries: Queries, catalogue: Catalogue, config: HistoryConfig, prior: float
-) -> tuple[Sweep, Ints]:
+def start_pass(
+    log: Interactions, queries: Queries, catalogue: Items, config: HistoryConfig, prior: float
+) -> tuple[HistoryPass, Ints]:
     """Everything a pass over time needs, in codes, and the movie token of each code.
 
     Raises:
@@ -189,20 +294,22 @@ def begin_sweep(
     user, users = pd.factorize(np.concatenate([log.user, queries.user]))
     movie, movies = pd.factorize(np.concatenate([log.movie, queries.movie]))
     rated = len(log.user)
-    events = events_of(log, user[:rated], movie[:rated], config)
-    attributes, genres, people = coded_attributes(catalogue, movies)
+    events = encode_interactions(log, user[:rated], movie[:rated], config)
+    attributes, genres, people = encode_attributes(catalogue, movies)
     state = empty_state(len(users), len(movies), genres, people, config.length)
-    asked = (user[rated:], movie[rated:], *moments_of(queries))
-    return Sweep(state, attributes, config.rates(prior), events, *asked), movies
+    asked = (user[rated:], movie[rated:], *query_times(queries))
+    return HistoryPass(state, attributes, config.rates(prior), events, *asked), movies
 
 
-def events_of(log: RatingLog, user: Ints, movie: Ints, config: HistoryConfig) -> Events:
+def encode_interactions(
+    log: Interactions, user: Ints, movie: Ints, config: HistoryConfig
+) -> CodedInteractions:
     """The ratings, with the codes of their users and movies."""
     label = config.positive(log.rate).astype(np.float64)
-    return Events(user, movie, _writable(log.time), label, log.rate / 10.0)
+    return CodedInteractions(user, movie, _writable(log.time), label, log.rate / 10.0)
 
 
-def moments_of(queries: Queries) -> tuple[Ints, Ints]:
+def query_times(queries: Queries) -> tuple[Ints, Ints]:
     """The time of each query, and until when it knows."""
     return _writable(queries.time), _writable(queries.known_until)
 
@@ -212,11 +319,11 @@ def _writable(column: Ints) -> Ints:
     return np.require(column, requirements=["C", "W"])
 
 
-def coded_attributes(catalogue: Catalogue, movies: Ints) -> tuple[Attributes, int, int]:
+def encode_attributes(catalogue: Items, movies: Ints) -> tuple[ItemAttributes, int, int]:
     """Codes of genres and people of the movies, and how many of each there are."""
     rows = catalogue.rows(movies)
     genres, people = catalogue.bag("genres", rows), catalogue.bag("people", rows)
     genre_codes, genre_tokens = pd.factorize(genres.values)
     people_codes, people_tokens = pd.factorize(people.values)
-    attributes = Attributes(genre_codes, genres.offsets, people_codes, people.offsets)
+    attributes = ItemAttributes(genre_codes, genres.offsets, people_codes, people.offsets)
     return attributes, len(genre_tokens), len(people_tokens)

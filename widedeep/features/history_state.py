@@ -14,6 +14,8 @@ moves a term by as much as its variance says that something is still to be learn
 a user's term falls back to 0 and its variance to that of a stranger; a movie's variance grows.
 Residuals of labels against this expectation tell the taste of a user for a genre and the appeal of
 a person.
+
+Tell the processor which memory will be needed soon, so that nobody waits for it then.
 """
 
 import math
@@ -21,10 +23,33 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from widedeep.features.prefetch import LINE, fetch_line
+LINE = 64
+"""Bytes that are fetched at once."""
+
+_READ, _KEEP, _DATA = 0, 3, 1
+"""As LLVM numbers them: for reading, to be kept in all caches, data and not instructions."""
+
+
+@intrinsic
+def fetch_line(_: Any, address: Any) -> Any:  # noqa: ANN401  numba's own types
+    """Fetch the cache line of an address; compiled code calls it with that alone."""
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:  # noqa: ANN401
+        pointer = builder.inttoptr(arguments[0], ir.PointerType(ir.IntType(8)))
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        hints = [ir.Constant(number, hint) for hint in (_READ, _KEEP, _DATA)]
+        builder.call(function, [pointer, *hints])
+        return context.get_dummy_value()
+
+    return types.void(address), generate
+
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -144,7 +169,7 @@ _USER = len(PAIR_NUMERIC)
 _MOVIE = _USER + len(USER_NUMERIC)
 
 
-class Rates(NamedTuple):
+class HistoryParams(NamedTuple):
     """Constants of the state, all float (see `HistoryConfig` for their meaning)."""
 
     prior: float
@@ -168,7 +193,7 @@ class Rates(NamedTuple):
     world_half_life: float
 
 
-class Attributes(NamedTuple):
+class ItemAttributes(NamedTuple):
     """Genres and people of each movie code, as flat values (int64) and offsets (int64)."""
 
     genres: Codes
@@ -194,13 +219,13 @@ JUDGED_COLUMNS = 14
     J_MOVIE_MEAN,
     J_MOVIE_VARIANCE,
 ) = range(JUDGED_COLUMNS)
-"""What `observe` notes of a rating from the state before its instant: the error of the expectation,
+"""What `update` notes of a rating from the state before its instant: the error of the expectation,
 the label against the mean of its movie and of its user, the ratings these two had, what the rating
 adds to precision and pull of their terms, by how much it alone would move the movie's, and both
 terms at its time."""
 
 
-class State(NamedTuple):
+class HistoryState(NamedTuple):
     """The arrays; unseen users and movies are rows of zeros.
 
     A term stands there as its precision beyond that of a stranger, its pull (precision x mean) and
@@ -222,7 +247,7 @@ class State(NamedTuple):
     disliked: NDArray[np.int32]
 
 
-class Events(NamedTuple):
+class CodedInteractions(NamedTuple):
     """Ratings in order of time: codes, UNIX seconds, label (0 or 1), rate / 10."""
 
     user: Codes
@@ -232,22 +257,22 @@ class Events(NamedTuple):
     rate: Floats
 
 
-class Sweep(NamedTuple):
+class HistoryPass(NamedTuple):
     """A pass over time: the state, what moves it, and the queries in codes and UNIX seconds."""
 
-    state: State
-    attributes: Attributes
-    rates: Rates
-    events: Events
+    state: HistoryState
+    attributes: ItemAttributes
+    rates: HistoryParams
+    events: CodedInteractions
     user: Codes
     movie: Codes
     time: Codes
     known_until: Codes
 
 
-def empty_state(users: int, movies: int, genres: int, people: int, length: int) -> State:
+def empty_state(users: int, movies: int, genres: int, people: int, length: int) -> HistoryState:
     """The state before the first rating."""
-    return State(
+    return HistoryState(
         np.zeros((users, USER_COLUMNS)),
         np.zeros((movies, MOVIE_COLUMNS)),
         np.zeros(WORLD_COLUMNS),
@@ -270,8 +295,13 @@ def _borrowing(function: Function) -> Function:
 
 
 @njit(cache=True, nogil=True)
-def observe(  # noqa: PLR0917  compiled code takes no keywords
-    state: State, attributes: Attributes, rates: Rates, events: Events, start: int, stop: int
+def update(  # noqa: PLR0917  compiled code takes no keywords
+    state: HistoryState,
+    attributes: ItemAttributes,
+    rates: HistoryParams,
+    events: CodedInteractions,
+    start: int,
+    stop: int,
 ) -> int:
     """Move the state past the events `start` … `stop`, and past none that is later in part.
 
@@ -280,12 +310,12 @@ def observe(  # noqa: PLR0917  compiled code takes no keywords
     averages and remembered movies take that user's ratings of one instant as they stand.
     Returns `stop`.
     """
-    judged = np.empty((longest_instant(events.time, start, stop), JUDGED_COLUMNS))
+    judged = np.empty((largest_tie(events.time, start, stop), JUDGED_COLUMNS))
     return _observe(state, attributes, rates, events, start, stop, judged)
 
 
 @_borrowing
-def longest_instant(time: Codes, start: int, stop: int) -> int:
+def largest_tie(time: Codes, start: int, stop: int) -> int:
     """Of the events `start` … `stop`, at most how many are of one instant."""
     longest, first = 0, start
     for i in range(start, stop):
@@ -304,7 +334,7 @@ def _fetch_row(address: int, row: int, size: int) -> None:
 
 
 @_borrowing
-def _fetch(state: State, user: int, movie: int) -> None:
+def _fetch(state: HistoryState, user: int, movie: int) -> None:
     """Have the rows of a rating's user and movie on their way: most of the time is waiting."""
     _fetch_row(state.user.ctypes.data, user, 8 * USER_COLUMNS)
     _fetch_row(state.movie.ctypes.data, movie, 8 * MOVIE_COLUMNS)
@@ -316,15 +346,15 @@ def _fetch(state: State, user: int, movie: int) -> None:
 
 @_borrowing
 def _observe(  # noqa: PLR0917  compiled code takes no keywords
-    state: State,
-    attributes: Attributes,
-    rates: Rates,
-    events: Events,
+    state: HistoryState,
+    attributes: ItemAttributes,
+    rates: HistoryParams,
+    events: CodedInteractions,
     start: int,
     stop: int,
     judged: Floats,
 ) -> int:
-    """See `observe`; `judged` has room for the ratings of one instant."""
+    """See `update`; `judged` has room for the ratings of one instant."""
     first = start
     while first < stop:
         last = first + 1
@@ -350,9 +380,9 @@ def _observe(  # noqa: PLR0917  compiled code takes no keywords
 
 @_borrowing
 def read(
-    state: State,
-    attributes: Attributes,
-    rates: Rates,
+    state: HistoryState,
+    attributes: ItemAttributes,
+    rates: HistoryParams,
     query: tuple[int, int, int, int],
     out: Floats,
 ) -> None:
@@ -371,9 +401,9 @@ def read(
 
 @_borrowing
 def _read_pair(  # noqa: PLR0917  compiled code takes no keywords
-    state: State,
-    attributes: Attributes,
-    rates: Rates,
+    state: HistoryState,
+    attributes: ItemAttributes,
+    rates: HistoryParams,
     query: tuple[int, int, int, int],
     terms: float,
     out: Floats,
@@ -406,7 +436,7 @@ def _read_pair(  # noqa: PLR0917  compiled code takes no keywords
 
 
 @_borrowing
-def _read_user(user: Floats, rates: Rates, time: int, term: float, out: Floats) -> None:
+def _read_user(user: Floats, rates: HistoryParams, time: int, term: float, out: Floats) -> None:
     """By USER_NUMERIC."""
     count = user[U_COUNT]
     out[0] = count
@@ -432,7 +462,7 @@ def _read_user(user: Floats, rates: Rates, time: int, term: float, out: Floats) 
 
 
 @_borrowing
-def _read_movie(movie: Floats, rates: Rates, time: int, term: float, out: Floats) -> None:
+def _read_movie(movie: Floats, rates: HistoryParams, time: int, term: float, out: Floats) -> None:
     """By MOVIE_NUMERIC."""
     seen, prior, smoothing = movie[M_COUNT], rates.prior, rates.movie_smoothing
     out[0] = seen
@@ -457,8 +487,8 @@ def _read_movie(movie: Floats, rates: Rates, time: int, term: float, out: Floats
 
 
 @_borrowing
-def run(  # noqa: PLR0917  compiled code takes no keywords
-    sweep: Sweep,
+def run_pass(  # noqa: PLR0917  compiled code takes no keywords
+    sweep: HistoryPass,
     order: Codes,
     columns: Codes,
     numeric: NDArray[np.float32],
@@ -473,7 +503,7 @@ def run(  # noqa: PLR0917  compiled code takes no keywords
     `bags` with the codes of liked and of disliked movies, the newest first, those of one query
     right after those of another, and `lengths` (n each) with how many each query has. Bags that
     have no room (but for n x length codes each) stay empty. `judged` is room for the ratings of
-    one instant (see `longest_instant`), `out` for the numbers of a query.
+    one instant (see `largest_tie`), `out` for the numbers of a query.
     """
     state, attributes, rates, events = sweep[:4]
     done, liked, disliked = 0, 0, 0
@@ -497,9 +527,9 @@ def run(  # noqa: PLR0917  compiled code takes no keywords
 
 @_borrowing
 def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
-    state: State,
-    attributes: Attributes,
-    rates: Rates,
+    state: HistoryState,
+    attributes: ItemAttributes,
+    rates: HistoryParams,
     user: int,
     movies: Codes,
     time: int,
@@ -546,7 +576,9 @@ def _newest_first(ring: NDArray[np.int32], count: float, out: NDArray[np.int32])
 
 
 @_borrowing
-def _judge(state: State, rates: Rates, events: Events, i: int, out: Floats) -> None:
+def _judge(
+    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, out: Floats
+) -> None:
     """Note rating i in `out`, by JUDGED_COLUMNS.
 
     One step of Newton's method on the log posterior of both terms: a term learns less from the
@@ -575,7 +607,9 @@ def _judge(state: State, rates: Rates, events: Events, i: int, out: Floats) -> N
 
 
 @_borrowing
-def _advance(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
+def _advance(
+    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+) -> None:
     """Bring the terms of rating i's user and movie to its time; once an instant is enough."""
     user, movie, time = state.user[events.user[i]], state.movie[events.movie[i]], events.time[i]
     if user[U_TERM_TIME] != time or user[U_COUNT] == 0:
@@ -589,7 +623,9 @@ def _advance(state: State, rates: Rates, events: Events, i: int, judged: Floats)
 
 
 @_borrowing
-def _apply_world(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
+def _apply_world(
+    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+) -> None:
     world, label, time = state.world, events.label[i], events.time[i]
     error, count = judged[J_ERROR], judged[J_USER_COUNT]
     world[W_BASE] += rates.world_step * error
@@ -604,7 +640,9 @@ def _apply_world(state: State, rates: Rates, events: Events, i: int, judged: Flo
 
 
 @_borrowing
-def _apply_user(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
+def _apply_user(
+    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+) -> None:
     user, label, rate = state.user[events.user[i]], events.label[i], events.rate[i]
     error, surprise = judged[J_ERROR], judged[J_MOVIE_SURPRISE]
     if judged[J_USER_COUNT] == 0:
@@ -633,7 +671,9 @@ def _apply_user(state: State, rates: Rates, events: Events, i: int, judged: Floa
 
 
 @_borrowing
-def _apply_peers(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
+def _apply_peers(
+    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+) -> None:
     time, error = events.time[i], judged[J_ERROR]
     peers = state.peers[events.movie[i], _peer_group(judged[J_USER_COUNT])]
     decay = _decay((time - peers[P_LAST_TIME]) / DAY, rates.long_half_life)
@@ -644,7 +684,9 @@ def _apply_peers(state: State, rates: Rates, events: Events, i: int, judged: Flo
 
 
 @_borrowing
-def _apply_movie(state: State, rates: Rates, events: Events, i: int, judged: Floats) -> None:
+def _apply_movie(
+    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+) -> None:
     movie, label, time = state.movie[events.movie[i]], events.label[i], events.time[i]
     if judged[J_MOVIE_COUNT] == 0:
         movie[M_FIRST_TIME] = time
@@ -666,7 +708,7 @@ def _apply_movie(state: State, rates: Rates, events: Events, i: int, judged: Flo
 
 @_borrowing
 def _apply_attributes(
-    state: State, attributes: Attributes, events: Events, i: int, error: float
+    state: HistoryState, attributes: ItemAttributes, events: CodedInteractions, i: int, error: float
 ) -> None:
     u, m = events.user[i], events.movie[i]
     for j in range(attributes.genre_offsets[m], attributes.genre_offsets[m + 1]):
@@ -680,14 +722,14 @@ def _apply_attributes(
 
 
 @_borrowing
-def _expected_logit(state: State, rates: Rates, count: float, terms: float) -> float:
+def _expected_logit(state: HistoryState, rates: HistoryParams, count: float, terms: float) -> float:
     """`count` are the user's ratings, `terms` the sum of the user's and the movie's term."""
     base = math.log(rates.prior / (1.0 - rates.prior)) + state.world[W_BASE]
     return float(base + state.world[W_ACTIVITY + _activity(count)] + terms)
 
 
 @_borrowing
-def _user_term(user: Floats, rates: Rates, time: int) -> tuple[float, float]:
+def _user_term(user: Floats, rates: HistoryParams, time: int) -> tuple[float, float]:
     """Mean and variance at `time`: 0 and `user_variance` for a stranger, and back to it in time."""
     variance = 1.0 / (user[U_PRECISION] + 1.0 / rates.user_variance)
     left = _decay((time - user[U_TERM_TIME]) / DAY, rates.user_half_life)
@@ -696,7 +738,7 @@ def _user_term(user: Floats, rates: Rates, time: int) -> tuple[float, float]:
 
 
 @_borrowing
-def _movie_term(movie: Floats, rates: Rates, time: int) -> tuple[float, float]:
+def _movie_term(movie: Floats, rates: HistoryParams, time: int) -> tuple[float, float]:
     """Mean and variance at `time`; the variance drifts up to that of an unrated movie."""
     variance = 1.0 / (movie[M_PRECISION] + 1.0 / rates.movie_variance)
     drift = rates.movie_drift * (time - movie[M_TERM_TIME]) / DAY
@@ -704,7 +746,9 @@ def _movie_term(movie: Floats, rates: Rates, time: int) -> tuple[float, float]:
 
 
 @_borrowing
-def _taste(state: State, attributes: Attributes, rates: Rates, u: int, m: int) -> float:
+def _taste(
+    state: HistoryState, attributes: ItemAttributes, rates: HistoryParams, u: int, m: int
+) -> float:
     """Mean residual of the user on the movie's genres; NaN if none of them was met."""
     residuals, count = 0.0, 0.0
     for j in range(attributes.genre_offsets[m], attributes.genre_offsets[m + 1]):
@@ -714,7 +758,7 @@ def _taste(state: State, attributes: Attributes, rates: Rates, u: int, m: int) -
 
 
 @_borrowing
-def _appeal(state: State, attributes: Attributes, rates: Rates, m: int) -> float:
+def _appeal(state: HistoryState, attributes: ItemAttributes, rates: HistoryParams, m: int) -> float:
     """Mean residual of the movie's people over all their movies; NaN if nobody is known."""
     residuals, count = 0.0, 0.0
     for j in range(attributes.people_offsets[m], attributes.people_offsets[m + 1]):

@@ -1,15 +1,18 @@
-"""Rows of varying length: one flat array and the places where each row begins."""
+"""Rows of varying length: one flat array and the places where each row begins.
+
+Ragged rows and matrices as Arrow columns, and back, equal to the bit.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from widedeep.features.cores import cores, on_all_cores
-from widedeep.features.one_by_one import emptied
+from widedeep.parallel import drain, parallel_map, worker_count
 
 Offsets = NDArray[np.int64]
 
@@ -58,7 +61,7 @@ class Ragged:
         """As `concatenate`, but the list is emptied on the way, so that no row is held twice."""
         lengths, filled = np.concatenate([part.lengths for part in parts]), 0
         values = np.empty(lengths.sum(), parts[0].values.dtype)
-        for part in emptied(parts):
+        for part in drain(parts):
             values[filled : filled + len(part.values)] = part.values
             filled += len(part.values)
         return cls.from_lengths(values, lengths)
@@ -76,8 +79,8 @@ class Ragged:
             for block in blocks:
                 _append_rows(block.values, block.offsets, joined.values, filled, part[0], part[-1])
 
-        parts = [part for part in np.array_split(np.arange(rows), cores()) if len(part)]
-        on_all_cores(append, parts)
+        parts = [part for part in np.array_split(np.arange(rows), worker_count()) if len(part)]
+        parallel_map(append, parts)
         return joined
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Ragged":
@@ -154,3 +157,32 @@ def _append_rows(  # noqa: PLR0917  compiled code takes no keywords
         for j in range(offsets[i], offsets[i + 1]):
             out[filled[i]] = values[j]
             filled[i] += 1
+
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def list_array(bag: Ragged) -> pa.Array:
+    """A list a row."""
+    return pa.LargeListArray.from_arrays(bag.offsets, pa.array(bag.values))
+
+
+def prefixed_columns(table: pa.Table, prefix: str) -> list[pa.ChunkedArray]:
+    """The columns of that prefix, in the order in which they were written."""
+    return [table[name] for name in table.column_names if name.startswith(prefix)]
+
+
+def matrix_of_columns(table: pa.Table, prefix: str, dtype: type[Scalar]) -> NDArray[Scalar]:
+    """The columns of that prefix, side by side: (rows, columns)."""
+    found = prefixed_columns(table, prefix)
+    values = np.empty((len(table), len(found)), dtype)
+    for i, column in enumerate(found):
+        values[:, i] = column.to_numpy()
+    return values
+
+
+def ragged_from_lists(column: pa.ChunkedArray) -> Ragged:
+    """The reverse of `list_array`."""
+    array = column.combine_chunks()
+    offsets = array.offsets.to_numpy().astype(np.int64)
+    return Ragged(np.array(array.flatten()), offsets - offsets[0])

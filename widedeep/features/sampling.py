@@ -7,22 +7,26 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.data.ratings import RatingLog, first_times
-from widedeep.errors import InputError
+from widedeep.data.tables import Interactions, first_times
 from widedeep.features.history import Queries
+from widedeep.inputs import InputError
 
 DAY = 86_400
 
 
-class Rows(StrEnum):
+class RowSelection(StrEnum):
     """The values stand in keys and in what people are shown."""
 
     ALL = "all"
     NEW_USERS = "of users who had no earlier rating"
 
-    def of(self, log: RatingLog) -> NDArray[np.bool_]:
+    def of(self, log: Interactions) -> NDArray[np.bool_]:
         """Which ratings these are, shape (n,)."""
-        return of_new_users(log) if self is Rows.NEW_USERS else np.ones(len(log.time), np.bool_)
+        return (
+            new_user_rows(log)
+            if self is RowSelection.NEW_USERS
+            else np.ones(len(log.time), np.bool_)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Sampling:
     it knows is not overwritten and the cost grows with what is new, not with all there is.
     """
 
-    rows: Rows = Rows.ALL
+    rows: RowSelection = RowSelection.ALL
     window: int = 0
     replay: float = 1.0
     staleness: Staleness = field(default_factory=Staleness)
@@ -72,7 +76,7 @@ class Sampling:
         if not (isfinite(self.replay) and self.replay >= 0):
             raise InputError(f"replay is {self.replay}; a number from 0 is wanted")
 
-    def learned(self, log: RatingLog, new_from: int) -> NDArray[np.bool_]:
+    def learned(self, log: Interactions, new_from: int) -> NDArray[np.bool_]:
         """Which ratings are learned from, shape (n,); the window is that before `new_from`."""
         since = new_from - self.window * DAY if self.window else 0
         return self.rows.of(log) & (log.time >= since)
@@ -87,7 +91,7 @@ class Sampling:
         return np.sort(generator.choice(old, wanted, replace=False))
 
 
-def of_new_users(log: RatingLog) -> NDArray[np.bool_]:
+def new_user_rows(log: Interactions) -> NDArray[np.bool_]:
     """Which ratings are their user's first (or of that same instant), shape (n,)."""
     found: NDArray[np.bool_] = first_times(log.user, log.time) == log.time
     return found

@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Self
 
-from widedeep.errors import InputError
-from widedeep.features.history import HistoryConfig
-from widedeep.features.history_columns import BAGS, Wanted
+from widedeep.features.history import BAGS, ColumnSelection, HistoryConfig
 from widedeep.features.history_state import NUMERIC
+from widedeep.inputs import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +122,12 @@ class FeatureSpec:
         return shared.get(feature) or feature
 
     @property
-    def reads(self) -> Wanted:
+    def reads(self) -> ColumnSelection:
         """What of a row's history any of the features is made of."""
         numbers = {number for _, number, _ in self.quantiled()} | {self.offset}
         return _wanted(numbers, {bag.name for bag in self.bags})
 
-    def read_by(self, discrete: Collection[str]) -> Wanted:
+    def read_by(self, discrete: Collection[str]) -> ColumnSelection:
         """What of a row's history some categories, bags and buckets are made of."""
         numbers = {bucket.number for bucket in self.buckets if bucket.name in discrete}
         return _wanted(numbers, discrete)
@@ -173,9 +172,9 @@ def parts_of(crosses: Iterable[Cross]) -> set[str]:
     return {part for cross in crosses for part in cross.parts}
 
 
-def _wanted(numbers: Collection[str | None], bags: Collection[str]) -> Wanted:
+def _wanted(numbers: Collection[str | None], bags: Collection[str]) -> ColumnSelection:
     kept = (name for name in NUMERIC if name in numbers)
-    return Wanted(tuple(kept), tuple(name for name in BAGS if name in bags))
+    return ColumnSelection(tuple(kept), tuple(name for name in BAGS if name in bags))
 
 
 def _check_declared(used: list[str], declared: list[str]) -> None:

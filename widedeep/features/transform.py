@@ -12,21 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from widedeep.columns import read_small
-from widedeep.data.ratings import RatingLog
-from widedeep.errors import InputError
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.cores import on_all_cores
-from widedeep.features.cross_halves import Halves
-from widedeep.features.cross_product import CrossVocabulary
-from widedeep.features.encoded import Encoded
+from widedeep.data.tables import Interactions, read_small
+from widedeep.features.crosses import CrossCounter, CrossVocabulary
+from widedeep.features.encoded import EncodedRows
 from widedeep.features.history import Queries
-from widedeep.features.number_quantiles import NumberQuantiles
-from widedeep.features.quantile_normaliser import QuantileNormaliser
+from widedeep.features.items import Items
+from widedeep.features.quantiles import QuantileNormaliser, QuantisedNumbers
 from widedeep.features.ragged import Ragged
-from widedeep.features.raw_columns import RawColumns
+from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Cross, FeatureSpec, parts_of
 from widedeep.features.vocabulary import Counts, Vocabulary, count_tokens
+from widedeep.inputs import InputError
+from widedeep.parallel import parallel_map
 
 _BLOCK = 16384
 """Rows whose numbers are normalised at once: as many as fit into a core's cache."""
@@ -55,9 +52,9 @@ class Transform:
         cls,
         spec: FeatureSpec,
         prior: float,
-        rows: RawColumns,
+        rows: RawFeatures,
         previous: Self | None = None,
-        stale: Sequence[RawColumns] = (),
+        stale: Sequence[RawFeatures] = (),
     ) -> Self:
         """Fit on the raw columns of the training rows.
 
@@ -77,14 +74,17 @@ class Transform:
         partial = cls(spec, prior, vocabularies, normalisers, ())
         halves = partial.halves(rows, range(len(spec.crosses)))
         least = [cross.minimum_support for cross in spec.crosses]
-        return partial.with_crosses(on_all_cores(Halves.count, halves, partial.cross_sizes, least))
+        return partial.with_crosses(
+            parallel_map(CrossCounter.count, halves, partial.cross_sizes, least)
+        )
 
-    def halves(self, rows: RawColumns, which: Iterable[int]) -> list[Halves]:
+    def halves(self, rows: RawFeatures, which: Iterable[int]) -> list[CrossCounter]:
         """The rows as some crosses, `which` by their places in the spec, combine them."""
         crosses = [(self.spec.crosses[i], self.cross_sizes[i]) for i in which]
         discrete = self._discrete(rows, parts_of(cross for cross, _ in crosses))
         return [
-            Halves.of([discrete[part] for part in cross.parts], sizes) for cross, sizes in crosses
+            CrossCounter.of([discrete[part] for part in cross.parts], sizes)
+            for cross, sizes in crosses
         ]
 
     @cached_property
@@ -101,27 +101,27 @@ class Transform:
         )
         return replace(self, crosses=crosses)
 
-    def describe(self, log: RatingLog, asked: Queries, catalogue: Catalogue) -> RawColumns:
+    def describe(self, log: Interactions, asked: Queries, catalogue: Items) -> RawFeatures:
         """The raw columns of queries, as those it was fitted on were described."""
         known = (log, asked, catalogue, self.spec.history, self.prior)
-        return RawColumns.describe(*known, wanted=self.spec.reads)
+        return RawFeatures.describe(*known, wanted=self.spec.reads)
 
-    def fired(self, rows: RawColumns) -> Ragged:
+    def fired(self, rows: RawFeatures) -> Ragged:
         """The wide features that fire in each row; what `encode` gives as `wide`."""
         discrete = self._discrete(rows, self.spec.fired)
         return Ragged.side_by_side(self._wide(discrete), len(rows))
 
-    def offset(self, rows: RawColumns) -> NDArray[np.float32]:
+    def offset(self, rows: RawFeatures) -> NDArray[np.float32]:
         """The logit that the model starts from in each row, (n,); 0 if the spec names none."""
         if self.spec.offset is None:
             return np.zeros(len(rows), np.float32)
         return rows.number(self.spec.offset).astype(np.float32)
 
-    def encode(self, rows: RawColumns) -> Encoded:
+    def encode(self, rows: RawFeatures) -> EncodedRows:
         """Ids, bags, numbers and fired wide features of each row."""
         discrete = self._discrete(rows, {*self.spec.discrete})
         categories = [discrete[c.name].values for c in self.spec.categories]
-        return Encoded(
+        return EncodedRows(
             np.stack(categories, axis=1) if categories else np.empty((len(rows), 0), np.int32),
             tuple(discrete[bag.name] for bag in self.spec.bags),
             self._numbers(rows),
@@ -147,7 +147,7 @@ class Transform:
 
     @property
     def number_columns(self) -> tuple[str, ...]:
-        """What a model reads of `Encoded.numbers`: each number, then whether it is missing."""
+        """What a model reads of `EncodedRows.numbers`: each number, then whether it is missing."""
         names = [number.name for number in self.spec.numbers]
         return (*names, *(f"{name}_missing" for name in names))
 
@@ -192,26 +192,26 @@ class Transform:
         spec = FeatureSpec.from_json(text["spec"])
         return cls(spec, text["prior"], vocabularies, normalisers, crosses)
 
-    def _discrete(self, rows: RawColumns, wanted: set[str]) -> dict[str, Ragged]:
+    def _discrete(self, rows: RawFeatures, wanted: set[str]) -> dict[str, Ragged]:
         """Ids of wanted categories, bags and buckets; single-valued ones as rows of length 1."""
         categories = [each.name for each in self.spec.categories if each.name in wanted]
         bags = [each for each in self.spec.bags if each.name in wanted]
         found = {name: Ragged.singles(self._category(name, rows)) for name in categories}
-        found |= on_all_cores(lambda bag: (bag.name, self._bag(bag, rows)), bags)
+        found |= parallel_map(lambda bag: (bag.name, self._bag(bag, rows)), bags)
         for bucket in (each for each in self.spec.buckets if each.name in wanted):
             ids = self.normalisers[bucket.name].bucket(rows.number(bucket.number))
             # 1 is the missing value: 0 would be the unknown, which combines with nothing.
             found[bucket.name] = Ragged.singles(ids + 1)
         return found
 
-    def _category(self, name: str, rows: RawColumns) -> NDArray[np.int32]:
+    def _category(self, name: str, rows: RawFeatures) -> NDArray[np.int32]:
         tokens = rows.token(name)
         vocabulary = self.vocabularies[name]
         if tokens is not None:
             return vocabulary.encode(tokens)
         return vocabulary.encode(rows.attribute(name))[rows.movie_rows]
 
-    def _bag(self, bag: Bag, rows: RawColumns) -> Ragged:
+    def _bag(self, bag: Bag, rows: RawFeatures) -> Ragged:
         vocabulary = self.vocabulary_of(bag.name)
         remembered = rows.history_bag(bag.name)
         if remembered is not None:
@@ -219,17 +219,17 @@ class Transform:
         by_movie = rows.attribute_bag(bag.name)
         return by_movie.replace(vocabulary.encode(by_movie.values)).take(rows.movie_rows)
 
-    def _numbers(self, rows: RawColumns) -> NumberQuantiles:
+    def _numbers(self, rows: RawFeatures) -> QuantisedNumbers:
         columns = [rows.number(number.name) for number in self.spec.numbers]
         normalisers = [self.normalisers[number.name] for number in self.spec.numbers]
-        found = NumberQuantiles.empty(len(rows), [each.quantiles for each in normalisers])
+        found = QuantisedNumbers.empty(len(rows), [each.quantiles for each in normalisers])
 
         def fill(begin: int) -> None:
             block = slice(begin, begin + _BLOCK)
             for i, (column, normaliser) in enumerate(zip(columns, normalisers, strict=True)):
                 normaliser.bucket_into(column[block], found.quantile[block, i])
 
-        on_all_cores(fill, range(0, len(rows), _BLOCK))
+        parallel_map(fill, range(0, len(rows), _BLOCK))
         return found
 
     def _wide(self, discrete: Mapping[str, Ragged]) -> list[Ragged]:
@@ -242,7 +242,7 @@ class Transform:
             fired = vocabulary.encode([discrete[part] for part in cross.parts])
             return fired.replace(fired.values + self.wide_offsets[cross.name])
 
-        return blocks + on_all_cores(fire, self.spec.crosses, self.crosses)
+        return blocks + parallel_map(fire, self.spec.crosses, self.crosses)
 
     def _size(self, name: str) -> int:
         """Number of ids of a category, bag or bucket."""
@@ -252,7 +252,7 @@ class Transform:
         return len(self.vocabulary_of(name))
 
 
-def token_counts(spec: FeatureSpec, rows: RawColumns) -> dict[str, Counts]:
+def token_counts(spec: FeatureSpec, rows: RawFeatures) -> dict[str, Counts]:
     """How often each token stands in the rows, by vocabulary; those of parts add up."""
     of_movies = np.bincount(rows.movie_rows, minlength=len(rows.catalogue.movies) + 1)
 
@@ -281,14 +281,14 @@ def vocabularies_of(spec: FeatureSpec, counted: Mapping[str, Counts]) -> dict[st
 
 
 def _fit_normalisers(
-    spec: FeatureSpec, parts: Sequence[RawColumns]
+    spec: FeatureSpec, parts: Sequence[RawFeatures]
 ) -> dict[str, QuantileNormaliser]:
     def fit(name: str, number: str, quantiles: int) -> tuple[str, QuantileNormaliser]:
         values = [rows.number(number) for rows in parts]
         joined = values[0] if len(values) == 1 else np.concatenate(values)
         return name, QuantileNormaliser.fit(joined, quantiles)
 
-    return dict(on_all_cores(fit, *zip(*spec.quantiled(), strict=True)))
+    return dict(parallel_map(fit, *zip(*spec.quantiled(), strict=True)))
 
 
 def _write(path: Path, column: str, values: NDArray[Any]) -> None:

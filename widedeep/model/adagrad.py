@@ -12,9 +12,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from widedeep.model.bfloat16 import Bits, bits_of, number_of
-from widedeep.model.placement import compiled_for
-from widedeep.model.row_optimizer import RowOptimizer, Rows, State, Values, flat
+from widedeep.model.compute import uses_compiled_kernels
+from widedeep.model.kernels import Bits, bits_of, number_of
+from widedeep.model.sparse_optimiser import Rows, SparseOptimiser, State, Values, flat
 
 EPSILON = 1e-10
 
@@ -25,7 +25,7 @@ def step(weight: Tensor, squares: Tensor, gradient: Tensor, rate: float) -> None
     weight -= rate * (gradient / (squares.sqrt() + EPSILON))
 
 
-class AdaGrad(RowOptimizer):
+class AdaGrad(SparseOptimiser):
     """The update as an optimiser; it remembers `sum`, which begins at `initial_accumulator`.
 
     Of `learning_rate` it takes a `share`, which may change from step to step.
@@ -50,7 +50,7 @@ class AdaGrad(RowOptimizer):
 
     def update(self, weight: Tensor, state: State, gradient: Tensor) -> None:
         """See `step`; compiled on a processor, where a fused pass costs a tenth."""
-        if not compiled_for(weight):
+        if not uses_compiled_kernels(weight):
             step(weight, state["sum"], gradient.to(weight.dtype), self.rate)
             return
         given = flat(weight), flat(state["sum"])
@@ -62,7 +62,7 @@ class AdaGrad(RowOptimizer):
 
     def update_rows(self, weight: Tensor, state: State, rows: Tensor, gradient: Tensor) -> None:
         """See `step`."""
-        if compiled_for(weight):
+        if uses_compiled_kernels(weight):
             weights, squares = weight.detach().numpy(), state["sum"].numpy()
             constants = self._constants(weight)
             _step_rows(weights, squares, rows.numpy(), gradient.numpy(), *constants)

@@ -14,9 +14,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from widedeep.errors import InputError
-from widedeep.model.placement import compiled_for
-from widedeep.model.row_optimizer import RowOptimizer, Rows, State, Values, flat
+from widedeep.inputs import InputError
+from widedeep.model.compute import uses_compiled_kernels
+from widedeep.model.sparse_optimiser import Rows, SparseOptimiser, State, Values, flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class FtrlConfig:
 
 def weight_from(z: Tensor, n: Tensor, config: FtrlConfig) -> Tensor:
     """The weight that FTRL's state determines; 0 where |z| does not exceed l1."""
-    if compiled_for(z):
+    if uses_compiled_kernels(z):
         weight = torch.empty_like(z, memory_format=torch.contiguous_format)
         _weigh_all(flat(z), flat(n), flat(weight), _constants(z, config))
         return weight
@@ -66,7 +66,7 @@ def step(z: Tensor, n: Tensor, weight: Tensor, gradient: Tensor, config: FtrlCon
     weight.copy_(weight_from(z, n, config))
 
 
-class Ftrl(RowOptimizer):
+class Ftrl(SparseOptimiser):
     """The update as an optimiser, fed by the gradient of the summed loss; it remembers z and n."""
 
     def __init__(self, parameters: Iterable[Tensor], config: FtrlConfig) -> None:
@@ -80,7 +80,7 @@ class Ftrl(RowOptimizer):
 
     def update(self, weight: Tensor, state: State, gradient: Tensor) -> None:
         """See `step`; compiled on a processor."""
-        if compiled_for(weight):
+        if uses_compiled_kernels(weight):
             z, n = flat(state["z"]), flat(state["n"])
             _step_all(z, n, flat(weight), flat(gradient), _constants(weight, self.config))
         else:
@@ -88,7 +88,7 @@ class Ftrl(RowOptimizer):
 
     def update_rows(self, weight: Tensor, state: State, rows: Tensor, gradient: Tensor) -> None:
         """See `step`; compiled on a processor."""
-        if compiled_for(weight):
+        if uses_compiled_kernels(weight):
             z, n, weights = state["z"].numpy(), state["n"].numpy(), weight.detach().numpy()
             constants = _constants(weight, self.config)
             _step_rows(z, n, weights, rows.numpy(), gradient.numpy(), constants)

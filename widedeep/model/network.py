@@ -13,13 +13,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import embedding_bag
 
-from widedeep.errors import InputError
 from widedeep.features.transform import Transform
-from widedeep.model.batch import Batch
-from widedeep.model.dropout import EVERYTHING, Kept, Share, draw_kept
-from widedeep.model.embeddings import Embeddings
-from widedeep.model.hidden_layers import Dropout, hidden_layers
-from widedeep.model.number_embedding import NumberEmbedding
+from widedeep.inputs import InputError
+from widedeep.model.batch import EVERYTHING, Batch, BatchSlice, DropoutMasks, draw_kept
+from widedeep.model.layers import Dropout, Embeddings, NumberEmbedding, hidden_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +122,12 @@ class WideDeep(nn.Module):
             # The first score is the offset's: noise on top of it would first have to be unlearned.
             nn.init.zeros_(self.layers[-1].get_parameter("weight"))
 
-    def forward(self, batch: Batch, kept: Kept = EVERYTHING) -> Tensor:
+    def forward(self, batch: Batch, kept: DropoutMasks = EVERYTHING) -> Tensor:
         """Logits, float32 of shape (rows,), of what is `kept` of the batch."""
         wide, deep = self.wide_logit(batch), self.deep_logit(batch, kept)
         return self.bias + self.offset_logit(batch) + wide + deep
 
-    def draw(self, share: Share) -> Kept:
+    def draw(self, share: BatchSlice) -> DropoutMasks:
         """What dropout leaves of a minibatch, for those who have a share of it."""
         config, shape = self.config, self.shape
         if not config.deep:
@@ -139,7 +136,7 @@ class WideDeep(nn.Module):
         ids = draw_kept(share, columns, config.id_dropout, self.generator)
         numbers = draw_kept(share, shape.numbers // 2, config.number_dropout, self.generator)
         units = (draw_kept(share, n, config.dropout, self.generator) for n in config.hidden)
-        return Kept(ids, numbers, tuple(each for each in units if each is not None))
+        return DropoutMasks(ids, numbers, tuple(each for each in units if each is not None))
 
     def offset_logit(self, batch: Batch) -> Tensor:
         """What the offset adds, shape (rows,)."""
@@ -153,7 +150,7 @@ class WideDeep(nn.Module):
         summed: Tensor = embedding_bag(ids, self.wide, starts, mode="sum", sparse=True)
         return summed.squeeze(1)
 
-    def deep_logit(self, batch: Batch, kept: Kept = EVERYTHING) -> Tensor:
+    def deep_logit(self, batch: Batch, kept: DropoutMasks = EVERYTHING) -> Tensor:
         """The deep part alone, shape (rows,): w_deep · a."""
         if not self.config.deep:
             return self.bias.new_zeros(len(batch.numbers))
@@ -168,7 +165,7 @@ class WideDeep(nn.Module):
         logit: Tensor = self.layers[-1](units.float())
         return logit.squeeze(1)
 
-    def _inputs(self, batch: Batch, kept: Kept, dtype: torch.dtype) -> list[Tensor]:
+    def _inputs(self, batch: Batch, kept: DropoutMasks, dtype: torch.dtype) -> list[Tensor]:
         """Embeddings, mean embeddings of bags (zero where empty), and numbers.
 
         The numbers come last, since there is nothing behind them that could learn.

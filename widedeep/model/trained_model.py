@@ -1,4 +1,7 @@
-"""A trained model and all it needs to be used, or to be trained further."""
+"""A trained model and all it needs to be used, or to be trained further.
+
+A model in the registry.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,11 +15,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from widedeep.errors import InputError
-from widedeep.features.evidence import Evidence
+from widedeep.features.encoded import FeatureSupport
 from widedeep.features.transform import Transform
+from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
-from widedeep.model.training import Optimisers, TrainingConfig
+from widedeep.model.trainer import Optimisers, TrainingConfig
 
 FORMAT = 3
 """Of the files; it changes when older ones can no longer be read."""
@@ -41,7 +44,7 @@ class TrainedModel:
     training: TrainingConfig
     state: Mapping[str, Tensor]
     learned_until: int
-    evidence: Evidence
+    evidence: FeatureSupport
 
     @property
     def wide_weights(self) -> NDArray[np.float32]:
@@ -83,7 +86,7 @@ class TrainedModel:
             TrainingConfig.from_json(text["training"]),
             load_file(folder / _OPTIMISERS),
             text["learned_until"],
-            Evidence.load(folder / _EVIDENCE),
+            FeatureSupport.load(folder / _EVIDENCE),
         )
 
     def optimisers(self) -> Optimisers:
@@ -91,3 +94,29 @@ class TrainedModel:
         optimisers = Optimisers(self.network, self.training)
         optimisers.load(self.state)
         return optimisers
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """The id of an artefact of kind `models`, and the folder of its files."""
+
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """Its number there and its two models.
+
+    `gated` was judged on a holdout it had not seen; later models start from it and are compared
+    with it. `served` answers users: the same one, or `gated` caught up on that holdout.
+    """
+
+    number: str
+    gated: StoredModel
+    served: StoredModel
+
+    @property
+    def folder(self) -> Path:
+        """The registry's folder of the version, which holds the folders of both."""
+        return self.served.path.parents[1]

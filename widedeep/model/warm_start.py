@@ -9,33 +9,38 @@ travelled alone would be overwritten at its first gradient.
 A new token begins where out-of-vocabulary stands, which is what its rows were scored by until now;
 a new cross begins at 0, since it fired nothing. Both begin with no gradients behind them, so they
 learn at full rate.
+
+Where a training begins: cold, or warm from a previous model.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
 from itertools import zip_longest
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from widedeep.errors import InputError
+from widedeep.data.split import Split
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
-from widedeep.features.wide_block import wide_blocks
-from widedeep.features.wide_translation import ABSENT, translate
+from widedeep.features.wide_ids import ABSENT, match_wide_ids, wide_blocks
+from widedeep.inputs import InputError, to_iso
+from widedeep.model.compute import CPU
 from widedeep.model.network import NetworkConfig, WideDeep
-from widedeep.model.placement import CPU
-from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import Optimisers, TrainingConfig
+from widedeep.model.presets import Preset
+from widedeep.model.trained_model import ModelVersion, TrainedModel
+from widedeep.model.trainer import Optimisers, TrainingConfig
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class CarriedRows:
     """What became of one table's rows."""
 
     carried: int
@@ -53,14 +58,14 @@ class _Source:
     rows: Rows
     fresh: NDArray[np.bool_]
 
-    def report(self, previous_rows: int) -> Carried:
+    def report(self, previous_rows: int) -> CarriedRows:
         carried = int((~self.fresh).sum())
-        return Carried(carried, int(self.fresh.sum()), previous_rows - carried)
+        return CarriedRows(carried, int(self.fresh.sum()), previous_rows - carried)
 
 
 def warm_start(
     previous: TrainedModel, network: WideDeep, transform: Transform, training: TrainingConfig
-) -> tuple[Optimisers, dict[str, Carried]]:
+) -> tuple[Optimisers, dict[str, CarriedRows]]:
     """Fill `network` (new, for `transform`) from `previous`; returns its optimisers and a report.
 
     The network may lie on any device, the previous model lies with the processor.
@@ -129,7 +134,7 @@ def _vocabulary_source(old: Transform, new: Transform, name: str) -> _Source:
 
 def _wide_source(old: Transform, new: Transform) -> _Source:
     """By what each wide id stands for; a new token of a raw feature, as the unknown."""
-    rows = translate(new, old)
+    rows = match_wide_ids(new, old)
     fresh = rows == ABSENT
     for block in wide_blocks(new):
         if len(block.features) == 1:
@@ -160,3 +165,71 @@ def _carried_state(
         fresh = torch.from_numpy(source.fresh)
         state[name] = torch.where(fresh[:, None], beginning.to(CPU), _carry(old[name], source))
     return state
+
+
+class StartMode(StrEnum):
+    """What a user may ask for: `auto` is warm where that is possible and honest."""
+
+    AUTO = "auto"
+    WARM = "warm"
+    COLD = "cold"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStart:
+    """`previous` is what a warm start begins from; `reason` is a phrase for people."""
+
+    reason: str
+    previous: ModelVersion | None = None
+
+    @property
+    def warm(self) -> bool:
+        """Whether there is a previous model to begin from."""
+        return self.previous is not None
+
+    @property
+    def model_id(self) -> str | None:
+        """The previous model's id, for keys of what is made from it."""
+        return self.previous.gated.id if self.previous else None
+
+    @classmethod
+    def choose(
+        cls, mode: StartMode, champion: ModelVersion | None, split: Split, preset: Preset
+    ) -> Self:
+        """Decide by the mode and by what the champion has seen.
+
+        Raises:
+            InputError: a warm start was asked for and is not possible.
+        """
+        if mode is StartMode.COLD:
+            return cls("cold, as asked")
+        objection = "there is no champion yet"
+        if champion is not None:
+            found = _objection(TrainedModel.load(champion.gated.path), split, preset)
+            if found is None:
+                return cls(f"warm, from version {champion.number}", champion)
+            objection = f"not from the champion: {found}"
+        if mode is StartMode.WARM:
+            raise InputError(f"no warm start is possible, {objection}; use --mode cold or auto")
+        return cls(f"cold, {objection}")
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the previous model is, if any."""
+        return self.previous.gated.path if self.previous else None
+
+    def model(self) -> TrainedModel | None:
+        """The previous model, if any."""
+        return TrainedModel.load(self.folder) if self.folder else None
+
+
+def _objection(previous: TrainedModel, split: Split, preset: Preset) -> str | None:
+    """Why a run must not begin from `previous`, if it must not."""
+    if previous.network.config != preset.network or previous.transform.spec != preset.features:
+        return f"it has other features or another architecture than preset {preset.name!r}"
+    if previous.learned_until > split.holdout_from:
+        return (
+            f"it learned from ratings up to {to_iso(previous.learned_until)}, past this run's "
+            f"holdout-from {to_iso(split.holdout_from)}"
+        )
+    return None

@@ -1,20 +1,29 @@
-"""Lists for many users at one moment."""
+"""Lists for many users at one moment.
+
+Which lists are asked for of a registered model, and all that gives them, in any process.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from widedeep.errors import InputError
-from widedeep.features.catalogue import places_of
-from widedeep.model.training import sigmoid
-from widedeep.serving.live_state import LiveState, Reading
-from widedeep.serving.prepared_model import PreparedModel
+from widedeep.choices import Precision
+from widedeep.data.tables import Interactions
+from widedeep.evaluation.explain import DataSnapshot
+from widedeep.features.items import positions_of
+from widedeep.inputs import InputError, to_iso
+from widedeep.model.trained_model import TrainedModel
+from widedeep.model.trainer import sigmoid
+from widedeep.retrieval.retriever import Retriever
+from widedeep.serving.live_state import FeatureRow, LiveState
 from widedeep.serving.ranker import Ranker
-from widedeep.serving.retrieval import Retrieval
+from widedeep.serving.scorer import FastScorer
 
 Ints = NDArray[np.int64]
 
@@ -26,7 +35,7 @@ ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Lists:
+class RankedLists:
     """A row a ranked movie, user by user, the best first; arrays of shape (n,).
 
     `user` and `movie` are tokens (int64), `rank` begins at 1 (int32), `probability` is float32.
@@ -51,7 +60,7 @@ class Lists:
 
 
 @dataclass(frozen=True, slots=True)
-class Shortlist:
+class CandidateLists:
     """The candidates of a user by retrieval, at one moment: at most `limit`.
 
     `ruled` (m,) is what the moment's rules allow of the movies of `retrieval`. Users who have rated
@@ -59,7 +68,7 @@ class Shortlist:
     seven of ten the candidates are `found` already.
     """
 
-    retrieval: Retrieval
+    retrieval: Retriever
     ruled: NDArray[np.bool_]
     limit: int
     found: dict[bytes, Ints] = field(default_factory=dict)
@@ -84,11 +93,11 @@ class BatchRanking:
     """
 
     state: LiveState
-    model: PreparedModel
+    model: FastScorer
     candidates: Ints
-    read: Reading
+    read: FeatureRow
     k: int
-    shortlist: Shortlist | None = None
+    shortlist: CandidateLists | None = None
 
     @classmethod
     def of(
@@ -97,7 +106,7 @@ class BatchRanking:
         candidates: Ints,
         at: int,
         k: int,
-        shortlist: Shortlist | None = None,
+        shortlist: CandidateLists | None = None,
     ) -> Self:
         """For the `k` best of `candidates` at UNIX seconds `at`; see above.
 
@@ -112,7 +121,7 @@ class BatchRanking:
         model = ranker.model.at(state.survey(at))
         return cls(state, model, movies, state.read(-1, movies, at), k, shortlist)
 
-    def lists(self, users: Ints, threads: int = 1) -> Iterator[Lists]:
+    def lists(self, users: Ints, threads: int = 1) -> Iterator[RankedLists]:
         """The lists of `users`, some users at a time, in their order; what was rated is left out.
 
         A request's matrix products should then use one thread each (`torch.set_num_threads`).
@@ -124,13 +133,13 @@ class BatchRanking:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _part(self, users: Ints) -> Lists:
+    def _part(self, users: Ints) -> RankedLists:
         lists: list[tuple[Ints, NDArray[np.float32]]] = []
         per_user = len(self.candidates) if self.shortlist is None else self.shortlist.limit
         together = max(1, ROWS // max(1, per_user))
         for start in range(0, len(users), together):
             lists += self._together(users[start : start + together].tolist())
-        return Lists.joined(users, lists)
+        return RankedLists.joined(users, lists)
 
     def _together(self, users: list[int]) -> list[tuple[Ints, NDArray[np.float32]]]:
         """The lists of some users, whose candidates go through the layers at once."""
@@ -158,9 +167,68 @@ class BatchRanking:
     def _fresh(self, user: int) -> Ints:
         """The places of a user's candidates, in order: what was not rated, or of the shortlist."""
         if self.shortlist is not None:
-            places = places_of(self.candidates, self.shortlist.of(user))
+            places = positions_of(self.candidates, self.shortlist.of(user))
             return places[places < len(self.candidates)]
         fresh = np.ones(len(self.candidates), np.bool_)
-        seen = places_of(self.candidates, self.state.seen(user))
+        seen = positions_of(self.candidates, self.state.seen(user))
         fresh[seen[seen < len(fresh)]] = False
         return np.flatnonzero(fresh)
+
+
+@dataclass(frozen=True, slots=True)
+class ListsRequest:
+    """Lists of `k` films by the model in `folder`.
+
+    Attributes:
+        folder: Of the model; the folder `history` beside it has what was known, see `DataSnapshot`.
+        k: Films a user.
+        candidates: How many of the films are ranked for each user; None for all of them.
+        at: UNIX seconds, ratings strictly before it are known; None for after the last.
+        precision: Of the scores.
+    """
+
+    folder: Path
+    k: int
+    candidates: int | None
+    at: int | None
+    precision: Precision
+
+
+@dataclass(frozen=True, slots=True)
+class ListMaker:
+    """What gives the lists, and what it knows: ratings, films, and the moment `at`."""
+
+    batch: BatchRanking
+    log: Interactions
+    known: DataSnapshot
+    at: int
+
+    @classmethod
+    def of(cls, order: ListsRequest) -> Self:
+        """Load the model and get it ready.
+
+        Raises:
+            InputError: Nothing was rated before the moment.
+        """
+        model = TrainedModel.load(order.folder)
+        known = DataSnapshot.load(order.folder.with_name("history"))
+        log, catalogue = _until(known.log, order.at), known.catalogue
+        torch.set_num_threads(1)  # a thread ranks for one user, so that all cores have work
+        ranker = Ranker.of(model, log, catalogue, order.precision)
+        at = ranker.known_until if order.at is None else order.at
+        shortlist = None
+        if order.candidates is not None:
+            retrieval = Retriever.of(model, log, catalogue, known.movies)
+            shortlist = CandidateLists(retrieval, retrieval.ruled(at), order.candidates)
+        batch = BatchRanking.of(ranker, catalogue.movies, at, order.k, shortlist)
+        return cls(batch, log, known, at)
+
+
+def _until(log: Interactions, at: int | None) -> Interactions:
+    if at is not None:
+        log = log.take(slice(int(np.searchsorted(log.time, at))))
+    if not len(log):
+        raise InputError(
+            f"--at is {to_iso(at or 0)}, and no rating is older; a later one is wanted"
+        )
+    return log

@@ -2,6 +2,14 @@
 
 The features are those of `widedeep.features.history`, bit for bit: the same compiled `observe` and
 `read` make them.
+
+The ratings of the newest instant, which can be taken out of a state again.
+
+The ratings of one instant are judged from the state before it and then applied together. Live they
+come one at a time: so the state before the instant can be restored, to be read as it was or to
+receive all of them once more with one that came later.
+
+What is known of users and movies when a log is taken: where a live state begins.
 """
 
 from collections import defaultdict
@@ -12,21 +20,167 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.data.ratings import RatingLog
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.history import HistoryConfig
+from widedeep.data.tables import Interactions
+from widedeep.features.history import HistoryConfig, encode_attributes, encode_interactions
 from widedeep.features.history_state import (
     NUMERIC,
-    Events,
-    observe,
+    CodedInteractions,
+    HistoryParams,
+    HistoryState,
+    ItemAttributes,
+    empty_state,
     read_candidates,
+    update,
 )
-from widedeep.serving.instant import Instant, Rating
-from widedeep.serving.ratings_by_user import RatingsByUser
-from widedeep.serving.snapshot import Snapshot, with_room
-from widedeep.serving.token_codes import TokenCodes
+from widedeep.features.items import Items
+from widedeep.features.ragged import Ragged
+from widedeep.inputs import InputError
+from widedeep.retrieval.user_index import IdCodes, InteractionsByUser
 
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class CodedEvent:
+    """One rating in tokens and in codes, as the state takes it."""
+
+    user: int
+    movie: int
+    user_code: int
+    movie_code: int
+    label: float
+    rate: float
+
+
+class TiedEvents:
+    """Ratings of `time`, UNIX seconds, and whether the state has them."""
+
+    def __init__(self, time: int) -> None:
+        self.time = time
+        self._ratings: list[CodedEvent] = []
+        self._before: _Rows | None = None
+
+    def add(self, rating: CodedEvent) -> None:
+        """One more rating; the state must be without the others."""
+        if self._before is not None:
+            raise RuntimeError("the ratings of the instant are applied; take them back first")
+        self._ratings.append(rating)
+
+    def apply(self, state: HistoryState, attributes: ItemAttributes, rates: HistoryParams) -> None:
+        """Let the state have all ratings, in the order of a log, unless it has them."""
+        if self._before is not None or not self._ratings:
+            return
+        self._ratings.sort(key=lambda rating: (rating.user, rating.movie))
+        events = self._events()
+        self._before = _Rows.of(state, attributes, events)
+        update(state, attributes, rates, events, 0, len(events.time))
+
+    def take_back(self, state: HistoryState) -> None:
+        """Restore the state before the instant, to the bit."""
+        if self._before is not None:
+            self._before.restore(state)
+            self._before = None
+
+    def _events(self) -> CodedInteractions:
+        def column(name: str, dtype: type) -> NDArray[Any]:
+            return np.array([getattr(rating, name) for rating in self._ratings], dtype)
+
+        return CodedInteractions(
+            column("user_code", np.int64),
+            column("movie_code", np.int64),
+            np.full(len(self._ratings), self.time),
+            column("label", np.float64),
+            column("rate", np.float64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Copies of everything in a state that some events may change, by name of the array."""
+
+    rows: dict[str, Ints]
+    copies: dict[str, NDArray[Any]]
+
+    @classmethod
+    def of(
+        cls, state: HistoryState, attributes: ItemAttributes, events: CodedInteractions
+    ) -> "_Rows":
+        users, movies = np.unique(events.user), np.unique(events.movie)
+        people = Ragged(attributes.people, attributes.people_offsets).take(movies).values
+        rows = {
+            **dict.fromkeys(("user", "taste", "liked", "disliked"), users),
+            **dict.fromkeys(("movie", "peers"), movies),
+            "person": np.unique(people),
+            "world": np.arange(len(state.world)),
+        }
+        return cls(rows, {name: getattr(state, name)[places] for name, places in rows.items()})
+
+    def restore(self, state: HistoryState) -> None:
+        for name, places in self.rows.items():
+            getattr(state, name)[places] = self.copies[name]
+
+
+_NONE = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySnapshot:
+    """The state after all ratings but those of the newest instant.
+
+    Attributes:
+        users: Tokens that have a code, ascending, (u,); the state has u + 1 users.
+        movies: Likewise.
+        state: By code, see `IdCodes`.
+        attributes: Of movies by code; the stranger has none.
+        newest: The ratings of the newest instant; with no ratings at all, none.
+    """
+
+    users: Ints
+    movies: Ints
+    state: HistoryState
+    attributes: ItemAttributes
+    newest: Interactions
+
+    @classmethod
+    def of(
+        cls,
+        log: Interactions,
+        catalogue: Items,
+        config: HistoryConfig,
+        prior: float,
+        tokens: tuple[Ints, Ints] = (_NONE, _NONE),
+    ) -> Self:
+        """Take all of `log`; `tokens` are users and movies that get a code, too.
+
+        Raises:
+            InputError: The log is not in order of time.
+        """
+        if (np.diff(log.time) < 0).any():
+            raise InputError("the log is not in order of time; a state takes ratings in order")
+        users = IdCodes.of(np.concatenate([log.user, tokens[0]]))
+        movies = IdCodes.of(np.concatenate([catalogue.movies, log.movie, tokens[1]]))
+        attributes, genres, people = encode_attributes(catalogue, movies.tokens)
+        state = empty_state(len(users), len(movies), genres, people, config.length)
+        events = encode_interactions(log, users.codes(log.user), movies.codes(log.movie), config)
+        last = int(np.searchsorted(log.time, log.time[-1])) if len(log) else 0
+        update(state, attributes, config.rates(prior), events, 0, last)
+        held = with_room(attributes, len(movies))
+        return cls(users.tokens, movies.tokens, state, held, log.take(slice(last, None)))
+
+
+def with_room(attributes: ItemAttributes, movies: int) -> ItemAttributes:
+    """For as many movie codes: those behind the known ones have neither genres nor people."""
+    return ItemAttributes(
+        attributes.genres,
+        _padded(attributes.genre_offsets, movies + 1),
+        attributes.people,
+        _padded(attributes.people_offsets, movies + 1),
+    )
+
+
+def _padded(offsets: Ints, length: int) -> Ints:
+    return np.concatenate([offsets, np.full(max(length - len(offsets), 0), offsets[-1])])
+
 
 _BY_USER = ("user", "taste", "liked", "disliked")
 _BY_MOVIE = ("movie", "peers")
@@ -34,12 +188,12 @@ _ROOM = 1024
 """Rows that are added to an array at least, when it grows."""
 
 _BEGINNING = -(2**63)
-_NONE = np.empty(0, np.int64)
-_NO_EVENTS = Events(_NONE, _NONE, _NONE, np.empty(0), np.empty(0))
+
+_NO_EVENTS = CodedInteractions(_NONE, _NONE, _NONE, np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FeatureRow:
     """One user and n movies at one moment.
 
     Attributes:
@@ -59,7 +213,7 @@ class Reading:
     liked: Ints
     disliked: Ints
 
-    def take(self, rows: Ints) -> "Reading":
+    def take(self, rows: Ints) -> "FeatureRow":
         """With only the movies in these rows, in that order."""
         return replace(self, movies=self.movies[rows], values=self.values[rows])
 
@@ -81,14 +235,14 @@ class LiveState:
 
     def __init__(
         self,
-        snapshot: Snapshot,
-        rated: RatingsByUser,
+        snapshot: HistorySnapshot,
+        rated: InteractionsByUser,
         config: HistoryConfig,
         prior: float,
     ) -> None:
         """Begin where a snapshot of the ratings `rated` was taken; its arrays are changed."""
-        self.users = TokenCodes(snapshot.users)
-        self.movies = TokenCodes(snapshot.movies)
+        self.users = IdCodes(snapshot.users)
+        self.movies = IdCodes(snapshot.movies)
         self._config = config
         self._rates = config.rates(prior)
         self._lock = Lock()
@@ -97,17 +251,17 @@ class LiveState:
         self._rated = rated
         self._rated_since: defaultdict[int, list[int]] = defaultdict(list)
         newest = snapshot.newest
-        self._newest = Instant(int(newest.time[0]) if len(newest) else _BEGINNING)
+        self._newest = TiedEvents(int(newest.time[0]) if len(newest) else _BEGINNING)
         for user, movie, rate in zip(newest.user, newest.movie, newest.rate, strict=True):
             self._newest.add(self._rating(int(user), int(movie), int(rate)))
         # Nobody's first rating waits for the compiled function to be read from the disk.
-        observe(self._state, self._attributes, self._rates, _NO_EVENTS, 0, 0)
+        update(self._state, self._attributes, self._rates, _NO_EVENTS, 0, 0)
 
     @classmethod
     def of(
         cls,
-        log: RatingLog,
-        catalogue: Catalogue,
+        log: Interactions,
+        catalogue: Items,
         config: HistoryConfig,
         prior: float,
         tokens: tuple[Ints, Ints] = (_NONE, _NONE),
@@ -117,8 +271,8 @@ class LiveState:
         Raises:
             InputError: The log is not in order of time.
         """
-        snapshot = Snapshot.of(log, catalogue, config, prior, tokens)
-        return cls(snapshot, RatingsByUser.of(log), config, prior)
+        snapshot = HistorySnapshot.of(log, catalogue, config, prior, tokens)
+        return cls(snapshot, InteractionsByUser.of(log), config, prior)
 
     @property
     def known_until(self) -> int:
@@ -135,13 +289,13 @@ class LiveState:
                 return False
             if time > self._newest.time:
                 self._newest.apply(self._state, self._attributes, self._rates)
-                self._newest = Instant(time)
+                self._newest = TiedEvents(time)
             self._newest.take_back(self._state)
             self._newest.add(self._rating(user, movie, rate))
             self._rated_since[user].append(movie)
             return True
 
-    def read(self, user: int, movies: Ints, at: int) -> Reading:
+    def read(self, user: int, movies: Ints, at: int) -> FeatureRow:
         """What was known of the user and each movie strictly before `at`, UNIX seconds.
 
         Both may be strangers.
@@ -150,12 +304,12 @@ class LiveState:
             moment = self._reach(at)
             return self._read(self.users.code(user), self.movies.codes(movies), moment)
 
-    def read_again(self, user: int, read: Reading) -> Reading:
+    def read_again(self, user: int, read: FeatureRow) -> FeatureRow:
         """Another user with the movies and at the moment of a reading since which nothing came."""
         with self._lock:
             return self._read(self.users.code(user), read.movies, read.time, read.values)
 
-    def survey(self, at: int) -> Reading:
+    def survey(self, at: int) -> FeatureRow:
         """A stranger with every movie that had a code at the start, by code, and the stranger's."""
         with self._lock:
             moment = self._reach(at)
@@ -180,7 +334,7 @@ class LiveState:
 
     def _read(
         self, user: int, movies: Ints, moment: int, known: NDArray[np.float64] | None = None
-    ) -> Reading:
+    ) -> FeatureRow:
         """With the numbers of movies out of `known` values, if there are any."""
         values = np.empty((len(movies), len(NUMERIC) + 1)) if known is None else known.copy()
         rings = np.empty((2, self._config.length), np.int32)
@@ -190,13 +344,13 @@ class LiveState:
         liked, disliked = (
             ring[:n].astype(np.int64) for ring, n in zip(rings, lengths, strict=True)
         )
-        return Reading(user, movies, moment, values, liked, disliked)
+        return FeatureRow(user, movies, moment, values, liked, disliked)
 
-    def _rating(self, user: int, movie: int, rate: int) -> Rating:
+    def _rating(self, user: int, movie: int, rate: int) -> CodedEvent:
         codes = self.users.add(user), self.movies.add(movie)
         self._make_room(len(self.users), len(self.movies))
         label = float(rate >= self._config.positive_rating)
-        return Rating(user, movie, *codes, label, rate / 10.0)
+        return CodedEvent(user, movie, *codes, label, rate / 10.0)
 
     def _make_room(self, users: int, movies: int) -> None:
         """Let the arrays have as many rows, by growing them by a quarter at a time."""

@@ -12,16 +12,16 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.data.ratings import RatingLog
-from widedeep.errors import InputError
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.companion import Companion
-from widedeep.model.precision import Precision
-from widedeep.model.products import dtype_of
+from widedeep.choices import Precision
+from widedeep.data.tables import Interactions
+from widedeep.evaluation.explain import DataSnapshot
+from widedeep.features.items import Items
+from widedeep.inputs import InputError
+from widedeep.model.compute import matmul_dtype
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.training import sigmoid
+from widedeep.model.trainer import sigmoid
 from widedeep.serving.live_state import LiveState
-from widedeep.serving.prepared_model import PreparedModel, known_tokens
+from widedeep.serving.scorer import FastScorer, known_tokens
 
 Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
@@ -53,7 +53,7 @@ class Ranker:
     that instant.
     """
 
-    def __init__(self, state: LiveState, model: PreparedModel) -> None:
+    def __init__(self, state: LiveState, model: FastScorer) -> None:
         self._state = state
         self._model = model
 
@@ -61,8 +61,8 @@ class Ranker:
     def of(
         cls,
         model: TrainedModel,
-        log: RatingLog,
-        catalogue: Catalogue,
+        log: Interactions,
+        catalogue: Items,
         precision: Precision = Precision.AUTO,
     ) -> Self:
         """Observe `log`, prepare the model, and answer a first request, so that all is compiled.
@@ -77,11 +77,11 @@ class Ranker:
 
     @classmethod
     def on(
-        cls, state: LiveState, model: TrainedModel, catalogue: Catalogue, precision: Precision
+        cls, state: LiveState, model: TrainedModel, catalogue: Items, precision: Precision
     ) -> Self:
         """Prepare the model for a state that has met no others yet, and answer a first request."""
         tokens = state.users.tokens, state.movies.tokens
-        ranker = cls(state, PreparedModel.of(model, tokens, catalogue, dtype_of(precision)))
+        ranker = cls(state, FastScorer.of(model, tokens, catalogue, matmul_dtype(precision)))
         ranker.scores(-1, np.array([-1]), max(state.known_until, 0))
         return ranker
 
@@ -90,7 +90,7 @@ class Ranker:
         cls, model_folder: Path, history_folder: Path, precision: Precision = Precision.AUTO
     ) -> Self:
         """Read a registered model's folders; raises as `of`."""
-        known = Companion.load(history_folder)
+        known = DataSnapshot.load(history_folder)
         return cls.of(TrainedModel.load(model_folder), known.log, known.catalogue, precision)
 
     @property
@@ -99,7 +99,7 @@ class Ranker:
         return self._state
 
     @property
-    def model(self) -> PreparedModel:
+    def model(self) -> FastScorer:
         """What gives logits to readings of the state."""
         return self._model
 

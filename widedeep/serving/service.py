@@ -9,18 +9,16 @@ from threading import Lock
 from typing import Any
 
 from widedeep import decision_log
-from widedeep.home import Home
-from widedeep.serving.bundle import Bundle
-from widedeep.serving.event_log import Event, EventLog, Flush, read_events
-from widedeep.serving.groundwork import Groundwork
-from widedeep.serving.served_version import ServedVersion
+from widedeep.data.feedback_log import FeedbackEvent, FeedbackLog, Flush, read_feedback
+from widedeep.serving.serving_model import ServedVersion, ServingModel, WarmState
 from widedeep.serving.telemetry import Telemetry
+from widedeep.workspace import Workspace
 
 _LOGGER = logging.getLogger("widedeep.serving")
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedVersion:
     """A version that did not get to serve."""
 
     number: str
@@ -37,10 +35,10 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServingState:
     """What answers now, and since when (ISO-8601, UTC)."""
 
-    bundle: Bundle
+    bundle: ServingModel
     since: str
 
 
@@ -48,7 +46,7 @@ class NoChampionError(RuntimeError):
     """There is no version to answer by yet."""
 
 
-class Service:
+class RankingService:
     """Answers by an immutable reference to a bundle, which `admit` puts in place of the last one.
 
     Any thread may ask. Ratings are applied by the log's thread, a new version comes in by another;
@@ -56,17 +54,17 @@ class Service:
     lock of it.
     """
 
-    def __init__(self, home: Home, telemetry: Telemetry) -> None:
+    def __init__(self, home: Workspace, telemetry: Telemetry) -> None:
         self._home = home
-        self._serving: Serving | None = None
-        self._refused: tuple[Refused, ...] = ()
-        self._log: EventLog | None = None
+        self._serving: ServingState | None = None
+        self._refused: tuple[RefusedVersion, ...] = ()
+        self._log: FeedbackLog | None = None
         self._moving = Lock()
         self._applied_until = 0
         self.telemetry = telemetry
 
     @property
-    def serving(self) -> Serving:
+    def serving(self) -> ServingState:
         """What answers now; raises NoChampionError."""
         found, refused = self._serving, self._refused
         if found is None:
@@ -77,7 +75,7 @@ class Service:
         return found
 
     @property
-    def refused(self) -> tuple[Refused, ...]:
+    def refused(self) -> tuple[RefusedVersion, ...]:
         """Versions that did not get to serve since the server began, the newest last."""
         return self._refused
 
@@ -90,7 +88,7 @@ class Service:
         log = self._open(model)
         return Acknowledged(log.path, self._applied_until)
 
-    def admit(self, version: ServedVersion, groundwork: Groundwork, told: Acknowledged) -> None:
+    def admit(self, version: ServedVersion, groundwork: WarmState, told: Acknowledged) -> None:
         """Load a version, tell it every rating acknowledged so far, and let it answer.
 
         One that answers already goes on: a version never changes.
@@ -106,22 +104,22 @@ class Service:
         before = self._serving.bundle if self._serving else None
         if before is not None and before.version == version:
             return
-        bundle = Bundle.load(version, groundwork, before)
+        bundle = ServingModel.load(version, groundwork, before)
         with self._moving:
-            missed = read_events(told.path, told.end, self._applied_until)
+            missed = read_feedback(told.path, told.end, self._applied_until)
             for row in missed.to_pylist():
-                bundle.observe(Event(**row))
-            self._serving = Serving(bundle, _now())
+                bundle.observe(FeedbackEvent(**row))
+            self._serving = ServingState(bundle, _now())
         self.telemetry.swapped(version.model, version.number)
         _LOGGER.info("%s version %s serves", version.model, version.number)
 
     def refuse(self, number: str, reason: str) -> None:
         """Note that a version does not get to serve."""
-        self._refused = (*self._refused, Refused(number, reason, _now()))
+        self._refused = (*self._refused, RefusedVersion(number, reason, _now()))
         self.telemetry.refused()
         _LOGGER.warning("refused version %s: %s", number, reason)
 
-    def rate(self, event: Event) -> Future[bool]:
+    def rate(self, event: FeedbackEvent) -> Future[bool]:
         """Take a rating; the future is done once it is on the disk and counts.
 
         It gives False for a repeat of a pair. Raises NoChampionError.
@@ -140,9 +138,9 @@ class Service:
         if log is not None:
             log.close()
 
-    def _open(self, model: str) -> EventLog:
+    def _open(self, model: str) -> FeedbackLog:
         if self._log is None:
-            self._log = EventLog(self._home.events / model, self._apply)
+            self._log = FeedbackLog(self._home.events / model, self._apply)
             self._applied_until = self._log.path.stat().st_size
             if self._log.torn:
                 _LOGGER.warning("set aside %s bytes that were cut off", self._log.torn)

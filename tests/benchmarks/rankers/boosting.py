@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tests.benchmarks.rankers.problem import GENRES, GRADE, Lesson, Problem
 from tests.benchmarks.rankers.run import Run, Stopwatch, both_parts
-from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_set import PROTOCOLS
+from widedeep.features.raw_features import RawFeatures
+from widedeep.features.training_data import PROTOCOLS
 from widedeep.features.vocabulary import Vocabulary
 
 PATIENCE = 100
@@ -60,7 +60,7 @@ class Columns:
         names = tuple(number.name for number in problem.preset.features.numbers)
         return cls(names, np.column_stack([codes, many_hot]))
 
-    def matrix(self, rows: RawColumns) -> NDArray[np.float32]:
+    def matrix(self, rows: RawFeatures) -> NDArray[np.float32]:
         numbers = [rows.number(name).astype(np.float32) for name in self.numbers]
         return np.column_stack([*numbers, self.attributes[rows.movie_rows]])
 

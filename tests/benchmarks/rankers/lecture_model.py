@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from tests.benchmarks.rankers.problem import GENRES, Floats, Lesson, Problem
 from tests.benchmarks.rankers.run import Run
 from widedeep.data.split import Split
-from widedeep.features.encoded import Encoded
-from widedeep.features.training_set import PROTOCOLS
+from widedeep.features.encoded import EncodedRows
+from widedeep.features.training_data import PROTOCOLS
 from widedeep.features.transform import Transform
 
 RUNNER = Path(__file__).with_name("lecture_model_runner.py")
@@ -53,7 +53,7 @@ class LectureModel:
 
     def train(self, seed: int) -> Run:
         problem, rows = self.problem, self.problem.training_set
-        held = Encoded.concatenate([rows.validation[name].rows for name in PROTOCOLS])
+        held = EncodedRows.concatenate([rows.validation[name].rows for name in PROTOCOLS])
         label = np.concatenate([rows.validation[name].label for name in PROTOCOLS])
         tables = {
             "training": _table(rows.training.rows, rows.transform, rows.training.label),
@@ -88,7 +88,7 @@ class LectureModel:
         """Of each part both protocols' rows, one after another."""
         asked = [self.problem.questions(part)[name] for part in parts for name in PROTOCOLS]
         described = [self.problem.describe(rows, transform.prior) for rows in asked]
-        encoded = Encoded.concatenate([transform.encode(rows) for rows in described])
+        encoded = EncodedRows.concatenate([transform.encode(rows) for rows in described])
         return _table(encoded, transform)
 
     def _exchange(self, tables: dict[str, pa.Table], seed: int, epochs: int = 0) -> Outcome:
@@ -105,7 +105,7 @@ class LectureModel:
         return Outcome(answers.astype(np.float64), told["epochs"], told["seconds"])
 
 
-def _table(rows: Encoded, transform: Transform, label=None) -> pa.Table:
+def _table(rows: EncodedRows, transform: Transform, label=None) -> pa.Table:
     """Columns `id_…`, `genre_…` (0 or 1) and `number_…` (no NaN among them)."""
     spec = transform.spec
     place = [bag.name for bag in spec.bags].index(GENRES)

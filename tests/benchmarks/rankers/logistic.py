@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.benchmarks.rankers.problem import Lesson, Problem
 from tests.benchmarks.rankers.run import Run, Stopwatch, both_parts
 from widedeep import metrics
-from widedeep.features.encoded import Encoded
+from widedeep.features.encoded import EncodedRows
 from widedeep.features.transform import Transform
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -72,7 +72,7 @@ class Logistic:
         return score
 
 
-def _matrix(rows: Encoded, transform: Transform) -> csr_array:
+def _matrix(rows: EncodedRows, transform: Transform) -> csr_array:
     """One row a row, a 1 in each fired column."""
     ones = np.ones(len(rows.wide.values))
     shape = (len(rows), transform.wide_size)
@@ -84,5 +84,5 @@ def _fit(strength, fired, lesson) -> LogisticRegression:
     return model.fit(fired, lesson.label, sample_weight=lesson.weight)
 
 
-def _positive(model: LogisticRegression, rows: Encoded, transform: Transform):
+def _positive(model: LogisticRegression, rows: EncodedRows, transform: Transform):
     return model.predict_proba(_matrix(rows, transform))[:, 1]

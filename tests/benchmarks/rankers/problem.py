@@ -6,15 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.data.ratings import RatingLog, Ratings
 from widedeep.data.split import Split
+from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import Predictions
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.encoded import Encoded
+from widedeep.features.encoded import EncodedRows
 from widedeep.features.history import Queries
-from widedeep.features.raw_columns import RawColumns
-from widedeep.features.training_plan import TrainingPlan, cold_parts
-from widedeep.features.training_set import TrainingSet, queries, queries_by_protocol
+from widedeep.features.items import Items
+from widedeep.features.raw_features import RawFeatures
+from widedeep.features.training_data import (
+    TrainingData,
+    TrainingPart,
+    cold_parts,
+    example_queries,
+    queries_by_protocol,
+)
 from widedeep.features.transform import Transform
 from widedeep.model.presets import Preset
 
@@ -35,35 +40,35 @@ class Lesson:
     """
 
     prior: float
-    parts: tuple[RawColumns, ...]
+    parts: tuple[RawFeatures, ...]
     label: NDArray[np.bool_]
     weight: NDArray[np.float32]
 
-    def encode(self, transform: Transform) -> Encoded:
+    def encode(self, transform: Transform) -> EncodedRows:
         """All parts as the Wide & Deep model reads them."""
-        return Encoded.concatenate([transform.encode(part) for part in self.parts])
+        return EncodedRows.concatenate([transform.encode(part) for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """The ratings known at the split's end, and the training plan of the default preset."""
 
-    log: RatingLog
-    catalogue: Catalogue
+    log: Interactions
+    catalogue: Items
     split: Split
     preset: Preset
-    plan: TrainingPlan
+    plan: TrainingData
 
     @classmethod
-    def of(cls, ratings: Ratings, split: Split, preset: Preset):
+    def of(cls, ratings: IngestedData, split: Split, preset: Preset):
         """Load what is known at the end of `split`, and describe and encode it."""
         log = ratings.load(split.as_of)
-        catalogue = Catalogue.from_table(ratings.movies())
-        plan = TrainingPlan.of(cold_parts(log, catalogue, split, preset.features, preset.sampling))
+        catalogue = Items.from_table(ratings.movies())
+        plan = TrainingData.of(cold_parts(log, catalogue, split, preset.features, preset.sampling))
         return cls(log, catalogue, split, preset, plan)
 
     @property
-    def training_set(self) -> TrainingSet:
+    def training_set(self) -> TrainingPart:
         """What validation chooses from."""
         return self.plan.initial
 
@@ -89,10 +94,10 @@ class Problem:
         """The rows of training and validation, by the same recipe."""
         return self._lesson(self.split.holdout_from)
 
-    def describe(self, asked: Queries, prior: float) -> RawColumns:
+    def describe(self, asked: Queries, prior: float) -> RawFeatures:
         """Point-in-time features of the default preset."""
         history = self.preset.features.history
-        return RawColumns.describe(self.log, asked, self.catalogue, history, prior)
+        return RawFeatures.describe(self.log, asked, self.catalogue, history, prior)
 
     def questions(self, part: Split) -> dict[str, Queries]:
         """The rows of the part's holdout, by protocol."""
@@ -118,7 +123,7 @@ class Problem:
         rows, sampling = self.log.time < until, self.preset.sampling
         label = self._positive()[rows]
         prior = float(label.mean())
-        fresh = queries(self.log, rows)
+        fresh = example_queries(self.log, rows)
         asked = [fresh, *sampling.staleness.stale(fresh, sampling.generator())]
         return Lesson(
             prior,

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from tests.benchmarks.rankers.run import Run
 from widedeep.evaluation.bootstrap import PairedDifference, paired_bootstrap
-from widedeep.evaluation.pairing import BOOTSTRAP_SEED
+from widedeep.evaluation.gate import BOOTSTRAP_SEED
 from widedeep.evaluation.scoring import Predictions
-from widedeep.features.training_set import FROZEN, PROTOCOLS, STREAMING
+from widedeep.features.training_data import FROZEN, PROTOCOLS, STREAMING
 
 REPLICATES = 2000
 COLUMNS = (

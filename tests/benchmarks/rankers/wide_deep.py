@@ -6,8 +6,8 @@ from typing import ClassVar, Self
 from tests.benchmarks.rankers.problem import Problem
 from tests.benchmarks.rankers.run import Run, Stopwatch, both_parts
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.training_plan import TrainingPlan, cold_parts
-from widedeep.model.fitting import Fitting
+from widedeep.features.training_data import TrainingData, cold_parts
+from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import Preset
 
 
@@ -21,7 +21,7 @@ class WideAndDeep:
     seeded: ClassVar[bool] = True
     problem: Problem
     preset: Preset
-    plan: TrainingPlan
+    plan: TrainingData
     refit: bool
 
     @classmethod
@@ -29,13 +29,13 @@ class WideAndDeep:
         if (preset.features, preset.sampling) == (problem.preset.features, problem.preset.sampling):
             return cls(problem, preset, problem.plan, refit)
         log, catalogue, split = problem.log, problem.catalogue, problem.split
-        plan = TrainingPlan.of(cold_parts(log, catalogue, split, preset.features, preset.sampling))
+        plan = TrainingData.of(cold_parts(log, catalogue, split, preset.features, preset.sampling))
         return cls(problem, preset, plan, refit)
 
     def train(self, seed: int) -> Run:
         watch = Stopwatch()
         with watch:
-            fitting = Fitting(self.plan, self.preset, None, seed)
+            fitting = TrainingRun(self.plan, self.preset, None, seed)
             for _ in fitting.epochs():
                 pass
         final = fitting.finished() if self.refit else fitting.chosen

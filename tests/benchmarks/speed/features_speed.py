@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from tests.benchmarks.speed.rounds import alternate, medians
-from widedeep.data.ratings import RatingLog
-from widedeep.features.catalogue import Catalogue
-from widedeep.features.feature_engine import InMemory
+from widedeep.data.tables import Interactions
+from widedeep.features.engine import InMemoryEngine
 from widedeep.features.history import Queries
-from widedeep.features.quantile_normaliser import QuantileNormaliser
+from widedeep.features.items import Items
+from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.spec import Category, FeatureSpec, Number
 from widedeep.features.vocabulary import Vocabulary
@@ -57,20 +57,20 @@ def measure(rows: int, runs: int) -> dict:
     }
 
 
-def log_of(rows: int) -> RatingLog:
+def log_of(rows: int) -> Interactions:
     generator = np.random.default_rng(0)
     user = (rows * USERS_A_ROW * generator.random(rows) ** 2).astype(np.int64)
     movie = (rows * MOVIES_A_ROW * generator.random(rows) ** 3).astype(np.int64)
     rate = np.where(generator.random(rows) < 0.67, 10, generator.integers(1, 10, rows))
     time = np.sort(generator.integers(1_100_000_000, 1_570_000_000, rows) // 60 * 60)
-    return RatingLog(user, movie, rate.astype(np.int8), time)
+    return Interactions(user, movie, rate.astype(np.int8), time)
 
 
-def catalogue_of(rows: int) -> Catalogue:
+def catalogue_of(rows: int) -> Items:
     generator = np.random.default_rng(1)
     movies = np.arange(int(rows * MOVIES_A_ROW) + 1)
     grades = np.array(["all", "12", "15", "18"], np.dtypes.StringDType())
-    return Catalogue(
+    return Items(
         movies,
         {"grade": grades[generator.integers(0, 4, len(movies) + 1)]},
         {"original_year": generator.integers(1950, 2010, len(movies) + 1).astype(np.float64)},
@@ -83,16 +83,16 @@ def _tags(generator: np.random.Generator, movies: int, size: int) -> Ragged:
     return Ragged.from_lengths(generator.integers(0, size, lengths.sum()), lengths)
 
 
-def _encode(log: RatingLog, catalogue: Catalogue, spec: FeatureSpec) -> float:
+def _encode(log: Interactions, catalogue: Items, spec: FeatureSpec) -> float:
     started = perf_counter()
     asked = Queries(log.user, log.movie, log.time, log.time)
-    engine = InMemory(log, catalogue, spec, 0.67)
+    engine = InMemoryEngine(log, catalogue, spec, 0.67)
     rows = engine.describe(asked)
     engine.encode(engine.fit(rows, (), None), [rows])
     return len(log) / (perf_counter() - started)
 
 
-def _pandas(log: RatingLog) -> float:
+def _pandas(log: Interactions) -> float:
     started = perf_counter()
     table = pd.DataFrame({"user": log.user, "movie": log.movie, "time": log.time})
     table["label"] = (log.rate == 10).astype(np.float64)

@@ -19,10 +19,10 @@ import torch
 from tests.benchmarks.speed.peer import Peer, save_rows
 from tests.benchmarks.speed.rounds import alternate, medians, shares
 from tests.benchmarks.speed.training_work import BATCH, HIDDEN, INPUTS, TrainingWork
+from widedeep.choices import Precision
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import NetworkConfig, WideDeep
-from widedeep.model.precision import Precision
-from widedeep.model.training import Optimisers, Trainer, TrainingConfig
+from widedeep.model.trainer import Optimisers, Trainer, TrainingConfig
 
 PRECISIONS = (Precision.FLOAT32, Precision.BFLOAT16)
 LIBRARIES = {"MKL": "highest", "oneDNN": "medium"}

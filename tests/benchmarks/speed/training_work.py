@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from widedeep.features.encoded import Encoded
-from widedeep.features.examples import Examples
-from widedeep.features.number_quantiles import NumberQuantiles
+from widedeep.features.encoded import EncodedRows, Examples
+from widedeep.features.quantiles import QuantisedNumbers
 from widedeep.features.ragged import Ragged
 from widedeep.model.network import InputShape
 
@@ -38,12 +37,12 @@ class TrainingWork:
         """Draw `rows` rows."""
         generator = np.random.default_rng(seed)
         ids = np.stack([_ids(generator, rows, size) for size in CATEGORIES], axis=1)
-        numbers = NumberQuantiles.empty(rows, [QUANTILES] * NUMBERS)
+        numbers = QuantisedNumbers.empty(rows, [QUANTILES] * NUMBERS)
         numbers.quantile[:] = generator.integers(1, QUANTILES + 1, (rows, NUMBERS))
         wide = np.concatenate([ids + _starts()[: len(CATEGORIES)], _crosses(ids)], axis=1)
         label = generator.random(rows) < 0.3 + 0.4 * (ids[:, 3] % 2)
         fired = Ragged.from_lengths(wide.ravel().astype(np.int32), np.full(rows, wide.shape[1]))
-        encoded = Encoded(ids, (), numbers, fired, np.zeros(rows, np.float32))
+        encoded = EncodedRows(ids, (), numbers, fired, np.zeros(rows, np.float32))
         return cls(Examples.unweighted(encoded, label), _shape())
 
 

@@ -1,0 +1,229 @@
+"""The stages that an ablation has besides those of a retrain.
+
+The stages of a replay: a step of the clock, and what all steps come to.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
+
+from tasks.engine import STAGE_SECONDS, TRAINING_SECONDS
+from tasks.ingest import Ingested
+from tasks.run import RunContext
+from widedeep.evaluation.report import write_csv
+from widedeep.evaluation.scoring import PREDICTIONS, Predictions, model_scorer
+from widedeep.features.items import Items
+from widedeep.features.training_data import PROTOCOLS, STREAMING
+from widedeep.inputs import to_iso
+from widedeep.model.trained_model import TrainedModel
+from widedeep.store import Artifact, ArtifactStore, code_version
+from widedeep.studies.ablation import FULL, Masks, Pairs, Variant, read_planted_pairs, slice_holdout
+from widedeep.studies.ablation_report import (
+    NOTE,
+    draw_ablation,
+    holdout_numbers,
+    holdout_tables,
+    slice_numbers,
+    slice_tables,
+)
+from widedeep.studies.ablation_result import ScoredVariant, variant_results
+from widedeep.studies.replay import Policy, Replay, ReplayStep
+from widedeep.studies.replay_report import (
+    PolicyStep,
+    draw_replay,
+    gate_sentences,
+    judge_step,
+    policy_numbers,
+    policy_rows,
+    replay_markdown,
+    replay_result,
+)
+from widedeep.workspace import Workspace
+
+TABLE = "ablation.md"
+NUMBERS = "ablation.csv"
+SLICES = "ablation_slices.csv"
+PLOT = "ablation.png"
+FILES = (TABLE, NUMBERS, SLICES, PLOT)
+
+
+@dataclass(frozen=True, slots=True)
+class AblationTrial:
+    """A variant trained with one seed, and its predictions of the holdout."""
+
+    variant: Variant
+    seed: int
+    model: Artifact
+    scores: Artifact
+
+    @property
+    def seconds(self) -> float:
+        """What its training took (when it was trained, if it was found finished)."""
+        return float(sum(epoch["seconds"] for epoch in self.model.summary["curve"]))
+
+
+@task(
+    name="score",
+    task_run_name="score on {job.title}, {job.start.reason}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=STAGE_SECONDS,
+)
+def score(job: RunContext, model: Artifact) -> Artifact:
+    """Predict the holdout under both protocols, and measure."""
+    ingested = job.ingested
+    key = {
+        "ratings": ingested.artifact.id,
+        "split": asdict(ingested.split),
+        "model": model.id,
+        "code": code_version("data", "features", "model", "evaluation"),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        trained, log = TrainedModel.load(model.path), ingested.known()
+        scorer = model_scorer(trained, log, Items.from_table(ingested.movies()))
+        history = trained.transform.spec.history
+        predictions = Predictions.of(log, ingested.split, history, scorer)
+        predictions.save(folder / PREDICTIONS)
+        return predictions.measure()
+
+    return job.home.stages.get("scores", key, build)
+
+
+@task(
+    name="compare",
+    task_run_name="compare variants on {ingested.model}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=STAGE_SECONDS,
+)
+def compare_variants(
+    home: Workspace, ingested: Ingested, trials: Sequence[AblationTrial]
+) -> Artifact:
+    """Tables, numbers and a plot of all trials; the summary holds them for programs, too."""
+    planted = read_planted_pairs(ingested.source.folder)
+    key = {
+        "data": ingested.source.name,
+        "trials": [(t.variant.as_json(), t.seed, t.model.id, t.scores.id) for t in trials],
+        "planted": planted,
+        "code": code_version("data", "features", "model", "evaluation"),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        results = variant_results(_scored(trials), _slices(ingested, trials, planted))
+        seeds = len({trial.seed for trial in trials})
+        examples = f"{ingested.examples[-1]:,} holdout examples"
+        title = f"Ablation of {ingested.model}: {examples}, seeds: {seeds}"
+        whole = holdout_tables(results)
+        parts = {protocol: slice_tables(protocol, results) for protocol in PROTOCOLS}
+        every = [*whole, *chain(*parts.values())]
+        text = "\n".join([f"# {title}\n", f"{NOTE}\n", *(t.as_markdown() for t in every)])
+        (folder / TABLE).write_text(text, encoding="utf-8")
+        write_csv(folder / NUMBERS, holdout_numbers(results))
+        write_csv(folder / SLICES, slice_numbers(results))
+        draw_ablation(results, title, folder / PLOT)
+        return {
+            "variants": [result.as_json() for result in results],
+            "tables": [asdict(table) for table in whole],
+            "slice_tables": [asdict(table) for table in parts[STREAMING]],
+        }
+
+    return home.stages.get("ablations", key, build)
+
+
+def _scored(trials: Sequence[AblationTrial]) -> list[ScoredVariant]:
+    """One entry a variant, in the order of the trials."""
+    by_variant: dict[str, list[AblationTrial]] = {}
+    for trial in trials:
+        by_variant.setdefault(trial.variant.name, []).append(trial)
+    return [
+        ScoredVariant(
+            same[0].variant,
+            tuple(Predictions.load(trial.scores.path / PREDICTIONS) for trial in same),
+            tuple(trial.model.summary["wide_nonzero"] for trial in same),
+            tuple(trial.model.summary["best_epoch"] for trial in same),
+            tuple(trial.seconds for trial in same),
+        )
+        for same in by_variant.values()
+    ]
+
+
+def _slices(
+    ingested: Ingested, trials: Sequence[AblationTrial], planted: Pairs
+) -> dict[str, Masks]:
+    """By the features of the full model: which crosses it keeps doesn't depend on the seed."""
+    full = next(trial for trial in trials if trial.variant.name == FULL)
+    return slice_holdout(
+        ingested.known(),
+        Items.from_table(ingested.movies()),
+        ingested.split,
+        TrainedModel.load(full.model.path).transform,
+        planted,
+    )
+
+
+REPLAY_TABLE = "replay.md"
+REPLAY_NUMBERS = "replay.csv"
+REPLAY_PLOT = "replay.png"
+REPLAY_FILES = (REPLAY_TABLE, REPLAY_NUMBERS, REPLAY_PLOT)
+
+
+def _title() -> str:
+    return f"retrain as of {to_iso(task_run.parameters['at'])[:10]}"
+
+
+@task(name="retrain", task_run_name=_title, cache_policy=NO_CACHE, timeout_seconds=TRAINING_SECONDS)
+def retrain_step(
+    replay: Replay, at: int, until: int, before: ReplayStep | None
+) -> tuple[ReplayStep, Mapping[Policy, PolicyStep]]:
+    """Retrain under every policy with the clock at `at`, and judge by what came until `until`."""
+    step = replay.step(at, until, before)
+    judged = judge_step(replay, step, before)
+    logger = get_run_logger()
+    for policy, found in judged.items():
+        logger.info("replay: %s", describe_policy(policy, found))
+    if step.gate is not None:
+        logger.info("replay: the gate: %s", step.gate.summary["decision"]["verdict"])
+    return step, judged
+
+
+@task(
+    name="summarise",
+    task_run_name="{title}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=STAGE_SECONDS,
+)
+def summarise(
+    store: ArtifactStore, replay: Replay, steps: Sequence[ReplayStep], title: str
+) -> Artifact:
+    """Table, numbers and a plot of all steps; the summary holds them for programs, too."""
+    key = {
+        "steps": [(step.at, step.until, step.candidate.id) for step in steps],
+        "published": [{str(p): m.id for p, m in step.published.items()} for step in steps],
+        "title": title,
+        "code": code_version("data", "features", "model", "evaluation"),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        found = replay_result(replay, steps)
+        (folder / REPLAY_TABLE).write_text(replay_markdown(found, title), encoding="utf-8")
+        write_csv(folder / REPLAY_NUMBERS, policy_numbers(found))
+        draw_replay(found, title, folder / REPLAY_PLOT)
+        return {**found.as_json(), "rows": policy_rows(found), "sentences": gate_sentences(found)}
+
+    return store.get("replays", key, build)
+
+
+def describe_policy(policy: Policy, found: PolicyStep) -> str:
+    """One line for people."""
+    score = "one class only"
+    if found.score:
+        score = f"AUC {found.score.auc:.4f}, log loss {found.score.log_loss:.4f}"
+    return (
+        f"{to_iso(found.at)[:10]} {policy}: {score} on the next {found.rows:,} ratings; "
+        f"{found.seconds:.1f} s of training"
+    )

@@ -1,0 +1,199 @@
+"""The table of movies keeps what the files say, in an order of its own.
+
+The handle promises what was known at a moment, and never more.
+"""
+
+import dataclasses
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.data.ingest import ingest
+from widedeep.data.tables import MOVIE_COLUMNS, IngestedData, Interactions, RowCounts
+from widedeep.store import Artifact, ArtifactStore
+
+
+@pytest.fixture
+def movies(kmrd, store, now):
+    def of(**lines):
+        for name, row in lines.items():
+            suffix = "txt" if name in {"movies", "peoples"} else "csv"
+            with (kmrd / f"{name}.{suffix}").open("a", encoding="utf-8") as file:
+                file.write(f"{row}\n")
+        return pq.read_table(ingest(kmrd, store, now).path / "movies.parquet")
+
+    return of
+
+
+def test_a_movie_is_told_with_all_that_belongs_to_it(movies):
+    assert movies().to_pylist()[0] == {
+        "movie": 10001,
+        "title": '시네마 "천국"',
+        "title_eng": 'Cinema "Paradiso, , 1988',
+        "release_year": 2013,
+        "original_year": 1988,
+        "grade": "전체 관람가",
+        "genres": ["드라마", "멜로/로맨스"],
+        "countries": ["이탈리아", "프랑스"],
+        "people": [4374, 178, 5],
+        "leading": [4374, 178],
+    }
+
+
+def test_what_is_absent_is_null_or_an_empty_list(movies):
+    assert movies().to_pylist()[3] == {
+        "movie": 10004,
+        "title": "",
+        "title_eng": "",
+        "release_year": None,
+        "original_year": None,
+        "grade": "PG",
+        "genres": [],
+        "countries": [],
+        "people": [],
+        "leading": [],
+    }
+    assert movies()["grade"].to_pylist() == ["전체 관람가", None, "12세 관람가", "PG"]
+
+
+def test_movies_are_sorted_and_typed(movies):
+    table = movies()
+    assert table["movie"].to_pylist() == [10001, 10002, 10003, 10004]
+    assert table.schema.equals(MOVIE_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("title", "year"),
+    [
+        ("Cinema Paradiso , 1988", 1988),
+        ("1961", 1961),
+        ("2001: A Space Odyssey , 1968", 1968),
+        ("1984 ,1956 ", 1956),
+        ("A Trip , 1899", 1899),
+        ("Blade Runner 2049", None),
+        ("Up , 12009", None),
+        ("Up , 2009 (3D)", None),
+        ("Ages , 1492", None),
+        ("", None),
+    ],
+)
+def test_the_original_year_stands_at_the_end_of_the_english_title(movies, title, year):
+    table = movies(movies=f"10009\t제목\t{title}\t\t")
+    assert table["original_year"].to_pylist()[-1] == year
+
+
+@pytest.mark.parametrize(
+    ("text", "year"), [("2013", 2013), ("2013.0", 2013), ("", None), ("nan", None), ("99999", None)]
+)
+def test_a_release_year_that_cannot_be_read_is_null(movies, text, year):
+    table = movies(movies=f"10009\t제목\tTitle\t{text}\t")
+    assert table["release_year"].to_pylist()[-1] == year
+
+
+def test_a_value_told_twice_of_a_movie_counts_once(movies):
+    table = movies(castings="10001,178,4,0", genres="10001,드라마")
+    assert table["people"].to_pylist()[0] == [4374, 178, 5]
+    assert table["genres"].to_pylist()[0] == ["드라마", "멜로/로맨스"]
+
+
+def test_people_are_sorted_with_their_names(kmrd, store, now):
+    people = pq.read_table(ingest(kmrd, store, now).path / "people.parquet")
+    assert people.to_pylist() == [
+        {"people": 5, "korean": "아담", "original": ""},
+        {"people": 8, "korean": "에이드", "original": "Adrian Lyne"},
+    ]
+
+
+MOVIES = "movie\ttitle\ttitle_eng\tyear\tgrade\n1\t\t\t\t\n2\t\t\t\t\n3\t\t\t\t\n"
+NOW = 10_000
+
+
+def handle(folder, rows):
+    folder.mkdir()
+    (folder / "movies.txt").write_text(MOVIES)
+    (folder / "rates.csv").write_text("\n".join(["user,movie,rate,time", *rows]))
+    return IngestedData(ingest(folder, ArtifactStore(folder / "store"), NOW))
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    """Times 100 … 3000; a repeat at 500; three bad rows, without time, at 700, in the future."""
+    good = [f"{user},{1 + user % 3},{1 + user % 10},{100 * user}" for user in range(1, 31)]
+    bad = ["1,2,ten,700", "1,2,10", "1,2,10,20000"]
+    return handle(tmp_path_factory.mktemp("handle") / "kmrd", [*good, "1,2,9,500", *bad])
+
+
+def test_all_examples_are_loaded_as_arrays_in_order_of_time(ratings):
+    log = ratings.load()
+    assert len(log) == 30
+    assert log.time.tolist() == [100 * n for n in range(1, 31)]
+    assert log.user.tolist() == list(range(1, 31))
+    assert log.movie.tolist() == [1 + n % 3 for n in range(1, 31)]
+    assert log.rate.tolist() == [1 + n % 10 for n in range(1, 31)]
+    assert [column.dtype for column in (log.user, log.movie, log.rate, log.time)] == [
+        np.int64,
+        np.int64,
+        np.int8,
+        np.int64,
+    ]
+
+
+@pytest.mark.parametrize(("until", "rows"), [(100, 0), (101, 1), (1000, 9), (10**6, 30)])
+def test_only_examples_strictly_before_a_moment_are_loaded(ratings, until, rows):
+    assert len(ratings.load(until)) == rows
+
+
+def test_counts_are_what_was_known_strictly_before_the_moment(ratings):
+    assert ratings.counts(50) == RowCounts(read=2, examples=0, superseded=0, quarantined=2)
+    assert ratings.counts(500) == RowCounts(read=6, examples=4, superseded=0, quarantined=2)
+    assert ratings.counts(501) == RowCounts(read=8, examples=5, superseded=1, quarantined=2)
+    assert ratings.counts(701) == RowCounts(read=11, examples=7, superseded=1, quarantined=3)
+    assert ratings.counts(20_001) == RowCounts(read=34, examples=30, superseded=1, quarantined=3)
+
+
+def test_only_rows_of_rates_are_counted(kmrd, store, now):
+    with (kmrd / "genres.csv").open("a", encoding="utf-8") as genres:
+        genres.write("unknown,SF\n")
+    counts = IngestedData(ingest(kmrd, store, now)).counts(now)
+    assert counts == RowCounts(read=40, examples=40, superseded=0, quarantined=0)
+
+
+def test_the_last_time_is_that_of_the_last_good_rating(ratings, tmp_path):
+    assert ratings.last_time == 3000
+    repeated = handle(tmp_path / "kmrd", ["1,1,10,100", "2,1,10,200", "1,1,10,900"])
+    assert repeated.last_time == 900
+
+
+def test_movies_are_those_of_the_file_rated_or_not(ratings):
+    assert ratings.movies()["movie"].to_pylist() == [1, 2, 3]
+
+
+def test_a_handle_on_a_reloaded_artefact_reads_the_same(ratings):
+    again = IngestedData(Artifact.load(ratings.artifact.path))
+    assert again.last_time == ratings.last_time
+    for mine, theirs in zip(astuple(again.load()), astuple(ratings.load()), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_log_is_equal_after_a_round_trip_through_the_disk(ratings, tmp_path):
+    log = ratings.load(until=1500)
+    log.save(tmp_path / "log.parquet")
+    loaded = Interactions.load(tmp_path / "log.parquet")
+    for mine, theirs in zip(astuple(loaded), astuple(log), strict=True):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@settings(max_examples=25)
+@given(as_of=st.integers(-10, 25_000))
+def test_counts_add_up_and_agree_with_the_log_at_any_moment(ratings, as_of):
+    counts = ratings.counts(as_of)
+    assert counts.read == counts.examples + counts.superseded + counts.quarantined
+    assert counts.examples == len(ratings.load(as_of))
+
+
+def astuple(log):
+    return [getattr(log, field.name) for field in dataclasses.fields(log)]

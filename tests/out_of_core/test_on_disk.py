@@ -1,0 +1,109 @@
+"""Features in blocks on disk are those in memory, file by file and byte by byte."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from widedeep.data.ingest import ingest
+from widedeep.data.split import Split
+from widedeep.data.tables import IngestedData
+from widedeep.features.engine import InMemoryEngine
+from widedeep.features.items import Items
+from widedeep.features.training_data import (
+    TrainingPart,
+    cold_parts,
+    example_queries,
+    save_parts,
+    warm_parts,
+)
+from widedeep.model.presets import preset
+from widedeep.out_of_core.on_disk import OnDiskEngine, engine_by_size
+from widedeep.store import ArtifactStore
+
+
+@pytest.fixture(scope="module")
+def world(tiny, tmp_path_factory):
+    """Log, catalogue and split of some thousand ratings."""
+    store = ArtifactStore(tmp_path_factory.mktemp("stages"))
+    ratings = IngestedData(ingest(tiny, store, 1_800_000_000))
+    log = ratings.load()
+    moments = [int(log.time[int(len(log) * share)]) for share in (0.7, 0.85)]
+    return log, Items.from_table(ratings.movies()), Split(*moments, int(log.time[-1]) + 1)
+
+
+@pytest.fixture(scope="module")
+def settings():
+    chosen = preset("default")
+    return chosen.features, chosen.sampling
+
+
+@pytest.fixture(scope="module")
+def cold(world, settings, tmp_path_factory):
+    """The folder of a cold plan that was made in memory."""
+    folder = tmp_path_factory.mktemp("cold")
+    save_parts(cold_parts(*world, *settings), folder)
+    return folder
+
+
+def files(folder):
+    """Relative name and bytes of every file."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("block", [701, 100_000])
+def test_a_cold_plan_is_the_same_whatever_the_blocks(world, settings, cold, tmp_path, block):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    engines = partial(OnDiskEngine, folder=scratch, block=block)
+    save_parts(cold_parts(*world, *settings, engines=engines), tmp_path / "plan")
+    assert files(tmp_path / "plan") == files(cold)
+    assert not list(scratch.iterdir())
+
+
+def test_crosses_may_be_counted_in_shares(world, settings, cold, tmp_path, monkeypatch):
+    monkeypatch.setattr("widedeep.out_of_core.blocks._FEW", 100)
+    monkeypatch.setattr("widedeep.out_of_core.blocks._GATHERED", 50_000)
+    engines = partial(OnDiskEngine, folder=tmp_path, block=2000)
+    save_parts(cold_parts(*world, *settings, engines=engines), tmp_path / "plan")
+    assert files(tmp_path / "plan") == files(cold)
+
+
+def test_a_warm_plan_is_the_same(world, settings, cold, tmp_path):
+    log, catalogue, split = world
+    previous = TrainingPart.load(cold / "catch_up").transform, split.holdout_from
+    known = log, catalogue, split.as_of, settings[1], *previous
+    save_parts(warm_parts(*known), tmp_path / "memory")
+    engines = partial(OnDiskEngine, folder=tmp_path, block=900)
+    save_parts(warm_parts(*known, engines=engines), tmp_path / "disk")
+    assert files(tmp_path / "disk") == files(tmp_path / "memory")
+
+
+def test_nothing_new_is_no_trouble(world, settings, cold, tmp_path):
+    log, catalogue, split = world
+    previous = TrainingPart.load(cold / "catch_up").transform, split.holdout_from
+    known = log, catalogue, split.holdout_from, settings[1], *previous
+    engines = partial(OnDiskEngine, folder=tmp_path, block=900)
+    ((_, found),) = warm_parts(*known, engines=engines)
+    assert not len(found.training)
+    assert found.evidence.rows == int((log.time < split.holdout_from).sum())
+
+
+def test_what_is_too_long_for_memory_goes_to_disk(world, settings, tmp_path, monkeypatch):
+    log, catalogue, _ = world
+    known = (log, catalogue, settings[0], 0.6)
+    assert isinstance(engine_by_size(*known, folder=tmp_path), InMemoryEngine)
+    monkeypatch.setattr("widedeep.out_of_core.on_disk.MOST_IN_MEMORY", len(log) - 1)
+    assert isinstance(engine_by_size(*known, folder=tmp_path), OnDiskEngine)
+
+
+def test_described_rows_come_in_the_order_that_was_asked(world, settings, tmp_path):
+    log, catalogue, _ = world
+    engine = OnDiskEngine(log, catalogue, settings[0], 0.6, tmp_path, 500)
+    fresh = example_queries(log, np.ones(len(log), np.bool_))
+    cuts = np.random.default_rng(0).integers(0, 800 * 86_400, len(log))
+    rows = engine.describe(fresh.known_earlier(cuts))
+    assert not list(tmp_path.iterdir()), "a file without a name is gone with its process"
+    some = np.random.default_rng(1).permutation(len(log))[:1000]
+    assert np.array_equal(rows.take(some).gathered(lambda raw: raw.queries.user), log.user[some])

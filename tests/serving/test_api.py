@@ -1,0 +1,335 @@
+"""The HTTP interface, spoken to as a client would."""
+
+import os
+import time
+from itertools import count
+from threading import Thread
+
+import orjson
+import pytest
+
+from widedeep import decision_log
+from widedeep.serving.api import create_app
+from widedeep.serving.middleware import RequestLimits
+from widedeep.serving.service import RankingService
+from widedeep.serving.telemetry import Telemetry
+from widedeep.workspace import Workspace
+
+NEWCOMERS = count(5_000_000)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, versions, admit):
+    """A service that several tests use, with a newcomer each."""
+    service = RankingService(Workspace(tmp_path_factory.mktemp("home")), Telemetry())
+    admit(service, versions[0])
+    return service
+
+
+@pytest.fixture(scope="module")
+def client(shared, serve):
+    with serve(create_app(shared)) as client:
+        yield client
+
+
+@pytest.fixture
+def service(tmp_path, versions, admit):
+    """A service of the test's own."""
+    service = RankingService(Workspace(tmp_path), Telemetry())
+    admit(service, versions[0])
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def newcomer():
+    return next(NEWCOMERS)
+
+
+def error_of(answer):
+    assert answer.headers["content-type"] == "application/json"
+    (found,) = answer.json().values()
+    assert set(found) == {"type", "message"}
+    return answer.status_code, found["type"]
+
+
+def rate(client, user, movie, given=10, **more):
+    return client.post("/ratings", json={"user": user, "movie": movie, "rate": given, **more})
+
+
+def recommended(client, user, **query):
+    answer = client.get(f"/recommend/{user}", params=query)
+    assert answer.status_code == 200
+    return answer.json()["items"]
+
+
+def test_candidates_are_ranked_best_first_and_strangers_are_cold_ones(client):
+    request = {"user": -3, "candidates": [10001, 10002, 10002, 7, 10003], "k": 3}
+    answer = client.post("/rank", json=request).json()
+    assert answer["model"] == {"name": "widedeep-sim-tiny", "version": "1"}
+    scores = [item["probability"] for item in answer["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len({item["movie"] for item in answer["items"]}) == 3
+    assert all(0 < score < 1 for score in scores)
+
+
+def test_a_rating_changes_the_list_at_once_and_is_seen_by_its_user(client, newcomer):
+    before = recommended(client, newcomer, k=20)
+    movie = before[0]["movie"]
+    answer = rate(client, newcomer, movie)
+    assert answer.status_code == 201
+    assert answer.json()["superseded"] is False
+    after = recommended(client, newcomer, k=20)
+    assert movie not in {item["movie"] for item in after}
+    held = {item["movie"]: item["probability"] for item in before}
+    assert any(item["probability"] != held.get(item["movie"]) for item in after)
+    (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
+    assert (rating["movie"], rating["rate"]) == (movie, 10)
+
+
+def test_a_repeat_is_kept_and_said_to_be_superseded(client, newcomer):
+    assert rate(client, newcomer, 10001, 9).json()["superseded"] is False
+    answer = rate(client, newcomer, 10001, 2)
+    assert (answer.status_code, answer.json()["superseded"]) == (201, True)
+    (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
+    assert rating["rate"] == 9
+
+
+def test_a_list_says_why_each_film_is_there(client, newcomer):
+    for movie in (10001, 10002, 10003):
+        rate(client, newcomer, movie)
+    items = recommended(client, newcomer, k=5, explain=True)
+    for item in items:
+        why = item["why"]
+        parts = [why[name] for name in ("bias", "offset", "wide", "deep")]
+        assert sum(parts) == pytest.approx(why["logit"], abs=1e-6)
+        assert item["sources"]
+        assert item["film"]["korean"]
+        assert all(fired["weight"] for fired in why["fired"])
+    assert any(item["why"]["fired"] for item in items)
+    assert recommended(client, newcomer, k=5)[0]["why"] is None
+
+
+def test_a_list_for_children_has_no_film_for_adults(client, newcomer):
+    everyone = recommended(client, newcomer, k=50)
+    children = recommended(client, newcomer, k=50, audience_age=12)
+    assert "청소년 관람불가" in {item["film"]["grade"] for item in everyone}
+    assert {item["film"]["grade"] for item in children} <= {"전체 관람가", "12세 관람가", "G", "PG"}
+    assert children
+
+
+def test_films_are_found_in_both_languages(client):
+    film = client.get("/movies/10001").json()
+    for title in (film["korean"], film["english"]):
+        found = client.get("/movies", params={"q": title}).json()["items"]
+        assert film in found
+
+
+def test_a_new_user_has_no_ratings(client):
+    user = client.get("/new-user").json()["user"]
+    assert client.get(f"/users/{user}").json() == {"user": user, "ratings": []}
+
+
+@pytest.mark.parametrize(
+    ("movie", "more", "status"),
+    [
+        (404_404, {}, 404),
+        (10001, {"time": 4_000_000_000}, 422),
+        (10001, {"time": 600_000_000}, 422),
+        (10001, {"rate": 11}, 422),
+        (10001, {"rate": "10"}, 422),
+        (10001, {"user": -1}, 422),
+        (10001, {"user": 10**18}, 422),
+        (2**63, {}, 422),
+        (10001, {"surprise": 1}, 422),
+    ],
+)
+def test_what_ingest_would_set_aside_is_not_taken(client, shared, movie, more, status, newcomer):
+    kept = shared._log.path.read_text()
+    request = {"user": newcomer, "movie": movie, "rate": 10, **more}
+    assert error_of(client.post("/ratings", json=request))[0] == status
+    assert shared._log.path.read_text() == kept
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wanted"),
+    [
+        ("GET", "/nothing", (404, "not_found")),
+        ("GET", "/movies/404404", (404, "not_found")),
+        ("DELETE", "/rank", (405, "method_not_allowed")),
+        ("GET", f"/recommend/{2**63}", (422, "invalid")),
+        ("GET", "/recommend/x", (422, "invalid")),
+        ("GET", "/recommend/1?k=0", (422, "invalid")),
+        ("GET", "/recommend/1?k=101", (422, "invalid")),
+        ("GET", "/movies?q=", (422, "invalid")),
+        ("GET", "/%2e%2e/%2e%2e/etc/passwd", (404, "not_found")),
+        ("GET", "/page/app.js", (404, "not_found")),
+    ],
+)
+def test_every_error_has_a_type(client, method, path, wanted):
+    assert error_of(client.request(method, path)) == wanted
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"",
+        b"\xff\x80",
+        b'{"user": 1, "candidates": []}',
+        b'{"user": NaN, "candidates": [1]}',
+    ],
+)
+def test_a_body_that_is_not_as_described_is_refused(client, body):
+    headers = {"content-type": "application/json"}
+    answer = client.post("/rank", content=body, headers=headers)
+    assert error_of(answer) == (422, "invalid")
+
+
+def test_too_many_candidates_and_too_large_bodies_are_refused(client):
+    request = {"user": 1, "candidates": list(range(1001))}
+    assert error_of(client.post("/rank", json=request)) == (422, "invalid")
+    request["candidates"] = [10**17] * 5000
+    assert error_of(client.post("/rank", json=request)) == (413, "too_large")
+
+    def pieces():
+        for _ in range(100):
+            yield b" " * 1000
+
+    assert error_of(client.post("/rank", content=pieces())) == (413, "too_large")
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_back(service, serve):
+    with serve(create_app(service, RequestLimits(per_second=0.5, burst=3))) as client:
+        answers = [client.get("/health") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert error_of(answers[-1]) == (429, "too_many_requests")
+    assert answers[-1].headers["retry-after"] == "2"
+
+
+def test_a_disk_that_hangs_or_fails_is_told(service, serve, monkeypatch, newcomer):
+    with serve(create_app(service, RequestLimits(seconds=0.2))) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", lambda _: time.sleep(0.6))
+            assert error_of(rate(client, newcomer, 10001)) == (504, "timeout")
+        time.sleep(0.6)
+
+        def fail(file):
+            raise OSError(5, "Input/output error", file)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", fail)
+            assert error_of(rate(client, newcomer, 10002)) == (507, "storage")
+        assert rate(client, newcomer, 10003).status_code == 201
+        rated = {one["movie"] for one in client.get(f"/users/{newcomer}").json()["ratings"]}
+    assert 10002 not in rated
+
+
+def test_a_failure_inside_is_told_without_its_insides(service, serve, monkeypatch):
+    with serve(create_app(service)) as client:
+        monkeypatch.setattr(type(service), "refused", property(lambda _: 1 / 0))
+        answer = client.get("/health")
+    assert error_of(answer) == (500, "internal")
+    assert "division" not in answer.text
+
+
+def test_health_and_model_say_what_serves_and_why(service, serve, versions, tmp_path):
+    decision = {
+        "version": "1",
+        "action": "promote",
+        "reason": "better",
+        "by": "me@here",
+        "champion_version": "1",
+        "replaced_version": None,
+    }
+    decision_log.record(tmp_path / "decisions" / versions[0].model, decision)
+    service.refuse("3", "it is broken")
+    with serve(create_app(service)) as client:
+        health, model = (client.get(path).json() for path in ("/health", "/model"))
+    assert (health["status"], health["model"]["version"]) == ("ok", "1")
+    assert health["refused"]["reason"] == "it is broken"
+    assert model["precision"] == service.serving.bundle.ranker.precision
+    assert model["promoted"]["reason"] == "better"
+    assert [one["version"] for one in model["refused"]] == ["3"]
+    assert len(model["history"]) == 1
+
+
+def test_metrics_count_what_was_answered(service, serve, newcomer):
+    with serve(create_app(service)) as client:
+        rate(client, newcomer, 10001)
+        recommended(client, newcomer)
+        client.get("/nothing")
+        text = client.get("/metrics").text
+    for line in (
+        'widedeep_requests_total{method="POST",route="/ratings",status="201"} 1.0',
+        'widedeep_requests_total{method="GET",route="unmatched",status="404"} 1.0',
+        'widedeep_model_info{model="widedeep-sim-tiny",version="1"} 1.0',
+        'widedeep_ratings_total{kind="new"} 1.0',
+        "widedeep_flush_seconds_count 1.0",
+        "widedeep_ranking_seconds_count 1.0",
+        "widedeep_swaps_total 1.0",
+    ):
+        assert line in text, line
+
+
+def test_without_a_champion_there_is_health_to_ask_for_and_a_page(tmp_path, serve, newcomer):
+    service = RankingService(Workspace(tmp_path), Telemetry())
+    with serve(create_app(service)) as client:
+        answer = client.get("/health")
+        assert error_of(answer) == (503, "no_champion")
+        assert "no champion yet" in answer.text
+        assert error_of(rate(client, newcomer, 10001)) == (503, "no_champion")
+        assert client.get("/").status_code == 200
+        assert client.get("/metrics").status_code == 200
+
+
+def test_the_page_may_load_nothing_from_elsewhere(client):
+    for path in ("/", "/app.js", "/style.css", "/icon.svg"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "https://" not in answer.text
+        assert client.head(path).status_code == 200
+
+
+def test_another_version_knows_every_rating_that_was_acknowledged(service, serve, versions, admit):
+    """Ratings pour in while versions change places; each counts once, whoever serves."""
+    users, answers = range(6_000_000, 6_000_100), []
+    with serve(create_app(service)) as client:
+
+        def pour():
+            answers.extend(rate(client, user, 10001 + user % 50).status_code for user in users)
+
+        pouring = Thread(target=pour)
+        pouring.start()
+        for version in (versions[1], versions[0], versions[1]):
+            admit(service, version)
+        pouring.join()
+        assert client.get("/health").json()["model"]["version"] == "2"
+    assert answers == [201] * len(users)
+    bundle = service.serving.bundle
+    for user in users:
+        assert len(bundle.book.of_user(user)) == 1
+        assert len(bundle.ranker.seen(user)) == 1
+
+
+def test_a_restart_finds_all_ratings(service, serve, versions, tmp_path, newcomer, admit):
+    with serve(create_app(service)) as client:
+        assert rate(client, newcomer, 10001).status_code == 201
+    again = RankingService(Workspace(tmp_path), Telemetry())
+    admit(again, versions[1])
+    with serve(create_app(again)) as client:
+        (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
+        assert rating["movie"] == 10001
+
+
+def test_the_description_names_every_answer(client):
+    described = orjson.loads(client.get("/openapi.json").content)
+    for path, methods in described["paths"].items():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                assert "content" in answer, (path, status)
+                schema = answer["content"].popitem()[1]["schema"]
+                error = schema.get("$ref", "").endswith("ErrorAnswer")
+                assert error == (int(status) >= 400), (path, status)

@@ -1,0 +1,140 @@
+"""The search for titles: what is typed finds the film, at every letter and in both languages."""
+
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.data.tables import MOVIE_COLUMNS
+from widedeep.inputs import InputError
+from widedeep.serving.item_search import ItemSearch, initials, plain_words, typed_letters
+
+FILMS = {
+    1: ("매트릭스", "The Matrix , 1999"),
+    2: ("매트릭스 2 - 리로디드", "The Matrix Reloaded , 2003"),
+    3: ("아멜리에", "Le Fabuleux Destin d'Amélie Poulain , Amelie Of Montmartre , 2001"),
+    4: ("스타워즈 에피소드 5 - 제국의 역습", "Star Wars Episode V: The Empire Strikes Back , 1980"),
+    5: ("닭강정", None),
+    6: (None, "X-Men 2 , 2003"),
+    7: ("", ""),
+    8: ("과속 스캔들", "1999"),
+    9: ("이웃집 토토로", "となりのトトロ , My Neighbor Totoro , 1988"),
+    10: ("매미", "Cicada"),
+}
+
+
+def table(films):
+    rows = [{"movie": token, "title": a, "title_eng": b} for token, (a, b) in films.items()]
+    return pa.Table.from_pylist(rows, MOVIE_COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def search():
+    return ItemSearch.of(table(FILMS))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("매트릭스", (1, 2)),
+        ("  매 트릭스!", (1, 2)),
+        ("트릭스", (1, 2)),
+        ("맽", (1, 2)),
+        ("매", (1, 2, 10)),
+        ("매ㅌ", (1, 2)),
+        ("ㅁㅌㄹㅅ", (1, 2)),
+        ("ㅁㅌㄹㅅㄹ", ()),
+        ("ㅁㅌㄹㅅ2", (2,)),
+        ("ㄳㅅㅋㄷ", (8,)),
+        ("고", (8,)),
+        ("달", (5,)),
+        ("닭ㄱ", (5,)),
+        ("역스", (4,)),
+        ("MATRIX", (1, 2)),
+        ("the matrix re", (2,)),
+        ("matrix reloaded", (2,)),
+        ("amelie", (3,)),
+        ("Amélie", (3,)),
+        ("destin d'amelie", (3,)),
+        ("empire star", (4,)),
+        ("스타 strikes", (4,)),
+        ("star nothing", ()),
+        ("xmen", (6,)),
+        ("x men 2", (6,)),
+        ("トトロ", (9,)),
+        ("neighbor", (9,)),
+        ("1988", ()),
+        ("?!", ()),
+        ("", ()),
+        ("\n", ()),
+    ],
+)
+def test_what_is_typed_finds_the_film(search, text, found):
+    assert search.find(text) == found
+
+
+def test_a_text_in_other_unicode_forms_finds_the_same(search):
+    import unicodedata
+
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert search.find(unicodedata.normalize(form, "매트릭스")) == (1, 2)
+
+
+def test_whole_titles_come_first_then_beginnings_of_titles_of_words_and_what_is_inside():
+    films = {1: ("", "Unstarred"), 2: ("", "My Star"), 3: ("", "Starlight"), 4: ("", "The Star")}
+    assert ItemSearch.of(table(films)).find("star") == (4, 3, 2, 1)
+
+
+def test_among_equals_the_more_popular_come_first():
+    weights = np.arange(len(FILMS)) * 1.0
+    assert ItemSearch.of(table(FILMS), weights).find("매") == (10, 2, 1)
+    assert ItemSearch.of(table(FILMS), weights).find("매트릭스") == (1, 2), "the whole title"
+
+
+def test_no_more_than_the_limit_are_found(search):
+    assert search.find("매", 2) == (1, 2)
+    with pytest.raises(InputError, match="the limit is 0; at least 1"):
+        search.find("매", 0)
+
+
+def test_without_films_nothing_is_found():
+    assert ItemSearch.of(MOVIE_COLUMNS.empty_table()).find("star") == ()
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_answered(search, text):
+    assert set(search.find(text)) <= set(FILMS)
+
+
+@settings(max_examples=60)
+@given(
+    titles=st.lists(st.text("가각과닭 abAé-2", min_size=1, max_size=8), min_size=1, max_size=12),
+    data=st.data(),
+)
+def test_every_beginning_of_a_title_finds_it(titles, data):
+    search = ItemSearch.of(table({i: (title, "") for i, title in enumerate(titles)}))
+    i = data.draw(st.integers(0, len(titles) - 1))
+    letters = "".join(map(typed_letters, plain_words(titles[i])))
+    beginning = letters[: data.draw(st.integers(1, max(len(letters), 1)))]
+    found = search.find(beginning, len(titles))
+    if beginning.isascii() or any(letter >= "ㅏ" for letter in beginning):
+        assert i in found or not beginning
+    else:
+        assert search.find(initials(plain_words(titles[i])[0])[0]), (
+            "consonants alone are those of words"
+        )
+
+
+def test_ten_thousand_titles_are_searched_within_five_milliseconds():
+    films = {i: (f"영화 {i} 매트릭스", f"The Film {i} of the East , 1999") for i in range(10_000)}
+    search = ItemSearch.of(table(films))
+    for text in ("the of e", "매트릭스", "e", "ㅁ", "없다"):
+        seconds = []
+        for _ in range(9):
+            began = time.perf_counter()
+            search.find(text)
+            seconds.append(time.perf_counter() - began)
+        assert min(seconds) < 0.005, text

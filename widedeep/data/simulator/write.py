@@ -1,0 +1,177 @@
+"""The simulator: files in KMRD's form whose truth is known, so that a pipeline can be judged.
+
+Besides KMRD's six files it writes `simulation.json`, which marks a folder as simulated and tells
+the settings and the best metrics anyone can reach, and `truth.parquet`, the true probability of a
+10 for each row of rates.csv.
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from widedeep.data.simulator.interactions import (
+    POSITIVE,
+    PlantedException,
+    SimulatedTraffic,
+    SimulatedValues,
+    draw_traffic,
+    draw_truth,
+    draw_values,
+)
+from widedeep.data.simulator.items import FIRST_MOVIE, MINUTE, SimulationConfig, Table, draw_items
+from widedeep.inputs import InputError
+from widedeep.metrics import auc, log_loss
+
+__all__ = ["MARKER", "TRUTH", "SimulationConfig", "simulate"]
+
+MARKER = "simulation.json"
+TRUTH = "truth.parquet"
+_BATCH = 1 << 16
+
+Bools = NDArray[np.bool_]
+
+
+def simulate(simulation: SimulationConfig, folder: Path) -> None:
+    """Write a simulated data set; the same settings give the same bytes.
+
+    The files are written beside `folder` and appear in it by one rename, all or none.
+
+    Args:
+        simulation: Sizes, shape and seed.
+        folder: Where to write; it may exist only if it is empty.
+
+    Raises:
+        InputError: `folder` is a file or is not empty.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        found = "is not empty" if folder.is_dir() else "is a file"
+        raise InputError(f"{folder} {found}; a simulation wants a new or an empty folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    draft.mkdir()
+    try:
+        _fill(simulation, draft)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _fill(simulation: SimulationConfig, folder: Path) -> None:
+    catalogue_rng, truth_rng, traffic_rng, rating_rng = np.random.default_rng(
+        simulation.seed
+    ).spawn(4)
+    catalogue = draw_items(simulation, catalogue_rng)
+    truth = draw_truth(simulation, catalogue, truth_rng)
+    traffic = draw_traffic(simulation, catalogue, truth.follower(), traffic_rng)
+    ratings = draw_values(simulation, truth, traffic, rating_rng)
+    for name, table in catalogue.tables.items():
+        _write_delimited(table, folder / name)
+    _write_ratings(traffic, ratings, folder)
+    summary = {
+        "simulation": asdict(simulation),
+        "known_optimum": _optimum(traffic, ratings),
+        "shape": _shape(simulation, traffic),
+        "exceptions": [
+            _described(number, pair, traffic, ratings)
+            for number, pair in enumerate(truth.exceptions)
+        ],
+    }
+    text = json.dumps(summary, indent=1, ensure_ascii=False)
+    (folder / MARKER).write_text(text + "\n", encoding="utf-8")
+
+
+def _write_ratings(traffic: SimulatedTraffic, ratings: SimulatedValues, folder: Path) -> None:
+    # KMRD sorts by user and movie, not by time; with the rate as third key neither do repeats.
+    key = (traffic.user.astype(np.int64) * (int(traffic.movie.max()) + 1) + traffic.movie) << 4
+    order = np.argsort(key + ratings.rate, kind="stable")
+    user = traffic.user[order].astype(np.int64)
+    movie = FIRST_MOVIE + traffic.movie[order].astype(np.int64)
+    time = MINUTE * traffic.minute[order].astype(np.int64)
+    row = {"user": user, "movie": movie}
+    rates = pa.table({**row, "rate": ratings.rate[order], "time": time})
+    _write_delimited(rates, folder / "rates.csv")
+    truth = pa.table({**row, "time": time, "probability": ratings.probability[order]})
+    pq.write_table(truth, folder / TRUTH)
+
+
+def _write_delimited(table: Table, path: Path) -> None:
+    options = pa_csv.WriteOptions(
+        batch_size=_BATCH,
+        delimiter="\t" if path.suffix == ".txt" else ",",
+        quoting_style="none",
+        quoting_header="none",
+    )
+    pa_csv.write_csv(table, path, options)
+
+
+def _optimum(traffic: SimulatedTraffic, ratings: SimulatedValues) -> Mapping[str, Any]:
+    """What the true probabilities themselves reach, on all rows and on the first of each pair."""
+    every = np.ones(traffic.user.size, np.bool_)
+    return {
+        "all_rows": _reached(ratings, every),
+        "examples": _reached(ratings, _is_first(traffic)),
+    }
+
+
+def _reached(ratings: SimulatedValues, chosen: Bools) -> Mapping[str, Any]:
+    label, probability = ratings.rate[chosen] == POSITIVE, ratings.probability[chosen]
+    return {
+        "rows": label.size,
+        "positive_share": float(label.mean()),
+        "mean_probability": float(probability.mean()),
+        "auc": auc(label, probability) if label.any() and not label.all() else None,
+        "log_loss": log_loss(label, probability),
+    }
+
+
+def _shape(simulation: SimulationConfig, traffic: SimulatedTraffic) -> Mapping[str, Any]:
+    """Measure what the settings only aim at."""
+    month = traffic.minute.astype("datetime64[m]").astype("datetime64[M]")
+    start = np.flatnonzero(np.diff(traffic.user, prepend=-1))
+    number = np.diff(start, append=traffic.user.size)
+    is_later = traffic.minute > (simulation.since + simulation.until) // (2 * MINUTE)
+    is_cold = month == np.repeat(month[start], number)
+    return {
+        "rated_movies": np.unique(traffic.movie).size,
+        "single_share": float((number == 1).mean()),
+        "most_ratings_of_a_user": int(number.max()),
+        "cold_share": _share(is_cold[is_later]),
+        "repeats": int((~_is_first(traffic)).sum()),
+    }
+
+
+def _described(
+    number: int, pair: PlantedException, traffic: SimulatedTraffic, ratings: SimulatedValues
+) -> Mapping[str, Any]:
+    """State one planted pair; its support counts first ratings only, by which a model learns it."""
+    rated = (traffic.movie == pair.candidate) & _is_first(traffic)
+    applied = ratings.exception[rated] == number
+    positive = ratings.rate[rated] == POSITIVE
+    return {
+        "liked": FIRST_MOVIE + pair.liked,
+        "candidate": FIRST_MOVIE + pair.candidate,
+        "effect": pair.effect,
+        "support": int(applied.sum()),
+        "positive_share": _share(positive[applied]),
+        "positive_share_otherwise": _share(positive[~applied]),
+    }
+
+
+def _share(chosen: Bools) -> float | None:
+    return float(chosen.mean()) if chosen.size else None
+
+
+def _is_first(traffic: SimulatedTraffic) -> Bools:
+    first: Bools = traffic.first == np.arange(traffic.first.size)
+    return first

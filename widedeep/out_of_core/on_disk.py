@@ -1,0 +1,107 @@
+"""Features of ratings that are too many for memory: described rows lie in a file meanwhile."""
+
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from widedeep.data.tables import Interactions
+from widedeep.features.engine import FeatureEngine, InMemoryEngine
+from widedeep.features.history import ALL_COLUMNS, ColumnSelection, Queries
+from widedeep.features.items import Items
+from widedeep.features.raw_features import RawFeatures
+from widedeep.features.spec import FeatureSpec
+from widedeep.out_of_core.blocks import (
+    BlockEngine,
+    BlockRows,
+    Found,
+    Work,
+    block_of,
+    columns_read,
+    every_place,
+    on_block,
+)
+from widedeep.out_of_core.history_parts import history_in_batches
+from widedeep.parallel import look_ahead
+
+MOST_IN_MEMORY = 6_000_000
+"""Ratings that are described in memory, which is faster; of as many it takes 8 GiB."""
+
+_BLOCK = 500_000
+"""Rows that are described at once."""
+
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+class ScratchFile:
+    """A `file` without a name in `folder`: closed with the last who knows it, it leaves nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  see above
+        weakref.finalize(self, self.file.close)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRows(BlockRows):
+    """Described rows in a file of Arrow's."""
+
+    scratch: ScratchFile
+    catalogue: Items
+
+    def each(self, work: Work[Found], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Found]:
+        """See `BlockRows.each`; one after another, in order of known_until."""
+        if not len(self):
+            return
+        # What is not read is not fetched from the disk either.
+        fields = columns_read(pa.ipc.open_file(self.scratch.file).schema, reads)
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        reader = pa.ipc.open_file(self.scratch.file, options=options)
+        for i in range(reader.num_record_batches):
+            block = pa.Table.from_batches([reader.get_batch(i)])
+            yield from on_block(work, block, self.place, self.catalogue)
+
+
+@dataclass(frozen=True, slots=True)
+class OnDiskEngine(BlockEngine[DiskRows]):
+    """Only `block` described rows are in memory at once; all are in a file in `folder`."""
+
+    folder: Path
+    block: int = _BLOCK
+
+    def describe(self, asked: Queries) -> DiskRows:
+        """See `RawFeatures.describe`."""
+        scratch, blocks = ScratchFile(self.folder), self._described(asked)
+        first = next(blocks, None)
+        if first is not None:
+            _write(chain([first], blocks), scratch.file, first.schema)
+        return DiskRows(asked, every_place(len(asked)), scratch, self.catalogue)
+
+    def _described(self, asked: Queries) -> Iterator[pa.Table]:
+        known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
+        for places, history in history_in_batches(*known, rows=self.block, wanted=self.spec.reads):
+            yield block_of(RawFeatures.of(asked.take(places), history, self.catalogue), places)
+
+
+def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> None:
+    """Write them all, one while the next is made: who waits for a disk needs no processor."""
+    with (
+        pa.ipc.new_file(file, schema, options=_COMPRESSED) as writer,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        for writing in look_ahead(aside.submit(writer.write_table, block) for block in blocks):
+            writing.result()
+
+
+def engine_by_size(
+    log: Interactions, catalogue: Items, spec: FeatureSpec, prior: float, *, folder: Path
+) -> FeatureEngine[Any]:
+    """In memory, or with files in `folder` where the log is longer than is well for memory."""
+    if len(log) <= MOST_IN_MEMORY:
+        return InMemoryEngine(log, catalogue, spec, prior)
+    return OnDiskEngine(log, catalogue, spec, prior, folder)
