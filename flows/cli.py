@@ -211,7 +211,7 @@ def positive(text: str) -> float:
 
 
 def token(text: str) -> int:
-    """A user's or a movie's id; argparse names this function in its error."""
+    """A user's or a item's id; argparse names this function in its error."""
     value = int(text)
     if not -(2**63) <= value < 2**63:
         raise ValueError(text)

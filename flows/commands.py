@@ -139,7 +139,7 @@ def _move(options: argparse.Namespace, move: Callable[..., Any]) -> None:
 
 
 def explain(options: argparse.Namespace) -> None:
-    """Print what adds up to the logit of one user and movie."""
+    """Print what adds up to the logit of one user and item."""
     home = _home(options)
     from flows.champion import choose_version
     from flows.explain import explain as explained
@@ -147,7 +147,7 @@ def explain(options: argparse.Namespace) -> None:
 
     at = None if options.at is None else parse_time(options.at, "--at")
     registered = choose_version(home, options.model, options.version)
-    found = explained(registered, options.user, options.movie, at)
+    found = explained(registered, options.user, options.item, at)
     if options.json:
         _write_json(found.as_json())
     else:
@@ -165,7 +165,7 @@ def memorisation(options: argparse.Namespace) -> None:
 
 
 def rank(options: argparse.Namespace) -> None:
-    """Rank films for many users and write a Parquet file."""
+    """Rank items for many users and write a Parquet file."""
     home = _home(options)
     from flows.champion import choose_version
     from flows.rank import RankRequest, show_rank
@@ -220,8 +220,8 @@ def simulate(options: argparse.Namespace) -> None:
     """Write files in KMRD's form from a known truth."""
     from widedeep.data.simulator.write import simulate as write
 
-    given = {name: getattr(options, name) for name in ("users", "movies", "ratings", "seed")}
-    write(Simulation(**{k: v for k, v in given.items() if v is not None}), options.folder)
+    given = {name: getattr(options, name) for name in ("users", "items", "ratings", "seed")}
+    write(SimulationConfig(**{k: v for k, v in given.items() if v is not None}), options.folder)
     sys.stdout.write(f"written: {options.folder.resolve()}\n")
 
 

@@ -1,4 +1,4 @@
-"""Why a registered model scores one user and movie as it does.
+"""Why a registered model scores one user and item as it does.
 
 What a registered model's wide part remembers, as its own run reported it.
 """
@@ -27,7 +27,7 @@ from widedeep.inputs import InputError, to_iso
 
 @dataclass(frozen=True, slots=True)
 class ExplainReport:
-    """An explanation, whose it is, and what the movie is called."""
+    """An explanation, whose it is, and what the item is called."""
 
     registered: RegisteredModel
     korean: str
@@ -45,7 +45,7 @@ class ExplainReport:
         }
 
 
-def explain(registered: RegisteredModel, user: int, movie: int, at: int | None) -> ExplainReport:
+def explain(registered: RegisteredModel, user: int, item: int, at: int | None) -> ExplainReport:
     """Explain as the model is served: by the ratings it was registered with, before `at`.
 
     `at` is in UNIX seconds; None stands for the moment after the last of these ratings.
@@ -54,8 +54,8 @@ def explain(registered: RegisteredModel, user: int, movie: int, at: int | None) 
     explainer = Explainer.load(path, path.with_name("history"))
     known = explainer.known_until
     time = known if at is None else at
-    asked = Queries(*(np.array([value]) for value in (user, movie, time, min(time, known))))
-    korean, english = (explainer.names.movie(movie, language) for language in Language)
+    asked = Queries(*(np.array([value]) for value in (user, item, time, min(time, known))))
+    korean, english = (explainer.names.item(item, language) for language in Language)
     return ExplainReport(registered, korean, english, explainer.explain(asked)[0])
 
 
@@ -63,7 +63,7 @@ def show_explanation(found: ExplainReport) -> None:
     """Print it for people: what moves the logit, the heaviest first."""
     console, one = plain_console(), found.explanation
     console.print(f"\n[bold]{found.registered.title}[/bold]")
-    console.print(f"user {one.user}, movie {one.movie}: {_both(found.korean, found.english)}")
+    console.print(f"user {one.user}, movie {one.item}: {_both(found.korean, found.english)}")
     console.print(f"at {to_iso(one.time)}, knowing the ratings before {to_iso(one.known_until)}")
     console.print(_table(one))
     silent = sum(fired.weight == 0 for fired in one.wide)

@@ -1,4 +1,4 @@
-"""Ranked films for a file of users, or for all of them, as one Parquet file.
+"""Ranked items for a file of users, or for all of them, as one Parquet file.
 
 A file that names users.
 """
@@ -77,12 +77,12 @@ COLUMNS = pa.schema(
     {
         "user": pa.int64(),
         "rank": pa.int32(),
-        "movie": pa.int64(),
+        "item": pa.int64(),
         "probability": pa.float32(),
         "title": pa.string(),
     }
 )
-"""A row a ranked film, user by user, the best (rank 1) first; the title is the Korean one."""
+"""A row a ranked item, user by user, the best (rank 1) first; the title is the Korean one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ class RankRequest:
     Attributes:
         users: A CSV or Parquet file with a column `user`, or `EVERYBODY`.
         out: The Parquet file to write.
-        k: Films a user.
-        candidates: How many of the films are ranked for each user; None for all of them.
+        k: Items a user.
+        candidates: How many of the items are ranked for each user; None for all of them.
         at: UNIX seconds, ratings strictly before it are known; None for after the last.
         precision: Of the scores; float32 gives the registered model's, on any machine.
         engine: Where it is done; on Ray within its `running`.
@@ -122,13 +122,13 @@ class RankRequest:
 
 @dataclass(frozen=True, slots=True)
 class RankReport:
-    """What was written; `films` are those in the catalogue, `seconds` are of the ranking alone."""
+    """What was written; `items` are those in the item table, `seconds` are of the ranking alone."""
 
     model: str
     version: str
     at: int
     users: int
-    films: int
+    items: int
     rows: int
     seconds: float
     out: str
@@ -151,7 +151,7 @@ def rank(registered: RegisteredModel, order: RankRequest) -> RankReport:
     wanted = ListsRequest(path, order.k, order.candidates, order.at, order.precision)
     lister = ListMaker.of(wanted)
     users = np.unique(lister.log.user) if asked is None else asked
-    names = DisplayNames.of(lister.known.movies, lister.known.people)
+    names = DisplayNames.of(lister.known.items, lister.known.people)
     started = time.perf_counter()
     rows = _write(order.engine.lists(wanted, lister, users), order.out, names)
     return RankReport(
@@ -159,7 +159,7 @@ def rank(registered: RegisteredModel, order: RankRequest) -> RankReport:
         registered.version.number,
         lister.at,
         len(users),
-        len(lister.known.catalogue.movies),
+        len(lister.known.item_table.items),
         rows,
         time.perf_counter() - started,
         str(order.out.resolve()),
@@ -171,7 +171,7 @@ def show_rank(report: RankReport) -> None:
     console = plain_console()
     console.print(
         f"{report.model} version {report.version}, knowing the ratings before {to_iso(report.at)}: "
-        f"{report.users:,} users, {report.films:,} films, {report.rows:,} rows "
+        f"{report.users:,} users, {report.items:,} films, {report.rows:,} rows "
         f"in {report.seconds:.1f} s"
     )
     console.print(report.out)
@@ -183,16 +183,14 @@ def _write(parts: Iterator[RankedLists], out: Path, names: DisplayNames) -> int:
     with drafted(out) as draft, pq.ParquetWriter(draft, COLUMNS) as writer:
         for part in parts:
             writer.write_table(_table(part, names))
-            rows += len(part.movie)
+            rows += len(part.item)
     return rows
 
 
 def _table(part: RankedLists, names: DisplayNames) -> pa.Table:
-    movies, place = np.unique(part.movie, return_inverse=True)
-    titles = pa.array(
-        [names.movie(movie, Language.KOREAN) for movie in movies.tolist()], pa.string()
-    )
+    items, place = np.unique(part.item, return_inverse=True)
+    titles = pa.array([names.item(item, Language.KOREAN) for item in items.tolist()], pa.string())
     return pa.table(
-        [part.user, part.rank, part.movie, part.probability, titles.take(pa.array(place))],
+        [part.user, part.rank, part.item, part.probability, titles.take(pa.array(place))],
         schema=COLUMNS,
     )

@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
     """Ask for the golden requests, and for what must be refused."""
     model = mlflow.pyfunc.load_model(str(folder))
     golden = pd.read_parquet(folder / "artifacts" / "history" / "golden.parquet")
-    asked, wanted = golden[["user", "movie", "time"]], golden["probability"].to_numpy()
+    asked, wanted = golden[["user", "item", "time"]], golden["probability"].to_numpy()
     took, faults = [], []
     for _ in range(REPEATS):
         begun = time.perf_counter()
@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     if not apart <= TOLERANCE:
         faults.append(f"answers differ by up to {apart:.2g} from those in training")
     malformed = {
-        "a request without movie": asked.drop(columns="movie"),
+        "a request without movie": asked.drop(columns="item"),
         "a user that is a text": asked.assign(user="somebody"),
     }
     faults += [

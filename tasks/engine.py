@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from widedeep.data.tables import Interactions
     from widedeep.evaluation.scoring import Scorer
     from widedeep.features.engine import FeatureEngines
-    from widedeep.features.items import Items
+    from widedeep.features.items import ItemTable
     from widedeep.model.fitting import TrainingJob, TrainingProcess
     from widedeep.model.trained_model import TrainedModel
     from widedeep.serving.batch_ranking import ListMaker, ListsRequest, RankedLists
@@ -143,15 +143,15 @@ class Engine:
 
         return ray_lists(order, users, self.workers)
 
-    def scorer(self, model: TrainedModel, log: Interactions, catalogue: Items) -> Scorer:
+    def scorer(self, model: TrainedModel, log: Interactions, item_table: ItemTable) -> Scorer:
         """See `model_scorer`."""
         if not self.on_ray:
             from widedeep.evaluation.scoring import model_scorer
 
-            return model_scorer(model, log, catalogue)
+            return model_scorer(model, log, item_table)
         from tasks.on_ray.scoring import ray_scorer
 
-        return ray_scorer(model, log, catalogue, PIECES_A_WORKER * self.workers)
+        return ray_scorer(model, log, item_table, PIECES_A_WORKER * self.workers)
 
 
 LOCAL = Engine()

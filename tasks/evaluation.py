@@ -21,7 +21,7 @@ from widedeep.evaluation.scoring import (
     PREDICTIONS,
     Predictions,
 )
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import Artifact, code_version
 
@@ -48,13 +48,13 @@ def evaluate(job: RunContext, challenger: Artifact, gate: GateConfig) -> Artifac
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        movies = ingested.movies()
-        catalogue = Items.from_table(movies)
+        items = ingested.items()
+        item_table = ItemTable.from_table(items)
         known, split = ingested.known(), ingested.split
-        evaluator = Evaluator(known, catalogue, split, gate, job.engine.scorer)
+        evaluator = Evaluator(known, item_table, split, gate, job.engine.scorer)
         ours = TrainedModel.load(challenger.path)
         theirs = TrainedModel.load(champion.gated.path) if champion else None
-        names = DisplayNames.of(movies, ingested.people())
+        names = DisplayNames.of(items, ingested.people())
         memorisation = Memorisation.of(ours, names, previous=theirs)
         memorisation.save(folder)
         found = evaluator.compare(ours, theirs, folder, earlier)

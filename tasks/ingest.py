@@ -61,22 +61,22 @@ class Ingested:
         """The examples known at the split's `as_of`."""
         return IngestedData(self.artifact).load(until=self.split.as_of)
 
-    def movies(self) -> pa.Table:
-        """What is known of each movie."""
-        return IngestedData(self.artifact).movies()
+    def items(self) -> pa.Table:
+        """What is known of each item."""
+        return IngestedData(self.artifact).items()
 
     def people(self) -> pa.Table:
         """The names of people."""
         return IngestedData(self.artifact).people()
 
     def newcomers(self) -> "NewData":
-        """Users and movies whose first rating is one of the holdout."""
+        """Users and items whose first rating is one of the holdout."""
         log = self.known()
-        users, movies = (
+        users, items = (
             len(np.unique(tokens[first_times(tokens, log.time) >= self.split.holdout_from]))
-            for tokens in (log.user, log.movie)
+            for tokens in (log.user, log.item)
         )
-        return NewData(users, movies)
+        return NewData(users, items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class NewData:
     """How many had no rating before."""
 
     users: int
-    movies: int
+    items: int
 
 
 def checked(home: Workspace, source: Source, engine: Engine = LOCAL) -> Artifact:

@@ -48,14 +48,14 @@ def show_data(ingested: Ingested) -> None:
         markdown_table(("ratings", "rows"), [(name, f"{n:,}") for name, n in rows], 1),
         "\n",
         markdown_table(("part", "from", "rows"), [(p, at, f"{n:,}") for p, at, n in parts], 2),
-        f"\nNew in the holdout: {new.users:,} users and {new.movies:,} movies.\n",
+        f"\nNew in the holdout: {new.users:,} users and {new.items:,} movies.\n",
         f"\n{describe(ingested.arrivals)}\n" if ingested.arrivals else "",
     ]
     create_markdown_artifact("".join(text), f"{ingested.model}-data", "what was learned from")
 
 
 def show_evaluation(model: str, evaluation: Artifact) -> None:
-    """Challenger and champion (the user + movie mean if there is none) on the same rows."""
+    """Challenger and champion (the user + item mean if there is none) on the same rows."""
     other = opponent_name(evaluation.summary)
     rows = [
         {

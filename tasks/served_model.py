@@ -1,4 +1,4 @@
-"""The registered model as MLflow loads it (models from code): probabilities for user and movie.
+"""The registered model as MLflow loads it (models from code): probabilities for user and item.
 
 It carries the ratings known when it was made, so it answers as a nightly batch would (the frozen
 protocol). MLflow executes this file; nothing of the project imports it.
@@ -18,7 +18,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.model.trained_model import TrainedModel
 
 
@@ -48,16 +48,16 @@ _reuse_compiled(Path(__file__).parent / "code")
 
 
 class ServedModel(PythonModel):
-    """Columns `user`, `movie` and optionally `time` (UNIX seconds) → `probability`."""
+    """Columns `user`, `item` and optionally `time` (UNIX seconds) → `probability`."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the model and the ratings beside it."""
         model = TrainedModel.load(Path(context.artifacts["model"]))
         history = Path(context.artifacts["history"])
         log = Interactions.load(history / "ratings.parquet")
-        catalogue = Items.from_table(pq.read_table(history / "movies.parquet"))
+        item_table = ItemTable.from_table(pq.read_table(history / "items.parquet"))
         self._known_until = int(log.time[-1]) + 1
-        self._score = model_scorer(model, log, catalogue)
+        self._score = model_scorer(model, log, item_table)
 
     def predict(
         self,
@@ -65,12 +65,12 @@ class ServedModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002  likewise
     ) -> pd.DataFrame:
-        """Score each row; an unknown user or movie is a cold one."""
-        user, movie = (model_input[name].to_numpy(np.int64) for name in ("user", "movie"))
+        """Score each row; an unknown user or item is a cold one."""
+        user, item = (model_input[name].to_numpy(np.int64) for name in ("user", "item"))
         given = model_input.get("time")
         time = np.full(len(user), self._known_until) if given is None else given.to_numpy(np.int64)
         known = np.minimum(time, self._known_until)
-        return pd.DataFrame({"probability": self._score(Queries(user, movie, time, known))})
+        return pd.DataFrame({"probability": self._score(Queries(user, item, time, known))})
 
 
 set_model(ServedModel())

@@ -18,7 +18,7 @@ from tasks.ingest import Ingested
 from tasks.run import RunContext
 from widedeep.evaluation.report import write_csv
 from widedeep.evaluation.scoring import PREDICTIONS, Predictions, model_scorer
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import PROTOCOLS, STREAMING
 from widedeep.inputs import to_iso
 from widedeep.model.trained_model import TrainedModel
@@ -86,7 +86,7 @@ def score(job: RunContext, model: Artifact) -> Artifact:
 
     def build(folder: Path) -> dict[str, Any]:
         trained, log = TrainedModel.load(model.path), ingested.known()
-        scorer = model_scorer(trained, log, Items.from_table(ingested.movies()))
+        scorer = model_scorer(trained, log, ItemTable.from_table(ingested.items()))
         history = trained.transform.spec.history
         predictions = Predictions.of(log, ingested.split, history, scorer)
         predictions.save(folder / PREDICTIONS)
@@ -159,7 +159,7 @@ def _slices(
     full = next(trial for trial in trials if trial.variant.name == FULL)
     return slice_holdout(
         ingested.known(),
-        Items.from_table(ingested.movies()),
+        ItemTable.from_table(ingested.items()),
         ingested.split,
         TrainedModel.load(full.model.path).transform,
         planted,

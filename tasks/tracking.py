@@ -47,11 +47,11 @@ from widedeep.workspace import UI_VARIABLE, Workspace
 
 
 def save_companion(ingested: Ingested, served: Artifact, folder: Path) -> None:
-    """Write ratings, movies and people into a new folder, and requests with their answers."""
+    """Write ratings, items and people into a new folder, and requests with their answers."""
     folder.mkdir()
-    known = DataSnapshot.of(ingested.known(), ingested.movies(), ingested.people())
+    known = DataSnapshot.of(ingested.known(), ingested.items(), ingested.people())
     known.save(folder)
-    scorer = model_scorer(TrainedModel.load(served.path), known.log, known.catalogue)
+    scorer = model_scorer(TrainedModel.load(served.path), known.log, known.item_table)
     GoldenRequests.of(known.log, scorer).save(folder / GOLDEN)
 
 
@@ -72,7 +72,7 @@ _SIGNATURE = ModelSignature(
     inputs=Schema(
         [
             ColSpec(DataType.long, "user"),
-            ColSpec(DataType.long, "movie"),
+            ColSpec(DataType.long, "item"),
             ColSpec(DataType.long, "time", required=False),
         ]
     ),
@@ -512,10 +512,10 @@ def _if_there(look: Callable[[], Found]) -> Found | None:
 
 
 def _example(ingested: Ingested) -> pd.DataFrame:
-    """A request: the last rated pairs and a user and a movie that nobody knows."""
+    """A request: the last rated pairs and a user and a item that nobody knows."""
     log = ingested.known()
-    user, movie = np.append(log.user[-2:], -1), np.append(log.movie[-2:], -1)
-    return pd.DataFrame({"user": user, "movie": movie, "time": ingested.split.as_of})
+    user, item = np.append(log.user[-2:], -1), np.append(log.item[-2:], -1)
+    return pd.DataFrame({"user": user, "item": item, "time": ingested.split.as_of})
 
 
 def _requirements() -> list[str]:

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tasks.engine import STAGE_SECONDS, TRAINING_SECONDS
 from tasks.prefect_page import progress
 from tasks.run import RunContext
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import Parts, TrainingData, cold_parts, save_parts, warm_parts
 from widedeep.model.fitting import TrainingJob
 from widedeep.model.trained_model import TrainedModel
@@ -66,15 +66,15 @@ def describe_part(name: str, part: Mapping[str, Any]) -> str:
 
 def _parts(job: RunContext) -> Parts:
     log, split = job.ingested.known(), job.ingested.split
-    catalogue = Items.from_table(job.ingested.movies())
+    item_table = ItemTable.from_table(job.ingested.items())
     preset, previous, engines = job.preset, job.start.model(), job.engine.features(job.home.root)
     split.check(log.time, preset.features.history.positive(log.rate))
     if previous is None:
         learned = preset.features, preset.sampling
-        return cold_parts(log, catalogue, split, *learned, engines=engines)
+        return cold_parts(log, item_table, split, *learned, engines=engines)
     known = previous.transform, previous.learned_until
     until = split.holdout_from
-    return warm_parts(log, catalogue, until, preset.sampling, *known, engines=engines)
+    return warm_parts(log, item_table, until, preset.sampling, *known, engines=engines)
 
 
 @contextmanager
@@ -189,7 +189,7 @@ def catch_up(job: RunContext, gated: Artifact) -> Artifact:
         plan = TrainingData.of(
             warm_parts(
                 job.ingested.known(),
-                Items.from_table(job.ingested.movies()),
+                ItemTable.from_table(job.ingested.items()),
                 job.ingested.split.as_of,
                 job.preset.sampling,
                 model.transform,

@@ -36,12 +36,12 @@ LONGEST = (
     "flows/test_ablation.py",
 )
 SPEC = FeatureSpec(
-    categories=(Category("movie"), Category("grade")),
-    bags=(Bag("genres"), Bag("leading"), Bag("liked", vocabulary_of="movie")),
+    categories=(Category("item"), Category("grade")),
+    bags=(Bag("genres"), Bag("leading"), Bag("liked", vocabulary_of="item")),
     numbers=(),
     buckets=(Bucket("user_count"),),
-    crosses=(Cross(("liked", "movie")), Cross(("user_count_bucket", "genres", "grade"))),
-    wide=("movie", "grade", "leading", "user_count_bucket"),
+    crosses=(Cross(("liked", "item")), Cross(("user_count_bucket", "genres", "grade"))),
+    wide=("item", "grade", "leading", "user_count_bucket"),
 )
 
 
@@ -74,12 +74,12 @@ def simulated(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("worlds") / "sim-small"
     settings = Simulation(
         users=300,
-        movies=60,
+        items=60,
         ratings=8000,
         seed=4,
         single_share=0.1,
         user_spread=0.5,
-        movie_spread=0.5,
+        item_spread=0.5,
         taste_spread=3.0,
     )
     simulate(settings, folder)
@@ -102,7 +102,7 @@ def make_home(tmp_path_factory):
 
 
 def transform(
-    movies=(1, 2, 3),
+    items=(1, 2, 3),
     grades=("", "12세"),
     genres=("SF", "드라마"),
     leading=(5, 8),
@@ -113,14 +113,14 @@ def transform(
 ):
     """Tokens in, ids inside; `others` are (quantile from 0, genre, grade)."""
     vocabularies = {
-        "movie": Vocabulary(np.array(sorted(movies), np.int64)),
+        "item": Vocabulary(np.array(sorted(items), np.int64)),
         "grade": Vocabulary(np.array(sorted(grades), np.dtypes.StringDType())),
         "genres": Vocabulary(np.array(sorted(genres), np.dtypes.StringDType())),
         "leading": Vocabulary(np.array(sorted(leading), np.int64)),
     }
     normaliser = QuantileNormaliser(np.array(ends))
     sizes = {name: len(vocabulary) for name, vocabulary in vocabularies.items()}
-    sizes |= {"liked": sizes["movie"], "user_count_bucket": normaliser.quantiles + 2}
+    sizes |= {"liked": sizes["item"], "user_count_bucket": normaliser.quantiles + 2}
     tokens = {"liked x movie": liked, "user_count_bucket x genres x grade": others}
     crosses = [
         _cross(cross.parts, tokens[cross.name], vocabularies, sizes) for cross in spec.crosses
@@ -134,7 +134,7 @@ def _cross(parts, rows, vocabularies, sizes):
         if part == "user_count_bucket":
             ids.append(np.array(tokens) + 2)
         else:
-            held = vocabularies["movie" if part == "liked" else part].tokens.tolist()
+            held = vocabularies["item" if part == "liked" else part].tokens.tolist()
             ids.append(np.array([held.index(token) + 1 for token in tokens]))
     part_sizes = tuple(sizes[part] for part in parts)
     return CrossVocabulary(
@@ -150,13 +150,13 @@ def make_transform():
 @pytest.fixture(scope="session")
 def smaller_spec():
     """The spec of `make_transform` without its crosses and one raw feature."""
-    return replace(SPEC, crosses=(), wide=("grade", "movie", "user_count_bucket"))
+    return replace(SPEC, crosses=(), wide=("grade", "item", "user_count_bucket"))
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """A simulated folder with so few ratings that a model is trained in a second."""
     folder = tmp_path_factory.mktemp("worlds") / "sim-tiny"
-    sizes = {"users": 400, "movies": 60, "ratings": 4000, "seed": 2, "single_share": 0.3}
+    sizes = {"users": 400, "items": 60, "ratings": 4000, "seed": 2, "single_share": 0.3}
     simulate(Simulation(**sizes, user_spread=1.0, taste_spread=1.5), folder)
     return folder

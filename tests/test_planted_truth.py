@@ -22,13 +22,13 @@ from tests.benchmarks.planted_truth import (
 from widedeep import metrics
 from widedeep.data.ingest import ingest
 from widedeep.data.simulator.interactions import PlantedException, draw_truth
-from widedeep.data.simulator.items import FIRST_MOVIE, SimulationConfig, draw_items
+from widedeep.data.simulator.items import FIRST_ITEM, SimulationConfig, draw_items
 from widedeep.data.simulator.write import MARKER, TRUTH, Simulation, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
-from widedeep.evaluation.scoring import Predictions, model_scorer, user_movie_mean
+from widedeep.evaluation.scoring import Predictions, model_scorer, user_item_mean
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.features.wide_ids import wide_blocks
 from widedeep.inputs import InputError
@@ -37,7 +37,7 @@ from widedeep.model.network import WideDeep
 from widedeep.model.presets import preset
 from widedeep.store import ArtifactStore
 
-SETTINGS = Simulation(users=600, movies=60, ratings=3_000, seed=4, exceptions=3, repeat_share=0.0)
+SETTINGS = Simulation(users=600, items=60, ratings=3_000, seed=4, exceptions=3, repeat_share=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +59,13 @@ def test_its_terms_sum_to_every_stated_probability(folder):
     planted = PlantedTruth.load(folder)
     rates = pd.read_csv(folder / "rates.csv").sort_values("time", kind="stable")
     stated = pd.read_parquet(folder / TRUTH).probability[rates.index].to_numpy()
-    user, movie = rates.user.to_numpy(), rates.movie.to_numpy()
-    logit = planted.movie_logit(movie, rates.time.to_numpy()) + planted.taste_logit(user, movie)
+    user, item = rates.user.to_numpy(), rates.item.to_numpy()
+    logit = planted.item_logit(item, rates.time.to_numpy()) + planted.taste_logit(user, item)
     logit += planted.truth.user_bias[user]
     for pair in planted.exceptions:
-        liked = rates[(rates.movie == pair.liked) & (rates.rate == 10)].set_index("user").time
+        liked = rates[(rates.item == pair.liked) & (rates.rate == 10)].set_index("user").time
         after = (rates.user.map(liked) < rates.time).to_numpy()
-        logit[(movie == pair.candidate) & after] += pair.effect
+        logit[(item == pair.candidate) & after] += pair.effect
     np.testing.assert_allclose(1 / (1 + np.exp(-logit)), stated, atol=1e-5)
 
 
@@ -78,11 +78,11 @@ def test_the_exceptions_are_those_of_the_marker(folder):
     assert PlantedTruth.load(folder).without_exceptions().exceptions == ()
 
 
-def test_a_users_prior_times_a_movies_vector_has_the_settings_spread(folder):
+def test_a_users_prior_times_a_items_vector_has_the_settings_spread(folder):
     planted = PlantedTruth.load(folder)
-    movies = FIRST_MOVIE + np.arange(SETTINGS.movies)
-    vectors = planted.movie_vectors(movies)
-    assert vectors.shape == (SETTINGS.movies, 1 + SETTINGS.latent_dimension)
+    items = FIRST_ITEM + np.arange(SETTINGS.items)
+    vectors = planted.item_vectors(items)
+    assert vectors.shape == (SETTINGS.items, 1 + SETTINGS.latent_dimension)
     assert (vectors[:, 0] == SETTINGS.user_spread).all()
     taste = np.mean((vectors[:, 1:] ** 2).sum(axis=1))
     assert taste == pytest.approx(SETTINGS.taste_spread**2, rel=1e-4)
@@ -106,7 +106,7 @@ def test_settings_that_do_not_fit_the_probabilities_are_refused(copy):
 
 ATTAINABLE_SETTINGS = SimulationConfig(
     users=200,
-    movies=20,
+    items=20,
     ratings=400,
     latent_dimension=1,
     exceptions=0,
@@ -126,45 +126,45 @@ def world(**settings):
 
 def flat_world():
     """A truth in which only the planted pair tells one rating from another."""
-    flat = world(user_spread=0.0, taste_spread=0.0, drift=0.0, movie_spread=0.0)
+    flat = world(user_spread=0.0, taste_spread=0.0, drift=0.0, item_spread=0.0)
     return replace(flat, truth=replace(flat.truth, exceptions=(PAIR,)))
 
 
 def log_of(*rows):
-    """Ratings of (user, movie from 0, rate, minute)."""
-    user, movie, rate, minute = np.array(sorted(rows, key=lambda row: row[3]), np.int64).T
-    return Interactions(user, FIRST_MOVIE + movie, rate.astype(np.int8), START + 60 * minute)
+    """Ratings of (user, item from 0, rate, minute)."""
+    user, item, rate, minute = np.array(sorted(rows, key=lambda row: row[3]), np.int64).T
+    return Interactions(user, FIRST_ITEM + item, rate.astype(np.int8), START + 60 * minute)
 
 
-def ask(planted, log, user, movie, minute, known_until=None):
+def ask(planted, log, user, item, minute, known_until=None):
     """The attainable score of one pair."""
     known_until = minute if known_until is None else known_until
-    columns = [user, FIRST_MOVIE + movie, START + 60 * minute, START + 60 * known_until]
+    columns = [user, FIRST_ITEM + item, START + 60 * minute, START + 60 * known_until]
     return attainable_scores(planted, log)(Queries(*(np.array([value]) for value in columns)))[0]
 
 
-def by_grid(planted, log, user, movie, minute):
+def by_grid(planted, log, user, item, minute):
     """The same by summing over all values a user may have."""
     bias, taste = np.meshgrid(AXIS, AXIS)
     belief = np.exp(-(bias**2 + taste**2) / 2)
 
-    def positive(film, time):
-        film, time = np.array([film]), np.array([time])
-        vector = planted.movie_vectors(film)[0]
-        logit = planted.movie_logit(film, time)[0] + vector[0] * bias + vector[1] * taste
+    def positive(fixed, time):
+        fixed, time = np.array([fixed]), np.array([time])
+        vector = planted.item_vectors(fixed)[0]
+        logit = planted.item_logit(fixed, time)[0] + vector[0] * bias + vector[1] * taste
         return 1 / (1 + np.exp(-logit))
 
     for row in np.flatnonzero((log.user == user) & (log.time < START + 60 * minute)):
-        likely = positive(log.movie[row], log.time[row])
+        likely = positive(log.item[row], log.time[row])
         belief *= likely if log.rate[row] == 10 else 1 - likely
-    return np.sum(belief * positive(FIRST_MOVIE + movie, START + 60 * minute)) / belief.sum()
+    return np.sum(belief * positive(FIRST_ITEM + item, START + 60 * minute)) / belief.sum()
 
 
 def test_a_cold_user_gets_the_mean_over_the_prior():
     planted, log = world(), log_of((0, 1, 10, 5))
-    for movie in range(20):
-        exact = by_grid(planted, log, 7, movie, 9)
-        assert ask(planted, log, 7, movie, 9) == pytest.approx(exact, abs=1e-4)
+    for item in range(20):
+        exact = by_grid(planted, log, 7, item, 9)
+        assert ask(planted, log, 7, item, 9) == pytest.approx(exact, abs=1e-4)
 
 
 def test_after_each_rating_it_stays_near_the_exact_posterior():
@@ -172,9 +172,9 @@ def test_after_each_rating_it_stays_near_the_exact_posterior():
     for seed in range(6):
         rng = np.random.default_rng(seed)
         rates = zip(rng.permutation(20)[:9], rng.integers(9, 11, 9), strict=True)
-        rows = [(0, movie, rate, minute) for minute, (movie, rate) in enumerate(rates)]
+        rows = [(0, item, rate, minute) for minute, (item, rate) in enumerate(rates)]
         log = log_of(*rows, (1, 3, 2, 4), (2, 5, 10, 6))
-        asked = [(0, movie, minute) for minute in range(10) for movie in rng.permutation(20)[:3]]
+        asked = [(0, item, minute) for minute in range(10) for item in rng.permutation(20)[:3]]
         errors += [ask(planted, log, *row) - by_grid(planted, log, *row) for row in asked]
     assert np.abs(errors).mean() < 0.01
     assert np.abs(errors).max() < 0.05
@@ -195,16 +195,16 @@ def test_many_queries_get_what_each_gets_alone_in_any_order():
     planted = replace(world(), truth=replace(world().truth, exceptions=(PAIR,)))
     rng = np.random.default_rng(0)
     log = log_of(*((u, m, 5 + 5 * (m % 2), u + 3 * m) for u in range(6) for m in range(8)))
-    user, movie = rng.integers(0, 8, 60), rng.integers(0, 20, 60)
+    user, item = rng.integers(0, 8, 60), rng.integers(0, 20, 60)
     time = rng.integers(0, 40, 60)
     known_until = time - rng.integers(0, 10, 60)
     moments = (START + 60 * time, START + 60 * known_until)
-    together = attainable_scores(planted, log)(Queries(user, FIRST_MOVIE + movie, *moments))
-    alone = [ask(planted, log, *row) for row in zip(user, movie, time, known_until, strict=True)]
+    together = attainable_scores(planted, log)(Queries(user, FIRST_ITEM + item, *moments))
+    alone = [ask(planted, log, *row) for row in zip(user, item, time, known_until, strict=True)]
     np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 
-def test_an_exception_counts_from_the_first_known_10_of_its_liked_movie():
+def test_an_exception_counts_from_the_first_known_10_of_its_liked_item():
     planted = flat_world()
     log = log_of((0, 1, 10, 5), (1, 1, 9, 5))
     usual, raised = (1 / (1 + np.exp(-logit)) for logit in (0.5, 2.5))
@@ -229,28 +229,28 @@ def test_an_exception_that_may_have_come_since_counts_as_often_as_it_did_among_e
     assert ask(planted, log, 2, 2, 35, known_until=30) == pytest.approx(usual)
 
 
-def test_on_data_drawn_by_the_truth_it_is_calibrated_and_beats_the_movies_alone():
+def test_on_data_drawn_by_the_truth_it_is_calibrated_and_beats_the_items_alone():
     planted = world(users=4_000, ratings=8_000)
     rng = np.random.default_rng(1)
-    users, movies = np.repeat(np.arange(4_000), 6), np.tile(np.arange(6), 4_000)
+    users, items = np.repeat(np.arange(4_000), 6), np.tile(np.arange(6), 4_000)
     time = START + 60 * np.tile(np.arange(6), 4_000)
-    logit = planted.movie_logit(FIRST_MOVIE + movies, time) + planted.truth.user_bias[users]
-    logit += planted.taste_logit(users, FIRST_MOVIE + movies)
+    logit = planted.item_logit(FIRST_ITEM + items, time) + planted.truth.user_bias[users]
+    logit += planted.taste_logit(users, FIRST_ITEM + items)
     rate = np.where(rng.random(logit.size) < 1 / (1 + np.exp(-logit)), 10, 4).astype(np.int8)
     order = np.argsort(time, kind="stable")
-    log = Interactions(users[order], FIRST_MOVIE + movies[order], rate[order], time[order])
-    asked = Queries(log.user, log.movie, log.time, log.time)
+    log = Interactions(users[order], FIRST_ITEM + items[order], rate[order], time[order])
+    asked = Queries(log.user, log.item, log.time, log.time)
     scores, label = attainable_scores(planted, log)(asked), log.rate == 10
     assert metrics.ece(label, scores) < 0.015
-    last = log.movie == FIRST_MOVIE + 5
-    cold = attainable_scores(planted, log)(Queries(log.user + 9_000, log.movie, log.time, log.time))
+    last = log.item == FIRST_ITEM + 5
+    cold = attainable_scores(planted, log)(Queries(log.user + 9_000, log.item, log.time, log.time))
     gain = metrics.log_loss(label[last], cold[last]) - metrics.log_loss(label[last], scores[last])
     assert gain > 0.03
 
 
 RECOVERY_SETTINGS = Simulation(
     users=3_000,
-    movies=60,
+    items=60,
     ratings=30_000,
     seed=3,
     single_share=0.2,
@@ -264,22 +264,22 @@ NOW = 1_700_000_000
 
 @pytest.fixture(scope="module")
 def recovery_world(tmp_path_factory):
-    """Truth, log, catalogue and split."""
+    """Truth, log, item table and split."""
     folder = tmp_path_factory.mktemp("planted")
     simulate(RECOVERY_SETTINGS, folder / "world")
     ratings = IngestedData(ingest(folder / "world", ArtifactStore(folder / "stages"), NOW))
     log = ratings.load()
     split = Split.of(log.time, ratings.last_time + 1)
-    return PlantedTruth.load(folder / "world"), log, Items.from_table(ratings.movies()), split
+    return PlantedTruth.load(folder / "world"), log, ItemTable.from_table(ratings.items()), split
 
 
 @pytest.fixture(scope="module")
 def model(recovery_world):
     """The default preset, trained for a few epochs."""
-    _, log, catalogue, split = recovery_world
+    _, log, item_table, split = recovery_world
     chosen = preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=EPOCHS))
-    plan = TrainingData.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
+    plan = TrainingData.of(cold_parts(log, item_table, split, chosen.features, chosen.sampling))
     fitting = TrainingRun(plan, chosen, None, seed=0)
     list(fitting.epochs())
     return fitting.finished()
@@ -288,11 +288,11 @@ def model(recovery_world):
 @pytest.fixture(scope="module")
 def auc(recovery_world, model):
     """AUC by ranker and protocol."""
-    planted, log, catalogue, split = recovery_world
+    planted, log, item_table, split = recovery_world
     scorers = {
         "attainable": attainable_scores(planted, log),
-        "model": model_scorer(model, log, catalogue),
-        "mean": user_movie_mean(model.transform, log, catalogue),
+        "model": model_scorer(model, log, item_table),
+        "mean": user_item_mean(model.transform, log, item_table),
     }
     history = model.transform.spec.history
     found = {name: Predictions.of(log, split, history, score) for name, score in scorers.items()}
@@ -324,8 +324,8 @@ def test_the_model_beats_the_means_and_is_near_the_attainable_optimum(auc):
 def weigh(model, planted, weights):
     """The model with these weights for the planted crosses, and 0 for all other wide features."""
     transform = model.transform
-    block = next(b for b in wide_blocks(transform) if b.features == ("liked", "movie"))
-    liked, candidate = (transform.vocabulary_of("movie").decode(ids) for ids in block.parts)
+    block = next(b for b in wide_blocks(transform) if b.features == ("liked", "item"))
+    liked, candidate = (transform.vocabulary_of("item").decode(ids) for ids in block.parts)
     wide = torch.zeros_like(model.network.wide)
     for pair, weight in zip(planted.exceptions, weights, strict=True):
         place = np.flatnonzero((liked == pair.liked) & (candidate == pair.candidate))
@@ -356,12 +356,12 @@ def test_a_pair_without_support_lowers_recall_but_not_precision(recovery_world, 
 
 
 def test_scores_know_the_tastes_of_their_own_users_only(recovery_world, model):
-    planted, log, catalogue, _ = recovery_world
-    found = recover_taste(model, planted, log, catalogue)
+    planted, log, item_table, _ = recovery_world
+    found = recover_taste(model, planted, log, item_table)
     assert 0.06 < found.deep < found.attainable
     assert 0.3 < found.attainable < 1
     strangers = np.roll(planted.truth.user_taste, 1, axis=0)
     other = replace(planted, truth=replace(planted.truth, user_taste=strangers))
-    nothing = recover_taste(model, other, log, catalogue)
+    nothing = recover_taste(model, other, log, item_table)
     assert abs(nothing.deep) < 0.03
     assert abs(nothing.attainable) < 0.03

@@ -9,16 +9,16 @@ import torch
 
 from tests.benchmarks.retrieval_report import RetrievalReport
 from widedeep.data.split import Split
-from widedeep.data.tables import MOVIE_COLUMNS, Interactions
+from widedeep.data.tables import ITEM_COLUMNS, Interactions
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import TrainingConfig
 from widedeep.retrieval.retriever import Retriever
 
-FILMS = range(1, 201)
+ITEMS = range(1, 201)
 START = 1_500_000_000
 SPLIT = Split(0, START, START + 1000)
 
@@ -33,17 +33,17 @@ def by_time(row):
     return row[3], row[0], row[1]
 
 
-# 30 users liked film 150 and others film 160 more; user 1 liked film 7 with film 120.
+# 30 users liked item 150 and others item 160 more; user 1 liked item 7 with item 120.
 EARLY = [
     *[(user, 150, 10, START - 500) for user in range(100, 130)],
     *[(user, 160, 10, START - 500) for user in range(200, 240)],
-    *[(user, movie, 10, START - 900) for user in (1, 2, 3) for movie in (7, 120)],
+    *[(user, item, 10, START - 900) for user in (1, 2, 3) for item in (7, 120)],
     (5, 7, 10, START - 100),
 ]
 HELD = [
     (5, 120, 10, START + 10),  # what those liked who liked 7
     (5, 160, 3, START + 20),
-    (900, 160, 10, START + 30),  # a new user, the most popular film
+    (900, 160, 10, START + 30),  # a new user, the most popular item
     (901, 60, 10, START + 40),  # nobody had liked it
     (902, 60, 10, START + 50),  # streaming, one had
     (903, 60, 10, START + 50),
@@ -53,24 +53,24 @@ LOG = log_of(*EARLY, *HELD)
 
 @pytest.fixture(scope="module")
 def retriever(make_transform):
-    films = [
-        {"movie": m, "title": str(m), "genres": [], "countries": [], "people": [], "leading": []}
-        for m in FILMS
+    listed = [
+        {"item": m, "title": str(m), "genres": [], "countries": [], "people": [], "leading": []}
+        for m in ITEMS
     ]
-    movies = pa.Table.from_pylist(films, MOVIE_COLUMNS)
-    transform = make_transform(movies=(1, 2, 3))
+    items = pa.Table.from_pylist(listed, ITEM_COLUMNS)
+    transform = make_transform(items=(1, 2, 3))
     shape = InputShape.of(transform)
     network = WideDeep(NetworkConfig(deep=False), shape, torch.Generator().manual_seed(0))
     none = np.zeros(transform.wide_size, np.int64)
     evidence = FeatureSupport(none, none, 0, 0)
     model = TrainedModel(transform, network, TrainingConfig(), {}, 0, evidence)
-    catalogue = Items.from_table(movies)
-    return lambda log: Retriever.of(model, log, catalogue, movies)
+    item_table = ItemTable.from_table(items)
+    return lambda log: Retriever.of(model, log, item_table, items)
 
 
-def favouring(movie):
-    """A model to which `movie` is best and of all others the lower token better."""
-    return lambda asked: np.where(asked.movie == movie, 1.0, 0.5 / asked.movie)
+def favouring(item):
+    """A model to which `item` is best and of all others the lower token better."""
+    return lambda asked: np.where(asked.item == item, 1.0, 0.5 / asked.item)
 
 
 def recall(report, protocol, source):
@@ -118,7 +118,7 @@ def test_the_chain_is_ndcg_of_whole_lists(retriever):
     assert chain.chain.popular == pytest.approx((1 / np.log2(4) + 1) / 5)
 
 
-def test_rated_films_that_were_not_retrieved_stand_last(retriever):
+def test_rated_items_that_were_not_retrieved_stand_last(retriever):
     found = RetrievalReport.of(retriever, LOG, SPLIT, favouring(160)).rated
     assert found.everything == pytest.approx(1 / np.log2(3)), "the disliked film comes first"
     assert found.chain == found.everything, "both were retrieved"
@@ -135,7 +135,7 @@ def test_a_holdout_without_positives_is_refused(retriever):
         RetrievalReport.of(retriever, log_of(*EARLY, (5, 160, 3, START + 20)), SPLIT)
 
 
-def test_a_film_that_rules_leave_out_is_found_by_none(retriever):
+def test_a_item_that_rules_leave_out_is_found_by_none(retriever):
     nameless = log_of(*EARLY, (900, 500, 10, START + 30), (901, 160, 10, START + 40))
     report = RetrievalReport.of(retriever, nameless, SPLIT)
     for source in ("merged", "popular"):

@@ -40,14 +40,14 @@ class _Whole:
 
 @dataclass(frozen=True, slots=True)
 class RayRows(BlockRows):
-    """Described rows in the cluster's memory; `catalogue` is a reference to it."""
+    """Described rows in the cluster's memory; `item_table` is a reference to it."""
 
     blocks: Any
-    catalogue: Any
+    item_table: Any
 
     def each(self, work: Work[Found], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Found]:
         """See `BlockRows.each`."""
-        given = ray.put((work, reads, self.place, self.catalogue))
+        given = ray.put((work, reads, self.place, self.item_table))
         found = self.blocks.map_batches(
             _apply, fn_args=(given,), batch_size=None, batch_format="pyarrow"
         )
@@ -64,30 +64,30 @@ class RayEngine(BlockEngine[RayRows]):
 
     def describe(self, asked: Queries) -> RayRows:
         """See `RawFeatures.describe`."""
-        known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
+        known = (self.log, asked, self.item_table, self.spec.history, self.prior)
         count = max(self.pieces, math.ceil(len(asked) / self.rows))
         cut = split_history(*known, count=count)
         held = [{"piece": ray.put((piece, asked.take(piece.rows)))} for piece in cut]
-        catalogue = ray.put(self.catalogue)
+        item_table = ray.put(self.item_table)
         blocks = None
         if held:
             items = ray.data.from_items(held, override_num_blocks=len(held))
             blocks = items.map_batches(
-                _described, fn_args=(catalogue,), batch_size=1, batch_format="numpy"
+                _described, fn_args=(item_table,), batch_size=1, batch_format="numpy"
             ).materialize()
-        return RayRows(asked, every_place(len(asked)), blocks, catalogue)
+        return RayRows(asked, every_place(len(asked)), blocks, item_table)
 
 
 def _described(items: dict[str, Any], reference: Any) -> pa.Table:  # noqa: ANN401
-    catalogue = ray.get(reference)
+    item_table = ray.get(reference)
     piece, asked = ray.get(items["piece"][0])
-    return block_of(RawFeatures.of(asked, piece.columns(), catalogue), piece.rows)
+    return block_of(RawFeatures.of(asked, piece.columns(), item_table), piece.rows)
 
 
 def _apply(block: pa.Table, reference: Any) -> dict[str, Any]:  # noqa: ANN401
-    work, reads, place, catalogue = ray.get(reference)
+    work, reads, place, item_table = ray.get(reference)
     read = block.select(columns_read(block.schema, reads))
-    found = on_block(work, read, place, ray.get(catalogue))
+    found = on_block(work, read, place, ray.get(item_table))
     column = np.empty(len(found), object)
     column[:] = [_Whole(one) for one in found]
     return {"found": column}

@@ -21,18 +21,18 @@ from widedeep.data.tables import Interactions
 from widedeep.data.validation import RowCheck, check_rows, rates_schema
 from widedeep.evaluation.scoring import Scorer
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import predict
 from widedeep.serving.batch_ranking import CHUNK, ListMaker, ListsRequest, RankedLists
 
 
-def check_on_ray(file: DelimitedFile, movies: pd.Index, now: int) -> Iterator[RowCheck]:
+def check_on_ray(file: DelimitedFile, items: pd.Index, now: int) -> Iterator[RowCheck]:
     """As `judge_here`, to the row; the file must lie where all machines see it."""
     stretches = [{"stretch": stretch} for stretch in file.stretches()]
     found = ray.data.from_items(stretches, override_num_blocks=len(stretches)).map_batches(
-        partial(_judge, file=file, movies=ray.put(movies), now=now),
+        partial(_judge, file=file, items=ray.put(items), now=now),
         batch_size=1,
         batch_format="numpy",
     )
@@ -40,10 +40,10 @@ def check_on_ray(file: DelimitedFile, movies: pd.Index, now: int) -> Iterator[Ro
         yield row["verdict"]
 
 
-def _judge(items: dict[str, Any], file: DelimitedFile, movies: Any, now: int) -> dict[str, Any]:  # noqa: ANN401
-    rules = rates_schema(ray.get(movies), now)
+def _judge(batch: dict[str, Any], file: DelimitedFile, items: Any, now: int) -> dict[str, Any]:  # noqa: ANN401
+    rules = rates_schema(ray.get(items), now)
     verdict = np.empty(1, object)
-    verdict[0] = check_rows(file, file.read(items["stretch"][0]), rules)
+    verdict[0] = check_rows(file, file.read(batch["stretch"][0]), rules)
     return {"verdict": verdict}
 
 
@@ -71,10 +71,12 @@ class _Worker:
         return {"lists": lists}
 
 
-def ray_scorer(model: TrainedModel, log: Interactions, catalogue: Items, pieces: int) -> Scorer:
+def ray_scorer(
+    model: TrainedModel, log: Interactions, item_table: ItemTable, pieces: int
+) -> Scorer:
     """As `model_scorer`; probabilities differ by what the size of a batch does to floats."""
     spec, prior = model.transform.spec, model.transform.prior
-    engine = RayEngine(log, catalogue, spec, prior, pieces)
+    engine = RayEngine(log, item_table, spec, prior, pieces)
 
     def score(asked: Queries) -> NDArray[np.float64]:
         return engine.describe(asked).gathered(partial(_predict, model))

@@ -5,8 +5,8 @@
 from the project's folder. The default preset is trained on KMRD-small's reference split with all
 its features, and without one family at a time. Worth is what validation loses without it (nobody
 looks at the holdout): log loss and AUC of both protocols, with a paired 95 % interval over users.
-Cost is the time of a request of 200 films in process, with and without it, and how many numbers are
-kept a user and a movie. Run it alone.
+Cost is the time of a request of 200 items in process, with and without it, and how many numbers are
+kept a user and a item. Run it alone.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.history_state import MOVIE_NUMERIC, USER_NUMERIC
-from widedeep.features.raw_features import FILM_AGE
+from widedeep.features.history_state import ITEM_NUMERIC, USER_NUMERIC
+from widedeep.features.raw_features import ITEM_AGE
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
@@ -44,14 +44,14 @@ ONLINE = ("expected_logit", "mean_plus_residual")
 FAMILIES = {
     "online model": ONLINE,
     "user's numbers": USER_NUMERIC,
-    "movie's numbers": MOVIE_NUMERIC,
+    "movie's numbers": ITEM_NUMERIC,
     "taste for genres": ("taste",),
     "appeal of people": ("people",),
-    "peers": ("movie_peer_residual", "movie_late_peer_residual"),
+    "peers": ("item_peer_residual", "item_late_peer_residual"),
     "world": ("world_first_mean", "world_later_mean"),
     "staleness": ("staleness",),
     "remembered movies": ("liked", "disliked"),
-    "attributes": ("grade", "genres", "countries", "leading", FILM_AGE),
+    "attributes": ("grade", "genres", "countries", "leading", ITEM_AGE),
     "all crosses": (),
 }
 CANDIDATES, REQUESTS = 200, 600
@@ -76,24 +76,24 @@ def without(spec: FeatureSpec, names: tuple[str, ...]) -> FeatureSpec:
 
 def train(problem: Problem, chosen: Preset, seed: int):
     """The model that validation chose, and its answers there."""
-    parts = problem.log, problem.catalogue, problem.split, chosen.features, chosen.sampling
+    parts = problem.log, problem.item_table, problem.split, chosen.features, chosen.sampling
     fitting = TrainingRun(TrainingData.of(cold_parts(*parts)), chosen, None, seed)
     for _ in fitting.epochs():
         pass
-    scorer = model_scorer(fitting.chosen, problem.log, problem.catalogue)
+    scorer = model_scorer(fitting.chosen, problem.log, problem.item_table)
     return fitting.chosen, problem.ask(scorer, problem.validation)
 
 
 def milliseconds(problem: Problem, model: TrainedModel) -> float:
     """Median of a request on one thread, features included; every second user is a stranger."""
-    ranker = Ranker.of(model, problem.log, problem.catalogue)
+    ranker = Ranker.of(model, problem.log, problem.item_table)
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
-    users, films = generator.choice(problem.log.user, REQUESTS), np.unique(problem.log.movie)
+    users, items = generator.choice(problem.log.user, REQUESTS), np.unique(problem.log.item)
     users[::2] = -1 - np.arange(len(users[::2]))
     took = []
     for user in users:
-        candidates = generator.choice(films, CANDIDATES, replace=False)
+        candidates = generator.choice(items, CANDIDATES, replace=False)
         started = time.perf_counter()
         ranker.rank(int(user), candidates, ranker.known_until, 10)
         took.append(time.perf_counter() - started)

@@ -34,9 +34,9 @@ GATE = GateConfig(replicates=500)
 SIZES = (3_500, 7_000, 14_000, 28_000)
 GAINS = (0.0, 0.002, 0.005, 0.01)
 WINDOWS = 4
-TASTE, FILM = 1.2, 0.9
+TASTE, ITEM = 1.2, 0.9
 SHARED, OWN = 0.55, 0.25
-"""Standard deviations, in logits: of the truth by user and film, of the two models' errors."""
+"""Standard deviations, in logits: of the truth by user and item, of the two models' errors."""
 LISTS = TopLists(np.arange(20), np.arange(200).reshape(20, 10))
 
 
@@ -57,14 +57,14 @@ class World:
         heavy = singles + generator.integers(0, max(rows // 12, 1), rows - singles)
         user = np.concatenate([np.arange(singles), heavy])
         taste = generator.normal(0, TASTE, user.max() + 1)[user]
-        truth = 0.9 + taste + generator.normal(0, FILM, rows)
+        truth = 0.9 + taste + generator.normal(0, ITEM, rows)
         label = generator.random(rows) < 1 / (1 + np.exp(-truth))
         return cls(user, label, truth, _error(user, SHARED, generator), generator)
 
     def scores(self, own):
         """Calibrated probabilities of a model with its `own` error beside the shared one."""
         noisy = self.truth + self.shared + _error(self.user, own, self.generator)
-        spread = TASTE**2 + FILM**2
+        spread = TASTE**2 + ITEM**2
         wrong = SHARED**2 + own**2
         logit = 0.9 + (noisy - 0.9) * spread / (spread + wrong)
         left = spread * wrong / (spread + wrong)

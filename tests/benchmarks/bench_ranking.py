@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_ranking [KMRD-small folder]
 
 Both presets' models are trained here, cold, for one epoch. A request is one user (half of them
-returning, half strangers, as in the traffic) with 200 films, features included. JSON=1 in the
+returning, half strangers, as in the traffic) with 200 items, features included. JSON=1 in the
 environment ends the output with one JSON object. Run it alone: another process on the same cores
 doubles everything, and the load that is printed tells of it.
 """
@@ -29,7 +29,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.explain import DataSnapshot
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import preset
@@ -50,7 +50,7 @@ class Data:
     """KMRD, with the files that a registered model would carry."""
 
     log: Interactions
-    catalogue: Items
+    item_table: ItemTable
     history: Path
 
     @classmethod
@@ -58,16 +58,16 @@ class Data:
         ratings = IngestedData(ingest(kmrd, ArtifactStore(folder / "stages"), int(time.time())))
         history = folder / "history"
         history.mkdir()
-        known = DataSnapshot.of(ratings.load(), ratings.movies(), ratings.people())
+        known = DataSnapshot.of(ratings.load(), ratings.items(), ratings.people())
         known.save(history)
-        return cls(known.log, known.catalogue, history)
+        return cls(known.log, known.item_table, history)
 
     def train(self, name, folder):
         """A model of the preset after one epoch."""
         chosen = preset(name)
         training = replace(chosen.training, epochs=1, catch_up_epochs=1)
         split = Split(1441884720, 1507421280, int(self.log.time[-1]) + 1)
-        parts = self.log, self.catalogue, split, chosen.features, chosen.sampling
+        parts = self.log, self.item_table, split, chosen.features, chosen.sampling
         fitting = TrainingRun(
             TrainingData.of(cold_parts(*parts)), replace(chosen, training=training), None, 0
         )
@@ -82,8 +82,8 @@ class Data:
         generator = np.random.default_rng(0)
         users = generator.choice(self.log.user, count)
         users[::2] = -1 - np.arange(len(users[::2]))
-        films = np.unique(self.log.movie)
-        return [(int(user), generator.choice(films, size, replace=False)) for user in users]
+        items = np.unique(self.log.item)
+        return [(int(user), generator.choice(items, size, replace=False)) for user in users]
 
 
 def milliseconds(ask, requests, clock=time.perf_counter):
@@ -107,14 +107,14 @@ def latency(ranker, data, threads):
     """
     at, requests = ranker.known_until, data.requests(REQUESTS, CANDIDATES)
 
-    def ask(user, films):
-        ranker.rank(user, films, at, K)
+    def ask(user, items):
+        ranker.rank(user, items, at, K)
 
     torch.set_num_threads(threads)
     found = quantiles(milliseconds(ask, requests))
     found["cpu p50"] = float(np.median(milliseconds(ask, requests, time.thread_time)))
     torch.set_num_threads(1)
-    read = milliseconds(lambda user, films: ranker.state.read(user, films, at), requests)
+    read = milliseconds(lambda user, items: ranker.state.read(user, items, at), requests)
     return found | {"features p50": float(np.median(read))}
 
 
@@ -123,8 +123,8 @@ def sliced(ranker, data, threads):
     at, requests = ranker.known_until, data.requests(SLICED, CANDIDATES)
     with ThreadPoolExecutor(threads) as pool:
 
-        def ask(user, films):
-            list(pool.map(lambda part: ranker.scores(user, part, at), np.split(films, threads)))
+        def ask(user, items):
+            list(pool.map(lambda part: ranker.scores(user, part, at), np.split(items, threads)))
 
         return float(np.median(milliseconds(ask, requests)))
 
@@ -137,11 +137,11 @@ def a_second(ranker, data, workers):
         list(pool.map(lambda request: ranker.rank(*request, at, K), requests))
     in_requests = CANDIDATES * len(requests) / (time.perf_counter() - started)
     users = np.random.default_rng(0).choice(np.unique(data.log.user), BATCH_USERS, replace=False)
-    batch = BatchRanking.of(ranker, data.catalogue.movies, at, K)
+    batch = BatchRanking.of(ranker, data.item_table.items, at, K)
     started = time.perf_counter()
     for _ in batch.lists(users, workers):
         pass
-    scores = len(users) * len(data.catalogue.movies)
+    scores = len(users) * len(data.item_table.items)
     return {"requests": in_requests, "batch": scores / (time.perf_counter() - started)}
 
 
@@ -155,8 +155,8 @@ def pyfunc(model, data, folder):
     )
     served = mlflow.pyfunc.load_model(str(folder))
 
-    def ask(user, films):
-        served.predict(pd.DataFrame({"user": user, "movie": films}))
+    def ask(user, items):
+        served.predict(pd.DataFrame({"user": user, "item": items}))
 
     return float(np.median(milliseconds(ask, data.requests(PYFUNC, CANDIDATES))[2:]))
 

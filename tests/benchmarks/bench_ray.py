@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_ray [--ratings 50000 500000] [--runs 3] [--engines local 1 2]
 
-Each data set is simulated (58 ratings a user, one film for a hundred ratings). Engines are `local`
+Each data set is simulated (58 ratings a user, one item for a hundred ratings). Engines are `local`
 (one process, two threads) and Ray with so many workers of one thread each; features must come out
 the same, byte by byte. An epoch is the first one of the default preset, its seconds are those that
 its first worker took; `start` is what passes before it. Run it alone: two heavy jobs slow each
@@ -26,7 +26,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.simulator.write import Simulation, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts, example_queries
 from widedeep.model.batch import BatchSlice
 from widedeep.model.fitting import TrainingJob
@@ -38,13 +38,13 @@ from widedeep.workspace import Workspace
 
 NOW = 1_800_000_000
 STAGES = ("connect", "ingest", "features", "start", "epoch", "scores")
-RATINGS_A_USER, RATINGS_A_MOVIE = 58, 100
+RATINGS_A_USER, RATINGS_A_ITEM = 58, 100
 
 
 def world(folder, ratings):
     """A simulated folder in KMRD's form."""
-    users, movies = ratings // RATINGS_A_USER, max(ratings // RATINGS_A_MOVIE, 100)
-    simulate(Simulation(users=users, movies=movies, ratings=ratings, single_share=0.1), folder)
+    users, items = ratings // RATINGS_A_USER, max(ratings // RATINGS_A_ITEM, 100)
+    simulate(Simulation(users=users, items=items, ratings=ratings, single_share=0.1), folder)
     return folder
 
 
@@ -81,20 +81,20 @@ def run(engine, data, home):
         store = ArtifactStore(home / "stages")
         artifact = stages.time("ingest", lambda: ingest(data, store, NOW, None, engine.judge()))
         ratings = IngestedData(artifact)
-        log, catalogue = ratings.load(), Items.from_table(ratings.movies())
+        log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
         split = Split.of(log.time, int(log.time[-1]) + 1, None, None)
         learned = chosen.features, chosen.sampling
         plan = stages.time(
             "features",
             lambda: TrainingData.of(
-                cold_parts(log, catalogue, split, *learned, engines=engine.features(home))
+                cold_parts(log, item_table, split, *learned, engines=engine.features(home))
             ),
         )
         plan.save(home / "plan")
         del plan  # workers read the files; of five million ratings it takes four gigabytes
         model = train(engine, TrainingJob(home / "plan", chosen, None, 0), home / "model", stages)
         asked = example_queries(log, split.holdout(log.time))
-        scorer = engine.scorer(model, log, catalogue)
+        scorer = engine.scorer(model, log, item_table)
         stages.time("scores", lambda: scorer(asked))
     finally:
         running.__exit__(None, None, None)
@@ -183,11 +183,11 @@ def show_traffic(data, console):
     table = Table("preset", "processes", "dense kB", "sparse kB", "tables as dense kB")
     with tempfile.TemporaryDirectory() as root:
         ratings = IngestedData(ingest(data, ArtifactStore(Path(root)), NOW))
-        log, catalogue = ratings.load(), Items.from_table(ratings.movies())
+        log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
     split = Split.of(log.time, int(log.time[-1]) + 1, None, None)
     for name in PRESETS:
         chosen = preset(name)
-        plan = TrainingData.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
+        plan = TrainingData.of(cold_parts(log, item_table, split, chosen.features, chosen.sampling))
         for replicas in (2, 16):
             figures = bytes_a_step(name, plan, replicas)
             table.add_row(name, str(replicas), *(f"{value / 1e3:,.0f}" for value in figures))

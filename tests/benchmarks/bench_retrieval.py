@@ -4,7 +4,7 @@
 
 from the project's folder. By default a model is trained on the part before the reference holdout;
 with --home the champion of that home answers for what it has not learned from (its gated copy is
-judged). --large measures times and memory of 49,000 simulated films and 86,000 users, too. With
+judged). --large measures times and memory of 49,000 simulated items and 86,000 users, too. With
 JSON=1 in the environment the last line is a JSON object.
 """
 
@@ -32,7 +32,7 @@ from widedeep.data.simulator.write import Simulation, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import preset
@@ -43,14 +43,14 @@ from widedeep.workspace import Workspace
 
 KMRD_SMALL = Path(__file__).resolve().parents[3] / "shared" / "data" / "kmrd-small"
 VALIDATION_FROM, HOLDOUT_FROM = 1441884720, 1507421280
-LARGE = Simulation(users=86_000, movies=49_000, ratings=2_000_000, single_share=0.3)
+LARGE = Simulation(users=86_000, items=49_000, ratings=2_000_000, single_share=0.3)
 REQUESTS, WARM_UP = 2000, 100
 CHAIN = ("chain", "everything", "retrieved", "popular")
 
 
 @dataclass(frozen=True)
 class World:
-    """Ratings, films and a model that has learned from none of the holdout."""
+    """Ratings, items and a model that has learned from none of the holdout."""
 
     ratings: IngestedData
     split: Split
@@ -59,16 +59,16 @@ class World:
 
 def retrieval_of(ratings: IngestedData, model: TrainedModel, log: Interactions) -> Retriever:
     """One that knows `log`."""
-    movies = ratings.movies()
-    return Retriever.of(model, log, Items.from_table(movies), movies)
+    items = ratings.items()
+    return Retriever.of(model, log, ItemTable.from_table(items), items)
 
 
 def trained(ratings: IngestedData, split: Split, epochs: int) -> TrainedModel:
     """The default preset, trained briefly up to the holdout."""
-    ours, catalogue = preset("default"), Items.from_table(ratings.movies())
+    ours, item_table = preset("default"), ItemTable.from_table(ratings.items())
     ours = replace(ours, training=replace(ours.training, epochs=epochs))
     log = ratings.load(split.as_of)
-    plan = TrainingData.of(cold_parts(log, catalogue, split, ours.features, ours.sampling))
+    plan = TrainingData.of(cold_parts(log, item_table, split, ours.features, ours.sampling))
     fitting = TrainingRun(plan, ours, None, 0)
     for _ in fitting.epochs():
         pass
@@ -98,8 +98,8 @@ def times(retrieval: Retriever, log: Interactions, requests: int) -> dict[str, f
         retrieval.candidates(user, at)
         seconds.append(time.perf_counter() - began)
     began = time.perf_counter()
-    for user, movie in zip(log.user[rows].tolist(), log.movie[rows[::-1]].tolist(), strict=True):
-        retrieval.observe(user, movie, 10, at)
+    for user, item in zip(log.user[rows].tolist(), log.item[rows[::-1]].tolist(), strict=True):
+        retrieval.observe(user, item, 10, at)
     observed = (time.perf_counter() - began) / requests
     p50, p99 = np.percentile(np.array(seconds[min(WARM_UP, requests // 2) :]) * 1000, [50, 99])
     return {"p50_ms": float(p50), "p99_ms": float(p99), "observe_ms": observed * 1000}
@@ -114,13 +114,13 @@ def measured(ratings: IngestedData, model: TrainedModel, requests: int) -> dict[
     tracemalloc.stop()
     began = time.perf_counter()
     retrieval = retrieval_of(ratings, model, log)
-    sizes = {"films": len(retrieval.movies), "ratings": len(log)}
+    sizes = {"items": len(retrieval.items), "ratings": len(log)}
     sizes |= {"build_s": time.perf_counter() - began, "memory_mb": held / 1e6}
     return sizes | times(retrieval, log, requests)
 
 
 def large(model: TrainedModel, folder: Path, requests: int) -> dict[str, float]:
-    """The same of a simulated catalogue of KMRD-5m's size."""
+    """The same of a simulated item table of KMRD-5m's size."""
     simulate(LARGE, folder / "large")
     ratings = IngestedData(
         ingest(folder / "large", ArtifactStore(folder / "stages"), int(time.time()))
@@ -143,7 +143,7 @@ def recall_table(report: RetrievalReport) -> Table:
 
 
 def chain_table(report: RetrievalReport) -> Table:
-    """NDCG at 10 of whole lists, and of the films that users rated."""
+    """NDCG at 10 of whole lists, and of the items that users rated."""
     table = Table(title="NDCG@10, frozen")
     for name in ("users", "lists", *CHAIN):
         table.add_column(name, justify="right")
@@ -160,7 +160,7 @@ def chain_table(report: RetrievalReport) -> Table:
 
 
 def time_table(found: Mapping[str, Mapping[str, float]]) -> Table:
-    """A row a catalogue."""
+    """A row a item table."""
     columns = list(next(iter(found.values())))
     table = Table(title="building and answering, 100 candidates a request")
     for name in ("data", *columns):
@@ -190,7 +190,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = world_of(options, Path(folder) / "stages")
         ratings, model, log = world.ratings, world.model, world.ratings.load()
-        scorer = model_scorer(model, log, Items.from_table(ratings.movies()))
+        scorer = model_scorer(model, log, ItemTable.from_table(ratings.items()))
         retriever = partial(retrieval_of, ratings, model)
         report = RetrievalReport.of(retriever, log, world.split, scorer)
         console.print(recall_table(report), chain_table(report))

@@ -58,7 +58,7 @@ def running(engine: str, folder: Path) -> "Iterator[FeatureEngines]":
 
 def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
     """Seconds by stage, and the most GiB that this process has taken."""
-    from tests.benchmarks.speed.features_speed import catalogue_of, log_of
+    from tests.benchmarks.speed.features_speed import item_table_of, log_of
     from widedeep.features.history import Queries
     from widedeep.model.presets import preset
 
@@ -71,9 +71,9 @@ def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
         seconds[stage] = perf_counter() - started
         return found
 
-    asked = Queries(log.user, log.movie, log.time, log.time)
+    asked = Queries(log.user, log.item, log.time, log.time)
     with running(engine, folder) as engines:
-        made = engines(log, catalogue_of(rows), spec, 0.67)
+        made = engines(log, item_table_of(rows), spec, 0.67)
         described = time("describe", lambda: made.describe(asked))
         transform = time("fit", lambda: made.fit(described, (), None))
 

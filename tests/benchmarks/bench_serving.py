@@ -146,9 +146,9 @@ def sequential(ask):
 
 def side_by_side(client, home, model, world):
     """ms a request of 200 candidates, one after another, of both servers."""
-    user, movies = world["users"][0], world["movies"][:200]
-    ours = sequential(lambda: client.post("/rank", json={"user": user, "candidates": movies}))
-    rows = {"columns": ["user", "movie"], "data": [[user, movie] for movie in movies]}
+    user, items = world["users"][0], world["items"][:200]
+    ours = sequential(lambda: client.post("/rank", json={"user": user, "candidates": items}))
+    rows = {"columns": ["user", "item"], "data": [[user, item] for item in items]}
     with mlflow_server(home, model) as theirs:
         ask = {"dataframe_split": rows}
         theirs.post("/invocations", json=ask)
@@ -209,11 +209,11 @@ def second_version(home):
 
 
 def world_of(home, model):
-    """Users and movies to ask for."""
+    """Users and items to ask for."""
     history = Tracker(home).champion(model).served.path.with_name("history")
     users = pq.read_table(history / "ratings.parquet", columns=["user"])["user"].to_pylist()
-    movies = pq.read_table(history / "movies.parquet", columns=["movie"])["movie"].to_pylist()
-    return {"users": users[::50], "movies": movies}
+    items = pq.read_table(history / "items.parquet", columns=["item"])["item"].to_pylist()
+    return {"users": users[::50], "items": items}
 
 
 def trained(data, folder):

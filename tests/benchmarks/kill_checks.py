@@ -33,8 +33,8 @@ class Checks:
         history = champion.served.path.with_name("history")
         known, golden = DataSnapshot.load(history), GoldenRequests.load(history / GOLDEN)
         model = TrainedModel.load(champion.served.path)
-        asked = Queries(golden.user, golden.movie, golden.time, golden.time)
-        given = model_scorer(model, known.log, known.catalogue)(asked)
+        asked = Queries(golden.user, golden.item, golden.time, golden.time)
+        given = model_scorer(model, known.log, known.item_table)(asked)
         assert np.abs(given - golden.probability).max() < 1e-6
         return champion.number
 
@@ -77,8 +77,8 @@ class Checks:
         kept = ("ratings", "superseded", "quarantine")
         rows = sum(pq.read_metadata(folder / f"{name}.parquet").num_rows for name in kept)
         assert rows == self.lines()
-        examples = pq.read_table(folder / "ratings.parquet", columns=["user", "movie"])
-        assert examples.group_by(["user", "movie"]).aggregate([]).num_rows == examples.num_rows
+        examples = pq.read_table(folder / "ratings.parquet", columns=["user", "item"])
+        assert examples.group_by(["user", "item"]).aggregate([]).num_rows == examples.num_rows
 
     def lines(self):
         """Ratings in the files, counted by the csv module alone."""

@@ -1,6 +1,6 @@
 """Load as users make it: requests begin when they are due, whether or not others were answered.
 
-    python -m tests.benchmarks.open_loop URL RATE SECONDS CONNECTIONS < users_and_movies.json
+    python -m tests.benchmarks.open_loop URL RATE SECONDS CONNECTIONS < users_and_items.json
 
 Prints one JSON object: seconds from when a request was due to its answer, and the failures. SIGTERM
 ends it earlier. A process of its own, so that the client's work is not the server's.
@@ -20,7 +20,7 @@ CANDIDATES = 200
 def request_of(world, host, generator):
     """A POST /rank as bytes."""
     user = generator.choice(world["users"])
-    asked = {"user": user, "candidates": generator.sample(world["movies"], CANDIDATES), "k": 10}
+    asked = {"user": user, "candidates": generator.sample(world["items"], CANDIDATES), "k": 10}
     body = json.dumps(asked).encode()
     head = f"POST /rank HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

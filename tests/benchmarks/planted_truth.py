@@ -1,10 +1,10 @@
 """The truth behind a simulated folder, drawn again from its settings and held against its files.
 
-The best anyone can predict on simulated data who knows the movies, but users by ratings only.
+The best anyone can predict on simulated data who knows the items, but users by ratings only.
 
 The optimum in `simulation.json` knows every user's bias and taste, which no history tells. Here a
 user is what the prior (the simulation's Gaussians) and that user's earlier ratings say: the score
-is the posterior probability of a 10. Movies' biases, drifts and tastes, the planted exceptions and
+is the posterior probability of a 10. Items' biases, drifts and tastes, the planted exceptions and
 the priors are taken as known, so it is still an upper bound for a model that learns them.
 
 Under a history that ends early, a planted exception may apply by a rating that is not known. Such
@@ -38,12 +38,12 @@ from widedeep.data.simulator.interactions import (
     SimulatedTruth,
     draw_truth,
 )
-from widedeep.data.simulator.items import FIRST_MOVIE, SimulationConfig, draw_items
+from widedeep.data.simulator.items import FIRST_ITEM, SimulationConfig, draw_items
 from widedeep.data.simulator.write import MARKER, TRUTH
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Scorer
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.wide_ids import WideBlock, wide_blocks
 from widedeep.inputs import InputError
 from widedeep.model.batch import Batch
@@ -52,7 +52,7 @@ from widedeep.model.trained_model import TrainedModel
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_TRUTH_COLUMNS = ("user", "movie", "time", "probability")
+_TRUTH_COLUMNS = ("user", "item", "time", "probability")
 _SAME = 1e-4
 """Logits agree to this: the truth is float32, and the sum of its terms is large at most 30."""
 _SURE = 1e-9
@@ -62,7 +62,7 @@ _MOST = 0.9
 
 @dataclass(frozen=True, slots=True)
 class PlantedTruth:
-    """What decides a rating; movie `i` of `truth` has the token `FIRST_MOVIE + i`.
+    """What decides a rating; item `i` of `truth` has the token `FIRST_ITEM + i`.
 
     `intercept` is the part of the logit that all ratings share.
     """
@@ -83,8 +83,8 @@ class PlantedTruth:
                 raise InputError(f"{folder} has no {name}; a simulated data set is wanted")
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         simulation = SimulationConfig(**marker["simulation"])
-        catalogue_rng, truth_rng, *_ = np.random.default_rng(simulation.seed).spawn(4)
-        truth = draw_truth(simulation, draw_items(simulation, catalogue_rng), truth_rng)
+        item_table_rng, truth_rng, *_ = np.random.default_rng(simulation.seed).spawn(4)
+        truth = draw_truth(simulation, draw_items(simulation, item_table_rng), truth_rng)
         drawn = cls(simulation, truth, 0.0)
         intercept = drawn._intercept(pq.read_table(folder / TRUTH))
         if not np.isfinite(intercept):
@@ -96,33 +96,33 @@ class PlantedTruth:
 
     @property
     def exceptions(self) -> tuple[PlantedException, ...]:
-        """The planted pairs, with the tokens of movies."""
+        """The planted pairs, with the tokens of items."""
         return tuple(
-            PlantedException(FIRST_MOVIE + pair.liked, FIRST_MOVIE + pair.candidate, pair.effect)
+            PlantedException(FIRST_ITEM + pair.liked, FIRST_ITEM + pair.candidate, pair.effect)
             for pair in self.truth.exceptions
         )
 
-    def movie_logit(self, movie: Ints, time: Ints) -> Floats:
-        """What the movies (tokens) add at UNIX seconds, the intercept included; shape (n,)."""
+    def item_logit(self, item: Ints, time: Ints) -> Floats:
+        """What the items (tokens) add at UNIX seconds, the intercept included; shape (n,)."""
         first, last = self.simulation.since, self.simulation.until
         moment = (time - (first + last) / 2) / (last - first)
-        row = movie - FIRST_MOVIE
-        found: Floats = self.truth.movie_bias[row] + self.truth.movie_drift[row] * moment
+        row = item - FIRST_ITEM
+        found: Floats = self.truth.item_bias[row] + self.truth.item_drift[row] * moment
         return found + self.intercept
 
-    def movie_vectors(self, movie: Ints) -> Floats:
+    def item_vectors(self, item: Ints) -> Floats:
         """What a user's unit Gaussian vector (bias first, then taste) is multiplied with.
 
         Shape (n, 1 + latent_dimension), in logits: each column is scaled by its prior's spread.
         """
-        row, settings = movie - FIRST_MOVIE, self.simulation
+        row, settings = item - FIRST_ITEM, self.simulation
         bias = np.full((row.size, 1), settings.user_spread)
         spread = settings.taste_spread / settings.latent_dimension**0.5
-        return np.hstack([bias, spread * self.truth.movie_taste[row].astype(np.float64)])
+        return np.hstack([bias, spread * self.truth.item_taste[row].astype(np.float64)])
 
-    def taste_logit(self, user: Ints, movie: Ints) -> Floats:
-        """What the users' tastes say of the movies, by token; in logits, shape (n,)."""
-        taste, row = self.truth.movie_taste, movie - FIRST_MOVIE
+    def taste_logit(self, user: Ints, item: Ints) -> Floats:
+        """What the users' tastes say of the items, by token; in logits, shape (n,)."""
+        taste, row = self.truth.item_taste, item - FIRST_ITEM
         found: Floats = np.einsum("ij,ij->i", self.truth.user_taste[user], taste[row])
         return found.astype(np.float64)
 
@@ -132,12 +132,12 @@ class PlantedTruth:
 
     def _intercept(self, table: pa.Table) -> float:
         """What the stated logits have in common beyond the truth; NaN where they have nothing."""
-        user, movie, time, probability = (table[name].to_numpy() for name in _TRUTH_COLUMNS)
+        user, item, time, probability = (table[name].to_numpy() for name in _TRUTH_COLUMNS)
         told = np.minimum(probability, 1 - probability) > _SURE
-        told &= ~np.isin(movie, [pair.candidate for pair in self.exceptions])
-        user, movie, time, probability = user[told], movie[told], time[told], probability[told]
-        rest = np.log(probability / (1 - probability)) - self.movie_logit(movie, time)
-        rest -= self.truth.user_bias[user] + self.taste_logit(user, movie)
+        told &= ~np.isin(item, [pair.candidate for pair in self.exceptions])
+        user, item, time, probability = user[told], item[told], time[told], probability[told]
+        rest = np.log(probability / (1 - probability)) - self.item_logit(item, time)
+        rest -= self.truth.user_bias[user] + self.taste_logit(user, item)
         middle = float(np.median(rest)) if rest.size else np.nan
         # A repeat may state the probability of an earlier moment.
         return middle if np.mean(np.abs(rest - middle) < _SAME) > _MOST else np.nan
@@ -148,7 +148,7 @@ _NEVER = np.iinfo(np.int64).max
 
 
 class _Rated(NamedTuple):
-    """Ratings by user and time: UNIX seconds, +1 or -1, the movie's logit and vector."""
+    """Ratings by user and time: UNIX seconds, +1 or -1, the item's logit and vector."""
 
     time: Ints
     label: Floats
@@ -157,7 +157,7 @@ class _Rated(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """Queries: until when they know, the movie's logit and vector, and their user's ratings."""
+    """Queries: until when they know, the item's logit and vector, and their user's ratings."""
 
     known_until: Ints
     fixed: Floats
@@ -177,17 +177,17 @@ class _Effects(NamedTuple):
 def attainable_scores(planted: PlantedTruth, log: Interactions) -> Scorer:
     """Score by the posterior probability of a 10, given the ratings of `log` a query may know."""
     order = np.lexsort((log.time, log.user))
-    user, movie, time = (np.array(column[order]) for column in (log.user, log.movie, log.time))
+    user, item, time = (np.array(column[order]) for column in (log.user, log.item, log.time))
     label = np.where(log.rate[order] == POSITIVE, 1.0, -1.0)
-    effects = _effects(planted, log, Queries(user, movie, time, time))
-    fixed = planted.movie_logit(movie, time) + effects.known
-    rated = _Rated(time, label, fixed, planted.movie_vectors(movie))
+    effects = _effects(planted, log, Queries(user, item, time, time))
+    fixed = planted.item_logit(item, time) + effects.known
+    rated = _Rated(time, label, fixed, planted.item_vectors(item))
 
     def score(asked: Queries) -> Floats:
         begin, end = (np.searchsorted(user, asked.user, side) for side in ("left", "right"))
         effects = _effects(planted, log, asked)
-        fixed = planted.movie_logit(asked.movie, asked.time) + effects.known
-        vectors = planted.movie_vectors(asked.movie)
+        fixed = planted.item_logit(asked.item, asked.time) + effects.known
+        vectors = planted.item_vectors(asked.item)
         queries = _Asked(np.array(asked.known_until), fixed, vectors, begin, end)
         by_user = np.lexsort((asked.known_until, asked.user))
         middle, spread = _beliefs(rated, queries, by_user, _quadrature())
@@ -200,7 +200,7 @@ def attainable_scores(planted: PlantedTruth, log: Interactions) -> Scorer:
 def _effects(planted: PlantedTruth, log: Interactions, asked: Queries) -> _Effects:
     found = _Effects(*np.zeros((3, len(asked))))
     for pair in planted.exceptions:
-        rows = np.flatnonzero(asked.movie == pair.candidate)
+        rows = np.flatnonzero(asked.item == pair.candidate)
         rated_at, liked = _rating_of(pair.liked, log, asked.user[rows])
         is_known = rated_at < asked.known_until[rows]
         found.known[rows[is_known & liked]] = pair.effect
@@ -211,12 +211,12 @@ def _effects(planted: PlantedTruth, log: Interactions, asked: Queries) -> _Effec
 
 
 def _chance(pair: PlantedException, log: Interactions, asked: Queries) -> Floats:
-    """How likely the liked movie had its 10 since the history's end, if not before; (n,).
+    """How likely the liked item had its 10 since the history's end, if not before; (n,).
 
-    That is its share among the known raters of the candidate who had no rating of the liked movie
+    That is its share among the known raters of the candidate who had no rating of the liked item
     as old as that; one more without it stands for what has not been seen yet.
     """
-    rows = np.flatnonzero(log.movie == pair.candidate)
+    rows = np.flatnonzero(log.item == pair.candidate)
     rated_at, liked = _rating_of(pair.liked, log, log.user[rows])
     since, age = log.time[rows] - rated_at, (asked.time - asked.known_until)[:, None]
     alike = (log.time[rows] < asked.known_until[:, None]) & (since <= age)
@@ -224,9 +224,9 @@ def _chance(pair: PlantedException, log: Interactions, asked: Queries) -> Floats
     return found
 
 
-def _rating_of(movie: int, log: Interactions, user: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """When each user rated the movie (never: far in the future), and whether with a 10; (n,)."""
-    rows = np.flatnonzero(log.movie == movie)
+def _rating_of(item: int, log: Interactions, user: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """When each user rated the item (never: far in the future), and whether with a 10; (n,)."""
+    rows = np.flatnonzero(log.item == item)
     place = pd.Index(log.user[rows]).get_indexer(pd.Index(user))
     time, liked = np.append(log.time[rows], _NEVER), np.append(log.rate[rows] == POSITIVE, False)
     return time[place], liked[place]
@@ -304,14 +304,14 @@ def _tilted(
     return first / total, second / total - (first / total) ** 2
 
 
-_CROSS = ("liked", "movie")
+_CROSS = ("liked", "item")
 _NO_CROSSES = WideBlock("", 0, _CROSS, (np.empty(0, np.int64), np.empty(0, np.int64)))
-_USERS, _MOVIES = 300, 100
+_USERS, _ITEMS = 300, 100
 
 
 @dataclass(frozen=True, slots=True)
 class FoundException:
-    """A planted pair, and the wide weight of its cross liked x movie.
+    """A planted pair, and the wide weight of its cross liked x item.
 
     Attributes:
         planted: The pair (tokens) and its effect, in logits.
@@ -333,7 +333,7 @@ class FoundException:
 
 @dataclass(frozen=True, slots=True)
 class WideRecovery:
-    """The planted pairs among all crosses liked x movie, ranked by the size of their weight.
+    """The planted pairs among all crosses liked x item, ranked by the size of their weight.
 
     A pair counts as recovered if it has the right sign and is one of the K heaviest crosses. K is
     the number of pairs with enough support to be a cross: a perfect memory has just these on top.
@@ -371,14 +371,14 @@ class WideRecovery:
 
 @dataclass(frozen=True, slots=True)
 class TasteRecovery:
-    """How well scores order movies for a user as that user's true taste does.
+    """How well scores order items for a user as that user's true taste does.
 
-    Mean over users of Spearman's rank correlation over movies, both sides without their movie
-    means: a movie that all like more tells nothing of taste.
+    Mean over users of Spearman's rank correlation over items, both sides without their item
+    means: a item that all like more tells nothing of taste.
 
     Attributes:
         deep: The model's deep part.
-        attainable: The posterior of someone who knows the movies' tastes (see `attainable_scores`): what
+        attainable: The posterior of someone who knows the items' tastes (see `attainable_scores`): what
             these users' ratings tell of their taste at all.
     """
 
@@ -390,8 +390,8 @@ def recover_exceptions(model: TrainedModel, planted: PlantedTruth) -> WideRecove
     """Look the planted pairs up in the wide part; none is found where it has no such cross."""
     blocks = (block for block in wide_blocks(model.transform) if block.features == _CROSS)
     block = next(blocks, _NO_CROSSES)
-    movies = model.transform.vocabulary_of("movie")
-    liked, candidate = (movies.decode(ids) for ids in block.parts)
+    items = model.transform.vocabulary_of("item")
+    liked, candidate = (items.decode(ids) for ids in block.parts)
     weight = model.wide_weights[block.ids].astype(np.float64)
     support = model.evidence.support[block.ids]
     size = np.abs(weight)
@@ -407,23 +407,23 @@ def recover_exceptions(model: TrainedModel, planted: PlantedTruth) -> WideRecove
 
 
 def recover_taste(
-    model: TrainedModel, planted: PlantedTruth, log: Interactions, catalogue: Items
+    model: TrainedModel, planted: PlantedTruth, log: Interactions, item_table: ItemTable
 ) -> TasteRecovery:
-    """Ask for the users and the movies with the most ratings, as of the end of training.
+    """Ask for the users and the items with the most ratings, as of the end of training.
 
     `planted` is the truth behind the ratings of `log`.
     """
     learned = log.time < model.learned_until
-    users, movies = _commonest(log.user[learned], _USERS), _commonest(log.movie[learned], _MOVIES)
-    asked = Queries.of_every_pair(users, movies, model.learned_until)
+    users, items = _commonest(log.user[learned], _USERS), _commonest(log.item[learned], _ITEMS)
+    asked = Queries.of_every_pair(users, items, model.learned_until)
     # An exception is no taste: it is planted against it.
     bound = attainable_scores(planted.without_exceptions(), log)(asked)
-    truth = planted.taste_logit(asked.user, asked.movie)
+    truth = planted.taste_logit(asked.user, asked.item)
 
     def agreement(scores: Floats) -> float:
-        return _rank_correlation(*(x.reshape(-1, len(movies)) for x in (scores, truth)))
+        return _rank_correlation(*(x.reshape(-1, len(items)) for x in (scores, truth)))
 
-    deep = _deep_logits(model, log, catalogue, asked)
+    deep = _deep_logits(model, log, item_table, asked)
     return TasteRecovery(agreement(deep), agreement(np.log(bound / (1 - bound))))
 
 
@@ -434,9 +434,9 @@ def _commonest(tokens: Ints, most: int) -> Ints:
 
 @torch.no_grad()
 def _deep_logits(
-    model: TrainedModel, log: Interactions, catalogue: Items, asked: Queries
+    model: TrainedModel, log: Interactions, item_table: ItemTable, asked: Queries
 ) -> Floats:
-    rows = model.transform.encode(model.transform.describe(log, asked, catalogue))
+    rows = model.transform.encode(model.transform.describe(log, asked, item_table))
     model.network.eval()
     found = model.network.deep_logit(Batch.from_encoded(rows, model.network.bias.device))
     return found.cpu().numpy().astype(np.float64)

@@ -5,7 +5,7 @@ it observed (who likes what together stays as counted at the start).
 
 Recall: how much of what users went on to like stands in the lists of retrieval.
 
-The whole chain: what the model makes of the short lists, against what it makes of all films.
+The whole chain: what the model makes of the short lists, against what it makes of all items.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ class Recall:
     Attributes:
         protocol: frozen or streaming.
         source: A source's name, `merged` for the list of candidates, or `random`: what drawing as
-            many of the films allowed finds on average. A film that the rules leave out is found
+            many of the items allowed finds on average. A item that the rules leave out is found
             by none.
         at: Recall by the length of the list, over all positives.
         at_known: Likewise over positives of users with a like before; None where there is none.
@@ -50,7 +50,7 @@ class Recall:
 
 
 class Hits:
-    """For each positive the place of its movie in each list."""
+    """For each positive the place of its item in each list."""
 
     def __init__(self) -> None:
         self._places: dict[str, list[int]] = {}
@@ -67,7 +67,7 @@ class Hits:
             if asked is None or positives.user[i] != user:
                 user = int(positives.user[i])
                 asked = _Asked.of(retrieval, user, at)
-            hits._take(asked, int(positives.movie[i]))
+            hits._take(asked, int(positives.item[i]))
         return hits
 
     @classmethod
@@ -81,7 +81,7 @@ class Hits:
             for i in range(start, stop):
                 if positive[i]:
                     asked = _Asked.of(retrieval, int(held.user[i]), int(held.time[i]))
-                    hits._take(asked, int(held.movie[i]))
+                    hits._take(asked, int(held.item[i]))
             for i in range(start, stop):
                 retrieval.observe(*(int(getattr(held, name)[i]) for name in Interactions.__slots__))
         return hits
@@ -104,10 +104,10 @@ class Hits:
             for name, hits in found.items()
         ]
 
-    def _take(self, asked: "_Asked", movie: int) -> None:
+    def _take(self, asked: "_Asked", item: int) -> None:
         for name, places in asked.places.items():
-            self._places.setdefault(name, []).append(places.get(movie, max(CUTOFFS)))
-        drawn = movie in asked.allowed
+            self._places.setdefault(name, []).append(places.get(item, max(CUTOFFS)))
+        drawn = item in asked.allowed
         self._among.append(len(asked.allowed) if drawn else np.inf)
         self._known.append(asked.known)
 
@@ -118,7 +118,7 @@ def _means(hits: Mapping[int, NDArray[np.floating] | NDArray[np.bool_]]) -> dict
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A user's lists: the place of each movie in each, which films were allowed, any likes."""
+    """A user's lists: the place of each item in each, which items were allowed, any likes."""
 
     places: Mapping[str, Mapping[int, int]]
     allowed: frozenset[int]
@@ -128,11 +128,10 @@ class _Asked:
     def of(cls, retrieval: Retriever, user: int, at: int) -> Self:
         limit = max(CUTOFFS)
         named = retrieval.lists(user, at, limit)
-        merged = [candidate.movie for candidate in retrieval.candidates(user, at, limit)]
-        lists = {name: movies.tolist() for name, movies in named.items()} | {MERGED: merged}
+        merged = [candidate.item for candidate in retrieval.candidates(user, at, limit)]
+        lists = {name: items.tolist() for name, items in named.items()} | {MERGED: merged}
         places = {
-            name: {movie: place for place, movie in enumerate(movies)}
-            for name, movies in lists.items()
+            name: {item: place for place, item in enumerate(items)} for name, items in lists.items()
         }
         known = len(retrieval.liked(user)) > 0
         return cls(places, frozenset(retrieval.allowed(user, at).tolist()), known)
@@ -148,15 +147,15 @@ _PART = 200
 class ChainQuality:
     """Mean NDCG at 10 of whole lists, history frozen at the holdout's start.
 
-    A hit is a film that the user went on to like in the holdout; what the user went on not to rate
+    A hit is a item that the user went on to like in the holdout; what the user went on not to rate
     counts as a miss, so this also asks who will watch what, which no model here was trained for.
 
     Attributes:
         users: How many lists.
         chain: The candidates, ranked by the model.
-        everything: All films allowed, ranked by the model.
+        everything: All items allowed, ranked by the model.
         retrieved: The candidates as retrieval orders them.
-        popular: The most popular films.
+        popular: The most popular items.
     """
 
     users: int
@@ -168,10 +167,10 @@ class ChainQuality:
 
 @dataclass(frozen=True, slots=True)
 class RatedQuality:
-    """`metrics.ndcg_at_10` of the films that a user rated in the holdout, and of no others.
+    """`metrics.ndcg_at_10` of the items that a user rated in the holdout, and of no others.
 
     Attributes:
-        chain: Films that are not among the candidates stand last, in no order.
+        chain: Items that are not among the candidates stand last, in no order.
         everything: All ranked by the model; the headline metric.
     """
 
@@ -189,13 +188,13 @@ class RatedQuality:
     ) -> Self | None:
         """None where no user has a positive and two rows."""
         moment = np.full(len(held), at)
-        scores = scorer(Queries(held.user, held.movie, held.time, moment))
+        scores = scorer(Queries(held.user, held.item, held.time, moment))
         order = np.argsort(held.user, kind="stable")
         found = np.zeros(len(held), np.bool_)
         for rows in np.split(order, np.flatnonzero(np.diff(held.user[order])) + 1):
             user = int(held.user[rows[0]])
-            movies = [one.movie for one in retrieval.candidates(user, at, SHORT)]
-            found[rows] = np.isin(held.movie[rows], movies)
+            items = [one.item for one in retrieval.candidates(user, at, SHORT)]
+            found[rows] = np.isin(held.item[rows], items)
         try:
             chain, everything = (
                 ndcg_at_10(label, ranked, held.user)
@@ -235,7 +234,7 @@ def _gains(
         part = users[start : start + _PART]
         lists = _ranked(retrieval, part, at, scorer)
         for i, user in enumerate(part.tolist()):
-            liked = positives.movie[positives.user == user]
+            liked = positives.item[positives.user == user]
             gains[start + i] = [_ndcg(one, liked) for one in lists[i]]
     return gains
 
@@ -248,28 +247,28 @@ def _gains_of_new(
     lists = _ranked(retrieval, users[:1], at, scorer)[0]
     order = np.argsort(positives.user, kind="stable")
     bounds = np.searchsorted(positives.user[order], [users, users + 1])
-    liked = [positives.movie[order[start:stop]] for start, stop in bounds.T]
-    return np.array([[_ndcg(one, movies) for one in lists] for movies in liked])
+    liked = [positives.item[order[start:stop]] for start, stop in bounds.T]
+    return np.array([[_ndcg(one, items) for one in lists] for items in liked])
 
 
 def _ranked(retrieval: Retriever, users: Ints, at: int, scorer: Scorer) -> list[tuple[Ints, ...]]:
     """The best of the four lists of `ChainQuality` for each user."""
-    asked = Queries.of_every_pair(users, retrieval.movies, at)
+    asked = Queries.of_every_pair(users, retrieval.items, at)
     scores = scorer(asked).reshape(len(users), -1)
     found = []
     for user, row in zip(users.tolist(), scores, strict=True):
-        candidates = [one.movie for one in retrieval.candidates(user, at, SHORT)]
-        movies = np.array(candidates, np.int64)
+        candidates = [one.item for one in retrieval.candidates(user, at, SHORT)]
+        items = np.array(candidates, np.int64)
         allowed = retrieval.allowed(user, at)
         popular = retrieval.lists(user, at, NDCG_CUTOFF)[POPULAR]
-        by_model = (_by_score(retrieval.movies, row, among) for among in (movies, allowed))
-        found.append((*by_model, movies, popular))
+        by_model = (_by_score(retrieval.items, row, among) for among in (items, allowed))
+        found.append((*by_model, items, popular))
     return found
 
 
-def _by_score(movies: Ints, scores: Floats, among: Ints) -> Ints:
+def _by_score(items: Ints, scores: Floats, among: Ints) -> Ints:
     among = np.sort(among)
-    held = scores[np.searchsorted(movies, among)]
+    held = scores[np.searchsorted(items, among)]
     return among[np.argsort(-held, kind="stable")[:NDCG_CUTOFF]]
 
 

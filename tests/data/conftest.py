@@ -9,9 +9,9 @@ from widedeep.store import ArtifactStore
 
 NOW = 1_600_000_000  # 2020-09-13 12:26:40 UTC
 RATES = [
-    f"{user},{10001 + movie},{1 + (user + movie) % 10},{1_500_000_000 + 60 * (7 * user + movie)}"
+    f"{user},{10001 + item},{1 + (user + item) % 10},{1_500_000_000 + 60 * (7 * user + item)}"
     for user in range(10)
-    for movie in range(4)
+    for item in range(4)
 ]
 FILES = {
     "rates.csv": ["user,movie,rate,time", *RATES],
@@ -42,7 +42,7 @@ def now():
 
 @pytest.fixture
 def kmrd(tmp_path):
-    """The folder; 40 good ratings of 10 users and 4 movies, so up to 4 bad rows may be added."""
+    """The folder; 40 good ratings of 10 users and 4 items, so up to 4 bad rows may be added."""
     folder = tmp_path / "kmrd"
     folder.mkdir()
     for name, lines in FILES.items():

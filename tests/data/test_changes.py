@@ -78,7 +78,7 @@ def test_an_old_row_that_vanished_is_listed(arrive, kmrd):
     assert unexpected(found) == [("gone", 0, 10001, 1_500_000_000, 1, None)]
 
 
-def test_films_are_told_apart_too(arrive, kmrd):
+def test_items_are_told_apart_too(arrive, kmrd):
     def change(rows):
         return [row.replace("12세 관람가", "15세 관람가") for row in rows] + [
             "10005\t새 영화\t\t\t\n"
@@ -108,7 +108,7 @@ def test_any_two_states_of_a_file_differ_by_what_is_reported(tmp_path_factory, t
     store = ArtifactStore(folder / "store")
     (folder / "movies.txt").write_text(
         "movie\ttitle\ttitle_eng\tyear\tgrade\n"
-        + "".join(f"{movie}\t\t\t\t\n" for movie in range(10_001, 10_005))
+        + "".join(f"{item}\t\t\t\t\n" for item in range(10_001, 10_005))
     )
 
     def ingested(events):

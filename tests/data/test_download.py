@@ -444,7 +444,7 @@ def test_zips_are_unpacked_from_any_depth_and_the_rates_renamed(target, folder):
     assert contents(target) == CONTENT
 
 
-def test_a_zip_without_movies_is_refused_by_name(target):
+def test_a_zip_without_items_is_refused_by_name(target):
     files = zip_site("kmrd/", without=["movies.txt"])
     with serve(files=files) as site:
         message = refused(target, zip_release(site.url, files), "kmrd-2m")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.files import FORMS, MOVIES, RATES, DelimitedFile, open_folder
+from widedeep.data.files import FORMS, ITEMS, RATES, DelimitedFile, open_folder
 from widedeep.inputs import InputError
 
 HEADER = "user,movie,rate,time"
@@ -84,7 +84,7 @@ def test_a_missing_column_is_named_with_the_columns_found_and_wanted(written):
     [
         ("\t", RATES, "tab found between the columns, comma wanted"),
         (";", RATES, "semicolon found between the columns, comma wanted"),
-        (",", MOVIES, "comma found between the columns, tab wanted"),
+        (",", ITEMS, "comma found between the columns, tab wanted"),
     ],
 )
 def test_another_separator_is_named_with_the_one_wanted(written, separator, form, words):
@@ -143,7 +143,7 @@ def test_comma_files_may_quote_their_fields(written):
 
 def test_a_title_may_hold_any_character_but_a_tab(written):
     title = '"It\'s", \'a\' \\ ; | \u2028 \x0b\x0c\x1c\x85 "" 영화'
-    file = written(f"{chr(9).join(MOVIES.columns)}\n1\t{title}\t\t\t\n", MOVIES)
+    file = written(f"{chr(9).join(ITEMS.columns)}\n1\t{title}\t\t\t\n", ITEMS)
     assert file.columns(file.all_lines())["title"].to_pylist() == [title]
 
 
@@ -171,8 +171,8 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\ufeff"), ma
 @settings(max_examples=60)
 @given(lines=st.lists(TEXT, min_size=1, max_size=9), end=st.sampled_from(["\n", "\r\n"]))
 def test_lines_are_what_lies_between_line_feeds(tmp_path_factory, lines, end):
-    path = tmp_path_factory.getbasetemp() / MOVIES.name
-    header = "\t".join(MOVIES.columns)
+    path = tmp_path_factory.getbasetemp() / ITEMS.name
+    header = "\t".join(ITEMS.columns)
     path.write_bytes(end.join([header, *lines, "behind", ""]).encode())
-    read = rows(DelimitedFile.open(path, MOVIES))
+    read = rows(DelimitedFile.open(path, ITEMS))
     assert read == [(n, t, t.split("\t")) for n, t in enumerate([*lines, "behind"], 2)]

@@ -93,7 +93,7 @@ def test_too_many_bad_rows_stop_it_and_the_first_are_named(kmrd, store, now):
     assert tree(store.root) == before
 
 
-def test_movies_without_one_good_row_stop_it(kmrd, store, now):
+def test_items_without_one_good_row_stop_it(kmrd, store, now):
     (kmrd / "movies.txt").write_text("movie\ttitle\ttitle_eng\tyear\tgrade\nx\t\t\t\t\n")
     with pytest.raises(InputError, match=r"movies\.txt has no good row: line 2 \(movie is not an"):
         ingest(kmrd, store, now)
@@ -107,7 +107,7 @@ def empty_castings(kmrd):
     (kmrd / "castings.csv").write_text("")
 
 
-def break_the_last_movie(kmrd):
+def break_the_last_item(kmrd):
     with (kmrd / "movies.txt").open("ab") as file:
         file.write("10009\t영화\t\t\t\n".encode("cp949"))
 
@@ -124,7 +124,7 @@ def rename_a_column(kmrd):
 
 @pytest.mark.parametrize(
     "damage",
-    [delete_ratings, empty_castings, break_the_last_movie, break_the_last_person, rename_a_column],
+    [delete_ratings, empty_castings, break_the_last_item, break_the_last_person, rename_a_column],
 )
 def test_a_bad_file_stops_it_before_anything_is_written(kmrd, store, now, damage):
     damage(kmrd)
@@ -138,9 +138,9 @@ def test_without_the_optional_files_their_columns_are_empty(kmrd, store, now):
     for name in absent:
         (kmrd / name).unlink()
     artifact = ingest(kmrd, store, now)
-    movies = read(artifact, "movies")
+    items = read(artifact, "movies")
     for name in ("genres", "countries", "people", "leading"):
-        assert movies[name].to_pylist() == [[]] * 4
+        assert items[name].to_pylist() == [[]] * 4
     assert len(read(artifact, "people")) == 0
     assert artifact.summary["absent"] == absent
 
@@ -184,12 +184,12 @@ def test_rows_in_the_future_are_looked_at_again_on_another_day(kmrd, store, now)
 
 def spoil(row, how):
     """A row that can't be used, whatever it was."""
-    user, movie, rate, time = row.split(",")
+    user, item, rate, time = row.split(",")
     return {
-        "short": f"{user},{movie},{rate}",
-        "rate": f"{user},{movie},{int(rate) + 10},{time}",
-        "movie": f"{user},{movie}9,{rate},{time}",
-        "time": f"{user},{movie},{rate},{time}.0",
+        "short": f"{user},{item},{rate}",
+        "rate": f"{user},{item},{int(rate) + 10},{time}",
+        "movie": f"{user},{item}9,{rate},{time}",
+        "time": f"{user},{item},{rate},{time}.0",
         "blank": "",
     }[how]
 
@@ -307,10 +307,10 @@ def test_kmrd_small_is_what_its_description_says(kmrd_small, store):
     assert datetime.fromtimestamp(summary["first_time"], UTC).date().isoformat() == "2003-11-20"
     assert datetime.fromtimestamp(summary["last_time"], UTC).date().isoformat() == "2019-12-16"
     assert len(set_aside(artifact)) == 0
-    movies = read(artifact, "movies").select(["movie", "original_year"])
-    rated = read(artifact, "ratings").join(movies, "movie")
+    items = read(artifact, "movies").select(["movie", "original_year"])
+    rated = read(artifact, "ratings").join(items, "movie")
     assert rated["original_year"].null_count == 921  # 0.7 %; 0.8 % without years that stand alone
-    assert len(movies) == 999
+    assert len(items) == 999
     assert len(read(artifact, "people")) == 7_172
 
 
@@ -407,7 +407,7 @@ def test_every_later_rating_is_compared_with_the_first():
     ]
 
 
-def test_examples_are_sorted_by_time_user_and_movie():
+def test_examples_are_sorted_by_time_user_and_item():
     rows = [(9, 1, 1, 5), (2, 8, 1, 5), (2, 3, 1, 5), (-4, 1, 1, 5), (7, 7, 1, 4)]
     examples = split_repeats(ratings(*rows), ["rates.csv"]).examples
     found = zip(*(examples[name].to_pylist() for name in ("time", "user", "movie")), strict=True)
@@ -420,8 +420,8 @@ ROW = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 10), st.int
 @given(st.lists(ROW, min_size=1, max_size=40))
 def test_it_agrees_with_a_walk_through_the_ratings(rows):
     first = {}
-    for line, (user, movie, rate, time) in sorted(enumerate(rows, 2), key=lambda r: r[1][3]):
-        first.setdefault((user, movie), (time, user, movie, rate, line))
+    for line, (user, item, rate, time) in sorted(enumerate(rows, 2), key=lambda r: r[1][3]):
+        first.setdefault((user, item), (time, user, item, rate, line))
     told_apart = split_repeats(ratings(*rows), ["rates.csv"])
     found = told_apart.examples.select(["time", "user", "movie", "rate"]).to_pylist()
     assert [tuple(row.values()) for row in found] == sorted(row[:4] for row in first.values())

@@ -1,4 +1,4 @@
-"""The table of movies keeps what the files say, in an order of its own.
+"""The table of items keeps what the files say, in an order of its own.
 
 The handle promises what was known at a moment, and never more.
 """
@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.data.ingest import ingest
-from widedeep.data.tables import MOVIE_COLUMNS, IngestedData, Interactions, RowCounts
+from widedeep.data.tables import ITEM_COLUMNS, IngestedData, Interactions, RowCounts
 from widedeep.store import Artifact, ArtifactStore
 
 
 @pytest.fixture
-def movies(kmrd, store, now):
+def items(kmrd, store, now):
     def of(**lines):
         for name, row in lines.items():
             suffix = "txt" if name in {"movies", "peoples"} else "csv"
@@ -28,8 +28,8 @@ def movies(kmrd, store, now):
     return of
 
 
-def test_a_movie_is_told_with_all_that_belongs_to_it(movies):
-    assert movies().to_pylist()[0] == {
+def test_a_item_is_told_with_all_that_belongs_to_it(items):
+    assert items().to_pylist()[0] == {
         "movie": 10001,
         "title": '시네마 "천국"',
         "title_eng": 'Cinema "Paradiso, , 1988',
@@ -43,8 +43,8 @@ def test_a_movie_is_told_with_all_that_belongs_to_it(movies):
     }
 
 
-def test_what_is_absent_is_null_or_an_empty_list(movies):
-    assert movies().to_pylist()[3] == {
+def test_what_is_absent_is_null_or_an_empty_list(items):
+    assert items().to_pylist()[3] == {
         "movie": 10004,
         "title": "",
         "title_eng": "",
@@ -56,13 +56,13 @@ def test_what_is_absent_is_null_or_an_empty_list(movies):
         "people": [],
         "leading": [],
     }
-    assert movies()["grade"].to_pylist() == ["전체 관람가", None, "12세 관람가", "PG"]
+    assert items()["grade"].to_pylist() == ["전체 관람가", None, "12세 관람가", "PG"]
 
 
-def test_movies_are_sorted_and_typed(movies):
-    table = movies()
+def test_items_are_sorted_and_typed(items):
+    table = items()
     assert table["movie"].to_pylist() == [10001, 10002, 10003, 10004]
-    assert table.schema.equals(MOVIE_COLUMNS)
+    assert table.schema.equals(ITEM_COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -80,21 +80,21 @@ def test_movies_are_sorted_and_typed(movies):
         ("", None),
     ],
 )
-def test_the_original_year_stands_at_the_end_of_the_english_title(movies, title, year):
-    table = movies(movies=f"10009\t제목\t{title}\t\t")
+def test_the_original_year_stands_at_the_end_of_the_english_title(items, title, year):
+    table = items(items=f"10009\t제목\t{title}\t\t")
     assert table["original_year"].to_pylist()[-1] == year
 
 
 @pytest.mark.parametrize(
     ("text", "year"), [("2013", 2013), ("2013.0", 2013), ("", None), ("nan", None), ("99999", None)]
 )
-def test_a_release_year_that_cannot_be_read_is_null(movies, text, year):
-    table = movies(movies=f"10009\t제목\tTitle\t{text}\t")
+def test_a_release_year_that_cannot_be_read_is_null(items, text, year):
+    table = items(items=f"10009\t제목\tTitle\t{text}\t")
     assert table["release_year"].to_pylist()[-1] == year
 
 
-def test_a_value_told_twice_of_a_movie_counts_once(movies):
-    table = movies(castings="10001,178,4,0", genres="10001,드라마")
+def test_a_value_told_twice_of_a_item_counts_once(items):
+    table = items(castings="10001,178,4,0", genres="10001,드라마")
     assert table["people"].to_pylist()[0] == [4374, 178, 5]
     assert table["genres"].to_pylist()[0] == ["드라마", "멜로/로맨스"]
 
@@ -107,13 +107,13 @@ def test_people_are_sorted_with_their_names(kmrd, store, now):
     ]
 
 
-MOVIES = "movie\ttitle\ttitle_eng\tyear\tgrade\n1\t\t\t\t\n2\t\t\t\t\n3\t\t\t\t\n"
+ITEMS = "movie\ttitle\ttitle_eng\tyear\tgrade\n1\t\t\t\t\n2\t\t\t\t\n3\t\t\t\t\n"
 NOW = 10_000
 
 
 def handle(folder, rows):
     folder.mkdir()
-    (folder / "movies.txt").write_text(MOVIES)
+    (folder / "movies.txt").write_text(ITEMS)
     (folder / "rates.csv").write_text("\n".join(["user,movie,rate,time", *rows]))
     return IngestedData(ingest(folder, ArtifactStore(folder / "store"), NOW))
 
@@ -131,9 +131,9 @@ def test_all_examples_are_loaded_as_arrays_in_order_of_time(ratings):
     assert len(log) == 30
     assert log.time.tolist() == [100 * n for n in range(1, 31)]
     assert log.user.tolist() == list(range(1, 31))
-    assert log.movie.tolist() == [1 + n % 3 for n in range(1, 31)]
+    assert log.item.tolist() == [1 + n % 3 for n in range(1, 31)]
     assert log.rate.tolist() == [1 + n % 10 for n in range(1, 31)]
-    assert [column.dtype for column in (log.user, log.movie, log.rate, log.time)] == [
+    assert [column.dtype for column in (log.user, log.item, log.rate, log.time)] == [
         np.int64,
         np.int64,
         np.int8,
@@ -167,8 +167,8 @@ def test_the_last_time_is_that_of_the_last_good_rating(ratings, tmp_path):
     assert repeated.last_time == 900
 
 
-def test_movies_are_those_of_the_file_rated_or_not(ratings):
-    assert ratings.movies()["movie"].to_pylist() == [1, 2, 3]
+def test_items_are_those_of_the_file_rated_or_not(ratings):
+    assert ratings.items()["movie"].to_pylist() == [1, 2, 3]
 
 
 def test_a_handle_on_a_reloaded_artefact_reads_the_same(ratings):

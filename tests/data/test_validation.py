@@ -110,7 +110,7 @@ def test_bad_rows_of_the_other_files_are_set_aside_too(kmrd, store, now, bad):
         assert read(artifact, table).equals(read(before, table))
 
 
-def test_a_rating_of_a_movie_that_was_set_aside_is_set_aside(kmrd, store, now):
+def test_a_rating_of_a_item_that_was_set_aside_is_set_aside(kmrd, store, now):
     append(kmrd / "movies.txt", "10005\ttoo\tfew")
     append(kmrd / "rates.csv", "1,10005,10,5")
     reasons = [row["reason"] for row in set_aside(ingest(kmrd, store, now))]

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from widedeep.data.tables import MOVIE_COLUMNS, PEOPLE_COLUMNS
+from widedeep.data.tables import ITEM_COLUMNS, PEOPLE_COLUMNS
 from widedeep.evaluation.naming import DisplayNames
 from widedeep.features.encoded import FeatureSupport
 from widedeep.features.wide_ids import wide_blocks
@@ -59,16 +59,16 @@ def find_wide():
 
 
 @pytest.fixture(scope="session")
-def movie_tables():
-    """Tables of movies and of people as ingest writes them."""
-    blank = {name: [None] * len(TITLES) for name in MOVIE_COLUMNS.names[3:]}
+def item_tables():
+    """Tables of items and of people as ingest writes them."""
+    blank = {name: [None] * len(TITLES) for name in ITEM_COLUMNS.names[3:]}
     titles = [*zip(*TITLES.values(), strict=True)]
-    films = {"movie": [*TITLES], "title": titles[0], "title_eng": titles[1], **blank}
+    items = {"item": [*TITLES], "title": titles[0], "title_eng": titles[1], **blank}
     called = [*zip(*PEOPLE.values(), strict=True)]
     people = {"people": [*PEOPLE], "korean": called[0], "original": called[1]}
-    return pa.table(films, schema=MOVIE_COLUMNS), pa.table(people, schema=PEOPLE_COLUMNS)
+    return pa.table(items, schema=ITEM_COLUMNS), pa.table(people, schema=PEOPLE_COLUMNS)
 
 
 @pytest.fixture(scope="session")
-def names(movie_tables):
-    return DisplayNames.of(*movie_tables)
+def names(item_tables):
+    return DisplayNames.of(*item_tables)

@@ -18,10 +18,10 @@ from widedeep.evaluation.scoring import (
     Predictions,
     model_scorer,
     slices,
-    user_movie_mean,
+    user_item_mean,
 )
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts, example_queries
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import preset
@@ -32,17 +32,17 @@ NOW = 1_700_000_000
 
 @pytest.fixture(scope="module")
 def world(simulated, tmp_path_factory):
-    """Log, catalogue and split of the simulated ratings."""
+    """Log, item table and split of the simulated ratings."""
     ratings = IngestedData(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
     log = ratings.load()
-    return log, Items.from_table(ratings.movies()), Split.of(log.time, ratings.last_time + 1)
+    return log, ItemTable.from_table(ratings.items()), Split.of(log.time, ratings.last_time + 1)
 
 
 def train(world, seed, epochs=1):
-    log, catalogue, split = world
+    log, item_table, split = world
     chosen = preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
-    plan = TrainingData.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
+    plan = TrainingData.of(cold_parts(log, item_table, split, chosen.features, chosen.sampling))
     fitting = TrainingRun(plan, chosen, None, seed)
     list(fitting.epochs())
     return fitting.finished()
@@ -100,21 +100,21 @@ def test_another_label_is_not_compared(evaluator, models, tmp_path):
 
 
 def test_frozen_scores_know_nothing_of_the_holdout(world, models):
-    log, catalogue, split = world
+    log, item_table, split = world
     before = replace(
         log, **{n: getattr(log, n)[log.time < split.holdout_from] for n in log.__slots__}
     )
     asked = example_queries(log, split.holdout(log.time), split.holdout_from)
-    whole, cut = (model_scorer(models[0], known, catalogue)(asked) for known in (log, before))
+    whole, cut = (model_scorer(models[0], known, item_table)(asked) for known in (log, before))
     assert np.array_equal(whole, cut)
 
 
-def test_a_cold_user_and_movie_get_a_probability(world, models):
-    log, catalogue, split = world
+def test_a_cold_user_and_item_get_a_probability(world, models):
+    log, item_table, split = world
     nobody = np.array([-1])
     asked = Queries(nobody, nobody, np.array([split.as_of]), np.array([split.as_of]))
-    model = model_scorer(models[0], log, catalogue)
-    means = user_movie_mean(models[0].transform, log, catalogue)
+    model = model_scorer(models[0], log, item_table)
+    means = user_item_mean(models[0].transform, log, item_table)
     for score in (model, means):
         assert 0 <= score(asked)[0] <= 1
 
@@ -124,14 +124,14 @@ def test_slices_part_the_holdout_by_what_is_known(world):
     masks = slices(log, split)
     held = split.holdout(log.time)
     assert (masks["new_user"] ^ masks["returning_user"]).all()
-    assert (masks["new_movie"] ^ masks["old_movie"]).all()
+    assert (masks["new_item"] ^ masks["old_item"]).all()
     for user, time, new in zip(log.user[held], log.time[held], masks["new_user"], strict=True):
         assert new == (not ((log.user == user) & (log.time < time)).any())
 
 
 def test_predictions_keep_the_order_of_the_log(world, models):
-    log, catalogue, split = world
-    scorer = model_scorer(models[0], log, catalogue)
+    log, item_table, split = world
+    scorer = model_scorer(models[0], log, item_table)
     found = Predictions.of(log, split, models[0].transform.spec.history, scorer)
     held = split.holdout(log.time)
     assert np.array_equal(found.user, log.user[held])

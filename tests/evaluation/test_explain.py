@@ -16,7 +16,7 @@ from widedeep.evaluation.explain import Explainer
 from widedeep.evaluation.naming import DisplayNames
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import Sampling, Staleness
 from widedeep.features.training_data import TrainingData, cold_parts
@@ -39,10 +39,10 @@ def ratings(simulated, tmp_path_factory):
 @pytest.fixture(scope="module")
 def explainer(ratings):
     """A model that was not trained, but has a random weight for two of three wide features."""
-    log, catalogue = ratings.load(), Items.from_table(ratings.movies())
+    log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
     split = Split.of(log.time, ratings.last_time + 1)
     chosen, fresh = preset("default"), Sampling(staleness=Staleness(copies=0))
-    rows = TrainingData.of(cold_parts(log, catalogue, split, chosen.features, fresh)).catch_up
+    rows = TrainingData.of(cold_parts(log, item_table, split, chosen.features, fresh)).catch_up
     generator = torch.Generator().manual_seed(1)
     network = WideDeep(chosen.network, InputShape.of(rows.transform), generator)
     with torch.no_grad():
@@ -53,31 +53,31 @@ def explainer(ratings):
     state = Optimisers(network, chosen.training).state()
     until = split.holdout_from
     model = TrainedModel(rows.transform, network, chosen.training, state, until, rows.evidence)
-    names = DisplayNames.of(ratings.movies(), ratings.people())
-    return Explainer(model, log, catalogue, names)
+    names = DisplayNames.of(ratings.items(), ratings.people())
+    return Explainer(model, log, item_table, names)
 
 
 def encode(explainer, asked):
     transform = explainer.model.transform
     raw = RawFeatures.describe(
-        explainer.log, asked, explainer.catalogue, transform.spec.history, transform.prior
+        explainer.log, asked, explainer.item_table, transform.spec.history, transform.prior
     )
     return transform.encode(raw)
 
 
 @st.composite
 def queries(draw):
-    """Users and movies known and unknown, asked before, within and after the log's time."""
+    """Users and items known and unknown, asked before, within and after the log's time."""
     rows = draw(st.lists(st.tuples(*[st.integers(0, 2**40)] * 4), min_size=1, max_size=12))
     picks = np.array(rows)
 
     def ask(explainer):
         log = explainer.log
         user = np.append(np.unique(log.user), NOBODY)
-        movie = np.append(explainer.catalogue.movies, NOBODY)
+        item = np.append(explainer.item_table.items, NOBODY)
         first, span = log.time[0] - 10, log.time[-1] - log.time[0] + 20
         time = first + picks[:, 2] % span
-        asked = (user[picks[:, 0] % len(user)], movie[picks[:, 1] % len(movie)])
+        asked = (user[picks[:, 0] % len(user)], item[picks[:, 1] % len(item)])
         return Queries(*asked, time, time - picks[:, 3] % 50_000_000)
 
     return ask
@@ -102,15 +102,15 @@ def test_contributions_add_up_to_the_logit_exactly(explainer, queries):
 @given(queries())
 def test_an_explanation_is_of_the_query_and_its_probability_is_the_models(explainer, queries):
     asked = queries(explainer)
-    scores = model_scorer(explainer.model, explainer.log, explainer.catalogue)(asked)
+    scores = model_scorer(explainer.model, explainer.log, explainer.item_table)(asked)
     for row, found in enumerate(explainer.explain(asked)):
-        assert (found.user, found.movie) == (asked.user[row], asked.movie[row])
+        assert (found.user, found.item) == (asked.user[row], asked.item[row])
         assert (found.time, found.known_until) == (asked.time[row], asked.known_until[row])
         assert found.probability == scores[row]
 
 
 def test_the_heaviest_feature_stands_first_and_carries_its_own_weight(explainer):
-    asked = Queries(*(getattr(explainer.log, n)[-5:] for n in ("user", "movie", "time", "time")))
+    asked = Queries(*(getattr(explainer.log, n)[-5:] for n in ("user", "item", "time", "time")))
     encoded = encode(explainer, asked)
     for row, found in enumerate(explainer.explain(asked)):
         weights = [fired.weight for fired in found.wide]
@@ -119,13 +119,13 @@ def test_the_heaviest_feature_stands_first_and_carries_its_own_weight(explainer)
         assert sorted(weights) == sorted(explainer.model.wide_weights[ids].tolist())
 
 
-def test_a_liked_movie_is_told_with_its_candidate(explainer):
-    """Whoever likes a movie, and is asked of another, fires the pair if it was seen often."""
+def test_a_liked_item_is_told_with_its_candidate(explainer):
+    """Whoever likes a item, and is asked of another, fires the pair if it was seen often."""
     log = explainer.log
-    asked = Queries(*(getattr(log, name)[-200:] for name in ("user", "movie", "time", "time")))
+    asked = Queries(*(getattr(log, name)[-200:] for name in ("user", "item", "time", "time")))
     pairs = 0
     for found in explainer.explain(asked):
-        candidate = explainer.names.movie(found.movie, "korean")
+        candidate = explainer.names.item(found.item, "korean")
         for fired in found.wide:
             if fired.block == "liked x movie":
                 pairs += 1
@@ -158,7 +158,7 @@ def test_no_queries_have_no_explanations(explainer):
 
 
 def test_json_has_all_parts(explainer):
-    asked = Queries(*(getattr(explainer.log, n)[-1:] for n in ("user", "movie", "time", "time")))
+    asked = Queries(*(getattr(explainer.log, n)[-1:] for n in ("user", "item", "time", "time")))
     (found,) = explainer.explain(asked)
     values = found.as_json()
     parts = [values[name] for name in ("bias", "offset", "deep")]

@@ -42,16 +42,16 @@ def champion():
 @pytest.fixture(scope="module")
 def masks():
     rows = np.arange(ROWS)
-    return {"new_user": rows < 1000, "old_movie": rows >= 1000, "new_movie": rows < 400}
+    return {"new_user": rows < 1000, "old_item": rows >= 1000, "new_item": rows < 400}
 
 
-def lists(films):
-    return TopLists(USERS, np.arange(200).reshape(20, 10) % films)
+def lists(items):
+    return TopLists(USERS, np.arange(200).reshape(20, 10) % items)
 
 
-def found(ours, theirs, masks, films=(100, 100)):
+def found(ours, theirs, masks, items=(100, 100)):
     difference = streaming_difference(ours, theirs, GATE)
-    shown = (lists(films[0]), lists(films[1]))
+    shown = (lists(items[0]), lists(items[1]))
     return {
         guard.name: guard
         for guard in measure_guardrails((ours, theirs), difference, masks, shown, GATE)
@@ -93,10 +93,10 @@ def test_scores_that_are_too_sure_harm_the_calibration(champion, masks):
     assert guard.change.low < wanted < guard.change.high
 
 
-def test_showing_everybody_the_same_films_is_harm(champion, masks):
-    guarded = found(champion, champion, masks, films=(10, 100))
+def test_showing_everybody_the_same_items_is_harm(champion, masks):
+    guarded = found(champion, champion, masks, items=(10, 100))
     assert guarded["films in top-10 lists"].finding is GuardrailStatus.PAST
-    assert found(champion, champion, masks, films=(90, 100))["films in top-10 lists"].finding is (
+    assert found(champion, champion, masks, items=(90, 100))["films in top-10 lists"].finding is (
         GuardrailStatus.WITHIN
     )
 

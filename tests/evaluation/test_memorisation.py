@@ -39,8 +39,8 @@ def made(make_transform):
 def place(made, find_wide):
     """Wide ids by name."""
     return {
-        "movie 1": find_wide(made, "movie", 1),
-        "movie 2": find_wide(made, "movie", 2),
+        "movie 1": find_wide(made, "item", 1),
+        "movie 2": find_wide(made, "item", 2),
         "leading 5": find_wide(made, "leading", 1),
         "sequel": find_wide(made, "liked x movie", 1, 2),
         "prequel": find_wide(made, "liked x movie", 2, 1),
@@ -103,12 +103,12 @@ def test_lift_is_unknown_without_evidence(model, names):
 def test_changes_are_found_by_token_after_all_ids_have_moved(
     model, names, make_transform, make_model, find_wide
 ):
-    old = make_transform(movies=(1, 2, 4), grades=("12세",), leading=(3, 5), liked=((1, 2), (4, 1)))
+    old = make_transform(items=(1, 2, 4), grades=("12세",), leading=(3, 5), liked=((1, 2), (4, 1)))
     weights = {
         find_wide(old, "liked x movie", 1, 2): -0.4,
         find_wide(old, "leading", 2): -0.3,
         find_wide(old, "liked x movie", 3, 1): 0.7,
-        find_wide(old, "movie", 2): 0.25,
+        find_wide(old, "item", 2): 0.25,
     }
     found = Memorisation.of(model, names, make_model(old, weights))
     features = by_phrase(found)
@@ -194,7 +194,7 @@ def test_the_report_keeps_each_list_to_its_length(model, names, make_model):
 
 
 def test_a_bar_in_a_title_does_not_break_the_table(names, make_transform, make_model, find_wide):
-    made = make_transform(movies=(1, 6), liked=((1, 6),), others=())
+    made = make_transform(items=(1, 6), liked=((1, 6),), others=())
     model = make_model(made, {find_wide(made, "liked x movie", 1, 2): 1.0})
     text = Memorisation.of(model, names).as_markdown()
     assert "liked 매트릭스 → 새\\|鳥 | liked The Matrix → Good Morning, Vietnam |" in text

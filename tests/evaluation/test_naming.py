@@ -35,23 +35,23 @@ def test_an_english_title_is_freed_of_its_year_and_of_the_original_one(raw, tidy
 
 
 def test_a_name_that_one_language_lacks_is_that_of_the_other(names):
-    assert [names.movie(4, language) for language in Language] == ["아리랑", "아리랑"]
+    assert [names.item(4, language) for language in Language] == ["아리랑", "아리랑"]
     assert [names.person(8, language) for language in Language] == ["송강호", "송강호"]
-    assert names.movie(1, KOREAN) == "매트릭스"
-    assert names.movie(1, ENGLISH) == "The Matrix"
+    assert names.item(1, KOREAN) == "매트릭스"
+    assert names.item(1, ENGLISH) == "The Matrix"
     assert names.person(5, ENGLISH) == "Keanu Reeves"
 
 
-def test_what_has_no_name_is_called_by_its_token(names, movie_tables):
-    assert names.movie(5, KOREAN) == names.movie(5, ENGLISH) == "#5"
-    assert names.movie(-1, ENGLISH) == "#-1"
+def test_what_has_no_name_is_called_by_its_token(names, item_tables):
+    assert names.item(5, KOREAN) == names.item(5, ENGLISH) == "#5"
+    assert names.item(-1, ENGLISH) == "#-1"
     assert names.person(99, KOREAN) == "#99"
-    without_people = DisplayNames.of(movie_tables[0], PEOPLE_COLUMNS.empty_table())
+    without_people = DisplayNames.of(item_tables[0], PEOPLE_COLUMNS.empty_table())
     assert without_people.person(5, KOREAN) == "#5"
 
 
 BLOCKS = (
-    "movie",
+    "item",
     "grade",
     "leading",
     "user_count_bucket",
@@ -72,9 +72,9 @@ def describe(made, names, *wide_ids):
 @pytest.mark.parametrize(
     ("block", "parts", "korean", "english"),
     [
-        ("movie", (1,), "movie 매트릭스", "movie The Matrix"),
-        ("movie", (3,), "movie 유보트", "movie The Boat"),
-        ("movie", (0,), "movie (rare)", "movie (rare)"),
+        ("item", (1,), "movie 매트릭스", "movie The Matrix"),
+        ("item", (3,), "movie 유보트", "movie The Boat"),
+        ("item", (0,), "movie (rare)", "movie (rare)"),
         ("grade", (1,), "grade missing", "grade missing"),
         ("grade", (2,), "grade 12세", "grade 12세"),
         ("leading", (1,), "leading 키아누 리브스", "leading Keanu Reeves"),

@@ -14,7 +14,7 @@ from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.gate import GateConfig
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import PRESETS, preset
@@ -39,12 +39,12 @@ def without_optional_files(folder):
 
 
 def in_other_languages(folder):
-    films = (folder / "movies.txt").read_text(encoding="utf-8").splitlines()
+    items = (folder / "movies.txt").read_text(encoding="utf-8").splitlines()
     words = ("Amélie", "千と千尋", "Вий", "الرسالة", "🎬 emoji")
-    rows = [film.split("\t") for film in films[1:]]
+    rows = [item.split("\t") for item in items[1:]]
     for place, row in enumerate(rows):
         row[1] = f"{words[place % 5]} {place}"
-    text = "\n".join([films[0], *("\t".join(row) for row in rows), ""])
+    text = "\n".join([items[0], *("\t".join(row) for row in rows), ""])
     (folder / "movies.txt").write_text(text, encoding="utf-8")
     genres = (folder / "genres.csv").read_text(encoding="utf-8").splitlines()
     swapped = [f"{row.split(',')[0]},genre nº {len(row) % 4} драма" for row in genres[1:]]
@@ -92,22 +92,22 @@ FORMS = [
 
 def learned(folder, store, name="default"):
     ratings = IngestedData(ingest(folder, ArtifactStore(store), NOW))
-    log, catalogue = ratings.load(), Items.from_table(ratings.movies())
+    log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
     split = Split.of(log.time, ratings.last_time + 1)
     chosen = preset(name)
     chosen = replace(chosen, training=replace(chosen.training, epochs=2))
-    plan = TrainingData.of(cold_parts(log, catalogue, split, chosen.features, chosen.sampling))
+    plan = TrainingData.of(cold_parts(log, item_table, split, chosen.features, chosen.sampling))
     fitting = TrainingRun(plan, chosen, None, seed=0)
     list(fitting.epochs())
-    return fitting.finished(), log, catalogue, split
+    return fitting.finished(), log, item_table, split
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_it_is_learned_and_judged(form, folder, tmp_path):
     form(folder)
-    model, log, catalogue, split = learned(folder, tmp_path / "store")
+    model, log, item_table, split = learned(folder, tmp_path / "store")
     (tmp_path / "evaluation").mkdir()
-    evaluator = Evaluator(log, catalogue, split, GateConfig(replicates=100))
+    evaluator = Evaluator(log, item_table, split, GateConfig(replicates=100))
     found = evaluator.compare(model, None, tmp_path / "evaluation")
     assert found.challenger["streaming"]["log_loss"] < 0.8
     assert found.challenger["frozen"]["log_loss"] < 0.8
@@ -117,9 +117,9 @@ def test_it_is_learned_and_judged(form, folder, tmp_path):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_strangers_are_scored_by_what_is_known_of_the_other_side(name, folder, tmp_path):
-    model, log, catalogue, split = learned(folder, tmp_path / "store", name)
-    score = model_scorer(model, log, catalogue)
+    model, log, item_table, split = learned(folder, tmp_path / "store", name)
+    score = model_scorer(model, log, item_table)
     time = np.full(3, split.as_of)
-    user, movie = np.array([-1, log.user[-1], -1]), np.array([log.movie[-1], -1, -1])
-    found = score(Queries(user, movie, time, time))
+    user, item = np.array([-1, log.user[-1], -1]), np.array([log.item[-1], -1, -1])
+    found = score(Queries(user, item, time, time))
     assert ((found > 0) & (found < 1)).all()

@@ -1,4 +1,4 @@
-"""Lists of ten: the best unseen films of the users seen last, and how much of them changes."""
+"""Lists of ten: the best unseen items of the users seen last, and how much of them changes."""
 
 import numpy as np
 import pytest
@@ -11,25 +11,25 @@ NOW = 2000 * DAY
 
 
 def log_of(rows):
-    time, user, movie = (np.array(column) for column in zip(*sorted(rows), strict=True))
-    return Interactions(user, movie, np.full(len(time), 10, np.int8), time * DAY)
+    time, user, item = (np.array(column) for column in zip(*sorted(rows), strict=True))
+    return Interactions(user, item, np.full(len(time), 10, np.int8), time * DAY)
 
 
 @pytest.fixture(scope="module")
 def log():
-    """150 users rate two of 30 films each, one a day; film 999 was rated long ago."""
+    """150 users rate two of 30 items each, one a day; item 999 was rated long ago."""
     rows = [(1800 + u, u, 100 + (u * 7 + k) % 30) for u in range(150) for k in range(2)]
     return log_of([*rows, (3, 500, 999), (3, 501, 999)])
 
 
 def by_id(asked):
-    return asked.movie / 1000.0
+    return asked.item / 1000.0
 
 
-def test_films_are_ranked_best_first_and_what_was_rated_is_not_shown(log):
+def test_items_are_ranked_best_first_and_what_was_rated_is_not_shown(log):
     found = TopLists.of(log, NOW, by_id)
-    for user, shown in zip(found.user, found.movie, strict=True):
-        rated = set(log.movie[log.user == user].tolist())
+    for user, shown in zip(found.user, found.item, strict=True):
+        rated = set(log.item[log.user == user].tolist())
         wanted = [m for m in range(129, 99, -1) if m not in rated][:LENGTH]
         assert shown.tolist() == wanted
 
@@ -37,7 +37,7 @@ def test_films_are_ranked_best_first_and_what_was_rated_is_not_shown(log):
 def test_the_users_seen_last_are_asked_about_what_is_rated_lately(log):
     found = TopLists.of(log, NOW, by_id)
     assert found.user.tolist() == list(range(150 - USERS, 150))
-    assert 999 not in found.movie
+    assert 999 not in found.item
 
 
 def test_lists_are_asked_for_at_the_moment_with_all_that_is_known_by_then(log):
@@ -46,12 +46,12 @@ def test_lists_are_asked_for_at_the_moment_with_all_that_is_known_by_then(log):
     assert set(seen[0].time.tolist()) == set(seen[0].known_until.tolist()) == {NOW}
 
 
-def test_churn_is_the_share_of_films_no_longer_shown(log):
+def test_churn_is_the_share_of_items_no_longer_shown(log):
     best = TopLists.of(log, NOW, by_id)
     worst = TopLists.of(log, NOW, lambda asked: 1 - by_id(asked))
     assert best.churn(best) == 0
     assert best.churn(worst) == 1
-    half = TopLists(best.user, np.hstack([best.movie[:, :5], worst.movie[:, :5]]))
+    half = TopLists(best.user, np.hstack([best.item[:, :5], worst.item[:, :5]]))
     assert best.churn(half) == 0.5
 
 
@@ -60,4 +60,4 @@ def test_what_was_saved_is_loaded_equal(log, tmp_path):
     lists.save(tmp_path / "lists.parquet")
     found = TopLists.load(tmp_path / "lists.parquet")
     assert found.user.tolist() == lists.user.tolist()
-    assert found.movie.tolist() == lists.movie.tolist()
+    assert found.item.tolist() == lists.item.tolist()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from widedeep.data.tables import Interactions
 from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_state import NUMERIC
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.inputs import InputError
 
@@ -28,61 +28,61 @@ CONFIG = HistoryConfig(
     short_half_life=0.7,
     world_half_life=2.0,
     user_half_life=5.0,
-    movie_drift=0.01,
+    item_drift=0.01,
 )
 PRIOR = 0.6
 HALF_DAY, DAY = 43_200, 86_400.0
 GENRES = {10: ["드라마"], 11: ["드라마", "액션"], 12: [], 13: ["액션"]}
 PEOPLE = {10: [1], 11: [2, 1], 12: [3], 13: []}
-USERS, MOVIES = range(1, 6), (10, 11, 12, 13, 99)  # 99 is not in the catalogue
+USERS, ITEMS = range(1, 6), (10, 11, 12, 13, 99)  # 99 is not in the item table
 AS_THEY_STAND = ("user_fast", "user_slow", "user_last", "user_fast_rate", "user_last_rate")
 
 rating = st.tuples(
     st.integers(0, 9),
     st.sampled_from(USERS),
-    st.sampled_from(MOVIES),
+    st.sampled_from(ITEMS),
     st.sampled_from([1, 6, 9, 10, 10, 10]),
 )
 ratings = st.lists(rating, max_size=22, unique_by=lambda r: r[1:3])
 ratings_apart = st.lists(rating, max_size=22, unique_by=(lambda r: r[1:3], lambda r: r[:2]))
 query = st.tuples(
     st.sampled_from([*USERS, 77]),
-    st.sampled_from([*MOVIES, 98]),
+    st.sampled_from([*ITEMS, 98]),
     st.integers(-1, 10),
     st.integers(0, 3),
 )
 queries = st.lists(query, min_size=1, max_size=6)
 
 
-def catalogue_of(movies=None):
-    """The films, under other ids if `movies` maps them."""
-    names = sorted(movies[m] if movies else m for m in GENRES)
-    back = {movies[m] if movies else m: m for m in GENRES}
+def item_table_of(items=None):
+    """The items, under other ids if `items` maps them."""
+    names = sorted(items[m] if items else m for m in GENRES)
+    back = {items[m] if items else m: m for m in GENRES}
     genres = [GENRES[back[m]] for m in names]
     people = [PEOPLE[back[m]] for m in names]
     bags = {
         "genres": Ragged.from_lists([*genres, []], np.dtypes.StringDType()),
         "people": Ragged.from_lists([*people, []], np.int64),
     }
-    return Items(np.array(names), {}, {}, bags)
+    return ItemTable(np.array(names), {}, {}, bags)
 
 
-CATALOGUE = catalogue_of()
+ITEM_TABLE = item_table_of()
 
 
 def log_of(rows, key=lambda r: r[:3]):
     columns = [[row[i] for row in sorted(rows, key=key)] for i in (1, 2, 3, 0)]
-    user, movie, rate, time = (np.array(column, np.int64) for column in columns)
-    return Interactions(user, movie, rate.astype(np.int8), time * HALF_DAY)
+    user, item, rate, time = (np.array(column, np.int64) for column in columns)
+    return Interactions(user, item, rate.astype(np.int8), time * HALF_DAY)
 
 
 def queries_of(rows):
-    user, movie, known_until, ahead = (np.array(c, np.int64) for c in zip(*rows, strict=True))
-    return Queries(user, movie, (known_until + ahead) * HALF_DAY, known_until * HALF_DAY)
+    user, item, known_until, ahead = (np.array(c, np.int64) for c in zip(*rows, strict=True))
+    return Queries(user, item, (known_until + ahead) * HALF_DAY, known_until * HALF_DAY)
 
 
-def describe(rows, asked, catalogue=CATALOGUE, config=CONFIG):
-    return history_columns(log_of(rows), queries_of(asked), catalogue, config, PRIOR)
+def describe(rows, asked, item_table=ITEM_TABLE, config=CONFIG):
+    return history_columns(log_of(rows), queries_of(asked), item_table, config, PRIOR)
 
 
 def bag_lists(bag):
@@ -121,9 +121,9 @@ def test_no_rating_at_or_after_known_until_can_move_a_feature(past, future, othe
 @given(ratings.filter(len), st.data())
 def test_no_label_can_move_the_features_of_its_own_row(rows, data):
     at = data.draw(st.integers(0, len(rows) - 1))
-    time, user, movie, rate = rows[at]
-    flipped = [*rows[:at], (time, user, movie, 1 if rate == 10 else 10), *rows[at + 1 :]]
-    asked = [(user, movie, time, 0)]
+    time, user, item, rate = rows[at]
+    flipped = [*rows[:at], (time, user, item, 1 if rate == 10 else 10), *rows[at + 1 :]]
+    asked = [(user, item, time, 0)]
 
     assert_identical(describe(flipped, asked), describe(rows, asked))
 
@@ -152,7 +152,7 @@ def test_a_busy_user_is_described_so_too(count):
 
 @patient
 @given(ratings, queries)
-def test_bags_hold_the_latest_liked_and_disliked_movies_newest_first(rows, asked):
+def test_bags_hold_the_latest_liked_and_disliked_items_newest_first(rows, asked):
     liked, disliked = bags_of(describe(rows, asked))
 
     for i, (user, _, until, _) in enumerate(asked):
@@ -167,7 +167,7 @@ def test_the_order_of_ratings_of_one_instant_has_no_say(rows, asked, random):
     config = replace(CONFIG, length=30)
     shuffled = log_of(random.sample(rows, len(rows)), key=lambda r: r[0])
 
-    found = history_columns(shuffled, queries_of(asked), CATALOGUE, config, PRIOR)
+    found = history_columns(shuffled, queries_of(asked), ITEM_TABLE, config, PRIOR)
     wanted = describe(rows, asked, config=config)
 
     assert_close(found, wanted, but=AS_THEY_STAND)
@@ -176,39 +176,39 @@ def test_the_order_of_ratings_of_one_instant_has_no_say(rows, asked, random):
 
 
 def relabelled(rows, asked, random):
-    """Rows and queries under a random permutation of user and of movie ids, and that of movies."""
-    users, movies = [*USERS, 77], [*MOVIES, 98]
+    """Rows and queries under a random permutation of user and of item ids, and that of items."""
+    users, items = [*USERS, 77], [*ITEMS, 98]
     user = dict(zip(users, random.sample(users, len(users)), strict=True))
-    movie = dict(zip(movies, random.sample(movies, len(movies)), strict=True))
-    renamed = [(time, user[u], movie[m], rate) for time, u, m, rate in rows]
-    return renamed, [(user[u], movie[m], *rest) for u, m, *rest in asked], movie
+    item = dict(zip(items, random.sample(items, len(items)), strict=True))
+    renamed = [(time, user[u], item[m], rate) for time, u, m, rate in rows]
+    return renamed, [(user[u], item[m], *rest) for u, m, *rest in asked], item
 
 
 @patient
 @given(ratings_apart, queries, st.randoms(use_true_random=False))
 def test_ids_are_names_so_new_names_give_the_same_features(rows, asked, random):
-    renamed, asked_so, movie = relabelled(rows, asked, random)
+    renamed, asked_so, item = relabelled(rows, asked, random)
 
-    found = describe(renamed, asked_so, catalogue_of(movie))
+    found = describe(renamed, asked_so, item_table_of(item))
     wanted = describe(rows, asked)
 
     assert_close(found, wanted)
     for one, other in zip(bags_of(found), bags_of(wanted), strict=True):
-        assert one == [[movie[m] for m in bag] for bag in other]
+        assert one == [[item[m] for m in bag] for bag in other]
 
 
 @patient
 @given(ratings, queries, st.randoms(use_true_random=False))
 def test_new_names_move_only_the_order_of_a_users_own_ratings_of_one_instant(rows, asked, random):
     config = replace(CONFIG, length=30)
-    renamed, asked_so, movie = relabelled(rows, asked, random)
+    renamed, asked_so, item = relabelled(rows, asked, random)
 
-    found = describe(renamed, asked_so, catalogue_of(movie), config)
+    found = describe(renamed, asked_so, item_table_of(item), config)
     wanted = describe(rows, asked, config=config)
 
     assert_close(found, wanted, but=AS_THEY_STAND)
     for one, other in zip(bags_of(found), bags_of(wanted), strict=True):
-        assert [set(bag) for bag in one] == [{movie[m] for m in bag} for bag in other]
+        assert [set(bag) for bag in one] == [{item[m] for m in bag} for bag in other]
 
 
 @patient
@@ -235,7 +235,7 @@ def test_one_query_at_a_time_equals_all_at_once(rows, asked):
         assert bags_of(alone) == tuple([bags[i]] for bags in bags_of(together))
 
 
-def test_nothing_is_known_of_an_unseen_user_and_movie():
+def test_nothing_is_known_of_an_unseen_user_and_item():
     found = describe([(0, 1, 10, 10)], [(77, 98, 4, 2)])
 
     numeric = dict(zip(NUMERIC, found.numeric[0].tolist(), strict=True))
@@ -244,17 +244,17 @@ def test_nothing_is_known_of_an_unseen_user_and_movie():
     assert known == pytest.approx(
         {
             "expected_logit": log(PRIOR / (1 - PRIOR)) + 2 * base,
-            "movie_bias": 0,
-            "movie_first_timer_bias": 0,
+            "item_bias": 0,
+            "item_first_timer_bias": 0,
             "user_count": 0,
-            "movie_count": 0,
-            "movie_mean": PRIOR,
-            "movie_first_timer_mean": PRIOR,
+            "item_count": 0,
+            "item_mean": PRIOR,
+            "item_first_timer_mean": PRIOR,
             "mean_plus_residual": PRIOR,
             "staleness": 1,
-            "movie_peer_residual": 0,
-            "movie_late_peer_residual": 0,
-            "world_first_mean": mean([1], CONFIG.movie_smoothing),
+            "item_peer_residual": 0,
+            "item_late_peer_residual": 0,
+            "world_first_mean": mean([1], CONFIG.item_smoothing),
             "world_later_mean": PRIOR,
         }
     )
@@ -265,7 +265,7 @@ def test_no_queries_give_no_rows():
     empty = np.empty(0, np.int64)
     asked = Queries(empty, empty, empty, empty)
 
-    found = history_columns(log_of([(0, 1, 10, 10)]), asked, CATALOGUE, CONFIG, PRIOR)
+    found = history_columns(log_of([(0, 1, 10, 10)]), asked, ITEM_TABLE, CONFIG, PRIOR)
 
     assert found.numeric.shape == (0, len(NUMERIC))
     assert bags_of(found) == ([], [])
@@ -299,7 +299,7 @@ def test_a_log_out_of_order_is_an_error():
         history_columns(
             log_of(rows, key=lambda r: -r[0]),
             queries_of([(1, 10, 5, 0)]),
-            CATALOGUE,
+            ITEM_TABLE,
             CONFIG,
             PRIOR,
         )
@@ -311,7 +311,7 @@ def test_a_log_out_of_order_is_an_error():
         ("positive_rating", 1),
         ("positive_rating", 11),
         ("length", 0),
-        ("movie_smoothing", 0.0),
+        ("item_smoothing", 0.0),
         ("world_step", -1.0),
         ("user_variance", 0.0),
         ("short_half_life", 0.0),
@@ -342,21 +342,21 @@ def test_the_positive_rating_is_a_setting():
 
 def reference(rows, asked):
     """Every numeric feature of one query, from the ratings it may know."""
-    user, movie, until, ahead = asked
+    user, item, until, ahead = asked
     now = (until + ahead) * HALF_DAY
     past = sorted(row for row in rows if row[0] < until)
     own = [row for row in past if row[1] == user]
-    of_movie = [row for row in past if row[2] == movie]
-    firsts = [row for row in of_movie if not earlier(past, row)]
+    of_item = [row for row in past if row[2] == item]
+    firsts = [row for row in of_item if not earlier(past, row)]
     online = replay(past)
     c, nan = CONFIG, float("nan")
     residual = sum(online.user_surprises[user]) / (len(own) + c.user_smoothing)
-    movie_mean = mean(labels(of_movie), c.movie_smoothing)
+    item_mean = mean(labels(of_item), c.item_smoothing)
     return {
-        "expected_logit": online.expected(user, movie, now),
+        "expected_logit": online.expected(user, item, now),
         "user_bias": online.user_term(user, now)[0] if own else nan,
-        "movie_bias": online.movie_term(movie, now)[0],
-        "movie_first_timer_bias": online.first_timer_bias[movie],
+        "item_bias": online.item_term(item, now)[0],
+        "item_first_timer_bias": online.first_timer_bias[item],
         "user_count": len(own),
         "user_mean": mean(labels(own), c.user_smoothing) if own else nan,
         "user_residual": residual if own else nan,
@@ -366,50 +366,48 @@ def reference(rows, asked):
         "user_last": labels(own)[-1] if own else nan,
         "user_recency": days(own[-1], now) if own else nan,
         "user_tenure": days(own[0], now) if own else nan,
-        "movie_count": len(of_movie),
-        "movie_mean": movie_mean,
-        "movie_residual": sum(online.movie_surprises[movie]) / (len(of_movie) + c.movie_smoothing)
-        if of_movie
+        "item_count": len(of_item),
+        "item_mean": item_mean,
+        "item_residual": sum(online.item_surprises[item]) / (len(of_item) + c.item_smoothing)
+        if of_item
         else nan,
-        "movie_first_timer_mean": mean(labels(firsts), c.movie_smoothing),
-        "movie_long_mean": decayed(of_movie, now, c.long_half_life) if of_movie else nan,
-        "movie_short_mean": decayed(of_movie, now, c.short_half_life) if of_movie else nan,
-        "movie_recency": days(of_movie[-1], now) if of_movie else nan,
-        "movie_tenure": days(of_movie[0], now) if of_movie else nan,
-        "taste": shrunk([e for g in GENRES.get(movie, []) for e in online.taste[user, g]]),
-        "people": shrunk([e for p in PEOPLE.get(movie, []) for e in online.appeal[p]]),
-        "mean_plus_residual": movie_mean + residual,
+        "item_first_timer_mean": mean(labels(firsts), c.item_smoothing),
+        "item_long_mean": decayed(of_item, now, c.long_half_life) if of_item else nan,
+        "item_short_mean": decayed(of_item, now, c.short_half_life) if of_item else nan,
+        "item_recency": days(of_item[-1], now) if of_item else nan,
+        "item_tenure": days(of_item[0], now) if of_item else nan,
+        "taste": shrunk([e for g in GENRES.get(item, []) for e in online.taste[user, g]]),
+        "people": shrunk([e for p in PEOPLE.get(item, []) for e in online.appeal[p]]),
+        "mean_plus_residual": item_mean + residual,
         "staleness": ahead / 2,
-        **lately(past, own, of_movie, online, (user, movie, now)),
+        **lately(past, own, of_item, online, (user, item, now)),
     }
 
 
-def lately(past, own, of_movie, online, asked):
+def lately(past, own, of_item, online, asked):
     """The features of rates, of decayed errors, of bursts, of peers and of everybody."""
-    user, movie, now = asked
+    user, item, now = asked
     c, nan = CONFIG, float("nan")
     rates = [row[3] / 10 for row in own]
-    own_errors, peers = online.user_errors[user], online.peers[movie, peer_group(len(own))]
+    own_errors, peers = online.user_errors[user], online.peers[item, peer_group(len(own))]
     firsts = [row for row in past if not earlier(past, row)]
     later = [row for row in past if earlier(past, row)]
-    weights = [faded(row, now, c.burst_half_life) for row in of_movie]
-    hits = sum(w * label for w, label in zip(weights, labels(of_movie), strict=True))
-    seen = bool(of_movie)
+    weights = [faded(row, now, c.burst_half_life) for row in of_item]
+    hits = sum(w * label for w, label in zip(weights, labels(of_item), strict=True))
+    seen = bool(of_item)
     return {
         "user_day_residual": faded_mean(own_errors, now, c.day_half_life, 1) if own else nan,
         "user_month_residual": faded_mean(own_errors, now, c.month_half_life, 1) if own else nan,
         "user_fast_rate": fast_rate(own) if own else nan,
         "user_last_rate": rates[-1] if own else nan,
         "user_rate_spread": float(np.std(rates)) if len(own) > 1 else nan,
-        "movie_short_count": sum(faded(r, now, c.short_half_life) for r in of_movie)
+        "item_short_count": sum(faded(r, now, c.short_half_life) for r in of_item) if seen else nan,
+        "item_burst_count": sum(weights) if seen else nan,
+        "item_burst_mean": (hits + PRIOR * c.burst_smoothing) / (sum(weights) + c.burst_smoothing)
         if seen
         else nan,
-        "movie_burst_count": sum(weights) if seen else nan,
-        "movie_burst_mean": (hits + PRIOR * c.burst_smoothing) / (sum(weights) + c.burst_smoothing)
-        if seen
-        else nan,
-        "movie_peer_residual": sum(e for _, e in peers) / (len(peers) + c.movie_smoothing),
-        "movie_late_peer_residual": faded_mean(peers, now, c.long_half_life, c.movie_smoothing),
+        "item_peer_residual": sum(e for _, e in peers) / (len(peers) + c.item_smoothing),
+        "item_late_peer_residual": faded_mean(peers, now, c.long_half_life, c.item_smoothing),
         "world_first_mean": latest_mean(past, firsts),
         "world_later_mean": latest_mean(past, later),
     }
@@ -439,7 +437,7 @@ def latest_mean(past, rows):
     """Of the labels of `rows`, decayed up to the last rating of all."""
     weights = [faded(row, past[-1][0] * HALF_DAY, CONFIG.world_half_life) for row in rows]
     total = sum(w * label for w, label in zip(weights, labels(rows), strict=True))
-    return (total + PRIOR * CONFIG.movie_smoothing) / (sum(weights) + CONFIG.movie_smoothing)
+    return (total + PRIOR * CONFIG.item_smoothing) / (sum(weights) + CONFIG.item_smoothing)
 
 
 def peer_group(count):
@@ -452,33 +450,33 @@ def replay(past):
         base=0.0,
         activity=defaultdict(float),
         user_terms={},
-        movie_terms={},
+        item_terms={},
         first_timer_bias=defaultdict(float),
         user_labels=defaultdict(list),
-        movie_labels=defaultdict(list),
+        item_labels=defaultdict(list),
         user_surprises=defaultdict(list),
-        movie_surprises=defaultdict(list),
+        item_surprises=defaultdict(list),
         taste=defaultdict(list),
         appeal=defaultdict(list),
         user_errors=defaultdict(list),
         peers=defaultdict(list),
     )
 
-    def expected(user, movie, now):
+    def expected(user, item, now):
         level = activity(len(o.user_labels[user]))
-        terms = o.user_term(user, now)[0] + o.movie_term(movie, now)[0]
+        terms = o.user_term(user, now)[0] + o.item_term(item, now)[0]
         return log(PRIOR / (1 - PRIOR)) + o.base + o.activity[level] + terms
 
     o.expected = expected
     o.user_term = lambda user, now: user_term(o.user_terms.get(user), now)
-    o.movie_term = lambda movie, now: movie_term(o.movie_terms.get(movie), now)
+    o.item_term = lambda item, now: item_term(o.item_terms.get(item), now)
     for _, group in groupby(past, key=lambda row: row[0]):
         instant = [(row, judge(o, row)) for row in group]
         learn(o.user_terms, o.user_term, [(row[1], row, j.for_user) for row, j in instant])
-        learn(o.movie_terms, o.movie_term, [(row[2], row, j.for_movie) for row, j in instant])
-        for (_, user, movie, rate), _ in instant:
+        learn(o.item_terms, o.item_term, [(row[2], row, j.for_item) for row, j in instant])
+        for (_, user, item, rate), _ in instant:
             o.user_labels[user].append(float(rate == 10))
-            o.movie_labels[movie].append(float(rate == 10))
+            o.item_labels[item].append(float(rate == 10))
         for row, judged in instant:
             move(o, *row[1:3], judged)
             o.user_errors[row[1]].append((row, judged.error))
@@ -487,18 +485,18 @@ def replay(past):
 
 
 def judge(o, row):
-    time, user, movie, rate = row
-    label, own, of_movie = rate == 10, o.user_labels[user], o.movie_labels[movie]
+    time, user, item, rate = row
+    label, own, of_item = rate == 10, o.user_labels[user], o.item_labels[item]
     now = time * HALF_DAY
-    p = 1 / (1 + exp(-o.expected(user, movie, now)))
+    p = 1 / (1 + exp(-o.expected(user, item, now)))
     error, w = label - p, p * (1 - p)
-    user_variance, movie_variance = o.user_term(user, now)[1], o.movie_term(movie, now)[1]
+    user_variance, item_variance = o.user_term(user, now)[1], o.item_term(item, now)[1]
     return SimpleNamespace(
         error=error,
-        for_user=(error / (1 + w * movie_variance), w / (1 + w * movie_variance)),
-        for_movie=(error / (1 + w * user_variance), w / (1 + w * user_variance)),
-        movie_step=error * movie_variance / (1 + w * (user_variance + movie_variance)),
-        of_movie=label - mean(of_movie, CONFIG.movie_smoothing),
+        for_user=(error / (1 + w * item_variance), w / (1 + w * item_variance)),
+        for_item=(error / (1 + w * user_variance), w / (1 + w * user_variance)),
+        item_step=error * item_variance / (1 + w * (user_variance + item_variance)),
+        of_item=label - mean(of_item, CONFIG.item_smoothing),
         of_user=label - mean(own, CONFIG.user_smoothing),
         count=len(own),
     )
@@ -513,17 +511,17 @@ def user_term(last, now):
     return mean_then * left, left**2 * variance + (1 - left**2) * CONFIG.user_variance
 
 
-def movie_term(last, now):
-    """Mean and variance: a random walk, but never less known than an unrated movie."""
+def item_term(last, now):
+    """Mean and variance: a random walk, but never less known than an unrated item."""
     if last is None:
-        return 0.0, CONFIG.movie_variance
+        return 0.0, CONFIG.item_variance
     then, mean_then, variance = last
-    grown = variance + CONFIG.movie_drift * (now - then) / DAY
-    return mean_then, min(grown, CONFIG.movie_variance)
+    grown = variance + CONFIG.item_drift * (now - then) / DAY
+    return mean_then, min(grown, CONFIG.item_variance)
 
 
 def learn(terms, term, found):
-    """One Newton step per user or movie for all its ratings of an instant together."""
+    """One Newton step per user or item for all its ratings of an instant together."""
     by_key = defaultdict(list)
     for key, row, told in found:
         by_key[key].append((row[0] * HALF_DAY, told))
@@ -536,17 +534,17 @@ def learn(terms, term, found):
     terms.update(changed)
 
 
-def move(o, user, movie, judged):
+def move(o, user, item, judged):
     c, error = CONFIG, judged.error
     o.base += c.world_step * error
     o.activity[activity(judged.count)] += c.world_step * error
     if judged.count == 0:
-        o.first_timer_bias[movie] += judged.movie_step
-    o.user_surprises[user].append(judged.of_movie)
-    o.movie_surprises[movie].append(judged.of_user)
-    for genre in GENRES.get(movie, []):
+        o.first_timer_bias[item] += judged.item_step
+    o.user_surprises[user].append(judged.of_item)
+    o.item_surprises[item].append(judged.of_user)
+    for genre in GENRES.get(item, []):
         o.taste[user, genre].append(error)
-    for person in PEOPLE.get(movie, []):
+    for person in PEOPLE.get(item, []):
         o.appeal[person].append(error)
 
 
@@ -573,7 +571,7 @@ def mean(found, smoothing):
 def decayed(rows, now, half_life):
     weights = [0.5 ** (days(row, now) / half_life) for row in rows]
     total = sum(w * label for w, label in zip(weights, labels(rows), strict=True))
-    return (total + PRIOR * CONFIG.movie_smoothing) / (sum(weights) + CONFIG.movie_smoothing)
+    return (total + PRIOR * CONFIG.item_smoothing) / (sum(weights) + CONFIG.item_smoothing)
 
 
 def average(surprises, weight):

@@ -25,10 +25,10 @@ from widedeep.features.history_state import (
     read,
     update,
 )
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 
 patient = settings(max_examples=60)
-USERS, MOVIES, LENGTH = 4, 3, 3
+USERS, ITEMS, LENGTH = 4, 3, 3
 RATES = HistoryConfig().rates(0.6)
 ATTRIBUTES = ItemAttributes(
     np.array([0, 1, 1]), np.array([0, 2, 3, 3]), np.array([0, 1, 1, 2]), np.array([0, 1, 2, 4])
@@ -36,20 +36,18 @@ ATTRIBUTES = ItemAttributes(
 AS_THEY_STAND = [U_LAST_LABEL, U_FAST, U_SLOW, U_FAST_RATE, U_LAST_RATE]
 
 rating = st.tuples(
-    st.integers(0, 5), st.integers(0, USERS - 1), st.integers(0, MOVIES - 1), st.booleans()
+    st.integers(0, 5), st.integers(0, USERS - 1), st.integers(0, ITEMS - 1), st.booleans()
 )
 ratings = st.lists(rating, max_size=25).map(lambda rows: sorted(rows, key=lambda row: row[0]))
 
 
 def events_of(rows):
-    time, user, movie, label = (np.array([row[i] for row in rows], np.int64) for i in range(4))
-    return CodedInteractions(
-        user, movie, time * 86_400, label.astype(np.float64), label * 0.9 + 0.1
-    )
+    time, user, item, label = (np.array([row[i] for row in rows], np.int64) for i in range(4))
+    return CodedInteractions(user, item, time * 86_400, label.astype(np.float64), label * 0.9 + 0.1)
 
 
 def observed(rows, cuts=()):
-    state = empty_state(USERS, MOVIES, 2, 3, LENGTH)
+    state = empty_state(USERS, ITEMS, 2, 3, LENGTH)
     for start, stop in pairwise([0, *cuts, len(rows)]):
         update(state, ATTRIBUTES, RATES, events_of(rows), start, stop)
     return state
@@ -62,7 +60,7 @@ def test_the_order_within_an_instant_matters_to_nothing_but_what_is_kept_as_it_s
 
     state, other = observed(rows), observed(shuffled)
 
-    for name in ("movie", "world", "peers", "person"):
+    for name in ("item", "world", "peers", "person"):
         np.testing.assert_allclose(getattr(state, name), getattr(other, name), 1e-9, 1e-9)
     users = [np.delete(s.user, AS_THEY_STAND, axis=1) for s in (state, other)]
     np.testing.assert_allclose(*users, 1e-9, 1e-9)
@@ -93,8 +91,8 @@ def test_reading_changes_nothing(rows):
         np.testing.assert_array_equal(one, other)
 
 
-def test_rings_keep_the_newest_movies():
-    rows = [(day, 0, movie, True) for day, movie in enumerate([2, 1, 0, 1, 2])]
+def test_rings_keep_the_newest_items():
+    rows = [(day, 0, item, True) for day, item in enumerate([2, 1, 0, 1, 2])]
 
     state = observed(rows)
 
@@ -128,16 +126,16 @@ def test_read_only_columns_compile_nothing_new():
     log = Interactions(
         *(np.array([v], dtype) for v, dtype in ((1, int), (2, int), (9, "i1"), (5, int)))
     )
-    catalogue = Items(np.empty(0, np.int64), {}, {}, no_bags())
+    item_table = ItemTable(np.empty(0, np.int64), {}, {}, no_bags())
     time = np.array([7])
 
     def ask():
-        asked = Queries(log.user, log.movie, time, time)
-        return history_columns(log, asked, catalogue, HistoryConfig(), 0.5).numeric.tobytes()
+        asked = Queries(log.user, log.item, time, time)
+        return history_columns(log, asked, item_table, HistoryConfig(), 0.5).numeric.tobytes()
 
     found = ask()
     signatures = len(history_state.run.signatures)
-    for column in (log.user, log.movie, log.rate, log.time, time):
+    for column in (log.user, log.item, log.rate, log.time, time):
         column.flags.writeable = False
 
     assert ask() == found

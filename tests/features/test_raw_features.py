@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from widedeep.features.history import Queries
-from widedeep.features.raw_features import FILM_AGE, NUMBERS, RawFeatures
+from widedeep.features.raw_features import ITEM_AGE, NUMBERS, RawFeatures
 from widedeep.inputs import InputError
 
 
@@ -17,8 +17,8 @@ def asked():
     return Queries(np.array([1, 2, 3]), np.array([101, 105, 999]), time, time)
 
 
-def test_film_age_counts_years_since_the_original_release(world, asked):
-    age = world.describe(asked).number(FILM_AGE)
+def test_item_age_counts_years_since_the_original_release(world, asked):
+    age = world.describe(asked).number(ITEM_AGE)
 
     # 101 is of 1991; 105 has no year; 999 is unknown.
     np.testing.assert_allclose(age, [2010 - 1991, np.nan, np.nan], atol=0.01)
@@ -31,19 +31,19 @@ def test_every_number_has_a_value_or_nan_for_each_row(world):
         assert rows.number(name).shape == (len(world.log),)
 
 
-def test_attributes_stay_by_film_and_are_reached_by_its_row(world, asked):
+def test_attributes_stay_by_item_and_are_reached_by_its_row(world, asked):
     rows = world.describe(asked)
 
-    assert rows.attribute("grade")[rows.movie_rows].tolist() == ["12세 관람가", "12세 관람가", ""]
-    leading = rows.attribute_bag("leading").take(rows.movie_rows)
+    assert rows.attribute("grade")[rows.item_rows].tolist() == ["12세 관람가", "12세 관람가", ""]
+    leading = rows.attribute_bag("leading").take(rows.item_rows)
     assert leading.lengths.tolist() == [2, 0, 0]
 
 
-def test_users_films_and_past_likes_are_told_from_attributes(world, asked):
+def test_users_items_and_past_likes_are_told_from_attributes(world, asked):
     rows = world.describe(asked)
 
     assert rows.token("user").tolist() == [1, 2, 3]
-    assert rows.token("movie").tolist() == [101, 105, 999]
+    assert rows.token("item").tolist() == [101, 105, 999]
     assert rows.token("grade") is None
     assert len(rows.history_bag("liked")) == len(rows.history_bag("disliked")) == 3
     assert rows.history_bag("genres") is None
@@ -66,6 +66,6 @@ def test_no_label_is_among_the_columns():
     assert {f.name for f in fields(RawFeatures)} == {
         "queries",
         "history",
-        "catalogue",
-        "movie_rows",
+        "item_table",
+        "item_rows",
     }

@@ -43,7 +43,7 @@ def initial(plan):
 
 def cold(world, split, log=None, sampling=SAMPLING):
     return TrainingData.of(
-        cold_parts(log or world.log, world.catalogue, split, world.spec, sampling)
+        cold_parts(log or world.log, world.item_table, split, world.spec, sampling)
     )
 
 
@@ -151,7 +151,7 @@ def test_evidence_counts_each_rating_once_and_no_stale_copy(world, split, plan):
 def test_no_rating_of_the_holdout_is_in_anything(world, split, plan, tmp_path):
     log, kept = world.log, ~split.holdout(world.log.time)
     held = ~kept
-    flipped = Interactions(log.user, log.movie, np.where(held, 11 - log.rate, log.rate), log.time)
+    flipped = Interactions(log.user, log.item, np.where(held, 11 - log.rate, log.rate), log.time)
 
     found = cold(world, split, log=flipped)
 
@@ -163,7 +163,7 @@ def test_no_rating_of_validation_is_in_what_a_model_is_chosen_with(world, split,
     rate = np.where(split.validation(log.time), 11 - log.rate, log.rate)
     rate[held & (log.user % 2 == 0)] = 5
 
-    found = cold(world, split, log=Interactions(log.user, log.movie, rate, log.time))
+    found = cold(world, split, log=Interactions(log.user, log.item, rate, log.time))
 
     parts = [contents(p.initial, tmp_path / n) for p, n in ((found, "changed"), (plan, "given"))]
     same = [name for name, text in parts[0].items() if parts[1][name] == text]
@@ -194,7 +194,7 @@ def test_a_warm_plan_goes_on_where_the_previous_model_ended(world, split, plan):
     previous = plan.initial.transform
 
     warm = TrainingData.of(
-        warm_parts(world.log, world.catalogue, split.holdout_from, SAMPLING, previous, moment)
+        warm_parts(world.log, world.item_table, split.holdout_from, SAMPLING, previous, moment)
     )
 
     assert warm.initial is None
@@ -210,7 +210,9 @@ def test_a_warm_plan_with_nothing_new_has_nothing_to_learn(world, split, plan, t
     previous = plan.catch_up.transform
 
     until = split.holdout_from
-    warm = TrainingData.of(warm_parts(world.log, world.catalogue, until, SAMPLING, previous, until))
+    warm = TrainingData.of(
+        warm_parts(world.log, world.item_table, until, SAMPLING, previous, until)
+    )
     warm.save(tmp_path)
 
     assert len(TrainingData.load(tmp_path).catch_up.training) == 0
@@ -242,7 +244,7 @@ def test_frozen_queries_know_nothing_after_the_moment_and_never_more_than_their_
 
 def test_a_cold_plan_may_catch_up_past_the_holdouts_start(world, split, plan):
     late = TrainingData.of(
-        cold_parts(world.log, world.catalogue, split, world.spec, SAMPLING, until=split.as_of)
+        cold_parts(world.log, world.item_table, split, world.spec, SAMPLING, until=split.as_of)
     )
 
     assert late.initial.evidence.rows == plan.initial.evidence.rows
@@ -274,7 +276,7 @@ def test_a_window_without_a_rating_is_refused(world, split):
     sampling = replace(SAMPLING, window=30)
     with pytest.raises(InputError, match=r"none before .* 30 days"):
         TrainingData.of(
-            cold_parts(replace(world.log, time=gap), world.catalogue, split, world.spec, sampling)
+            cold_parts(replace(world.log, time=gap), world.item_table, split, world.spec, sampling)
         )
 
 
@@ -301,7 +303,7 @@ def test_parts_are_let_go_of_once_they_are_written(world, split, tmp_path):
     held = []
 
     def watched():
-        for name, part in cold_parts(world.log, world.catalogue, split, world.spec, SAMPLING):
+        for name, part in cold_parts(world.log, world.item_table, split, world.spec, SAMPLING):
             assert all(earlier() is None for earlier in held)
             held.append(weakref.ref(part.training.label))
             yield name, part

@@ -10,7 +10,7 @@ import pytest
 from widedeep.data.tables import Interactions
 from widedeep.features.encoded import EncodedRows
 from widedeep.features.history import HistoryColumns, Queries
-from widedeep.features.items import MISSING, Items
+from widedeep.features.items import MISSING, ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Category, Cross, FeatureSpec, Number
@@ -94,7 +94,7 @@ def test_a_loaded_transform_encodes_equal_and_is_saved_to_the_same_bytes(
 def test_fitting_reads_no_label(world, tmp_path):
     """The last instant's labels are in nobody's history, so whatever they are changes nothing."""
     log, last = world.log, world.log.time == world.log.time[-1]
-    flipped = Interactions(log.user, log.movie, np.where(last, 11 - log.rate, log.rate), log.time)
+    flipped = Interactions(log.user, log.item, np.where(last, 11 - log.rate, log.rate), log.time)
 
     for name, given in (("given", log), ("flipped", flipped)):
         fitted = Transform.fit(world.spec, world.prior, world.describe(log=given))
@@ -109,7 +109,7 @@ def test_a_rows_own_label_is_not_in_its_encoding(world, transform, encoded):
         rate = log.rate.copy()
         rate[i] = 1 if rate[i] == 10 else 10
         described = world.describe(
-            world.queries([i]), Interactions(log.user, log.movie, rate, log.time)
+            world.queries([i]), Interactions(log.user, log.item, rate, log.time)
         )
         assert_equal(transform.encode(described), encoded.take(np.array([i])))
 
@@ -134,8 +134,8 @@ def test_what_is_missing_is_said_to_be_missing(world, transform):
     columns = dict(
         zip(transform.number_columns, found.numbers.normalised().T.tolist(), strict=True)
     )
-    assert columns["film_age_missing"] == [0, 1, 1]
-    assert columns["film_age"][1:] == [0, 0]
+    assert columns["item_age_missing"] == [0, 1, 1]
+    assert columns["item_age"][1:] == [0, 0]
     assert columns["user_recency_missing"] == [1, 1, 1]
     assert columns["expected_logit_missing"] == [0, 0, 0]
     assert transform.vocabularies["grade"].decode(found.categories[1:, 2]).tolist() == [MISSING] * 2
@@ -153,11 +153,11 @@ def test_unknown_tokens_have_the_id_zero(world, transform):
 
 def test_vocabularies_hold_exactly_the_tokens_of_the_minimum_count(world, transform):
     rows = world.describe(world.queries(TRAINING))
-    leading = rows.attribute_bag("leading").take(rows.movie_rows).values
+    leading = rows.attribute_bag("leading").take(rows.item_rows).values
     seen = {
         "user": rows.queries.user,
-        "movie": rows.queries.movie,
-        "grade": rows.attribute("grade")[rows.movie_rows],
+        "item": rows.queries.item,
+        "grade": rows.attribute("grade")[rows.item_rows],
         "leading": leading,
     }
     minimum = {
@@ -184,9 +184,9 @@ def part_tokens(rows, transform, name):
     elif rows.history_bag(name) is not None:
         found = bag_lists(rows.history_bag(name).decoded())
     elif name == "grade":
-        found = [[grade] for grade in rows.attribute(name)[rows.movie_rows].tolist()]
+        found = [[grade] for grade in rows.attribute(name)[rows.item_rows].tolist()]
     else:
-        found = bag_lists(rows.attribute_bag(name).take(rows.movie_rows))
+        found = bag_lists(rows.attribute_bag(name).take(rows.item_rows))
     return [[token for token in row if token in known] for row in found]
 
 
@@ -221,7 +221,7 @@ def ids_of(transform, name):
 
 
 def test_crosses_fire_exactly_where_their_parts_meet_often_enough(world, transform, rows, encoded):
-    """Over bags (liked x movie), three parts, buckets: all by the tokens they stand for."""
+    """Over bags (liked x item), three parts, buckets: all by the tokens they stand for."""
     training = world.describe(world.queries(TRAINING))
     fired = named(transform, encoded)
 
@@ -292,7 +292,7 @@ def test_boundaries_are_taken_over_and_vocabularies_are_not(world, transform):
 
 
 def test_a_previous_transform_of_other_features_is_refused(world, transform):
-    changed = replace(world, spec=replace(world.spec, wide=("movie",)))
+    changed = replace(world, spec=replace(world.spec, wide=("item",)))
 
     with pytest.raises(InputError, match="other features"):
         fit(changed, EARLIER, previous=transform)
@@ -301,7 +301,7 @@ def test_a_previous_transform_of_other_features_is_refused(world, transform):
 def test_crosses_are_keyed_by_ids_not_by_joined_text():
     """ "a-b" with "c" and "a" with "b-c" are two crosses, however they are written."""
     texts = np.dtypes.StringDType()
-    catalogue = Items(
+    item_table = ItemTable(
         np.array([1, 2]),
         {"grade": np.array(["c", "b-c", MISSING], texts)},
         {},
@@ -310,7 +310,7 @@ def test_crosses_are_keyed_by_ids_not_by_joined_text():
     two = np.array([1, 2])
     nothing = IndexedBag.of(Ragged.from_lists([[], []], np.int64))
     history = HistoryColumns(np.empty((2, 0), np.float32), nothing, nothing)
-    rows = RawFeatures.of(Queries(two, two, two, two), history, catalogue)
+    rows = RawFeatures.of(Queries(two, two, two, two), history, item_table)
     spec = FeatureSpec(
         (Category("grade", 1),), (Bag("genres", 1),), (), (), (Cross(("genres", "grade"), 1),), ()
     )
@@ -324,25 +324,25 @@ def test_crosses_are_keyed_by_ids_not_by_joined_text():
 def test_bags_read_the_ids_of_the_category_they_share_a_vocabulary_with(rows, transform, encoded):
     liked = encoded.bags[2]
 
-    wanted = transform.vocabularies["movie"].encode(rows.history.liked.decoded().values)
+    wanted = transform.vocabularies["item"].encode(rows.history.liked.decoded().values)
 
     assert liked.values.tolist() == wanted.tolist()
     assert "liked" not in transform.vocabularies
 
 
 def test_past_likes_may_have_a_vocabulary_of_their_own(world):
-    transform = fit_spec(world, categories=(Category("movie", 1),), bags=(Bag("liked", 40),))
+    transform = fit_spec(world, categories=(Category("item", 1),), bags=(Bag("liked", 40),))
 
     counts = Counter(world.describe().history.liked.decoded().values.tolist())
-    kept = sorted(movie for movie, count in counts.items() if count >= 40)
+    kept = sorted(item for item, count in counts.items() if count >= 40)
     assert transform.vocabularies["liked"].tokens.tolist() == kept
-    assert 0 < len(kept) < len(transform.vocabularies["movie"].tokens)
+    assert 0 < len(kept) < len(transform.vocabularies["item"].tokens)
 
 
 @pytest.mark.parametrize(
     "parts",
     [
-        {"categories": (Category("movie", 1),)},
+        {"categories": (Category("item", 1),)},
         {"numbers": (Number("taste"),)},
         {"bags": (Bag("genres", 1),), "wide": ("genres",)},
         {},

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from widedeep.features.wide_ids import ABSENT, match_wide_ids, wide_blocks
 
-MOVIES = st.sets(st.integers(1, 6), min_size=2)
+ITEMS = st.sets(st.integers(1, 6), min_size=2)
 GENRES = st.sets(st.sampled_from(("SF", "드라마", "액션")), min_size=1)
 ENDS = st.sets(st.sampled_from((1.0, 2.0, 3.0)))
 
@@ -36,13 +36,13 @@ def meanings(made):
 
 @st.composite
 def vocabularies(draw):
-    movies, genres, ends = draw(MOVIES), draw(GENRES), draw(ENDS)
-    pairs = st.tuples(*[st.sampled_from(sorted(movies))] * 2)
+    items, genres, ends = draw(ITEMS), draw(GENRES), draw(ENDS)
+    pairs = st.tuples(*[st.sampled_from(sorted(items))] * 2)
     triples = st.tuples(
         st.integers(0, len(ends)), st.sampled_from(sorted(genres)), st.sampled_from(("", "12세"))
     )
     return {
-        "movies": movies,
+        "items": items,
         "genres": genres,
         "ends": sorted(ends),
         "liked": tuple(draw(st.sets(pairs))),

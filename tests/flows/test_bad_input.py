@@ -152,12 +152,12 @@ def test_a_missing_folder_is_refused(capsys, home):
 
 def test_bad_rows_are_set_aside_and_counted(capsys, home, world):
     path = world / "rates.csv"
-    user, movie, _, time = path.read_text(encoding="utf-8").splitlines()[1].split(",")
+    user, item, _, time = path.read_text(encoding="utf-8").splitlines()[1].split(",")
     bad = [
-        f"{user},{movie},11,{time}",
-        f"{user},{movie},ten,{time}",
-        f"{user},{movie},5,32503680000",
-        f"{user},{movie},5,soon",
+        f"{user},{item},11,{time}",
+        f"{user},{item},ten,{time}",
+        f"{user},{item},5,32503680000",
+        f"{user},{item},5,soon",
         f"{user},999999,5,{time}",
         "user,movie,rate,time",
         "1,2,3",

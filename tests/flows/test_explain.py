@@ -11,7 +11,7 @@ from widedeep.evaluation.explain import Explanation, FiredFeature
 from widedeep.model.trained_model import ModelVersion
 from widedeep.workspace import Workspace
 
-FIRED = FiredFeature("movie", "movie 알이씨 [REC]", "movie [REC]", 0.25)
+FIRED = FiredFeature("item", "movie 알이씨 [REC]", "movie [REC]", 0.25)
 SILENT = FiredFeature("genres", "genres 공포", "genres 공포", 0.0)
 EXPLANATION = Explanation(1, 2, 0, 0, -0.5, 0.25, (FIRED, SILENT), 0.75, 0.68)
 

@@ -20,7 +20,7 @@ from widedeep.evaluation.explain import DataSnapshot
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.encoded import FeatureSupport
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.transform import Transform
 from widedeep.inputs import InputError
@@ -49,10 +49,10 @@ def home(tiny, make_home, tmp_path_factory):
     folder = home.root / "version"
     history = folder / "artifacts" / "history"
     history.mkdir(parents=True)
-    known = DataSnapshot.of(ratings.load(), ratings.movies(), ratings.people())
+    known = DataSnapshot.of(ratings.load(), ratings.items(), ratings.people())
     known.save(history)
     (folder / "artifacts" / "id").mkdir()
-    random_model(known.log, known.catalogue).save(folder / "artifacts" / "id")
+    random_model(known.log, known.item_table).save(folder / "artifacts" / "id")
     (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
     tracker, client = Tracker(home), MlflowClient(home.tracking_uri)
     client.create_registered_model(MODEL)
@@ -62,10 +62,10 @@ def home(tiny, make_home, tmp_path_factory):
     return home
 
 
-def random_model(log, catalogue):
+def random_model(log, item_table):
     spec, prior = preset("default").features, 0.6
-    asked = Queries(log.user, log.movie, log.time, log.time)
-    rows = RawFeatures.describe(log, asked, catalogue, spec.history, prior)
+    asked = Queries(log.user, log.item, log.time, log.time)
+    rows = RawFeatures.describe(log, asked, item_table, spec.history, prior)
     transform = Transform.fit(spec, prior, rows)
     config = NetworkConfig(embedding=4, hidden=(16,), number_embedding=2)
     generator = torch.Generator().manual_seed(0)
@@ -102,20 +102,20 @@ def order(tmp_path, users="all", k=5, candidates=None, at=None):
 
 
 def expected(known, user, at, k):
-    """The k best films, unrated before `at`, by the model's own scorer."""
+    """The k best items, unrated before `at`, by the model's own scorer."""
     model, log, history = known
     early = log.time < at
     log = Interactions(*(getattr(log, name)[early] for name in Interactions.__slots__))
-    catalogue = Items.from_table(pq.read_table(history / "movies.parquet"))
-    asked = Queries.of_every_pair(np.array([user]), catalogue.movies, at)
-    scores = model_scorer(model, log, catalogue)(asked)
-    scores[np.isin(catalogue.movies, log.movie[log.user == user])] = -1
+    item_table = ItemTable.from_table(pq.read_table(history / "items.parquet"))
+    asked = Queries.of_every_pair(np.array([user]), item_table.items, at)
+    scores = model_scorer(model, log, item_table)(asked)
+    scores[np.isin(item_table.items, log.item[log.user == user])] = -1
     best = np.argsort(-scores, kind="stable")[:k]
-    return catalogue.movies[best], scores[best]
+    return item_table.items[best], scores[best]
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_lists_are_the_best_unrated_films_by_the_model(registered, known, tmp_path, early):
+def test_lists_are_the_best_unrated_items_by_the_model(registered, known, tmp_path, early):
     log = known[1]
     asked = [int(log.user[0]), -7, int(log.user[-1])]
     at = int(log.time[len(log) // 2 if early else -1]) + (0 if early else 1)
@@ -127,10 +127,10 @@ def test_lists_are_the_best_unrated_films_by_the_model(registered, known, tmp_pa
     assert found["user"].tolist() == np.repeat(asked, 5).tolist()
     assert found["rank"].tolist() == [1, 2, 3, 4, 5] * 3
     for user, rows in found.groupby("user"):
-        movies, scores = expected(known, user, at, 5)
+        items, scores = expected(known, user, at, 5)
         np.testing.assert_allclose(rows["probability"], scores, rtol=0, atol=1e-5)
         if (np.diff(scores) < -1e-5).all():
-            assert rows["movie"].tolist() == movies.tolist()
+            assert rows["item"].tolist() == items.tolist()
 
 
 def test_everybody_gets_a_list_without_what_was_rated(registered, known, tmp_path):
@@ -140,19 +140,19 @@ def test_everybody_gets_a_list_without_what_was_rated(registered, known, tmp_pat
     assert table.schema.equals(COLUMNS)
     found = table.to_pandas()
     assert found["user"].drop_duplicates().tolist() == np.unique(log.user).tolist()
-    rated = set(zip(log.user.tolist(), log.movie.tolist(), strict=True))
-    assert not rated & set(zip(found["user"], found["movie"], strict=True))
+    rated = set(zip(log.user.tolist(), log.item.tolist(), strict=True))
+    assert not rated & set(zip(found["user"], found["item"], strict=True))
     assert (found.groupby("user")["probability"].diff().fillna(0) <= 0).all()
     assert found["title"].str.len().gt(0).all()
-    films = pq.read_table(known[2] / "movies.parquet").to_pandas().set_index("movie")
-    assert (films.loc[found["movie"], "title"].to_numpy() == found["title"]).all()
+    items = pq.read_table(known[2] / "items.parquet").to_pandas().set_index("item")
+    assert (items.loc[found["item"], "title"].to_numpy() == found["title"]).all()
 
 
 def test_a_short_list_of_candidates_is_ranked_by_the_same_scores(registered, known, tmp_path):
     rank(registered, order(tmp_path, k=60))
-    whole = pd.read_parquet(tmp_path / "lists.parquet").set_index(["user", "movie"])
+    whole = pd.read_parquet(tmp_path / "lists.parquet").set_index(["user", "item"])
     rank(registered, order(tmp_path, k=5, candidates=20))
-    few = pd.read_parquet(tmp_path / "lists.parquet").set_index(["user", "movie"])
+    few = pd.read_parquet(tmp_path / "lists.parquet").set_index(["user", "item"])
     assert few.groupby("user").size().max() == 5
     same = whole["probability"].loc[few.index]
     np.testing.assert_allclose(few["probability"], same, rtol=0, atol=1e-5)

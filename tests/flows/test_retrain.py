@@ -87,7 +87,7 @@ def test_a_first_model_better_than_the_means_is_promoted(first):
 def test_predictions_are_those_that_were_measured(first):
     result, _ = first
     rows = pd.read_parquet(result["predictions"])
-    assert list(rows) == ["user", "movie", "time", "label", "streaming", "frozen"]
+    assert list(rows) == ["user", "item", "time", "label", "streaming", "frozen"]
     assert len(rows) == result["split"]["holdout"]
     assert rows.time.between(result["split"]["holdout_from"], result["as_of"] - 1).all()
     for protocol in ("streaming", "frozen"):
@@ -104,7 +104,7 @@ def test_the_summary_says_where_to_look(first, home):
 def test_the_champion_is_served_by_mlflow_outside_our_code(first, home):
     result, _ = first
     rows = pd.read_parquet(result["predictions"]).tail(50)
-    frame = rows[["user", "movie"]].assign(time=result["as_of"])
+    frame = rows[["user", "item"]].assign(time=result["as_of"])
     frame.loc[len(frame)] = [-1, -1, result["as_of"]]
     frame.to_json(home / "request.json", orient="split", index=False)
     code = (
@@ -174,7 +174,7 @@ def test_mlflow_shows_data_processor_and_a_model_card(first, home):
 def test_explain_takes_apart_what_the_served_model_answers(capsys, first, home):
     result, _ = first
     row = pd.read_parquet(result["predictions"]).iloc[-1]
-    pair = ["--user", str(row.user), "--movie", str(row.movie)]
+    pair = ["--user", str(row.user), "--movie", str(row.item)]
     arguments = ["explain", "--home", str(home), *pair, "--at", str(result["as_of"])]
     assert main([*arguments, "--version", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -185,7 +185,7 @@ def test_explain_takes_apart_what_the_served_model_answers(capsys, first, home):
     ]
     assert fsum(parts) == found["logit"]
     served = mlflow.pyfunc.load_model(f"models:/{result['model']}/1")
-    asked = pd.DataFrame({"user": [row.user], "movie": [row.movie], "time": [result["as_of"]]})
+    asked = pd.DataFrame({"user": [row.user], "item": [row.item], "time": [result["as_of"]]})
     assert found["probability"] == served.predict(asked).probability[0]
     assert main(arguments) == 0
     out = capsys.readouterr().out

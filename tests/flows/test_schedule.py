@@ -32,16 +32,16 @@ def middle(rates):
 
 @pytest.fixture(scope="module")
 def then(simulated, rates, middle, tmp_path_factory):
-    """The folder as it was at that moment, films that nobody had rated yet left out."""
+    """The folder as it was at that moment, items that nobody had rated yet left out."""
     folder = tmp_path_factory.mktemp("then") / simulated.name
     folder.mkdir()
     for file in simulated.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     known = rates[rates.time < middle]
     known.to_csv(folder / "rates.csv", index=False)
-    header, *films = (simulated / "movies.txt").read_text(encoding="utf-8").splitlines(True)
-    rated = set(known.movie)
-    kept = [film for film in films if int(film.split("\t")[0]) in rated]
+    header, *items = (simulated / "movies.txt").read_text(encoding="utf-8").splitlines(True)
+    rated = set(known.item)
+    kept = [item for item in items if int(item.split("\t")[0]) in rated]
     (folder / "movies.txt").write_text("".join([header, *kept]), encoding="utf-8")
     return folder
 
@@ -157,8 +157,8 @@ def test_what_arrived_since_the_last_decision_is_told(
     header, first, *_ = (folder / "rates.csv").read_text(encoding="utf-8").splitlines()
     rows = (simulated / "rates.csv").read_text(encoding="utf-8").replace(first + "\n", "", 1)
     (folder / "rates.csv").write_text(rows, encoding="utf-8")
-    user, movie, rate, time = map(int, first.split(","))
-    changed = ",".join(map(str, (user, movie, rate % 10 + 1, time)))
+    user, item, rate, time = map(int, first.split(","))
+    changed = ",".join(map(str, (user, item, rate % 10 + 1, time)))
     (folder / "rates-2.csv").write_text(f"{header}\n{changed}\n", encoding="utf-8")
     _, out = run_command("retrain", "--home", home.root, "--data", folder)
     found = re.search(r"ratings: ([\d,]+) new, 1 changed", out)

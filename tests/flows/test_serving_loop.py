@@ -52,19 +52,19 @@ def version_of(client):
     return client.get("/health").json().get("model", {}).get("version")
 
 
-def films_for(client):
+def items_for(client):
     items = client.get(f"/recommend/{NEWCOMER}", params={"k": 20}).json()["items"]
-    return [item["movie"] for item in items]
+    return [item["item"] for item in items]
 
 
-def rate(client, movie):
-    answer = client.post("/ratings", json={"user": NEWCOMER, "movie": movie, "rate": 10})
+def rate(client, item):
+    answer = client.post("/ratings", json={"user": NEWCOMER, "item": item, "rate": 10})
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
 def rated(client):
-    return [one["movie"] for one in client.get(f"/users/{NEWCOMER}").json()["ratings"]]
+    return [one["item"] for one in client.get(f"/users/{NEWCOMER}").json()["ratings"]]
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +100,12 @@ def test_the_loop(home, tiny, run_command):
             assert "no champion yet" in client.get("/health").text
             promote(home, first)
             until(lambda: version_of(client), "1")
-            before = films_for(client)
-            movie = before[0]
-            assert rate(client, movie)["superseded"] is False
-            assert rate(client, movie)["superseded"] is True
-            assert films_for(client) != before
-            assert movie not in films_for(client)
+            before = items_for(client)
+            item = before[0]
+            assert rate(client, item)["superseded"] is False
+            assert rate(client, item)["superseded"] is True
+            assert items_for(client) != before
+            assert item not in items_for(client)
             os.kill(process.pid, signal.SIGKILL)
     with server(home) as process:
         second, _ = run_command("retrain", "--data", tiny, "--home", home)
@@ -115,11 +115,11 @@ def test_the_loop(home, tiny, run_command):
         assert second["rows"]["superseded"] == first["rows"]["superseded"] + 1
         with client_of(process) as client:
             until(lambda: version_of(client), "1")
-            assert rated(client) == [movie]
+            assert rated(client) == [item]
             promote(home, second)
             took = until(lambda: version_of(client), "2")
             assert client.get("/model").json()["promoted"]["version"] == "2"
-            assert rated(client) == [movie]
+            assert rated(client) == [item]
             run_command("rollback", "--reason", "to see it come back", "--home", home)
             took = max(took, until(lambda: version_of(client), "1"))
             assert took < 10, "on a machine with nothing else to do it is within 2 s"
@@ -128,6 +128,6 @@ def test_the_loop(home, tiny, run_command):
             until(lambda: bool(client.get("/health").json()["refused"]), wanted=True)
             assert "cannot be loaded" in client.get("/model").json()["refused"][0]["reason"]
             assert version_of(client) == "1"
-            assert rate(client, films_for(client)[0])["superseded"] is False
+            assert rate(client, items_for(client)[0])["superseded"] is False
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0

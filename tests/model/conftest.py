@@ -9,7 +9,7 @@ import torch
 from widedeep.features.encoded import Examples, FeatureSupport
 from widedeep.features.history import HistoryColumns, Queries
 from widedeep.features.history_state import NUMERIC
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import Sampling, Staleness
@@ -23,23 +23,23 @@ from widedeep.model.presets import Preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import Optimisers, TrainingConfig
 
-MOVIES = np.arange(100, 130)
+ITEMS = np.arange(100, 130)
 GENRES = ("드라마", "코미디", "액션", "애니메이션", "SF")
 SPEC = FeatureSpec(
-    categories=(Category("user", 3), Category("movie", 3), Category("grade", 1)),
+    categories=(Category("user", 3), Category("item", 3), Category("grade", 1)),
     bags=(
         Bag("genres", 2),
-        Bag("liked", vocabulary_of="movie"),
-        Bag("disliked", vocabulary_of="movie"),
+        Bag("liked", vocabulary_of="item"),
+        Bag("disliked", vocabulary_of="item"),
     ),
-    numbers=(Number("user_count", 5), Number("movie_mean", 4)),
+    numbers=(Number("user_count", 5), Number("item_mean", 4)),
     buckets=(Bucket("user_count", 4),),
     crosses=(
-        Cross(("liked", "movie"), 1),
+        Cross(("liked", "item"), 1),
         Cross(("genres", "grade"), 2),
         Cross(("user_count_bucket", "disliked", "genres"), 2),
     ),
-    wide=("user", "movie", "genres", "liked", "user_count_bucket"),
+    wide=("user", "item", "genres", "liked", "user_count_bucket"),
 )
 PRESET = Preset(
     "small",
@@ -55,27 +55,27 @@ PRIOR = 0.6
 class World:
     """Makes rows, transforms, training sets and models; everything random comes from a seed."""
 
-    catalogue: Items
+    item_table: ItemTable
     spec: FeatureSpec = SPEC
     preset: Preset = PRESET
     prior: float = PRIOR
 
-    def raw(self, seed, rows=200, users=range(1, 40), movies=MOVIES):
-        """Rows of the given users and movies, likings included."""
+    def raw(self, seed, rows=200, users=range(1, 40), items=ITEMS):
+        """Rows of the given users and items, likings included."""
         generator = np.random.default_rng(seed)
-        users, movies = np.array(users), np.array(movies)
-        user, movie = generator.choice(users, rows), generator.choice(movies, rows)
+        users, items = np.array(users), np.array(items)
+        user, item = generator.choice(users, rows), generator.choice(items, rows)
         time = np.arange(rows) + 1_200_000_000
         numeric = generator.normal(size=(rows, len(NUMERIC))).astype(np.float32).round(1)
         numeric[generator.random(numeric.shape) < 0.1] = np.nan
         bags = []
         for _ in range(2):
             lengths = generator.integers(0, 5, rows)
-            bag = Ragged.from_lengths(generator.choice(movies, lengths.sum()), lengths)
+            bag = Ragged.from_lengths(generator.choice(items, lengths.sum()), lengths)
             bags.append(IndexedBag.of(bag))
-        asked = Queries(user, movie, time, time)
+        asked = Queries(user, item, time, time)
         history = HistoryColumns(numeric, *bags)
-        return RawFeatures.of(asked, history, self.catalogue)
+        return RawFeatures.of(asked, history, self.item_table)
 
     def transform(self, seed=0, previous=None, **raw):
         return Transform.fit(self.spec, self.prior, self.raw(seed, **raw), previous)
@@ -131,30 +131,30 @@ class World:
         )
 
 
-def catalogue():
+def item_table():
     strings = np.dtypes.StringDType()
-    grades = [("전체 관람가", "", "12세 관람가")[i % 3] for i in range(len(MOVIES))]
-    genres = [[GENRES[i % 5], GENRES[(i + 2) % 5]][: i % 3] for i in range(len(MOVIES))]
-    return Items(
-        MOVIES,
+    grades = [("전체 관람가", "", "12세 관람가")[i % 3] for i in range(len(ITEMS))]
+    genres = [[GENRES[i % 5], GENRES[(i + 2) % 5]][: i % 3] for i in range(len(ITEMS))]
+    return ItemTable(
+        ITEMS,
         {"grade": np.array([*grades, ""], strings)},
-        {"original_year": np.full(len(MOVIES) + 1, 2000.0)},
+        {"original_year": np.full(len(ITEMS) + 1, 2000.0)},
         {
             "genres": Ragged.from_lists([*genres, []], strings),
-            "people": Ragged.from_lists([[] for _ in range(len(MOVIES) + 1)], np.int64),
+            "people": Ragged.from_lists([[] for _ in range(len(ITEMS) + 1)], np.int64),
         },
     )
 
 
 @pytest.fixture(scope="session")
 def world():
-    return World(catalogue())
+    return World(item_table())
 
 
 @pytest.fixture(scope="session")
 def rows(world):
-    """A training set with a third of the movies liked."""
-    return world.training_set(lambda rows: rows.queries.movie % 3 == 0)
+    """A training set with a third of the items liked."""
+    return world.training_set(lambda rows: rows.queries.item % 3 == 0)
 
 
 @pytest.fixture

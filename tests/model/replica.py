@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from tests.model.conftest import World, catalogue
+from tests.model.conftest import World, item_table
 from widedeep.model.distributed import ProcessGroup
 from widedeep.model.trainer import Optimisers, Trainer
 
@@ -20,8 +20,8 @@ def main():
     folder, rank, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=size)
-    world = World(catalogue())
-    rows = world.training_set(lambda raw: raw.queries.movie % 3 == 0, rows=601)
+    world = World(item_table())
+    rows = world.training_set(lambda raw: raw.queries.item % 3 == 0, rows=601)
     network = world.network(rows.transform, seed=rank)  # only the first one's beginning counts
     network.generator.manual_seed(7)
     optimisers = Optimisers(network, world.preset.training)

@@ -30,7 +30,7 @@ def replicas(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(world):
-    rows = world.training_set(lambda raw: raw.queries.movie % 3 == 0, rows=601)
+    rows = world.training_set(lambda raw: raw.queries.item % 3 == 0, rows=601)
     network = world.network(rows.transform, seed=0)
     network.generator.manual_seed(7)
     optimisers = Optimisers(network, world.preset.training)

@@ -38,12 +38,12 @@ EPOCHS = 5
 def plan(world):
     generator = np.random.default_rng(3)
     time = np.arange(900)
-    user, movie = generator.integers(1, 30, 900), generator.integers(100, 130, 900)
-    log = Interactions(user, movie, np.where(movie % 2, 10, 4).astype(np.int8), time)
+    user, item = generator.integers(1, 30, 900), generator.integers(100, 130, 900)
+    log = Interactions(user, item, np.where(item % 2, 10, 4).astype(np.int8), time)
     preset = world.preset
     split = Split(500, 700, 900)
     return TrainingData.of(
-        cold_parts(log, world.catalogue, split, preset.features, preset.sampling)
+        cold_parts(log, world.item_table, split, preset.features, preset.sampling)
     )
 
 
@@ -101,14 +101,14 @@ COLD = TrainingStart("cold, as asked")
 
 @pytest.fixture(scope="module")
 def log():
-    """A rating a second; users and movies come and go, and even movies are liked."""
+    """A rating a second; users and items come and go, and even items are liked."""
     generator = np.random.default_rng(8)
     time = np.arange(RATINGS)
     user = 1 + time // 20 + generator.integers(0, 30, RATINGS)
-    movie = 100 + (time // 100 + generator.integers(0, 20, RATINGS)) % 32
-    liked = generator.random(RATINGS) < np.where(movie % 2 == 0, 0.8, 0.2)
+    item = 100 + (time // 100 + generator.integers(0, 20, RATINGS)) % 32
+    liked = generator.random(RATINGS) < np.where(item % 2 == 0, 0.8, 0.2)
     rate = np.where(liked, 10, 4).astype(np.int8)
-    return Interactions(user, movie, rate, time)
+    return Interactions(user, item, rate, time)
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +117,11 @@ def build(world, log):
         preset = world.preset
         if previous is None:
             return TrainingData.of(
-                cold_parts(log, world.catalogue, split, preset.features, preset.sampling)
+                cold_parts(log, world.item_table, split, preset.features, preset.sampling)
             )
         known = previous.transform, previous.learned_until
         return TrainingData.of(
-            warm_parts(log, world.catalogue, split.holdout_from, preset.sampling, *known)
+            warm_parts(log, world.item_table, split.holdout_from, preset.sampling, *known)
         )
 
     return build
@@ -215,7 +215,7 @@ def test_a_warm_fit_is_judged_by_what_is_new_and_reports_what_it_took_over(
     asked = example_queries(log, new)
     scores = predict(
         previous.network,
-        previous.transform.encode(previous.transform.describe(log, asked, world.catalogue)),
+        previous.transform.encode(previous.transform.describe(log, asked, world.item_table)),
     )
     assert [result.epoch for result in results] == [0, 1, 2]
     assert results[0].validation_auc == pytest.approx(metrics.auc(log.rate[new] == 10, scores))

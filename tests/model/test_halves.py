@@ -35,7 +35,7 @@ def other_deep_inputs(rows):
 
 
 def trained(world, seed=0):
-    rows = world.training_set(lambda raw: raw.queries.movie % 2 == 0, seed)
+    rows = world.training_set(lambda raw: raw.queries.item % 2 == 0, seed)
     network = world.network(rows.transform, seed)
     optimisers = Optimisers(network, world.preset.training)
     trainer = Trainer(network, optimisers, world.preset.training, np.random.default_rng(seed))

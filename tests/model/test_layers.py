@@ -12,8 +12,8 @@ from torch.nn.functional import embedding, embedding_bag, linear
 
 from widedeep.model.layers import GRID, Dropout, Embeddings, NumberEmbedding, _Lookup, hidden_layers
 
-TABLES = {"user": 5, "movie": 7, "genres": 3}
-FEATURES = ("user", "movie", "genres", "movie")
+TABLES = {"user": 5, "item": 7, "genres": 3}
+FEATURES = ("user", "item", "genres", "item")
 """Two categories, then two bags, one of which reads the table of a category."""
 
 
@@ -58,14 +58,14 @@ def test_vectors_and_gradients_are_those_of_a_table_each(embeddings, read, dropp
 
 def test_a_category_that_is_not_kept_is_out_of_vocabulary_and_such_a_bag_empty(embeddings, read):
     found = embeddings(*read, torch.zeros(3, 4, dtype=torch.bool))
-    unknown = torch.cat([embeddings["user"][0], embeddings["movie"][0]])
+    unknown = torch.cat([embeddings["user"][0], embeddings["item"][0]])
     assert torch.equal(found, torch.cat([unknown, torch.zeros(8)]).expand(3, 16))
 
 
 def test_without_bags_there_is_a_vector_for_each_category(read):
     embeddings = Embeddings(TABLES, FEATURES[:2], 4, torch.Generator().manual_seed(0))
     found = embeddings(read[0], [], None)
-    assert torch.equal(found[1], torch.cat([embeddings["user"][0], embeddings["movie"][6]]))
+    assert torch.equal(found[1], torch.cat([embeddings["user"][0], embeddings["item"][6]]))
 
 
 def test_no_rows_have_no_vectors(embeddings):
@@ -89,7 +89,7 @@ def test_a_state_dict_has_a_tensor_for_each_table(embeddings):
     ("wrong", "message"),
     [
         ({"user": torch.zeros(9, 4)}, r"user is \[9, 4\], wanted is \[5, 4\]"),
-        ({"movie": None}, "Missing.*movie"),
+        ({"item": None}, "Missing.*movie"),
     ],
 )
 def test_a_state_dict_of_other_tables_is_refused(embeddings, wrong, message):
@@ -100,9 +100,9 @@ def test_a_state_dict_of_other_tables_is_refused(embeddings, wrong, message):
 
 def test_tables_are_views_of_the_matrix(embeddings):
     with torch.no_grad():
-        embeddings["movie"].fill_(7)
-    assert (embeddings.weight == 7).all(1).sum() == TABLES["movie"]
-    assert "movie" in embeddings
+        embeddings["item"].fill_(7)
+    assert (embeddings.weight == 7).all(1).sum() == TABLES["item"]
+    assert "item" in embeddings
     assert "grade" not in embeddings
 
 

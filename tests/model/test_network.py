@@ -84,9 +84,9 @@ def test_a_model_without_wide_features_is_deep_only(world):
 
 def test_bags_read_the_embedding_of_the_vocabulary_they_name(world):
     shape = InputShape.of(world.transform())
-    assert shape.categories == ("user", "movie", "grade")
-    assert shape.bags == ("genres", "movie", "movie")
-    assert set(shape.tables) == {"user", "movie", "grade", "genres"}
+    assert shape.categories == ("user", "item", "grade")
+    assert shape.bags == ("genres", "item", "item")
+    assert set(shape.tables) == {"user", "item", "grade", "genres"}
 
 
 def test_the_input_is_all_embeddings_and_all_numbers_with_their_missing_marks(world):

@@ -40,7 +40,7 @@ def test_a_preset_survives_json(name):
 
 @every_preset
 def test_the_wide_part_crosses_what_was_liked_with_the_candidate(name):
-    assert ("liked", "movie") in [cross.parts for cross in preset(name).features.crosses]
+    assert ("liked", "item") in [cross.parts for cross in preset(name).features.crosses]
 
 
 def test_an_unknown_name_is_told_what_there_is():

@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 def liked_100_and_rates_101(rows):
     liked = rows.history.liked.decoded()
     fans = np.bincount(liked.row_numbers()[liked.values == 100], minlength=len(rows)) > 0
-    return fans & (rows.queries.movie == 101)
+    return fans & (rows.queries.item == 101)
 
 
 def by_user(rows):
@@ -114,12 +114,12 @@ def test_a_learnable_label_is_learned(world, rows):
 
 def test_the_wide_part_learns_a_cross_that_its_parts_do_not_tell(world):
     learner = world.with_preset(training={"epochs": 4, "patience": 4})
-    rows = learner.training_set(liked_100_and_rates_101, rows=3000, movies=range(100, 106))
+    rows = learner.training_set(liked_100_and_rates_101, rows=3000, items=range(100, 106))
     fitting = trainer(learner, rows)
     run(fitting, rows)
     wide, transform = fitting.network.wide[:, 0], rows.transform
-    movie, cross = transform.vocabularies["movie"], transform.crosses[0]
-    liked, rated = (movie.decode(ids) for ids in cross.parts())
+    item, cross = transform.vocabularies["item"], transform.crosses[0]
+    liked, rated = (item.decode(ids) for ids in cross.parts())
     begin = transform.wide_offsets["liked x movie"]
     learned = wide[begin : begin + len(cross)].detach().numpy()
     planted = (liked == 100) & (rated == 101)

@@ -51,7 +51,7 @@ def objections(world, tmp_path, model):
     seen.save(tmp_path / "seen")
     model.save(tmp_path / "fits")
     other = world.with_preset({"embedding": 5}).preset
-    narrow = replace(world.preset, features=replace(world.spec, wide=("movie",)))
+    narrow = replace(world.preset, features=replace(world.spec, wide=("item",)))
     fits, past = version("abc", tmp_path / "fits"), version("abc", tmp_path / "seen")
     return {
         "other architecture": (fits, other),
@@ -129,10 +129,10 @@ patient = settings(max_examples=30)
 
 UNKNOWN = None
 USERS = st.sets(st.integers(1, 25), min_size=1).map(sorted)
-MOVIES = st.sets(st.integers(98, 131), min_size=1).map(sorted)
+ITEMS = st.sets(st.integers(98, 131), min_size=1).map(sorted)
 SEEDS = st.integers(0, 2**32 - 1)
-CHANGES = st.tuples(USERS, MOVIES, USERS, MOVIES, SEEDS)
-"""Users and movies of the old and of the new training rows."""
+CHANGES = st.tuples(USERS, ITEMS, USERS, ITEMS, SEEDS)
+"""Users and items of the old and of the new training rows."""
 
 
 def wide_names(transform):
@@ -180,9 +180,9 @@ def preserved(old, new, raw):
 
 
 def transforms(world, change):
-    users, movies, new_users, new_movies, seed = change
-    old = world.transform(seed, rows=80, users=users, movies=movies)
-    new = world.transform(seed + 1, old, rows=80, users=new_users, movies=new_movies)
+    users, items, new_users, new_items, seed = change
+    old = world.transform(seed, rows=80, users=users, items=items)
+    new = world.transform(seed + 1, old, rows=80, users=new_users, items=new_items)
     return old, new
 
 
@@ -209,10 +209,10 @@ def test_rows_of_known_ids_keep_their_logit_to_the_bit(world, change):
     assert np.array_equal(before[kept], after[kept])
 
 
-def test_rows_of_users_and_movies_neither_model_knows_keep_their_logit_to_the_bit(world):
-    old = world.transform(1, users=range(1, 9), movies=range(100, 110))
-    new = world.transform(2, old, users=range(4, 19), movies=range(104, 119))
-    raw = world.raw(3, users=range(30, 40), movies=range(119, 130))
+def test_rows_of_users_and_items_neither_model_knows_keep_their_logit_to_the_bit(world):
+    old = world.transform(1, users=range(1, 9), items=range(100, 110))
+    new = world.transform(2, old, users=range(4, 19), items=range(104, 119))
+    raw = world.raw(3, users=range(30, 40), items=range(119, 130))
     assert preserved(old, new, raw).all()
     previous = world.model(old)
     network, _, _ = warm(world, previous, new)
@@ -239,7 +239,7 @@ def first(raw, rows):
     taken = np.arange(rows)
     bags = (bag.take(taken) for bag in (raw.history.liked, raw.history.disliked))
     history = HistoryColumns(raw.history.numeric[:rows], *bags)
-    return RawFeatures(raw.queries.take(taken), history, raw.catalogue, raw.movie_rows[:rows])
+    return RawFeatures(raw.queries.take(taken), history, raw.item_table, raw.item_rows[:rows])
 
 
 @patient
@@ -315,9 +315,9 @@ def test_the_report_adds_up(world, change):
 def test_the_paper_sized_network_keeps_logits_to_the_bit(world):
     """Wide vectors and long sums, where another order of additions would show."""
     wider = world.with_preset({"embedding": 32, "hidden": (256, 128, 64)})
-    old = wider.transform(1, rows=3000, movies=range(103, 130, 2))
-    new = wider.transform(2, old, rows=3000, movies=range(100, 130))
-    raw = wider.raw(3, 3000, movies=range(100, 130))
+    old = wider.transform(1, rows=3000, items=range(103, 130, 2))
+    new = wider.transform(2, old, rows=3000, items=range(100, 130))
+    raw = wider.raw(3, 3000, items=range(100, 130))
     previous = wider.model(old)
     network, _, _ = warm(wider, previous, new)
     kept = preserved(old, new, raw)
@@ -355,7 +355,7 @@ def test_a_new_token_learns_at_full_rate_and_a_known_one_at_its_own(world):
 
 
 def test_training_on_leaves_the_previous_model_as_it_was(world):
-    rows = world.training_set(lambda raw: raw.queries.movie % 3 == 0)
+    rows = world.training_set(lambda raw: raw.queries.item % 3 == 0)
     previous = world.model(rows.transform)
     before = {name: value.clone() for name, value in previous.network.state_dict().items()}
     memories = {name: value.clone() for name, value in previous.state.items()}
@@ -385,8 +385,8 @@ def _other_prior(world, transform):
 
 
 def _other_boundaries(world, transform):
-    moved = QuantileNormaliser(transform.normalisers["movie_mean"].boundaries + 1)
-    return world, replace(transform, normalisers={**transform.normalisers, "movie_mean": moved})
+    moved = QuantileNormaliser(transform.normalisers["item_mean"].boundaries + 1)
+    return world, replace(transform, normalisers={**transform.normalisers, "item_mean": moved})
 
 
 def _other_spec(world, transform):

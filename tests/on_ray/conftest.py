@@ -10,7 +10,7 @@ from tasks.engine import Engine, EngineName
 from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.presets import preset
 from widedeep.store import ArtifactStore
@@ -49,11 +49,11 @@ def ratings(tiny, tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def world(ratings):
-    """Log, catalogue and split of some thousand ratings."""
+    """Log, item table and split of some thousand ratings."""
     log = ratings.load()
     moments = [int(log.time[int(len(log) * share)]) for share in (0.7, 0.85)]
     split = Split(*moments, int(log.time[-1]) + 1)
-    return log, Items.from_table(ratings.movies()), split
+    return log, ItemTable.from_table(ratings.items()), split
 
 
 @pytest.fixture(scope="package")

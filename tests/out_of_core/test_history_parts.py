@@ -15,7 +15,7 @@ from widedeep.features.history import (
     history_columns,
     start_pass,
 )
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import example_queries
 from widedeep.out_of_core.history_parts import split_history
 from widedeep.store import ArtifactStore
@@ -28,7 +28,7 @@ CONFIG = HistoryConfig(length=3)
 def world(tiny, tmp_path_factory):
     store = ArtifactStore(tmp_path_factory.mktemp("stages"))
     ratings = IngestedData(ingest(tiny, store, 1_800_000_000))
-    return ratings.load(), Items.from_table(ratings.movies())
+    return ratings.load(), ItemTable.from_table(ratings.items())
 
 
 def asked(log, how):
@@ -38,7 +38,7 @@ def asked(log, how):
     if how == "frozen":
         return example_queries(log, log.time >= log.time[3000], int(log.time[3000]))
     if how == "strangers":
-        return replace(fresh, user=-fresh.user, movie=fresh.movie + 1_000_000)
+        return replace(fresh, user=-fresh.user, item=fresh.item + 1_000_000)
     cuts = np.random.default_rng(1).integers(0, 800 * 86_400, len(log))
     return fresh.known_earlier(cuts)
 
@@ -54,19 +54,19 @@ def same(found, wanted):
 @pytest.mark.parametrize("how", ["fresh", "stale", "frozen", "strangers"])
 @pytest.mark.parametrize("many", [2, 5])
 def test_many_walkers_find_what_one_finds(world, how, many):
-    log, catalogue = world
+    log, item_table = world
     found = []
     for count in (1, many):
-        sweep, movies = start_pass(log, asked(log, how), catalogue, CONFIG, PRIOR)
+        sweep, items = start_pass(log, asked(log, how), item_table, CONFIG, PRIOR)
         order = np.argsort(sweep.known_until, kind="stable")
-        found.append(HistoryColumns.of_walk(copy_pass(sweep, count), order, movies))
+        found.append(HistoryColumns.of_walk(copy_pass(sweep, count), order, items))
     same(*found)
 
 
 def test_only_what_is_wanted_is_kept(world):
-    log, catalogue = world
-    known = (log, asked(log, "fresh"), catalogue, CONFIG, PRIOR)
-    names = ("taste", "movie_mean")
+    log, item_table = world
+    known = (log, asked(log, "fresh"), item_table, CONFIG, PRIOR)
+    names = ("taste", "item_mean")
     whole, some = (
         history_columns(*known),
         history_columns(*known, wanted=ColumnSelection(names, bags=())),
@@ -81,8 +81,8 @@ def test_only_what_is_wanted_is_kept(world):
 @pytest.mark.parametrize("how", ["fresh", "stale", "frozen", "strangers"])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_pieces_are_the_whole(world, how, count):
-    log, catalogue = world
-    known = (log, asked(log, how), catalogue, CONFIG, PRIOR)
+    log, item_table = world
+    known = (log, asked(log, how), item_table, CONFIG, PRIOR)
     whole, rows = history_columns(*known), []
     for piece in reversed(list(split_history(*known, count=count))):
         same(piece.columns(), whole.take(piece.rows))
@@ -92,24 +92,24 @@ def test_pieces_are_the_whole(world, how, count):
 
 
 def test_a_piece_holds_only_those_whom_it_meets(world):
-    log, catalogue = world
+    log, item_table = world
     fresh = asked(log, "fresh")
-    for piece in split_history(log, fresh, catalogue, CONFIG, PRIOR, count=20):
+    for piece in split_history(log, fresh, item_table, CONFIG, PRIOR, count=20):
         assert len(piece.sweep.state.user) == len(np.unique(fresh.user[piece.rows]))
         assert len(piece.sweep.state.user) < len(np.unique(log.user)) / 2
 
 
 def test_a_piece_can_be_described_again(world):
-    log, catalogue = world
+    log, item_table = world
     fresh = asked(log, "fresh")
-    *_, last = split_history(log, fresh, catalogue, CONFIG, PRIOR, count=2)
+    *_, last = split_history(log, fresh, item_table, CONFIG, PRIOR, count=2)
     first, again = (last.columns().numeric for _ in range(2))
     assert np.array_equal(first, again, equal_nan=True)
 
 
 def test_more_pieces_than_rows_are_as_many_as_there_are_rows(world):
-    log, catalogue = world
+    log, item_table = world
     few = asked(log, "fresh").take(np.arange(3))
-    assert len(list(split_history(log, few, catalogue, CONFIG, PRIOR, count=8))) == 3
+    assert len(list(split_history(log, few, item_table, CONFIG, PRIOR, count=8))) == 3
     none = few.take(np.arange(0))
-    assert not list(split_history(log, none, catalogue, CONFIG, PRIOR, count=8))
+    assert not list(split_history(log, none, item_table, CONFIG, PRIOR, count=8))

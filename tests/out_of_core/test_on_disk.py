@@ -9,7 +9,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.features.engine import InMemoryEngine
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.training_data import (
     TrainingPart,
     cold_parts,
@@ -24,12 +24,12 @@ from widedeep.store import ArtifactStore
 
 @pytest.fixture(scope="module")
 def world(tiny, tmp_path_factory):
-    """Log, catalogue and split of some thousand ratings."""
+    """Log, item table and split of some thousand ratings."""
     store = ArtifactStore(tmp_path_factory.mktemp("stages"))
     ratings = IngestedData(ingest(tiny, store, 1_800_000_000))
     log = ratings.load()
     moments = [int(log.time[int(len(log) * share)]) for share in (0.7, 0.85)]
-    return log, Items.from_table(ratings.movies()), Split(*moments, int(log.time[-1]) + 1)
+    return log, ItemTable.from_table(ratings.items()), Split(*moments, int(log.time[-1]) + 1)
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,9 @@ def test_crosses_may_be_counted_in_shares(world, settings, cold, tmp_path, monke
 
 
 def test_a_warm_plan_is_the_same(world, settings, cold, tmp_path):
-    log, catalogue, split = world
+    log, item_table, split = world
     previous = TrainingPart.load(cold / "catch_up").transform, split.holdout_from
-    known = log, catalogue, split.as_of, settings[1], *previous
+    known = log, item_table, split.as_of, settings[1], *previous
     save_parts(warm_parts(*known), tmp_path / "memory")
     engines = partial(OnDiskEngine, folder=tmp_path, block=900)
     save_parts(warm_parts(*known, engines=engines), tmp_path / "disk")
@@ -81,9 +81,9 @@ def test_a_warm_plan_is_the_same(world, settings, cold, tmp_path):
 
 
 def test_nothing_new_is_no_trouble(world, settings, cold, tmp_path):
-    log, catalogue, split = world
+    log, item_table, split = world
     previous = TrainingPart.load(cold / "catch_up").transform, split.holdout_from
-    known = log, catalogue, split.holdout_from, settings[1], *previous
+    known = log, item_table, split.holdout_from, settings[1], *previous
     engines = partial(OnDiskEngine, folder=tmp_path, block=900)
     ((_, found),) = warm_parts(*known, engines=engines)
     assert not len(found.training)
@@ -91,16 +91,16 @@ def test_nothing_new_is_no_trouble(world, settings, cold, tmp_path):
 
 
 def test_what_is_too_long_for_memory_goes_to_disk(world, settings, tmp_path, monkeypatch):
-    log, catalogue, _ = world
-    known = (log, catalogue, settings[0], 0.6)
+    log, item_table, _ = world
+    known = (log, item_table, settings[0], 0.6)
     assert isinstance(engine_by_size(*known, folder=tmp_path), InMemoryEngine)
     monkeypatch.setattr("widedeep.out_of_core.on_disk.MOST_IN_MEMORY", len(log) - 1)
     assert isinstance(engine_by_size(*known, folder=tmp_path), OnDiskEngine)
 
 
 def test_described_rows_come_in_the_order_that_was_asked(world, settings, tmp_path):
-    log, catalogue, _ = world
-    engine = OnDiskEngine(log, catalogue, settings[0], 0.6, tmp_path, 500)
+    log, item_table, _ = world
+    engine = OnDiskEngine(log, item_table, settings[0], 0.6, tmp_path, 500)
     fresh = example_queries(log, np.ones(len(log), np.bool_))
     cuts = np.random.default_rng(0).integers(0, 800 * 86_400, len(log))
     rows = engine.describe(fresh.known_earlier(cuts))

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.data.ingest import ingest
-from widedeep.data.tables import MOVIE_COLUMNS, IngestedData, Interactions
+from widedeep.data.tables import ITEM_COLUMNS, IngestedData, Interactions
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import TrainingConfig
 from widedeep.retrieval.eligibility import EligibilityRules, least_age
-from widedeep.retrieval.retriever import CATALOGUE, SOURCES, Retriever, RetrieverConfig
+from widedeep.retrieval.retriever import ITEM_TABLE, SOURCES, Retriever, RetrieverConfig
 from widedeep.serving.batch_ranking import CandidateLists
 from widedeep.store import ArtifactStore
 
@@ -31,18 +31,20 @@ QUICK = settings(max_examples=15)
 @dataclass(frozen=True)
 class World:
     log: Interactions
-    movies: pa.Table
-    catalogue: Items
+    items: pa.Table
+    item_table: ItemTable
     model: TrainedModel
 
     @property
     def now(self):
         return int(self.log.time[-1]) + 1
 
-    def retrieval(self, log=None, movies=None, model=None):
-        films = self.movies if movies is None else movies
-        catalogue = Items.from_table(films)
-        return Retriever.of(model or self.model, self.log if log is None else log, catalogue, films)
+    def retrieval(self, log=None, items=None, model=None):
+        listed = self.items if items is None else items
+        item_table = ItemTable.from_table(listed)
+        return Retriever.of(
+            model or self.model, self.log if log is None else log, item_table, listed
+        )
 
 
 def cut(log, rows):
@@ -65,10 +67,10 @@ def ratings_of(log, rows):
 def world(simulated, make_transform, tmp_path_factory):
     folder = tmp_path_factory.mktemp("retrieval")
     ratings = IngestedData(ingest(simulated, ArtifactStore(folder), 1_800_000_000))
-    movies = ratings.movies()
-    tokens = movies["movie"].to_pylist()
-    transform = make_transform(movies=tokens[:-5], liked=())
-    return World(ratings.load(), movies, Items.from_table(movies), model_of(transform))
+    items = ratings.items()
+    tokens = items["item"].to_pylist()
+    transform = make_transform(items=tokens[:-5], liked=())
+    return World(ratings.load(), items, ItemTable.from_table(items), model_of(transform))
 
 
 @pytest.fixture
@@ -81,43 +83,43 @@ def frequent(log, place=0):
     return int(users[np.argsort(-counts, kind="stable")[place]])
 
 
-def movies_of(candidates):
-    return [one.movie for one in candidates]
+def items_of(candidates):
+    return [one.item for one in candidates]
 
 
 @QUICK
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 59), st.integers(1, 10)), max_size=40))
 def test_nothing_is_shown_that_the_user_has_rated_and_nothing_twice(world, ratings):
-    retrieval, films = world.retrieval(), world.catalogue.movies
+    retrieval, items = world.retrieval(), world.item_table.items
     users = [frequent(world.log), frequent(world.log, 100), STRANGER, 10**12]
-    rated = {user: set(world.log.movie[world.log.user == user].tolist()) for user in users}
-    for i, (user, film, rate) in enumerate(ratings):
-        movie = int(films[film % len(films)])
-        news = retrieval.observe(users[user], movie, rate, world.now + i)
-        assert news == (movie not in rated[users[user]])
-        rated[users[user]].add(movie)
+    rated = {user: set(world.log.item[world.log.user == user].tolist()) for user in users}
+    for i, (user, shown, rate) in enumerate(ratings):
+        item = int(items[shown % len(items)])
+        news = retrieval.observe(users[user], item, rate, world.now + i)
+        assert news == (item not in rated[users[user]])
+        rated[users[user]].add(item)
     for user in users:
-        shown = movies_of(
+        shown = items_of(
             retrieval.candidates(user, world.now + 100, rules=EligibilityRules(untitled=True))
         )
         assert len(set(shown)) == len(shown)
-        assert set(shown) == set(films.tolist()) - rated[user] or len(shown) == 100
+        assert set(shown) == set(items.tolist()) - rated[user] or len(shown) == 100
 
 
 @QUICK
 @given(age=st.integers(0, 18), excluded=st.sets(st.integers(0, 59), max_size=9), data=st.data())
 def test_rules_hold_in_the_list_and_in_every_source(world, retrieval_once, age, excluded, data):
     user = data.draw(st.sampled_from([*np.unique(world.log.user).tolist(), STRANGER]))
-    left_out = frozenset(world.catalogue.movies[list(excluded)].tolist())
+    left_out = frozenset(world.item_table.items[list(excluded)].tolist())
     rules = EligibilityRules(audience_age=age, excluded=left_out)
     grades = dict(
-        zip(world.catalogue.movies.tolist(), world.catalogue.categories["grade"], strict=False)
+        zip(world.item_table.items.tolist(), world.item_table.categories["grade"], strict=False)
     )
     lists = retrieval_once.lists(user, world.now, 30, rules)
-    shown = movies_of(retrieval_once.candidates(user, world.now, 30, rules))
-    for movie in [*shown, *np.concatenate(list(lists.values())).tolist()]:
-        assert movie not in left_out
-        assert least_age(str(grades[movie])) <= age
+    shown = items_of(retrieval_once.candidates(user, world.now, 30, rules))
+    for item in [*shown, *np.concatenate(list(lists.values())).tolist()]:
+        assert item not in left_out
+        assert least_age(str(grades[item])) <= age
 
 
 @pytest.fixture(scope="module")
@@ -127,30 +129,30 @@ def retrieval_once(world):
 
 def test_a_cold_user_gets_what_is_popular(world, retrieval):
     found = retrieval.candidates(STRANGER, world.now, 10)
-    liked = dict(zip(retrieval.movies.tolist(), retrieval.popularity.tolist(), strict=True))
+    liked = dict(zip(retrieval.items.tolist(), retrieval.popularity.tolist(), strict=True))
     assert len(found) == 10
     assert {one.sources for one in found} == {("popular",)}
-    shown = [liked[one.movie] for one in found]
+    shown = [liked[one.item] for one in found]
     assert shown == sorted(liked.values(), reverse=True)[:10]
 
 
-def test_a_liked_film_changes_the_list_at_once(world, retrieval):
+def test_a_liked_item_changes_the_list_at_once(world, retrieval):
     before = retrieval.candidates(STRANGER, world.now, 30)
-    movie = int(world.catalogue.movies[3])
-    assert retrieval.observe(STRANGER, movie, 10, world.now)
+    item = int(world.item_table.items[3])
+    assert retrieval.observe(STRANGER, item, 10, world.now)
     after = retrieval.candidates(STRANGER, world.now, 30)
-    assert movies_of(after) != [m for m in movies_of(before) if m != movie]
-    assert movie not in movies_of(after)
+    assert items_of(after) != [m for m in items_of(before) if m != item]
+    assert item not in items_of(after)
     assert {source for one in after for source in one.sources} == set(SOURCES)
-    assert retrieval.liked(STRANGER).tolist() == [movie]
+    assert retrieval.liked(STRANGER).tolist() == [item]
 
 
 def test_a_user_is_known_by_the_newest_likes_first(world):
     columns = ([7, 5, 7, 7], [1, 1, 2, 3], [10, 10, 3, 10], [1, 2, 3, 4])
-    user, movie, rate, time = (np.array(column) for column in columns)
-    log = Interactions(user, movie, rate.astype(np.int8), time)
+    user, item, rate, time = (np.array(column) for column in columns)
+    log = Interactions(user, item, rate.astype(np.int8), time)
     newest = RetrieverConfig(likes=2)
-    rated = Retriever.of(world.model, log, world.catalogue, world.movies, newest)
+    rated = Retriever.of(world.model, log, world.item_table, world.items, newest)
     assert rated.observe(7, 9, 10, world.now)
     assert not rated.observe(7, 2, 10, world.now), "a repeat is nothing"
     assert not rated.observe(7, 9, 3, world.now)
@@ -161,34 +163,34 @@ def test_a_user_is_known_by_the_newest_likes_first(world):
     assert rated.seen(6).tolist() == []
 
 
-def test_a_disliked_film_only_goes(world, retrieval):
-    before = movies_of(retrieval.candidates(STRANGER, world.now, 60))
+def test_a_disliked_item_only_goes(world, retrieval):
+    before = items_of(retrieval.candidates(STRANGER, world.now, 60))
     assert retrieval.observe(STRANGER, before[0], 2, world.now)
-    assert movies_of(retrieval.candidates(STRANGER, world.now, 60)) == before[1:]
+    assert items_of(retrieval.candidates(STRANGER, world.now, 60)) == before[1:]
     assert retrieval.seen(STRANGER).tolist() == before[:1]
 
 
 def test_a_repeat_changes_nothing(world, retrieval):
-    user, movie = (int(column[-1]) for column in (world.log.user, world.log.movie))
+    user, item = (int(column[-1]) for column in (world.log.user, world.log.item))
     popular, shown = retrieval.popularity.copy(), retrieval.candidates(user, world.now)
-    assert not retrieval.observe(user, movie, 10, world.now)
+    assert not retrieval.observe(user, item, 10, world.now)
     assert retrieval.candidates(user, world.now) == shown
     assert (retrieval.popularity == popular).all()
 
 
 def test_likes_of_others_move_popularity_at_once(world, retrieval):
-    last = int(retrieval.movies[retrieval.popularity.argmin()])
+    last = int(retrieval.items[retrieval.popularity.argmin()])
     for user in range(-500, -100):
         retrieval.observe(user, last, 10, world.now)
-    assert retrieval.candidates(STRANGER, world.now)[0].movie == last
+    assert retrieval.candidates(STRANGER, world.now)[0].item == last
 
 
-def test_sources_say_who_named_a_film(world, retrieval):
+def test_sources_say_who_named_a_item(world, retrieval):
     user = frequent(world.log, 150)
     lists = retrieval.lists(user, world.now, 20)
     assert tuple(lists) == SOURCES
     for one in retrieval.candidates(user, world.now, 20):
-        named = {name for name, movies in lists.items() if one.movie in movies}
+        named = {name for name, items in lists.items() if one.item in items}
         assert set(one.sources) == named
 
 
@@ -201,7 +203,7 @@ def test_the_future_is_not_used(world, data):
     seed = data.draw(st.integers(0, 99))
     rate = world.log.rate.copy()
     rate[later] = np.random.default_rng(seed).integers(1, 11, later.sum())
-    other = Interactions(world.log.user, world.log.movie, rate, world.log.time)
+    other = Interactions(world.log.user, world.log.item, rate, world.log.time)
     before, changed = (world.retrieval(cut(log, ~later)) for log in (world.log, other))
     for user in (frequent(world.log), STRANGER):
         assert before.candidates(user, at) == changed.candidates(user, at)
@@ -224,22 +226,22 @@ def test_what_is_observed_live_counts_as_if_it_had_been_there_at_load(world, row
             assert ours[name].tolist() == theirs[name].tolist()
 
 
-def test_a_film_of_a_later_year_is_not_shown_before(world):
-    films = world.movies.to_pylist()
-    films[0] |= {"original_year": 2018}
-    retrieval = world.retrieval(movies=pa.Table.from_pylist(films, MOVIE_COLUMNS))
-    movie = films[0]["movie"]
-    assert movie not in retrieval.allowed(STRANGER, 1_500_000_000)
-    assert movie in retrieval.allowed(STRANGER, 1_520_000_000)
+def test_a_item_of_a_later_year_is_not_shown_before(world):
+    items = world.items.to_pylist()
+    items[0] |= {"original_year": 2018}
+    retrieval = world.retrieval(items=pa.Table.from_pylist(items, ITEM_COLUMNS))
+    item = items[0]["item"]
+    assert item not in retrieval.allowed(STRANGER, 1_500_000_000)
+    assert item in retrieval.allowed(STRANGER, 1_520_000_000)
 
 
-def test_no_ratings_no_films_and_neither_are_answered(world):
+def test_no_ratings_no_items_and_neither_are_answered(world):
     nothing = cut(world.log, np.zeros(len(world.log), np.bool_))
     unrated = world.retrieval(nothing)
     found = unrated.candidates(STRANGER, world.now)
     assert len(found) == len(unrated.allowed(STRANGER, world.now)) > 0
-    assert {one.sources for one in found} == {(CATALOGUE,)}
-    empty = MOVIE_COLUMNS.empty_table()
+    assert {one.sources for one in found} == {(ITEM_TABLE,)}
+    empty = ITEM_COLUMNS.empty_table()
     for log in (nothing, world.log):
         retrieval = world.retrieval(log, empty)
         assert retrieval.candidates(STRANGER, world.now) == ()
@@ -248,24 +250,24 @@ def test_no_ratings_no_films_and_neither_are_answered(world):
         assert retrieval.candidates(frequent(world.log), world.now) == ()
 
 
-def test_fewer_films_than_the_limit_are_all_shown_the_liked_ones_first(world, retrieval):
+def test_fewer_items_than_the_limit_are_all_shown_the_liked_ones_first(world, retrieval):
     found = retrieval.candidates(STRANGER, world.now, 1000)
-    assert set(movies_of(found)) == set(retrieval.allowed(STRANGER, world.now).tolist())
+    assert set(items_of(found)) == set(retrieval.allowed(STRANGER, world.now).tolist())
     sources = [one.sources for one in found]
-    assert sources == sorted(sources, key=lambda names: names == (CATALOGUE,))
+    assert sources == sorted(sources, key=lambda names: names == (ITEM_TABLE,))
 
 
 def test_the_short_list_of_one_of_many_users_holds_the_candidates_of_the_user_alone(
     world, retrieval
 ):
-    films = world.catalogue.movies.tolist()
+    items = world.item_table.items.tolist()
     for user, rates in ((-1, (10, 10)), (-2, (10, 10)), (-3, (10, 1)), (-4, (1, 10)), (-5, ())):
-        for movie, rate in zip(films, rates, strict=False):
-            retrieval.observe(user, movie, rate, world.now)
+        for item, rate in zip(items, rates, strict=False):
+            retrieval.observe(user, item, rate, world.now)
     short = CandidateLists(retrieval, retrieval.ruled(world.now), 20)
     users = [-1, -2, -3, -4, -5, -6, *np.unique(world.log.user)[:50].tolist()]
     for user in users * 2:
-        found = movies_of(retrieval.candidates(user, world.now, 20))
+        found = items_of(retrieval.candidates(user, world.now, 20))
         assert short.of(user).tolist() == sorted(found)
     assert short.of(-1) is short.of(-2)
     assert len({tuple(short.of(user)) for user in (-1, -3, -4, -5)}) == 4
@@ -279,12 +281,12 @@ def test_a_model_of_one_part_retrieves(world, config):
     assert bool(len(retrieval.lists(user, world.now)["nearest"])) == ("wide" in config)
 
 
-def test_a_film_the_model_has_no_embedding_for_is_near_nothing(world, retrieval):
-    unknown = set(world.catalogue.movies.tolist()[-5:])
-    retrieval.observe(STRANGER, int(world.catalogue.movies[0]), 10, world.now)
+def test_a_item_the_model_has_no_embedding_for_is_near_nothing(world, retrieval):
+    unknown = set(world.item_table.items.tolist()[-5:])
+    retrieval.observe(STRANGER, int(world.item_table.items[0]), 10, world.now)
     lists = retrieval.lists(STRANGER, world.now)
     assert set(lists["nearest"].tolist()).isdisjoint(unknown)
-    assert set(lists["nearest"].tolist()) <= set(world.catalogue.movies.tolist())
+    assert set(lists["nearest"].tolist()) <= set(world.item_table.items.tolist())
 
 
 def test_a_limit_below_one_is_refused(world, retrieval):
@@ -293,20 +295,20 @@ def test_a_limit_below_one_is_refused(world, retrieval):
 
 
 def test_readers_and_a_writer_work_side_by_side(world, retrieval):
-    user, films = frequent(world.log, 150), world.catalogue.movies.tolist()
-    unseen = [m for m in films if m not in retrieval.seen(user)]
+    user, items = frequent(world.log, 150), world.item_table.items.tolist()
+    unseen = [m for m in items if m not in retrieval.seen(user)]
 
     def read(_):
-        return [movies_of(retrieval.candidates(user, world.now)) for _ in range(20)]
+        return [items_of(retrieval.candidates(user, world.now)) for _ in range(20)]
 
     with ThreadPoolExecutor(4) as pool:
         reading = pool.map(read, range(3))
-        for movie in unseen[:20]:
-            retrieval.observe(user, movie, 10, world.now)
+        for item in unseen[:20]:
+            retrieval.observe(user, item, 10, world.now)
         lengths = [[len(shown) for shown in part] for part in reading]
     for part in lengths:
         assert part == sorted(part, reverse=True), "a film that has gone does not come back"
-    assert set(movies_of(retrieval.candidates(user, world.now))).isdisjoint(unseen[:20])
+    assert set(items_of(retrieval.candidates(user, world.now))).isdisjoint(unseen[:20])
 
 
 def test_a_request_takes_less_than_a_few_milliseconds(world, retrieval):

@@ -34,12 +34,12 @@ def make_version(tiny, tmp_path_factory):
     """Writes a version by its number, which seeds its weights."""
     root = tmp_path_factory.mktemp("versions")
     ratings = IngestedData(ingest(tiny, ArtifactStore(root / "stages"), 1_800_000_000))
-    known = DataSnapshot.of(ratings.load(), ratings.movies(), ratings.people())
-    log, catalogue = known.log, known.catalogue
+    known = DataSnapshot.of(ratings.load(), ratings.items(), ratings.people())
+    log, item_table = known.log, known.item_table
     spec = preset("default").features
-    asked = Queries(log.user, log.movie, log.time, log.time)
+    asked = Queries(log.user, log.item, log.time, log.time)
     transform = Transform.fit(
-        spec, 0.6, Transform(spec, 0.6, {}, {}, ()).describe(log, asked, catalogue)
+        spec, 0.6, Transform(spec, 0.6, {}, {}, ()).describe(log, asked, item_table)
     )
 
     def make(number):
@@ -57,7 +57,7 @@ def make_version(tiny, tmp_path_factory):
         (folder / "model").mkdir()
         model.save(folder / "model")
         known.save(folder / "history")
-        scorer = model_scorer(model, log, catalogue)
+        scorer = model_scorer(model, log, item_table)
         GoldenRequests.of(log, scorer).save(folder / "history" / GOLDEN)
         return ServedVersion(MODEL, number, folder / "model", folder / "history")
 

@@ -53,8 +53,8 @@ def error_of(answer):
     return answer.status_code, found["type"]
 
 
-def rate(client, user, movie, given=10, **more):
-    return client.post("/ratings", json={"user": user, "movie": movie, "rate": given, **more})
+def rate(client, user, item, given=10, **more):
+    return client.post("/ratings", json={"user": user, "item": item, "rate": given, **more})
 
 
 def recommended(client, user, **query):
@@ -69,22 +69,22 @@ def test_candidates_are_ranked_best_first_and_strangers_are_cold_ones(client):
     assert answer["model"] == {"name": "widedeep-sim-tiny", "version": "1"}
     scores = [item["probability"] for item in answer["items"]]
     assert scores == sorted(scores, reverse=True)
-    assert len({item["movie"] for item in answer["items"]}) == 3
+    assert len({item["item"] for item in answer["items"]}) == 3
     assert all(0 < score < 1 for score in scores)
 
 
 def test_a_rating_changes_the_list_at_once_and_is_seen_by_its_user(client, newcomer):
     before = recommended(client, newcomer, k=20)
-    movie = before[0]["movie"]
-    answer = rate(client, newcomer, movie)
+    item = before[0]["item"]
+    answer = rate(client, newcomer, item)
     assert answer.status_code == 201
     assert answer.json()["superseded"] is False
     after = recommended(client, newcomer, k=20)
-    assert movie not in {item["movie"] for item in after}
-    held = {item["movie"]: item["probability"] for item in before}
-    assert any(item["probability"] != held.get(item["movie"]) for item in after)
+    assert item not in {entry["item"] for entry in after}
+    held = {entry["item"]: entry["probability"] for entry in before}
+    assert any(entry["probability"] != held.get(entry["item"]) for entry in after)
     (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
-    assert (rating["movie"], rating["rate"]) == (movie, 10)
+    assert (rating["item"], rating["rate"]) == (item, 10)
 
 
 def test_a_repeat_is_kept_and_said_to_be_superseded(client, newcomer):
@@ -95,34 +95,34 @@ def test_a_repeat_is_kept_and_said_to_be_superseded(client, newcomer):
     assert rating["rate"] == 9
 
 
-def test_a_list_says_why_each_film_is_there(client, newcomer):
-    for movie in (10001, 10002, 10003):
-        rate(client, newcomer, movie)
+def test_a_list_says_why_each_item_is_there(client, newcomer):
+    for item in (10001, 10002, 10003):
+        rate(client, newcomer, item)
     items = recommended(client, newcomer, k=5, explain=True)
-    for item in items:
-        why = item["why"]
+    for entry in items:
+        why = entry["why"]
         parts = [why[name] for name in ("bias", "offset", "wide", "deep")]
         assert sum(parts) == pytest.approx(why["logit"], abs=1e-6)
-        assert item["sources"]
-        assert item["film"]["korean"]
+        assert entry["sources"]
+        assert entry["card"]["korean"]
         assert all(fired["weight"] for fired in why["fired"])
-    assert any(item["why"]["fired"] for item in items)
+    assert any(entry["why"]["fired"] for entry in items)
     assert recommended(client, newcomer, k=5)[0]["why"] is None
 
 
-def test_a_list_for_children_has_no_film_for_adults(client, newcomer):
+def test_a_list_for_children_has_no_item_for_adults(client, newcomer):
     everyone = recommended(client, newcomer, k=50)
     children = recommended(client, newcomer, k=50, audience_age=12)
-    assert "청소년 관람불가" in {item["film"]["grade"] for item in everyone}
-    assert {item["film"]["grade"] for item in children} <= {"전체 관람가", "12세 관람가", "G", "PG"}
+    assert "청소년 관람불가" in {item["card"]["grade"] for item in everyone}
+    assert {item["card"]["grade"] for item in children} <= {"전체 관람가", "12세 관람가", "G", "PG"}
     assert children
 
 
-def test_films_are_found_in_both_languages(client):
-    film = client.get("/movies/10001").json()
-    for title in (film["korean"], film["english"]):
+def test_items_are_found_in_both_languages(client):
+    item = client.get("/movies/10001").json()
+    for title in (item["korean"], item["english"]):
         found = client.get("/movies", params={"q": title}).json()["items"]
-        assert film in found
+        assert item in found
 
 
 def test_a_new_user_has_no_ratings(client):
@@ -131,7 +131,7 @@ def test_a_new_user_has_no_ratings(client):
 
 
 @pytest.mark.parametrize(
-    ("movie", "more", "status"),
+    ("item", "more", "status"),
     [
         (404_404, {}, 404),
         (10001, {"time": 4_000_000_000}, 422),
@@ -144,9 +144,9 @@ def test_a_new_user_has_no_ratings(client):
         (10001, {"surprise": 1}, 422),
     ],
 )
-def test_what_ingest_would_set_aside_is_not_taken(client, shared, movie, more, status, newcomer):
+def test_what_ingest_would_set_aside_is_not_taken(client, shared, item, more, status, newcomer):
     kept = shared._log.path.read_text()
-    request = {"user": newcomer, "movie": movie, "rate": 10, **more}
+    request = {"user": newcomer, "item": item, "rate": 10, **more}
     assert error_of(client.post("/ratings", json=request))[0] == status
     assert shared._log.path.read_text() == kept
 
@@ -222,7 +222,7 @@ def test_a_disk_that_hangs_or_fails_is_told(service, serve, monkeypatch, newcome
             patch.setattr(os, "fdatasync", fail)
             assert error_of(rate(client, newcomer, 10002)) == (507, "storage")
         assert rate(client, newcomer, 10003).status_code == 201
-        rated = {one["movie"] for one in client.get(f"/users/{newcomer}").json()["ratings"]}
+        rated = {one["item"] for one in client.get(f"/users/{newcomer}").json()["ratings"]}
     assert 10002 not in rated
 
 
@@ -321,7 +321,7 @@ def test_a_restart_finds_all_ratings(service, serve, versions, tmp_path, newcome
     admit(again, versions[1])
     with serve(create_app(again)) as client:
         (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
-        assert rating["movie"] == 10001
+        assert rating["item"] == 10001
 
 
 def test_the_description_names_every_answer(client):

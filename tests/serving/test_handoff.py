@@ -48,7 +48,7 @@ def test_who_has_mapped_it_keeps_it():
     held.close()
     with pytest.raises(FileNotFoundError):
         load_record(Interactions, held.path)
-    assert found.movie.tolist() == [0, 1, 2]
+    assert found.item.tolist() == [0, 1, 2]
 
 
 class Inner(NamedTuple):

@@ -1,4 +1,4 @@
-"""The search for titles: what is typed finds the film, at every letter and in both languages."""
+"""The search for titles: what is typed finds the item, at every letter and in both languages."""
 
 import time
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.tables import MOVIE_COLUMNS
+from widedeep.data.tables import ITEM_COLUMNS
 from widedeep.inputs import InputError
 from widedeep.serving.item_search import ItemSearch, initials, plain_words, typed_letters
 
-FILMS = {
+ITEMS = {
     1: ("매트릭스", "The Matrix , 1999"),
     2: ("매트릭스 2 - 리로디드", "The Matrix Reloaded , 2003"),
     3: ("아멜리에", "Le Fabuleux Destin d'Amélie Poulain , Amelie Of Montmartre , 2001"),
@@ -26,14 +26,14 @@ FILMS = {
 }
 
 
-def table(films):
-    rows = [{"movie": token, "title": a, "title_eng": b} for token, (a, b) in films.items()]
-    return pa.Table.from_pylist(rows, MOVIE_COLUMNS)
+def table(items):
+    rows = [{"item": token, "title": a, "title_eng": b} for token, (a, b) in items.items()]
+    return pa.Table.from_pylist(rows, ITEM_COLUMNS)
 
 
 @pytest.fixture(scope="module")
 def search():
-    return ItemSearch.of(table(FILMS))
+    return ItemSearch.of(table(ITEMS))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def search():
         ("\n", ()),
     ],
 )
-def test_what_is_typed_finds_the_film(search, text, found):
+def test_what_is_typed_finds_the_item(search, text, found):
     assert search.find(text) == found
 
 
@@ -84,14 +84,14 @@ def test_a_text_in_other_unicode_forms_finds_the_same(search):
 
 
 def test_whole_titles_come_first_then_beginnings_of_titles_of_words_and_what_is_inside():
-    films = {1: ("", "Unstarred"), 2: ("", "My Star"), 3: ("", "Starlight"), 4: ("", "The Star")}
-    assert ItemSearch.of(table(films)).find("star") == (4, 3, 2, 1)
+    items = {1: ("", "Unstarred"), 2: ("", "My Star"), 3: ("", "Starlight"), 4: ("", "The Star")}
+    assert ItemSearch.of(table(items)).find("star") == (4, 3, 2, 1)
 
 
 def test_among_equals_the_more_popular_come_first():
-    weights = np.arange(len(FILMS)) * 1.0
-    assert ItemSearch.of(table(FILMS), weights).find("매") == (10, 2, 1)
-    assert ItemSearch.of(table(FILMS), weights).find("매트릭스") == (1, 2), "the whole title"
+    weights = np.arange(len(ITEMS)) * 1.0
+    assert ItemSearch.of(table(ITEMS), weights).find("매") == (10, 2, 1)
+    assert ItemSearch.of(table(ITEMS), weights).find("매트릭스") == (1, 2), "the whole title"
 
 
 def test_no_more_than_the_limit_are_found(search):
@@ -100,13 +100,13 @@ def test_no_more_than_the_limit_are_found(search):
         search.find("매", 0)
 
 
-def test_without_films_nothing_is_found():
-    assert ItemSearch.of(MOVIE_COLUMNS.empty_table()).find("star") == ()
+def test_without_items_nothing_is_found():
+    assert ItemSearch.of(ITEM_COLUMNS.empty_table()).find("star") == ()
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_answered(search, text):
-    assert set(search.find(text)) <= set(FILMS)
+    assert set(search.find(text)) <= set(ITEMS)
 
 
 @settings(max_examples=60)
@@ -129,8 +129,8 @@ def test_every_beginning_of_a_title_finds_it(titles, data):
 
 
 def test_ten_thousand_titles_are_searched_within_five_milliseconds():
-    films = {i: (f"영화 {i} 매트릭스", f"The Film {i} of the East , 1999") for i in range(10_000)}
-    search = ItemSearch.of(table(films))
+    items = {i: (f"영화 {i} 매트릭스", f"The Film {i} of the East , 1999") for i in range(10_000)}
+    search = ItemSearch.of(table(items))
     for text in ("the of e", "매트릭스", "e", "ㅁ", "없다"):
         seconds = []
         for _ in range(9):

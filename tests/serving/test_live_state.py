@@ -11,7 +11,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_state import NUMERIC
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.inputs import InputError
 from widedeep.serving.live_state import LiveState
@@ -19,14 +19,14 @@ from widedeep.store import ArtifactStore
 
 CONFIG = HistoryConfig(length=4)
 PRIOR = 0.6
-USERS, MOVIES = (-3, 0, 7, 2**40), (10, 11, 12, 99)
+USERS, ITEMS = (-3, 0, 7, 2**40), (10, 11, 12, 99)
 patient = settings(max_examples=60)
 
 
-def catalogue():
-    """Films 10 to 12; 99 is not among them."""
+def item_table():
+    """Items 10 to 12; 99 is not among them."""
     strings = np.dtypes.StringDType()
-    return Items(
+    return ItemTable(
         np.array([10, 11, 12]),
         {},
         {"original_year": np.full(4, 2000.0)},
@@ -38,15 +38,15 @@ def catalogue():
 
 
 def log_of(rows):
-    """Rows of (time, user, movie, rate) as ingest leaves them: pairs once, in order."""
-    first = {(user, movie): (time, user, movie, rate) for time, user, movie, rate in rows[::-1]}
+    """Rows of (time, user, item, rate) as ingest leaves them: pairs once, in order."""
+    first = {(user, item): (time, user, item, rate) for time, user, item, rate in rows[::-1]}
     kept = sorted(first.values())
-    time, user, movie, rate = (np.array([row[i] for row in kept], np.int64) for i in range(4))
-    return Interactions(user, movie, rate.astype(np.int8), time)
+    time, user, item, rate = (np.array([row[i] for row in kept], np.int64) for i in range(4))
+    return Interactions(user, item, rate.astype(np.int8), time)
 
 
 def cut(log, rows):
-    return Interactions(log.user[rows], log.movie[rows], log.rate[rows], log.time[rows])
+    return Interactions(log.user[rows], log.item[rows], log.rate[rows], log.time[rows])
 
 
 EMPTY = log_of([])
@@ -54,31 +54,33 @@ EMPTY = log_of([])
 rating = st.tuples(
     st.integers(0, 4).map(lambda hour: 10**9 + 3600 * hour),
     st.sampled_from(USERS),
-    st.sampled_from(MOVIES),
+    st.sampled_from(ITEMS),
     st.integers(1, 10),
 )
 ratings = st.lists(rating, max_size=16).map(log_of)
 
 
-def empty_state(films=None, log=EMPTY, config=CONFIG):
-    return LiveState.of(log, catalogue() if films is None else films, config, PRIOR)
+def empty_state(items=None, log=EMPTY, config=CONFIG):
+    return LiveState.of(log, item_table() if items is None else items, config, PRIOR)
 
 
 def feed(state, log, rows=None):
     for i in range(len(log)) if rows is None else rows:
-        state.observe(int(log.user[i]), int(log.movie[i]), int(log.rate[i]), int(log.time[i]))
+        state.observe(int(log.user[i]), int(log.item[i]), int(log.rate[i]), int(log.time[i]))
 
 
-def assert_as_in_batch(state, log, user, movies, at, films=None, config=CONFIG):
+def assert_as_in_batch(state, log, user, items, at, candidates=None, config=CONFIG):
     """The reading is, bit for bit, what the batch knows of these pairs strictly before `at`."""
-    found = state.read(user, np.array(movies), at)
-    asked = Queries.of_every_pair(np.array([user]), np.array(movies), at)
-    batch = history_columns(log, asked, catalogue() if films is None else films, config, PRIOR)
+    found = state.read(user, np.array(items), at)
+    asked = Queries.of_every_pair(np.array([user]), np.array(items), at)
+    batch = history_columns(
+        log, asked, item_table() if candidates is None else candidates, config, PRIOR
+    )
     numeric = found.values[:, : len(NUMERIC)].astype(np.float32)
     np.testing.assert_array_equal(numeric, batch.numeric)
     bags = batch.liked.decoded(), batch.disliked.decoded()
     for codes, bag in zip((found.liked, found.disliked), bags, strict=True):
-        np.testing.assert_array_equal(state.movies.token(codes), bag.values[: bag.offsets[1]])
+        np.testing.assert_array_equal(state.items.token(codes), bag.values[: bag.offsets[1]])
 
 
 @patient
@@ -88,7 +90,7 @@ def test_a_log_fed_one_by_one_is_read_as_the_batch_reads_it(log, user, later):
     feed(state, log)
     newest = int(log.time[-1]) if len(log) else 10**9
     at = newest + max(later, 0)
-    assert_as_in_batch(state, log, user, [*MOVIES, 55], at)
+    assert_as_in_batch(state, log, user, [*ITEMS, 55], at)
 
 
 @patient
@@ -97,12 +99,12 @@ def test_reads_between_ratings_are_those_of_the_batch_and_leave_no_trace(log, da
     """Just before a rating, and of later moments while its instant goes on."""
     state = empty_state()
     for i in range(len(log)):
-        user, movie, at = int(log.user[i]), int(log.movie[i]), int(log.time[i])
+        user, item, at = int(log.user[i]), int(log.item[i]), int(log.time[i])
         if data.draw(st.booleans()):
-            assert_as_in_batch(state, log, user, [movie], at)
+            assert_as_in_batch(state, log, user, [item], at)
         feed(state, log, [i])
         if data.draw(st.booleans()):
-            assert_as_in_batch(state, cut(log, slice(i + 1)), user, [*MOVIES], at + 1)
+            assert_as_in_batch(state, cut(log, slice(i + 1)), user, [*ITEMS], at + 1)
 
 
 @patient
@@ -112,7 +114,7 @@ def test_ratings_of_one_instant_may_come_in_any_order(log, random):
     state = empty_state()
     feed(state, log, order)
     for user in USERS:
-        assert_as_in_batch(state, log, user, MOVIES, state.known_until if len(log) else 10**9)
+        assert_as_in_batch(state, log, user, ITEMS, state.known_until if len(log) else 10**9)
 
 
 @patient
@@ -121,7 +123,7 @@ def test_a_log_at_the_start_and_ratings_after_it_are_one_history(log, start):
     state = empty_state(log=cut(log, slice(start)))
     feed(state, log, range(min(start, len(log)), len(log)))
     for user in USERS:
-        assert_as_in_batch(state, log, user, MOVIES, 2 * 10**9)
+        assert_as_in_batch(state, log, user, ITEMS, 2 * 10**9)
 
 
 @patient
@@ -132,8 +134,8 @@ def test_a_read_of_the_newest_instant_knows_nothing_of_it(log):
     state, at = empty_state(), int(log.time[-1])
     feed(state, log)
     for user in USERS:
-        assert_as_in_batch(state, log, user, MOVIES, at + 7)
-        assert_as_in_batch(state, cut(log, log.time < at), user, MOVIES, at)
+        assert_as_in_batch(state, log, user, ITEMS, at + 7)
+        assert_as_in_batch(state, cut(log, log.time < at), user, ITEMS, at)
 
 
 def test_a_rating_counts_from_known_until_on():
@@ -141,7 +143,7 @@ def test_a_rating_counts_from_known_until_on():
     state.observe(7, 10, 10, 500)
     assert state.known_until == 501
     assert not len(state.read(7, np.array([11]), 500).liked)
-    assert state.movies.token(state.read(7, np.array([11]), 501).liked).tolist() == [10]
+    assert state.items.token(state.read(7, np.array([11]), 501).liked).tolist() == [10]
 
 
 def test_a_rating_that_comes_late_counts_as_one_of_the_newest_instant():
@@ -151,7 +153,7 @@ def test_a_rating_that_comes_late_counts_as_one_of_the_newest_instant():
         state.observe(7, 10, 10, time)
     assert late.known_until == in_time.known_until == 501
     for at in (400, 500, 501):
-        one, other = (s.read(7, np.array(MOVIES), at) for s in (late, in_time))
+        one, other = (s.read(7, np.array(ITEMS), at) for s in (late, in_time))
         np.testing.assert_array_equal(one.values[:, :-1], other.values[:, :-1])
         np.testing.assert_array_equal(one.liked, other.liked)
 
@@ -167,13 +169,13 @@ def test_a_reading_of_the_past_is_one_of_the_newest_instant():
 def test_a_repeat_of_a_pair_changes_nothing():
     log = log_of([(100, 7, 10, 10)])
     state = empty_state(log=log)
-    before = state.read(7, np.array(MOVIES), 900)
+    before = state.read(7, np.array(ITEMS), 900)
     assert not state.observe(7, 10, 1, 800)
     assert state.observe(7, 11, 1, 800)
     assert not state.observe(7, 11, 2, 801)
     assert state.seen(7).tolist() == [10, 11]
     assert state.known_until == 801
-    assert before.values[0, 0] != state.read(7, np.array(MOVIES), 900).values[0, 0]
+    assert before.values[0, 0] != state.read(7, np.array(ITEMS), 900).values[0, 0]
 
 
 def test_what_a_user_has_rated_is_known_at_once():
@@ -186,9 +188,9 @@ def test_what_a_user_has_rated_is_known_at_once():
     assert state.seen(12345).tolist() == [99]
 
 
-def test_thousands_of_new_users_and_films_find_room():
+def test_thousands_of_new_users_and_items_find_room():
     generator = np.random.default_rng(0)
-    films = Items(np.empty(0, np.int64), {}, {"original_year": np.array([np.nan])}, no_bags())
+    items = ItemTable(np.empty(0, np.int64), {}, {"original_year": np.array([np.nan])}, no_bags())
     rows = [
         (1000 + i // 2, int(u), int(m), int(r))
         for i, (u, m, r) in enumerate(
@@ -200,11 +202,11 @@ def test_thousands_of_new_users_and_films_find_room():
             )
         )
     ]
-    log, state = log_of(rows), empty_state(films)
+    log, state = log_of(rows), empty_state(items)
     feed(state, log)
     assert len(state.users.tokens) == 6000
     for user in (int(log.user[0]), int(log.user[-1]), -1):
-        assert_as_in_batch(state, log, user, log.movie[::500].tolist(), 9000, films)
+        assert_as_in_batch(state, log, user, log.item[::500].tolist(), 9000, items)
 
 
 def no_bags():
@@ -220,15 +222,15 @@ def test_a_log_out_of_order_is_refused():
 
 
 def test_readers_never_see_half_an_instant():
-    """While one thread writes, the user's count and liked films always belong together."""
+    """While one thread writes, the user's count and liked items always belong together."""
     state = empty_state()
-    movies, last = np.array([10]), 2000
+    items, last = np.array([10]), 2000
     done = []
 
     def look():
         seen = 0
         while not done:
-            found = state.read(7, movies, 10**9)
+            found = state.read(7, items, 10**9)
             seen = max(seen, len(found.liked))
             assert found.values[0, NUMERIC.index("user_count")] >= len(found.liked)
             assert len(found.liked) == min(found.values[0, NUMERIC.index("user_count")], 4)
@@ -245,18 +247,18 @@ def test_readers_never_see_half_an_instant():
 def replayed(folder, tmp_path, start, config):
     """Feed the ratings from place `start` on; each is read just before it comes."""
     ratings = IngestedData(ingest(folder, ArtifactStore(tmp_path), 1_800_000_000))
-    log, films = ratings.load(), Items.from_table(ratings.movies())
-    state = LiveState.of(cut(log, slice(start)), films, config, PRIOR)
+    log, items = ratings.load(), ItemTable.from_table(ratings.items())
+    state = LiveState.of(cut(log, slice(start)), items, config, PRIOR)
     values, bags = [], ([], [])
     for i in range(start, len(log)):
         user, time = int(log.user[i]), int(log.time[i])
-        found = state.read(user, log.movie[i : i + 1], time)
+        found = state.read(user, log.item[i : i + 1], time)
         values.append(found.values[0, : len(NUMERIC)])
         for bag, codes in zip(bags, (found.liked, found.disliked), strict=True):
-            bag.append(state.movies.token(codes).tolist())
-        state.observe(user, int(log.movie[i]), int(log.rate[i]), time)
-    asked = Queries(log.user[start:], log.movie[start:], log.time[start:], log.time[start:])
-    batch = history_columns(log, asked, films, config, PRIOR)
+            bag.append(state.items.token(codes).tolist())
+        state.observe(user, int(log.item[i]), int(log.rate[i]), time)
+    asked = Queries(log.user[start:], log.item[start:], log.time[start:], log.time[start:])
+    batch = history_columns(log, asked, items, config, PRIOR)
     np.testing.assert_array_equal(np.array(values, np.float32), batch.numeric)
     remembered = batch.liked.decoded(), batch.disliked.decoded()
     for bag, wanted in zip(bags, remembered, strict=True):

@@ -1,4 +1,4 @@
-"""The page in a real browser: become somebody, find a film, rate it, see the list and why."""
+"""The page in a real browser: become somebody, find a item, rate it, see the list and why."""
 
 import shutil
 
@@ -48,7 +48,7 @@ def test_a_newcomer_finds_rates_and_sees_why(page):
     korean = page.locator(".pick .title .other").first.inner_text()
     page.fill("#search", korean)
     page.wait_for_selector(FIRST)
-    film = page.locator(f"{FIRST} .title").inner_text()
+    item = page.locator(f"{FIRST} .title").inner_text()
     best = page.locator(f"{FIRST} .steps button").last
     best.focus()
     page.keyboard.press("ArrowLeft")
@@ -58,7 +58,7 @@ def test_a_newcomer_finds_rates_and_sees_why(page):
     assert page.locator(f"{FIRST} .given").inner_text() == "You gave it 9"
     after = titles(page)
     assert after != before
-    assert film not in after
+    assert item not in after
     assert "You gave" in page.locator("#said").inner_text()
     page.locator(".pick .why summary").first.click()
     told = page.locator(".pick .because").first

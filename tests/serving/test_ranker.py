@@ -11,12 +11,12 @@ from numba.core.registry import CPUDispatcher
 
 from widedeep.choices import Precision
 from widedeep.data.ingest import ingest
-from widedeep.data.tables import MOVIE_COLUMNS, IngestedData, Interactions
+from widedeep.data.tables import ITEM_COLUMNS, IngestedData, Interactions
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features import history_state
 from widedeep.features.encoded import FeatureSupport
 from widedeep.features.history import HistoryConfig, Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
 from widedeep.features.transform import Transform
@@ -36,39 +36,39 @@ from widedeep.store import ArtifactStore
 PRIOR = 0.6
 SMALL = NetworkConfig(embedding=4, hidden=(16, 8))
 ALL = FeatureSpec(
-    categories=(Category("grade", 1), Category("user", 2), Category("movie", 3)),
+    categories=(Category("grade", 1), Category("user", 2), Category("item", 3)),
     bags=(
         Bag("genres", 2),
         Bag("people", 1),
         Bag("liked", 3),
         Bag("leading", 1),
-        Bag("disliked", vocabulary_of="movie"),
+        Bag("disliked", vocabulary_of="item"),
         Bag("countries", 1),
     ),
     numbers=(
-        Number("film_age", 4),
+        Number("item_age", 4),
         Number("staleness", 5),
         Number("expected_logit", 30),
-        Number("movie_recency", 7),
+        Number("item_recency", 7),
         Number("user_last", 9),
     ),
-    buckets=(Bucket("film_age", 3), Bucket("user_fast", 8), Bucket("taste", 5)),
+    buckets=(Bucket("item_age", 3), Bucket("user_fast", 8), Bucket("taste", 5)),
     crosses=(
-        Cross(("liked", "movie"), 1),
+        Cross(("liked", "item"), 1),
         Cross(("genres", "liked", "taste_bucket"), 1),
         Cross(("user", "genres"), 1),
         Cross(("liked", "disliked"), 1),
         Cross(("genres", "leading"), 1),
-        Cross(("grade", "film_age_bucket", "user_fast_bucket", "user"), 1),
-        Cross(("film_age_bucket", "taste_bucket"), 1),
+        Cross(("grade", "item_age_bucket", "user_fast_bucket", "user"), 1),
+        Cross(("item_age_bucket", "taste_bucket"), 1),
     ),
-    wide=("user", "movie", "genres", "liked", "disliked", "taste_bucket", "film_age_bucket"),
-    offset="movie_mean",
+    wide=("user", "item", "genres", "liked", "disliked", "taste_bucket", "item_age_bucket"),
+    offset="item_mean",
     history=HistoryConfig(positive_rating=7, length=6),
 )
 BARE = replace(ALL, categories=(), bags=(), crosses=(), wide=("taste_bucket",), offset=None)
 NO_NUMBERS = replace(
-    ALL, numbers=(), buckets=(), crosses=(Cross(("user", "movie"), 1),), wide=("movie",)
+    ALL, numbers=(), buckets=(), crosses=(Cross(("user", "item"), 1),), wide=("item",)
 )
 EMBEDDED = NetworkConfig(embedding=3, hidden=(12,), number_embedding=5)
 CASES = {
@@ -88,8 +88,8 @@ CASES = {
 @dataclass(frozen=True)
 class World:
     log: Interactions
-    catalogue: Items
-    bare: Items
+    item_table: ItemTable
+    bare: ItemTable
 
     def before(self, rows):
         return Interactions(*(getattr(self.log, name)[:rows] for name in Interactions.__slots__))
@@ -97,8 +97,8 @@ class World:
     def model(self, spec, config, seed=0):
         """Fitted features, random weights; a third of the wide ones is 0."""
         time = self.log.time[:4000]
-        asked = Queries(self.log.user[:4000], self.log.movie[:4000], time, time)
-        rows = RawFeatures.describe(self.log, asked, self.catalogue, spec.history, PRIOR)
+        asked = Queries(self.log.user[:4000], self.log.item[:4000], time, time)
+        rows = RawFeatures.describe(self.log, asked, self.item_table, spec.history, PRIOR)
         transform = Transform.fit(spec, PRIOR, rows)
         generator = torch.Generator().manual_seed(seed)
         network = WideDeep(config, InputShape.of(transform), generator)
@@ -123,11 +123,11 @@ class World:
 def world(simulated, tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving")
     ratings = IngestedData(ingest(simulated, ArtifactStore(folder), 1_800_000_000))
-    movies = ratings.movies()
+    items = ratings.items()
     optional = ("genres", "countries", "people", "leading")
-    nothing = {name: [[]] * len(movies) for name in optional}
-    bare = pa.table(movies.to_pydict() | nothing, schema=MOVIE_COLUMNS)
-    return World(ratings.load(), Items.from_table(movies), Items.from_table(bare))
+    nothing = {name: [[]] * len(items) for name in optional}
+    bare = pa.table(items.to_pydict() | nothing, schema=ITEM_COLUMNS)
+    return World(ratings.load(), ItemTable.from_table(items), ItemTable.from_table(bare))
 
 
 @pytest.fixture(scope="module")
@@ -137,76 +137,76 @@ def small(world):
 
 @pytest.fixture
 def ranker(world, small):
-    return Ranker.of(small, world.log, world.catalogue, Precision.FLOAT32)
+    return Ranker.of(small, world.log, world.item_table, Precision.FLOAT32)
 
 
 def asked_of(world):
-    """A frequent user, a rare one and a stranger; all films and two unknown ones."""
+    """A frequent user, a rare one and a stranger; all items and two unknown ones."""
     users, counts = np.unique(world.log.user, return_counts=True)
-    films = np.concatenate([world.catalogue.movies, [-5, 10**12]])
-    return [int(users[counts.argmax()]), int(users[counts.argmin()]), -9], films
+    items = np.concatenate([world.item_table.items, [-5, 10**12]])
+    return [int(users[counts.argmax()]), int(users[counts.argmin()]), -9], items
 
 
-def wanted(model, log, catalogue, user, films, at):
-    scorer = model_scorer(model, log, catalogue)
-    return scorer(Queries.of_every_pair(np.array([user]), films, at))
+def wanted(model, log, item_table, user, items, at):
+    scorer = model_scorer(model, log, item_table)
+    return scorer(Queries.of_every_pair(np.array([user]), items, at))
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("films", ["catalogue", "bare"])
-def test_scores_are_those_of_the_model(world, name, films):
-    model, catalogue = world.model(*CASES[name]), getattr(world, films)
+@pytest.mark.parametrize("items", ["item_table", "bare"])
+def test_scores_are_those_of_the_model(world, name, candidates):
+    model, item_table = world.model(*CASES[name]), getattr(world, candidates)
     half = len(world.log) - 300
-    ranker = Ranker.of(model, world.before(half), catalogue, Precision.FLOAT32)
+    ranker = Ranker.of(model, world.before(half), item_table, Precision.FLOAT32)
     for i in range(half, len(world.log)):
         columns = (getattr(world.log, name)[i] for name in Interactions.__slots__)
         ranker.observe(*map(int, columns))
-    users, movies = asked_of(world)
+    users, items = asked_of(world)
     for later in (0, 40 * 86_400):
         at = ranker.known_until + later
         for user in users:
-            scores = ranker.scores(user, movies, at)
-            expected = wanted(model, world.log, catalogue, user, movies, at)
+            scores = ranker.scores(user, items, at)
+            expected = wanted(model, world.log, item_table, user, items, at)
             assert scores.dtype == np.float32
             np.testing.assert_allclose(scores, expected, rtol=0, atol=ranker.tolerance)
             assert np.ptp(expected) > 0.01 or name == "numbers alone"
-            held = dict(zip(movies.tolist(), expected, strict=True))
-            ranked = [held[one.movie] for one in ranker.rank(user, movies, at, len(movies))]
+            held = dict(zip(items.tolist(), expected, strict=True))
+            ranked = [held[one.item] for one in ranker.rank(user, items, at, len(items))]
             assert (np.diff(ranked) <= 2 * ranker.tolerance).all()
 
 
-def test_a_model_without_ratings_or_films_answers(world, small):
+def test_a_model_without_ratings_or_items_answers(world, small):
     log = world.before(0)
-    films = Items.from_table(MOVIE_COLUMNS.empty_table())
-    ranker = Ranker.of(small, log, films, Precision.FLOAT32)
+    items = ItemTable.from_table(ITEM_COLUMNS.empty_table())
+    ranker = Ranker.of(small, log, items, Precision.FLOAT32)
     scores = ranker.scores(1, np.array([5, 6]), 10**9)
-    expected = wanted(small, log, films, 1, np.array([5, 6]), 10**9)
+    expected = wanted(small, log, items, 1, np.array([5, 6]), 10**9)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
     assert ranker.rank(1, np.array([], np.int64), 10**9, 3) == ()
 
 
 def test_a_token_that_only_the_model_knows_keeps_its_weights(world, small):
-    """The log begins anew; users and films are still those of the vocabularies."""
-    films = Items.from_table(MOVIE_COLUMNS.empty_table())
-    ranker = Ranker.of(small, world.before(0), films, Precision.FLOAT32)
-    user, movies = int(world.log.user[0]), world.log.movie[:40]
-    expected = wanted(small, world.before(0), films, user, movies, 10**9)
-    np.testing.assert_allclose(ranker.scores(user, movies, 10**9), expected, rtol=0, atol=1e-5)
+    """The log begins anew; users and candidates are still those of the vocabularies."""
+    candidates = ItemTable.from_table(ITEM_COLUMNS.empty_table())
+    ranker = Ranker.of(small, world.before(0), candidates, Precision.FLOAT32)
+    user, items = int(world.log.user[0]), world.log.item[:40]
+    expected = wanted(small, world.before(0), candidates, user, items, 10**9)
+    np.testing.assert_allclose(ranker.scores(user, items, 10**9), expected, rtol=0, atol=1e-5)
     assert np.ptp(expected) > 0.01
 
 
 def test_a_list_is_the_best_candidates_each_once(ranker, world):
-    movies = np.repeat(world.catalogue.movies, 2)
-    scores = dict(zip(movies.tolist(), ranker.scores(1, movies, 2 * 10**9).tolist(), strict=True))
+    items = np.repeat(world.item_table.items, 2)
+    scores = dict(zip(items.tolist(), ranker.scores(1, items, 2 * 10**9).tolist(), strict=True))
     best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:10]
-    assert ranker.rank(1, movies, 2 * 10**9, 10) == tuple(Ranked(*pair) for pair in best)
-    assert len(ranker.rank(1, movies, 2 * 10**9, 10**6)) == len(scores)
+    assert ranker.rank(1, items, 2 * 10**9, 10) == tuple(Ranked(*pair) for pair in best)
+    assert len(ranker.rank(1, items, 2 * 10**9, 10**6)) == len(scores)
 
 
-def test_of_equal_films_the_lower_id_comes_first(ranker):
+def test_of_equal_items_the_lower_id_comes_first(ranker):
     strangers = np.array([-2, -9, -4, -9])
     found = ranker.rank(1, strangers, 2 * 10**9, 5)
-    assert [one.movie for one in found] == [-9, -4, -2]
+    assert [one.item for one in found] == [-9, -4, -2]
     assert len({one.probability for one in found}) == 1
 
 
@@ -216,16 +216,16 @@ def test_a_list_of_nothing_is_refused(ranker):
 
 
 def test_a_rating_changes_scores_and_seen_at_once(ranker, world):
-    movies, at = world.catalogue.movies, ranker.known_until
-    before = ranker.scores(-1, movies, at)
-    assert ranker.observe(-1, int(movies[0]), 10, at)
-    assert not ranker.observe(-1, int(movies[0]), 3, at)
-    np.testing.assert_array_equal(ranker.scores(-1, movies, at), before)
-    assert (ranker.scores(-1, movies, ranker.known_until) != before).any()
-    assert ranker.seen(-1).tolist() == [movies[0]]
+    items, at = world.item_table.items, ranker.known_until
+    before = ranker.scores(-1, items, at)
+    assert ranker.observe(-1, int(items[0]), 10, at)
+    assert not ranker.observe(-1, int(items[0]), 3, at)
+    np.testing.assert_array_equal(ranker.scores(-1, items, at), before)
+    assert (ranker.scores(-1, items, ranker.known_until) != before).any()
+    assert ranker.seen(-1).tolist() == [items[0]]
     assert -1 in ranker.known_users
     assert ranker.observe(-1, 10**15, 10, at)
-    assert 10**15 in ranker.movies
+    assert 10**15 in ranker.items
 
 
 def test_after_loading_nothing_is_left_to_compile(ranker, world):
@@ -234,12 +234,12 @@ def test_after_loading_nothing_is_left_to_compile(ranker, world):
         return [len(f.signatures) for f in functions if isinstance(f, CPUDispatcher)]
 
     before = signatures()
-    users, films = asked_of(world)
+    users, items = asked_of(world)
     for user in users:
-        ranker.rank(user, films, 3 * 10**9, 5)
+        ranker.rank(user, items, 3 * 10**9, 5)
         ranker.observe(user, 10**15 + user, 10, 3 * 10**9)
-        ranker.scores(user, films[:0], 4 * 10**9)
-        ranker.scores(user, films[::2], 4 * 10**9)
+        ranker.scores(user, items[:0], 4 * 10**9)
+        ranker.scores(user, items[::2], 4 * 10**9)
     assert signatures() == before
 
 
@@ -253,40 +253,40 @@ def test_compiled_code_calls_no_compiled_code_of_another_file_that_may_change():
 
 
 def test_many_may_ask_while_ratings_come_in(world, small):
-    ranker = Ranker.of(small, world.before(6000), world.catalogue, Precision.FLOAT32)
-    users, films = asked_of(world)
+    ranker = Ranker.of(small, world.before(6000), world.item_table, Precision.FLOAT32)
+    users, items = asked_of(world)
     log = world.log
     rest = range(6000, len(log))
 
     def write():
         for i in rest:
-            ranker.observe(int(log.user[i]), int(log.movie[i]), int(log.rate[i]), int(log.time[i]))
+            ranker.observe(int(log.user[i]), int(log.item[i]), int(log.rate[i]), int(log.time[i]))
 
     def ask(user):
-        return [ranker.scores(user, films, 2 * 10**9) for _ in range(150)]
+        return [ranker.scores(user, items, 2 * 10**9) for _ in range(150)]
 
     with ThreadPoolExecutor(4) as pool:
         writing, *asking = [pool.submit(write), *(pool.submit(ask, user) for user in users)]
         writing.result()
         assert all(np.isfinite(scores).all() for one in asking for scores in one.result())
     for user in users:
-        expected = wanted(small, log, world.catalogue, user, films, 2 * 10**9)
-        np.testing.assert_allclose(ranker.scores(user, films, 2 * 10**9), expected, atol=1e-5)
+        expected = wanted(small, log, world.item_table, user, items, 2 * 10**9)
+        np.testing.assert_allclose(ranker.scores(user, items, 2 * 10**9), expected, atol=1e-5)
 
 
 def test_bfloat16_is_within_its_stated_tolerance(world):
     """Emulated here if need be: the numbers are the same, only slower."""
     network = replace(preset("paper").network, hidden=(256, 128, 64))
     model = world.model(preset("paper").features, network)
-    state = LiveState.of(world.log, world.catalogue, model.transform.spec.history, PRIOR)
-    tokens = state.users.tokens, state.movies.tokens
+    state = LiveState.of(world.log, world.item_table, model.transform.spec.history, PRIOR)
+    tokens = state.users.tokens, state.items.tokens
     exact, rounded = (
-        FastScorer.of(model, tokens, world.catalogue, dtype)
+        FastScorer.of(model, tokens, world.item_table, dtype)
         for dtype in (torch.float32, torch.bfloat16)
     )
-    users, films = asked_of(world)
+    users, items = asked_of(world)
     for user in users:
-        reading = state.read(user, films, state.known_until)
+        reading = state.read(user, items, state.known_until)
         one, other = (sigmoid(part.logits(reading)) for part in (exact, rounded))
         apart = np.abs(one - other).max()
         assert 0 < apart <= rounded.tolerance

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.data.tables import MOVIE_COLUMNS
-from widedeep.features.items import Items
+from widedeep.data.tables import ITEM_COLUMNS
+from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.retrieval.eligibility import EligibilityRules, ItemEligibility, least_age
 from widedeep.retrieval.retriever import SOURCES, RetrieverConfig
@@ -28,7 +28,7 @@ pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), unique=True, m
 
 def table(rows):
     empty = {"genres": [], "countries": [], "people": [], "leading": []}
-    return pa.Table.from_pylist([empty | row for row in rows], MOVIE_COLUMNS)
+    return pa.Table.from_pylist([empty | row for row in rows], ITEM_COLUMNS)
 
 
 def test_a_like_of_a_half_life_ago_counts_half():
@@ -92,40 +92,40 @@ def test_only_the_best_neighbours_and_the_newest_likes_count():
 
 
 def test_rare_people_tell_more_than_common_genres():
-    films = table(
+    items = table(
         [
-            {"movie": 1, "genres": ["drama"], "people": [7]},
-            {"movie": 2, "genres": ["drama"], "people": [8]},
-            {"movie": 3, "genres": ["war"], "people": [7]},
-            {"movie": 4, "genres": ["drama"]},
-            {"movie": 5},
+            {"item": 1, "genres": ["drama"], "people": [7]},
+            {"item": 2, "genres": ["drama"], "people": [8]},
+            {"item": 3, "genres": ["war"], "people": [7]},
+            {"item": 4, "genres": ["drama"]},
+            {"item": 5},
         ]
     )
-    scores = SharedAttributes.of(Items.from_table(films)).scores(np.array([0]), np.ones(1))
+    scores = SharedAttributes.of(ItemTable.from_table(items)).scores(np.array([0]), np.ones(1))
     assert scores[0] == pytest.approx(1.0), "a film is like itself"
     assert scores[2] > scores[1] > 0
     assert scores[4] == 0
 
 
 def test_a_leading_role_counts_twice():
-    films = table(
+    items = table(
         [
-            {"movie": 1, "people": [7, 8], "leading": [7]},
-            {"movie": 2, "people": [7]},
-            {"movie": 3, "people": [8]},
+            {"item": 1, "people": [7, 8], "leading": [7]},
+            {"item": 2, "people": [7]},
+            {"item": 3, "people": [8]},
         ]
     )
-    scores = SharedAttributes.of(Items.from_table(films)).scores(np.array([0]), np.ones(1))
+    scores = SharedAttributes.of(ItemTable.from_table(items)).scores(np.array([0]), np.ones(1))
     assert scores == pytest.approx([1.0, 2 / 5**0.5, 1 / 5**0.5])
 
 
-def test_films_without_attributes_share_nothing():
-    catalogue = Items.from_table(table([{"movie": 1}, {"movie": 2}]))
-    shared = SharedAttributes.of(catalogue)
+def test_items_without_attributes_share_nothing():
+    item_table = ItemTable.from_table(table([{"item": 1}, {"item": 2}]))
+    shared = SharedAttributes.of(item_table)
     assert shared.scores(np.array([0]), np.ones(1)).tolist() == [0, 0]
 
 
-def test_the_nearest_film_is_that_of_the_smallest_angle():
+def test_the_nearest_item_is_that_of_the_smallest_angle():
     vectors = np.array([[1, 0], [0.8, 0.6], [-1, 0], [0, 1]], np.float32)
     nearest = NearestItems(vectors, np.array([True, True, True, False]))
     assert nearest.scores(np.array([0]), np.ones(1)) == pytest.approx([2, 1.8, 0, 0])
@@ -175,28 +175,28 @@ def test_lists_are_merged_by_the_sum_of_reciprocal_ranks():
         ("???", 18),
     ],
 )
-def test_a_grade_says_from_which_age_a_film_may_be_watched(grade, age):
+def test_a_grade_says_from_which_age_a_item_may_be_watched(grade, age):
     assert least_age(grade) == age
 
 
 def test_rules_leave_out_what_they_say():
-    films = table(
+    items = table(
         [
-            {"movie": 1, "title": "가", "grade": "전체 관람가", "original_year": 1990},
-            {"movie": 2, "title": "나", "grade": "R", "original_year": 2015},
-            {"movie": 3, "title_eng": "C", "original_year": 2031},
-            {"movie": 4, "title": " ", "title_eng": None, "grade": "G"},
-            {"movie": 5, "title": "마", "grade": "15세 관람가"},
+            {"item": 1, "title": "가", "grade": "전체 관람가", "original_year": 1990},
+            {"item": 2, "title": "나", "grade": "R", "original_year": 2015},
+            {"item": 3, "title_eng": "C", "original_year": 2031},
+            {"item": 4, "title": " ", "title_eng": None, "grade": "G"},
+            {"item": 5, "title": "마", "grade": "15세 관람가"},
         ]
     )
-    ruled = ItemEligibility.of(Items.from_table(films), films)
+    ruled = ItemEligibility.of(ItemTable.from_table(items), items)
     at = 1_577_000_000
 
     def shown(**rules):
-        return ruled.movies[ruled.allowed(EligibilityRules(**rules), at)].tolist()
+        return ruled.items[ruled.allowed(EligibilityRules(**rules), at)].tolist()
 
     assert shown() == [1, 2, 5], "3 is of a later year, 4 has no title"
-    assert ruled.movies[ruled.allowed(EligibilityRules(), -1)].tolist() == [5], (
+    assert ruled.items[ruled.allowed(EligibilityRules(), -1)].tolist() == [5], (
         "in 1969 the rest is to come"
     )
     assert shown(unreleased=True, untitled=True) == [1, 2, 3, 4, 5]

@@ -27,7 +27,7 @@ from widedeep.serving.ranker import Ranker
 from widedeep.serving.serving_model import ServingModel, WarmState, check_version
 
 LATE = 1_700_000_000
-NAMES = ("user", "movie", "rate", "time")
+NAMES = ("user", "item", "rate", "time")
 events = st.lists(
     st.tuples(
         st.sampled_from([1, 2, 9_000_000, 9_000_001]),
@@ -52,17 +52,17 @@ def test_a_version_answers_by_it_as_by_the_log(versions, handed, before, since):
     version = versions[0]
     bundle = ServingModel.load(version, handed(WarmState.of(version, table(before))))
     model, companion = TrainedModel.load(version.served), DataSnapshot.load(version.history)
-    log, catalogue = merge_feedback(companion, table(before)), companion.catalogue
-    ranker = Ranker.of(model, log, catalogue)
-    retrieval = Retriever.of(model, log, catalogue, companion.movies)
+    log, item_table = merge_feedback(companion, table(before)), companion.item_table
+    ranker = Ranker.of(model, log, item_table)
+    retrieval = Retriever.of(model, log, item_table, companion.items)
     for row in sorted(since, key=lambda row: row[3]):
         assert (
             bundle.observe(FeedbackEvent(*row)) == ranker.observe(*row) == retrieval.observe(*row)
         )
     at = max(LATE + 60, ranker.known_until)
-    movies = np.append(catalogue.movies, -1)
+    items = np.append(item_table.items, -1)
     for user in (1, 2, 9_000_000, 9_000_001, -1):
-        assert (bundle.ranker.scores(user, movies, at) == ranker.scores(user, movies, at)).all()
+        assert (bundle.ranker.scores(user, items, at) == ranker.scores(user, items, at)).all()
         assert bundle.retrieval.candidates(user, at) == retrieval.candidates(user, at)
         assert bundle.ranker.seen(user).tolist() == retrieval.seen(user).tolist()
 
@@ -134,19 +134,19 @@ def bundle(versions, handed, tmp_path_factory):
 
 def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):
     companion = DataSnapshot.load(versions[0].history)
-    user, movies = int(np.bincount(companion.log.user).argmax()), [10001, 10002, 10003, 404]
+    user, items = int(np.bincount(companion.log.user).argmax()), [10001, 10002, 10003, 404]
     bundle.observe(FeedbackEvent(user, 10010, 10, LATE))
     bundle.observe(FeedbackEvent(user, 10011, 1, LATE + 60))
     at = LATE + 3600
-    found = bundle.reasons(user, movies, at)
-    scores = bundle.ranker.scores(user, np.array(movies), at)
+    found = bundle.reasons(user, items, at)
+    scores = bundle.ranker.scores(user, np.array(items), at)
     rows = [(user, 10010, 10, LATE), (user, 10011, 1, LATE + 60)]
     columns = zip(*rows, strict=True)
-    events = pa.table(dict(zip(("user", "movie", "rate", "time"), map(list, columns), strict=True)))
+    events = pa.table(dict(zip(("user", "item", "rate", "time"), map(list, columns), strict=True)))
     log = merge_feedback(companion, events)
     model = TrainedModel.load(versions[0].served)
-    explainer = Explainer(model, log, companion.catalogue, bundle.why.names)
-    asked = Queries(*(np.array(c) for c in ([user] * 4, movies, [at] * 4, [at] * 4)))
+    explainer = Explainer(model, log, companion.item_table, bundle.why.names)
+    asked = Queries(*(np.array(c) for c in ([user] * 4, items, [at] * 4, [at] * 4)))
     for reason, score, batch in zip(found, scores, explainer.explain(asked), strict=True):
         ours, tolerance = reason.explanation, bundle.ranker.tolerance
         assert fsum(ours.contributions) == ours.logit
@@ -156,15 +156,15 @@ def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):
         assert ours == replace(batch, **served)
 
 
-def test_alike_are_films_that_the_user_liked(bundle):
+def test_alike_are_items_that_the_user_liked(bundle):
     newcomer = 8_000_000
     assert all(not reason.similar for reason in bundle.reasons(newcomer, [10001], LATE))
-    for movie in (10001, 10002, 10003, 10004):
-        bundle.observe(FeedbackEvent(newcomer, movie, 10, LATE + 100))
+    for item in (10001, 10002, 10003, 10004):
+        bundle.observe(FeedbackEvent(newcomer, item, 10, LATE + 100))
     for reason in bundle.reasons(newcomer, [10005, 10006, 404], LATE + 200):
-        assert {one.movie for one in reason.similar} <= {10001, 10002, 10003, 10004}
+        assert {one.item for one in reason.similar} <= {10001, 10002, 10003, 10004}
         cosines = [one.similarity for one in reason.similar]
         assert cosines == sorted(cosines, reverse=True)
     (itself,) = bundle.reasons(newcomer, [10002], LATE + 200)
-    assert itself.similar[0].movie == 10002
+    assert itself.similar[0].item == 10002
     assert itself.similar[0].similarity == pytest.approx(1, abs=1e-5)

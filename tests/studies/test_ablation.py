@@ -12,7 +12,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import RowSelection
 from widedeep.features.training_data import example_queries
@@ -98,11 +98,11 @@ def test_what_is_compared_with_another_comes_after_it():
             assert BY_NAME[variant.against].against is None
 
 
-def test_without_the_memory_no_cross_holds_a_liked_or_disliked_film_and_all_others_stay():
+def test_without_the_memory_no_cross_holds_a_liked_or_disliked_item_and_all_others_stay():
     whole = BY_NAME[FULL].preset.features.crosses
     left = BY_NAME["no liked x movie"].preset.features.crosses
     gone = [cross for cross in whole if cross not in left]
-    assert any(set(cross.parts) == {"liked", "movie"} for cross in gone)
+    assert any(set(cross.parts) == {"liked", "item"} for cross in gone)
     assert all({"liked", "disliked"} & set(cross.parts) for cross in gone)
     assert not any({"liked", "disliked"} & set(cross.parts) for cross in left)
 
@@ -112,7 +112,7 @@ def test_raw_features_are_ids_attributes_likings_and_their_crosses():
     assert (raw.categories[0].name, raw.categories[1:]) == ("user", whole.categories)
     assert raw.bags == whole.bags
     assert (raw.numbers, raw.buckets) == ((), ())
-    assert any(set(cross.parts) == {"liked", "movie"} for cross in raw.crosses)
+    assert any(set(cross.parts) == {"liked", "item"} for cross in raw.crosses)
     read = {*raw.wide, *(part for cross in raw.crosses for part in cross.parts)}
     assert not any(name.endswith("_bucket") for name in read)
     assert {"liked", "disliked"} <= set(raw.wide)
@@ -157,14 +157,14 @@ NOW = 1_700_000_000
 
 @pytest.fixture(scope="module")
 def world(simulated, tmp_path_factory):
-    """Log, catalogue, split, and the default features fitted on the training part."""
+    """Log, item table, split, and the default features fitted on the training part."""
     ratings = IngestedData(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
-    log, catalogue = ratings.load(), Items.from_table(ratings.movies())
+    log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
     split = Split.of(log.time, ratings.last_time + 1)
     spec = preset("default").features
     asked = example_queries(log, split.training(log.time))
-    rows = RawFeatures.describe(log, asked, catalogue, spec.history, 0.6)
-    return log, catalogue, split, Transform.fit(spec, 0.6, rows)
+    rows = RawFeatures.describe(log, asked, item_table, spec.history, 0.6)
+    return log, item_table, split, Transform.fit(spec, 0.6, rows)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def slices(world, simulated):
 
 def test_planted_exceptions_apply_where_the_simulator_applied_them(world, simulated):
     log = world[0]
-    every = Queries(log.user, log.movie, log.time, log.time)
+    every = Queries(log.user, log.item, log.time, log.time)
     told = json.loads((simulated / "simulation.json").read_text(encoding="utf-8"))["exceptions"]
     planted = read_planted_pairs(simulated)
     assert len(planted) == len(told) > 0
@@ -212,19 +212,22 @@ def test_everybody_is_new_or_returning_and_only_the_returning_are_remembered(sli
     assert (slices[PLANTED]["streaming"] <= returning).all()
 
 
-def test_a_pair_is_remembered_where_a_liked_film_makes_a_kept_cross_with_the_candidate(world):
-    log, catalogue, split, transform = world
+def test_a_pair_is_remembered_where_a_liked_item_makes_a_kept_cross_with_the_candidate(world):
+    log, item_table, split, transform = world
     held = np.flatnonzero(split.holdout(log.time))[:300]
     asked = example_queries(log, np.isin(np.arange(len(log)), held))
-    rows = RawFeatures.describe(log, asked, catalogue, transform.spec.history, transform.prior)
-    index = [set(cross.parts) for cross in transform.spec.crosses].index({"liked", "movie"})
-    tokens = transform.vocabulary_of("movie").tokens
-    liked, movie = (tokens[ids - 1] for ids in transform.crosses[index].parts())
-    kept = set(zip(liked.tolist(), movie.tolist(), strict=True))
+    rows = RawFeatures.describe(log, asked, item_table, transform.spec.history, transform.prior)
+    index = [set(cross.parts) for cross in transform.spec.crosses].index({"liked", "item"})
+    tokens = transform.vocabulary_of("item").tokens
+    liked, item = (tokens[ids - 1] for ids in transform.crosses[index].parts())
+    kept = set(zip(liked.tolist(), item.tolist(), strict=True))
     bag = rows.history.liked.decoded()
     wanted = [
-        any((film, candidate) in kept for film in bag.values[bag.offsets[i] : bag.offsets[i + 1]])
-        for i, candidate in enumerate(asked.movie.tolist())
+        any(
+            (liked_one, candidate) in kept
+            for liked_one in bag.values[bag.offsets[i] : bag.offsets[i + 1]]
+        )
+        for i, candidate in enumerate(asked.item.tolist())
     ]
     assert any(wanted)
     assert not all(wanted)

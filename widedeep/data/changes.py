@@ -6,7 +6,7 @@ in silence. The artefact (kind `arrivals`) holds
 
 | file | content |
 |---|---|
-| unexpected.parquet | each rating that is late, changed or gone: `what`, user, movie, time, rates |
+| unexpected.parquet | each rating that is late, changed or gone: `what`, user, item, time, rates |
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ KIND = "arrivals"
 TABLE = "unexpected.parquet"
 HOW = ("new", "late", "changed", "gone")
 
-_EVENT = ["user", "movie", "time"]
+_EVENT = ["user", "item", "time"]
 _THEN, _NOW = "rate_then", "rate_now"
 _COLUMNS = ["what", *_EVENT, _THEN, _NOW]
 
@@ -34,7 +34,7 @@ def compare_data(before: Artifact, after: Artifact, store: ArtifactStore) -> Art
     """Compare two artefacts of `ingest`; the summary has the counts.
 
     Ratings are `new` (later than all that was known), `late` (not later), `changed` (the same user,
-    movie and time with another rate) or `gone`; films and files are new, changed or gone.
+    item and time with another rate) or `gone`; items and files are new, changed or gone.
     """
     key = {"before": before.id, "after": after.id, "code": code_version("data")}
 
@@ -43,7 +43,7 @@ def compare_data(before: Artifact, after: Artifact, store: ArtifactStore) -> Art
         pq.write_table(ratings.unexpected(), folder / TABLE)
         return {
             "ratings": ratings.counts(),
-            "movies": _counts(_films(before), _films(after)),
+            "items": _counts(_items(before), _items(after)),
             "files": _counts(before.key["files"], after.key["files"]),
         }
 
@@ -89,7 +89,7 @@ class _Ratings:
 
 
 def _all_ratings(ratings: IngestedData) -> pa.Table:
-    """Each different (user, movie, time, rate), superseded ones too, shape (n,)."""
+    """Each different (user, item, time, rate), superseded ones too, shape (n,)."""
     names = [*_EVENT, "rate"]
     paths = (ratings.artifact.path / f"{name}.parquet" for name in ("ratings", "superseded"))
     both = pa.concat_tables(pq.read_table(path, columns=names) for path in paths)
@@ -100,8 +100,8 @@ def _with(rate: str, table: pa.Table) -> pa.Table:
     return table.select([*_EVENT, "rate"]).rename_columns([*_EVENT, rate])
 
 
-def _films(artifact: Artifact) -> dict[int, Any]:
-    return {film["movie"]: film for film in IngestedData(artifact).movies().to_pylist()}
+def _items(artifact: Artifact) -> dict[int, Any]:
+    return {item["item"]: item for item in IngestedData(artifact).items().to_pylist()}
 
 
 def _counts(then: Mapping[Any, Any], now: Mapping[Any, Any]) -> dict[str, int]:

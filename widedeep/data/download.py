@@ -1,6 +1,6 @@
 """Download KMRD, whole and verified or not at all.
 
-KMRD (the Korean Movie Rating Dataset, github.com/lovit/kmrd) carries no licence file, so its data
+KMRD (the Korean Item Rating Dataset, github.com/lovit/kmrd) carries no licence file, so its data
 are never committed to this project: each user downloads them, or points at a copy.
 The files are pinned by commit, and each is checked against git's own id of its content in that
 commit before it is used.
@@ -134,7 +134,7 @@ def download(
         progress: Called after each piece received.
 
     Returns:
-        `target`, holding `rates.csv` and the five files that describe the movies.
+        `target`, holding `rates.csv` and the five files that describe the items.
 
     Raises:
         InputError: `name` is unknown, or `target` exists without being the whole data set.

@@ -68,10 +68,10 @@ _MOST_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class FeedbackEvent:
-    """A rating: tokens of user and movie, 1 to 10, UNIX seconds."""
+    """A rating: tokens of user and item, 1 to 10, UNIX seconds."""
 
     user: int
-    movie: int
+    item: int
     rate: int
     time: int
 
@@ -195,7 +195,7 @@ def read_feedback(path: Path, start: int = 0, end: int | None = None) -> pa.Tabl
     Lines that are no ratings (somebody edited the file) are left out.
 
     Returns:
-        user, movie, rate, time int64 (n,).
+        user, item, rate, time int64 (n,).
     """
     begin = max(start, len(FEEDBACK_HEADER))
     with path.open("rb") as file:

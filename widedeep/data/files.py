@@ -43,14 +43,14 @@ class FileFormat:
 
 
 RATES = FileFormat("rates.csv", ",", ("user", "movie", "rate", "time"), required=True)
-MOVIES = FileFormat(
+ITEMS = FileFormat(
     "movies.txt", "\t", ("movie", "title", "title_eng", "year", "grade"), required=True
 )
 GENRES = FileFormat("genres.csv", ",", ("movie", "genre"))
 COUNTRIES = FileFormat("countries.csv", ",", ("movie", "country"))
 CASTINGS = FileFormat("castings.csv", ",", ("movie", "people", "order", "leading"))
 PEOPLES = FileFormat("peoples.txt", "\t", ("people", "korean", "original"))
-FORMS = (RATES, MOVIES, GENRES, COUNTRIES, CASTINGS, PEOPLES)
+FORMS = (RATES, ITEMS, GENRES, COUNTRIES, CASTINGS, PEOPLES)
 
 
 @dataclass(frozen=True, slots=True)

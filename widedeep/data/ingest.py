@@ -4,12 +4,12 @@ The artefact (kind `ratings`) holds
 
 | file | content |
 |---|---|
-| ratings.parquet | the examples: the first rating of each (user, movie), see `repeats` |
+| ratings.parquet | the examples: the first rating of each (user, item), see `repeats` |
 | superseded.parquet | later ratings of the same pair, with the reason, see `repeats` |
 | quarantine.parquet | rows of any file that can't be used, with the reason, see `schema` |
-| movies.parquet, people.parquet | see `movies` |
+| items.parquet, people.parquet | see `items` |
 
-Repeated ratings: the first one of each (user, movie) is the example, later ones are superseded.
+Repeated ratings: the first one of each (user, item) is the example, later ones are superseded.
 
 A second rating of the same pair on both sides of a split by time would hand over its label, and
 a conflicting one would contradict it. Measured on KMRD-small: 6,379 of 140,710 ratings repeat a
@@ -35,7 +35,7 @@ from widedeep.data.files import (
     COUNTRIES,
     FORMS,
     GENRES,
-    MOVIES,
+    ITEMS,
     PEOPLES,
     RATES,
     DelimitedFile,
@@ -65,10 +65,10 @@ class FirstInteractions:
     """All ratings, told apart.
 
     Attributes:
-        examples: user, movie int64, rate int8, time int64 (UNIX seconds), sorted by time, user and
-            movie; no pair twice.
+        examples: user, item int64, rate int8, time int64 (UNIX seconds), sorted by time, user and
+            item; no pair twice.
         superseded: The same columns, `file` string, `line` int64 and `reason` string, sorted by
-            time, user, movie, file and line.
+            time, user, item, file and line.
     """
 
     examples: pa.Table
@@ -82,7 +82,7 @@ def split_repeats(ratings: pa.Table, files: Sequence[str]) -> FirstInteractions:
     the first; otherwise the order of lines has no say.
 
     Args:
-        ratings: user, movie int64, rate int8, time int64, line int64, part int16 (the number of the
+        ratings: user, item int64, rate int8, time int64, line int64, part int16 (the number of the
             file), in the order of `part` and `line`.
         files: Name of each part.
     """
@@ -105,12 +105,12 @@ def split_repeats(ratings: pa.Table, files: Sequence[str]) -> FirstInteractions:
     )
 
 
-def first_rows(user: Positions, movie: Positions, time: Positions) -> Positions:
-    """The rows of the first ratings, sorted by time, user and movie; the columns are (n,) each.
+def first_rows(user: Positions, item: Positions, time: Positions) -> Positions:
+    """The rows of the first ratings, sorted by time, user and item; the columns are (n,) each.
 
     Of several of one pair at one time the one that stands first counts as the first.
     """
-    order, starts = _grouped(user, movie, time)
+    order, starts = _grouped(user, item, time)
     return _in_time(order[starts], time)
 
 
@@ -120,14 +120,14 @@ def _in_time(rows: Positions, time: Positions) -> Positions:
 
 
 def _grouped(
-    user: Positions, movie: Positions, time: Positions
+    user: Positions, item: Positions, time: Positions
 ) -> tuple[Positions, NDArray[np.bool_]]:
-    """The rows by user, movie, time and place, and where among them each pair begins; (n,) each.
+    """The rows by user, item, time and place, and where among them each pair begins; (n,) each.
 
     Sorting by time is left to the few pairs that are repeated: a file that is ordered by user, as
     KMRD's is, then costs next to nothing.
     """
-    pair = _pairs(user, movie)
+    pair = _pairs(user, item)
     order = np.argsort(pair, kind="stable")
     same = np.diff(pair[order]) == 0
     repeated = np.flatnonzero(np.append(same, False) | np.append(False, same))
@@ -136,11 +136,11 @@ def _grouped(
     return order, np.diff(pair[order], prepend=-1) != 0
 
 
-def _pairs(user: Positions, movie: Positions) -> Positions:
-    """One number for each (user, movie), shape (n,), in the order of user and then movie."""
+def _pairs(user: Positions, item: Positions) -> Positions:
+    """One number for each (user, item), shape (n,), in the order of user and then item."""
     users, _ = pd.factorize(user, sort=True)
-    movies, distinct = pd.factorize(movie, sort=True)
-    pairs: Positions = users * len(distinct) + movies
+    items, distinct = pd.factorize(item, sort=True)
+    pairs: Positions = users * len(distinct) + items
     return pairs
 
 
@@ -182,9 +182,9 @@ Judge = Callable[[DelimitedFile, pd.Index, int], Iterator[RowCheck]]
 """Gives the verdicts on a file of ratings, some rows at a time, in order (see `schema.rates`)."""
 
 
-def check_locally(file: DelimitedFile, movies: pd.Index, now: int) -> Iterator[RowCheck]:
+def check_locally(file: DelimitedFile, items: pd.Index, now: int) -> Iterator[RowCheck]:
     """One after another, in this process."""
-    rules = rates_schema(movies, now)
+    rules = rates_schema(items, now)
     for lines in file.lines():
         yield check_rows(file, lines, rules)
 
@@ -250,7 +250,7 @@ class _Contents:
     read: int
     ratings: FirstInteractions
     quarantine: pa.Table
-    movies: pa.Table
+    items: pa.Table
     people: pa.Table
 
     def tables(self) -> dict[str, pa.Table]:
@@ -258,27 +258,27 @@ class _Contents:
             "ratings": self.ratings.examples,
             "superseded": self.ratings.superseded,
             "quarantine": self.quarantine,
-            "movies": self.movies,
+            "movies": self.items,
             "people": self.people,
         }
 
 
 def _read(files: Mapping[str, DelimitedFile], now: int, judge: Judge) -> _Contents:
-    films = _read_movies(files[MOVIES.name])
-    movies = pd.Index(films.good["movie"].to_numpy())
+    item_ids = _read_items(files[ITEMS.name])
+    items = pd.Index(item_ids.good["movie"].to_numpy())
     parts = parts_of(files, RATES)
     rows = [part.count() for part in parts]
     ratings = [
-        _read_ratings(part, number, judge(part, movies, now), _bearable(part, rows[number]))
+        _read_ratings(part, number, judge(part, items, now), _bearable(part, rows[number]))
         for number, part in enumerate(parts)
     ]
     rules = {
-        GENRES.name: tags_schema(movies, "genre"),
-        COUNTRIES.name: tags_schema(movies, "country"),
-        CASTINGS.name: castings_schema(movies),
+        GENRES.name: tags_schema(items, "genre"),
+        COUNTRIES.name: tags_schema(items, "country"),
+        CASTINGS.name: castings_schema(items),
         PEOPLES.name: people_schema(),
     }
-    verdicts = {MOVIES.name: films} | {
+    verdicts = {ITEMS.name: item_ids} | {
         name: check_rows(files[name], files[name].all_lines(), rules[name])
         for name in rules
         if name in files
@@ -296,7 +296,7 @@ def _read(files: Mapping[str, DelimitedFile], now: int, judge: Judge) -> _Conten
     )
 
 
-def _read_movies(file: DelimitedFile) -> RowCheck:
+def _read_items(file: DelimitedFile) -> RowCheck:
     verdict = check_rows(file, file.all_lines(), items_schema())
     if not len(verdict.good):
         raise InputError(f"{file.path} has no good row: {_examples(verdict.bad)}")
@@ -306,7 +306,7 @@ def _read_movies(file: DelimitedFile) -> RowCheck:
 def _bearable(part: DelimitedFile, rows: int) -> float:
     """How many rows may be bad.
 
-    An event log is what it seems, and a film that is withdrawn would spoil any number of them.
+    An event log is what it seems, and a item that is withdrawn would spoil any number of them.
     """
     return inf if part.path.name == FEEDBACK_FILE else MAXIMUM_BAD_SHARE * rows
 

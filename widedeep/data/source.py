@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from widedeep.data.download import COMMIT, RELEASES, DownloadError, download
-from widedeep.data.simulator.write import MARKER, Simulation, simulate
+from widedeep.data.simulator.write import MARKER, SimulationConfig, simulate
 from widedeep.inputs import InputError
 
 WORDS = ("auto", *RELEASES, "sim")
@@ -43,7 +43,7 @@ class Source:
 
 def simulate_defaults(folder: Path) -> None:
     """Fill `folder` by the built-in simulator with its default settings, as large as KMRD-small."""
-    simulate(Simulation(), folder)
+    simulate(SimulationConfig(), folder)
 
 
 def resolve(

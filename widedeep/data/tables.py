@@ -1,6 +1,6 @@
 """Ratings: the checked data set, as the later stages see it.
 
-The tables of movies and people: what is known besides the ratings.
+The tables of items and people: what is known besides the ratings.
 
 Records of arrays as Parquet: a column for each attribute.
 """
@@ -17,10 +17,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from widedeep.data.files import CASTINGS, COUNTRIES, GENRES, MOVIES, PEOPLES, RATES
+from widedeep.data.files import CASTINGS, COUNTRIES, GENRES, ITEMS, PEOPLES, RATES
 from widedeep.store import Artifact
 
-MOVIE_COLUMNS = pa.schema(
+ITEM_COLUMNS = pa.schema(
     {
         "movie": pa.int64(),
         "title": pa.string(),
@@ -34,7 +34,7 @@ MOVIE_COLUMNS = pa.schema(
         "leading": pa.list_(pa.int64()),
     }
 )
-"""Sorted by movie. Years, where unknown, and `grade`, where absent, are null; lists are empty.
+"""Sorted by item. Years, where unknown, and `grade`, where absent, are null; lists are empty.
 
 `release_year` is the file's `year`: the year of the last release in Korea. It leaks the future
 (37 % of KMRD-small's ratings are older than it), so it is for display, not for features.
@@ -50,27 +50,27 @@ _RELEASE_YEAR = r"^(?P<year>[0-9]{4})(?:\.0)?$"
 
 
 def item_table(files: Mapping[str, pa.Table]) -> pa.Table:
-    """Make `MOVIE_COLUMNS` from the good rows of each file by its name.
+    """Make `ITEM_COLUMNS` from the good rows of each file by its name.
 
     Optional files may be absent. The rows have a column `line`, as `schema.judge` gives them.
     """
-    movies = files[MOVIES.name].sort_by("movie")
+    items = files[ITEMS.name].sort_by("movie")
     castings = files.get(CASTINGS.name)
     leads = castings.filter(pc.equal(castings["leading"], 1)) if castings else None
-    ids = movies["movie"].to_numpy()
+    ids = items["movie"].to_numpy()
     columns = {
-        "movie": movies["movie"],
-        "title": movies["title"],
-        "title_eng": movies["title_eng"],
-        "release_year": _year(movies["year"], _RELEASE_YEAR),
-        "original_year": _year(movies["title_eng"], _ORIGINAL_YEAR),
-        "grade": pc.if_else(pc.equal(movies["grade"], ""), None, movies["grade"]),
+        "movie": items["movie"],
+        "title": items["title"],
+        "title_eng": items["title_eng"],
+        "release_year": _year(items["year"], _RELEASE_YEAR),
+        "original_year": _year(items["title_eng"], _ORIGINAL_YEAR),
+        "grade": pc.if_else(pc.equal(items["grade"], ""), None, items["grade"]),
         "genres": _lists(files.get(GENRES.name), "genre", ("line",), ids),
         "countries": _lists(files.get(COUNTRIES.name), "country", ("line",), ids),
         "people": _lists(castings, "people", _BILLING, ids),
         "leading": _lists(leads, "people", _BILLING, ids),
     }
-    return pa.table(columns, schema=MOVIE_COLUMNS)
+    return pa.table(columns, schema=ITEM_COLUMNS)
 
 
 def people_table(files: Mapping[str, pa.Table]) -> pa.Table:
@@ -86,14 +86,14 @@ def _year(text: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
 
 
 def _lists(
-    table: pa.Table | None, column: str, order: tuple[str, ...], movies: NDArray[np.int64]
+    table: pa.Table | None, column: str, order: tuple[str, ...], items: NDArray[np.int64]
 ) -> pa.Array:
-    """The values of `column` for each movie, each value once; `table` has no other movies."""
+    """The values of `column` for each item, each value once; `table` has no other items."""
     if table is None:
-        return pa.array([[]] * len(movies))
+        return pa.array([[]] * len(items))
     rows = table.sort_by([(name, "ascending") for name in ("movie", *order)])
     rows = rows.select(["movie", column]).to_pandas().drop_duplicates()
-    offsets = np.append(rows["movie"].searchsorted(movies), len(rows)).astype(np.int32)
+    offsets = np.append(rows["movie"].searchsorted(items), len(rows)).astype(np.int32)
     return pa.ListArray.from_arrays(offsets, pa.array(rows[column]))
 
 
@@ -120,17 +120,17 @@ class RowCounts:
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """Examples: each (user, movie) once, at its first rating; sorted by time, user and movie.
+    """Examples: each (user, item) once, at its first rating; sorted by time, user and item.
 
     Attributes:
         user: int64 (n,), a token, not a number: it leaks the user's future activity.
-        movie: int64 (n,), a token.
+        item: int64 (n,), a token.
         rate: int8 (n,), 1 to 10.
         time: int64 (n,), UNIX seconds.
     """
 
     user: NDArray[np.int64]
-    movie: NDArray[np.int64]
+    item: NDArray[np.int64]
     rate: NDArray[np.int8]
     time: NDArray[np.int64]
 
@@ -175,12 +175,12 @@ class IngestedData:
         filters = None if until is None else ds.field("time") < until
         return Interactions.load(self._path("ratings"), filters)
 
-    def movies(self) -> pa.Table:
-        """Read what is known of each movie of movies.txt, see `movies.MOVIE_COLUMNS`."""
+    def items(self) -> pa.Table:
+        """Read what is known of each item of movies.txt, see `items.ITEM_COLUMNS`."""
         return pq.read_table(self._path("movies"))
 
     def people(self) -> pa.Table:
-        """Read the names of people, see `movies.PEOPLE_COLUMNS`."""
+        """Read the names of people, see `items.PEOPLE_COLUMNS`."""
         return pq.read_table(self._path("people"))
 
     def counts(self, as_of: int) -> RowCounts:

@@ -51,12 +51,12 @@ class RowCheck:
     bad: pa.Table
 
 
-def rates_schema(movies: pd.Index, now: int) -> Schema:
-    """Integers; a known movie, a rate of 1 to 10, a time from 0 to `now` (UNIX seconds)."""
+def rates_schema(items: pd.Index, now: int) -> Schema:
+    """Integers; a known item, a rate of 1 to 10, a time from 0 to `now` (UNIX seconds)."""
     return Schema(
         {
             "user": _integer("user"),
-            "movie": _integer("movie", _known(movies)),
+            "movie": _integer("movie", _known(items)),
             "rate": _integer(
                 "rate", pandera.Check.in_range(1, 10, error="rate is not from 1 to 10")
             ),
@@ -70,7 +70,7 @@ def rates_schema(movies: pd.Index, now: int) -> Schema:
 
 
 def items_schema() -> Schema:
-    """A movie's id is an integer that no earlier line has; the rest is text."""
+    """A item's id is an integer that no earlier line has; the rest is text."""
     return _identified("movie", "title", "title_eng", "year", "grade")
 
 
@@ -79,11 +79,11 @@ def people_schema() -> Schema:
     return _identified("people", "korean", "original")
 
 
-def castings_schema(movies: pd.Index) -> Schema:
-    """Integers; a known movie, and `leading` is 0 or 1."""
+def castings_schema(items: pd.Index) -> Schema:
+    """Integers; a known item, and `leading` is 0 or 1."""
     return Schema(
         {
-            "movie": _integer("movie", _known(movies)),
+            "movie": _integer("movie", _known(items)),
             "people": _integer("people"),
             "order": _integer("order"),
             "leading": _integer(
@@ -93,12 +93,10 @@ def castings_schema(movies: pd.Index) -> Schema:
     )
 
 
-def tags_schema(movies: pd.Index, column: str) -> Schema:
-    """A known movie and something said of it (a genre, a country)."""
+def tags_schema(items: pd.Index, column: str) -> Schema:
+    """A known item and something said of it (a genre, a country)."""
     empty = pandera.Check.str_length(min_value=1, error=f"{column} is empty")
-    return Schema(
-        {"movie": _integer("movie", _known(movies)), column: pandera.Column(checks=empty)}
-    )
+    return Schema({"movie": _integer("movie", _known(items)), column: pandera.Column(checks=empty)})
 
 
 def check_rows(file: DelimitedFile, lines: LineBlock, schema: Schema) -> RowCheck:
@@ -129,8 +127,8 @@ def _integer(name: str, *checks: pandera.Check) -> pandera.Column:
     return pandera.Column("Int64", list(checks), name=name)
 
 
-def _known(movies: pd.Index) -> pandera.Check:
-    return pandera.Check(lambda movie: movie.isin(movies), error="movie is not in movies.txt")
+def _known(items: pd.Index) -> pandera.Check:
+    return pandera.Check(lambda item: item.isin(items), error="movie is not in movies.txt")
 
 
 def _identified(identity: str, *texts: str) -> Schema:

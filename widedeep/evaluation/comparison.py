@@ -37,10 +37,10 @@ from widedeep.evaluation.scoring import (
     measure_slices,
     model_scorer,
     slices,
-    user_movie_mean,
+    user_item_mean,
 )
 from widedeep.evaluation.sequential import PooledDifference, disjoint_windows, pool_windows
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.inputs import to_iso
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import Artifact
@@ -83,7 +83,7 @@ class Evaluator:
     """The holdout of one split, the gate, and what scores by a model."""
 
     log: Interactions
-    catalogue: Items
+    item_table: ItemTable
     split: Split
     gate: GateConfig
     scorer: ModelScorer = model_scorer
@@ -99,10 +99,10 @@ class Evaluator:
 
         `earlier` are all evaluations since this champion serves: they are pooled with this one.
         """
-        scorer = self.scorer(challenger, self.log, self.catalogue)
+        scorer = self.scorer(challenger, self.log, self.item_table)
         ours = self._predict(challenger, scorer)
         means = self._predict(
-            challenger, user_movie_mean(challenger.transform, self.log, self.catalogue)
+            challenger, user_item_mean(challenger.transform, self.log, self.item_table)
         )
         ours.save(folder / PREDICTIONS)
         means.save(folder / BASELINE_PREDICTIONS)
@@ -143,7 +143,7 @@ class Evaluator:
         masks: Masks,
         earlier: Sequence[Artifact],
     ) -> _Judgement:
-        other = self.scorer(champion, self.log, self.catalogue)
+        other = self.scorer(champion, self.log, self.item_table)
         theirs = self._predict(champion, other)
         difference = streaming_difference(ours, theirs, self.gate)
         lists = (self._lists(scorer), self._lists(other))

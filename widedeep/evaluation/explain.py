@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from widedeep.data.tables import Interactions, read_small
 from widedeep.evaluation.naming import DisplayNames, FeatureNaming
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.transform import Transform
 from widedeep.model.trained_model import TrainedModel
@@ -49,7 +49,7 @@ class Explanation:
 
     Attributes:
         user: Token.
-        movie: Token.
+        item: Token.
         time: Of the query, UNIX seconds.
         known_until: Ratings strictly before it were known, UNIX seconds.
         bias: The network's.
@@ -60,7 +60,7 @@ class Explanation:
     """
 
     user: int
-    movie: int
+    item: int
     time: int
     known_until: int
     bias: float
@@ -116,7 +116,7 @@ class WidePart:
         return [
             Explanation(
                 int(asked.user[row]),
-                int(asked.movie[row]),
+                int(asked.item[row]),
                 int(asked.time[row]),
                 int(asked.known_until[row]),
                 self.bias,
@@ -146,7 +146,7 @@ class WidePart:
         ]
 
 
-_RATINGS, _MOVIES, _PEOPLE = "ratings.parquet", "movies.parquet", "people.parquet"
+_RATINGS, _ITEMS, _PEOPLE = "ratings.parquet", "items.parquet", "people.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,25 +155,25 @@ class DataSnapshot:
 
     Attributes:
         log: The ratings.
-        movies: What is known of each movie, see `movies.MOVIE_COLUMNS`.
-        people: Their names, see `movies.PEOPLE_COLUMNS`.
-        catalogue: The movies' attributes.
+        items: What is known of each item, see `items.ITEM_COLUMNS`.
+        people: Their names, see `items.PEOPLE_COLUMNS`.
+        item table: The items' attributes.
     """
 
     log: Interactions
-    movies: pa.Table
+    items: pa.Table
     people: pa.Table
-    catalogue: Items
+    item_table: ItemTable
 
     @classmethod
-    def of(cls, log: Interactions, movies: pa.Table, people: pa.Table) -> Self:
-        """What is known, with its catalogue."""
-        return cls(log, movies, people, Items.from_table(movies))
+    def of(cls, log: Interactions, items: pa.Table, people: pa.Table) -> Self:
+        """What is known, with its item table."""
+        return cls(log, items, people, ItemTable.from_table(items))
 
     def save(self, folder: Path) -> None:
         """Write everything into `folder`."""
         self.log.save(folder / _RATINGS)
-        pq.write_table(self.movies, folder / _MOVIES)
+        pq.write_table(self.items, folder / _ITEMS)
         pq.write_table(self.people, folder / _PEOPLE)
 
     @classmethod
@@ -183,30 +183,30 @@ class DataSnapshot:
 
 
 def load_item_tables(folder: Path) -> tuple[pa.Table, pa.Table]:
-    """Movies and people of a registered model's folder `history`, without its ratings."""
-    return read_small(folder / _MOVIES), read_small(folder / _PEOPLE)
+    """Items and people of a registered model's folder `history`, without its ratings."""
+    return read_small(folder / _ITEMS), read_small(folder / _PEOPLE)
 
 
 def item_table_digests(folder: Path) -> tuple[str, str]:
     """Those of the files that `load_item_tables` reads."""
-    return file_digest(folder / _MOVIES), file_digest(folder / _PEOPLE)
+    return file_digest(folder / _ITEMS), file_digest(folder / _PEOPLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """A model with the ratings and films it may know of; `names` are for its words."""
+    """A model with the ratings and items it may know of; `names` are for its words."""
 
     model: TrainedModel
     log: Interactions
-    catalogue: Items
+    item_table: ItemTable
     names: DisplayNames
 
     @classmethod
     def load(cls, model: Path, history: Path) -> Self:
         """Read a registered model's folders."""
         known = DataSnapshot.load(history)
-        names = DisplayNames.of(known.movies, known.people)
-        return cls(TrainedModel.load(model), known.log, known.catalogue, names)
+        names = DisplayNames.of(known.items, known.people)
+        return cls(TrainedModel.load(model), known.log, known.item_table, names)
 
     @property
     def known_until(self) -> int:
@@ -214,8 +214,8 @@ class Explainer:
         return int(self.log.time[-1]) + 1
 
     def explain(self, asked: Queries) -> list[Explanation]:
-        """One explanation a query; an unknown user or movie is a cold one."""
+        """One explanation a query; an unknown user or item is a cold one."""
         transform, network = self.model.transform, self.model.network
-        rows = transform.describe(self.log, asked, self.catalogue)
+        rows = transform.describe(self.log, asked, self.item_table)
         given = logits(network, transform.encode(rows))
         return WidePart.of(self.model).explain(rows, given, self.names)

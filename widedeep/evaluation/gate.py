@@ -69,7 +69,7 @@ class GateConfig:
         log_loss_margin: Rise of log loss, in nats, that a better AUC may cost; above 0.
         ece_margin: The same for the calibration error.
         slice_margin: Fall of AUC on a slice of the holdout that a better AUC may cost; above 0.
-        coverage_margin: The same for the number of films in top-10 lists, as a share of the
+        coverage_margin: The same for the number of items in top-10 lists, as a share of the
             champion's.
         latency_budget: Seconds in which the registered model has to answer the requests of its dry
             run; above 0.
@@ -151,14 +151,14 @@ def decide_first(
 ) -> Decision:
     """Judge a first model, with no champion to beat, by two models that need no training.
 
-    Promote: the AUC interval against the user + movie mean lies above 0 and the log loss is below
+    Promote: the AUC interval against the user + item mean lies above 0 and the log loss is below
     that of the constant (the training rows' mean label). Hold: the AUC interval lies below 0, or
     the log loss is above the constant's by more than the margin. Else insufficient evidence.
 
     Args:
-        difference: Model minus user + movie mean.
+        difference: Model minus user + item mean.
         model: The first model.
-        baseline: The user + movie mean.
+        baseline: The user + item mean.
         constant_log_loss: Log loss of the constant on the same rows, in nats.
         gate: The evidence wanted.
 
@@ -280,7 +280,7 @@ def measure_guardrails(
     lists: tuple[TopLists, TopLists],
     gate: GateConfig,
 ) -> list[Guardrail]:
-    """Log loss, calibration, AUC of each slice with enough rows, and the films that are shown.
+    """Log loss, calibration, AUC of each slice with enough rows, and the items that are shown.
 
     Args:
         predictions: The challenger's and the champion's.
@@ -318,7 +318,7 @@ def _slices(
 
 
 def _coverage(lists: tuple[TopLists, TopLists], gate: GateConfig) -> Guardrail:
-    """A model that shows everybody the same few films may well have the better AUC."""
+    """A model that shows everybody the same few items may well have the better AUC."""
     ours, theirs = (float(one.coverage()) for one in lists)
     change = Interval(ours - theirs, ours - theirs, ours - theirs)
     margin = -max(gate.coverage_margin * theirs, 1.0)

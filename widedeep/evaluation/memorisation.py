@@ -44,8 +44,8 @@ first, forgotten ones last.
 
 `support` counts the training rows that fire it and `positive_rate` is the share of positives among
 them (null for none). `lift` is that rate over the rate of the rows that could have fired it: for a
-cross, those that fire its last part if the wide part reads that raw (for liked x movie: all rows
-of the movie), and for anything else all rows. `before` is the previous model's weight, 0 where it
+cross, those that fire its last part if the wide part reads that raw (for liked x item: all rows
+of the item), and for anything else all rows. `before` is the previous model's weight, 0 where it
 had none, and `change` (see `MemoryChange`) follows from the two; both are null without a previous model.
 """
 

@@ -1,8 +1,8 @@
-"""What movies and people are called, in Korean and in English.
+"""What items and people are called, in Korean and in English.
 
 Wide features in words: "liked 매트릭스 → 매트릭스 2", "user_count 3 … 8 x genres 드라마".
 
-Movies and people are named in the language asked for; features are called as the spec calls them,
+Items and people are named in the language asked for; features are called as the spec calls them,
 and all other tokens stand as they are in the data.
 """
 
@@ -41,21 +41,21 @@ Called = Mapping[int, Mapping[Language, str]]
 class DisplayNames:
     """Names by token, never empty: a name that one language lacks is that of the other."""
 
-    movies: Called
+    items: Called
     people: Called
 
     @classmethod
-    def of(cls, movies: pa.Table, people: pa.Table) -> Self:
-        """Read the tables that ingest writes, `movies.MOVIE_COLUMNS` and `PEOPLE_COLUMNS`."""
-        english = [tidy_title(title) for title in movies["title_eng"].to_pylist()]
+    def of(cls, items: pa.Table, people: pa.Table) -> Self:
+        """Read the tables that ingest writes, `items.ITEM_COLUMNS` and `PEOPLE_COLUMNS`."""
+        english = [tidy_title(title) for title in items["title_eng"].to_pylist()]
         return cls(
-            _called(movies["movie"].to_pylist(), movies["title"].to_pylist(), english),
+            _called(items["item"].to_pylist(), items["title"].to_pylist(), english),
             _called(*(people[name].to_pylist() for name in people.column_names)),
         )
 
-    def movie(self, token: int, language: Language) -> str:
+    def item(self, token: int, language: Language) -> str:
         """The title; `#17` where there is none."""
-        return self.movies[token][language] if token in self.movies else _nameless(token)
+        return self.items[token][language] if token in self.items else _nameless(token)
 
     def person(self, token: int, language: Language) -> str:
         """The name; `#17` where there is none."""
@@ -89,7 +89,7 @@ RARE = "(rare)"
 """Any token that is out of vocabulary."""
 
 ABSENT = "missing"
-"""An attribute that a movie lacks, or a number that is not known."""
+"""An attribute that a item lacks, or a number that is not known."""
 
 _PEOPLE = ("people", "leading")
 _LARGE = 1000
@@ -160,8 +160,8 @@ class FeatureNaming:
     def _tokens(self, feature: str, ids: Ids, language: Language) -> list[str]:
         tokens = self.transform.vocabulary_of(feature).decode(ids).tolist()
         kind = self.transform.spec.vocabulary_name(feature)
-        if kind == "movie":
-            return [self.names.movie(token, language) for token in tokens]
+        if kind == "item":
+            return [self.names.item(token, language) for token in tokens]
         if kind in _PEOPLE:
             return [self.names.person(token, language) for token in tokens]
         return [ABSENT if token == MISSING else str(token) for token in tokens]

@@ -13,7 +13,7 @@ Tables in Markdown.
 
 A model card: what a version is, what it was measured by, and what it is not for.
 
-Mitchell et al., "Model cards for model reporting" (2019), cut to what a ranker of films has to say.
+Mitchell et al., "Model cards for model reporting" (2019), cut to what a ranker of items has to say.
 
 Numbers for spreadsheets.
 """

@@ -22,7 +22,7 @@ from widedeep import metrics
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions, first_times, save_columns
 from widedeep.features.history import ColumnSelection, HistoryConfig, Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import DAY, new_user_rows
 from widedeep.features.training_data import FROZEN, PROTOCOLS, STREAMING, queries_by_protocol
@@ -34,7 +34,7 @@ from widedeep.model.trainer import predict
 Floats = NDArray[np.float64]
 Scorer = Callable[[Queries], Floats]
 """Gives P(positive) of each query, float64 of shape (n,)."""
-ModelScorer = Callable[[TrainedModel, Interactions, Items], Scorer]
+ModelScorer = Callable[[TrainedModel, Interactions, ItemTable], Scorer]
 """Gives what scores by a model with the history in the ratings; see `model_scorer`."""
 
 PREDICTIONS = "predictions.parquet"
@@ -55,7 +55,7 @@ class Predictions:
     """The holdout's rows with label (bool) and both protocols' probabilities, shape (n,) each."""
 
     user: NDArray[np.int64]
-    movie: NDArray[np.int64]
+    item: NDArray[np.int64]
     time: NDArray[np.int64]
     label: NDArray[np.bool_]
     streaming: Floats
@@ -68,7 +68,7 @@ class Predictions:
         asked = queries_by_protocol(log, rows, split.holdout_from)
         return cls(
             log.user[rows],
-            log.movie[rows],
+            log.item[rows],
             log.time[rows],
             history.positive(log.rate[rows]),
             **{name: scorer(part) for name, part in asked.items()},
@@ -100,21 +100,21 @@ class Predictions:
         return measured
 
 
-def model_scorer(model: TrainedModel, log: Interactions, catalogue: Items) -> Scorer:
+def model_scorer(model: TrainedModel, log: Interactions, item_table: ItemTable) -> Scorer:
     """Score by the model, through its own transform."""
 
     def score(asked: Queries) -> Floats:
-        rows = model.transform.describe(log, asked, catalogue)
+        rows = model.transform.describe(log, asked, item_table)
         return predict(model.network, model.transform.encode(rows))
 
     return score
 
 
-def user_movie_mean(transform: Transform, log: Interactions, catalogue: Items) -> Scorer:
-    """The baseline without training: the movie's smoothed mean plus the user's mean residual."""
+def user_item_mean(transform: Transform, log: Interactions, item_table: ItemTable) -> Scorer:
+    """The baseline without training: the item's smoothed mean plus the user's mean residual."""
 
     def score(asked: Queries) -> Floats:
-        known = (log, asked, catalogue, transform.spec.history, transform.prior)
+        known = (log, asked, item_table, transform.spec.history, transform.prior)
         rows = RawFeatures.describe(
             *known, wanted=ColumnSelection(("mean_plus_residual",), bags=())
         )
@@ -124,18 +124,18 @@ def user_movie_mean(transform: Transform, log: Interactions, catalogue: Items) -
 
 
 def slices(log: Interactions, split: Split) -> dict[str, NDArray[np.bool_]]:
-    """Holdout rows by what is known of their user and movie; masks over the holdout, (n,).
+    """Holdout rows by what is known of their user and item; masks over the holdout, (n,).
 
-    A user is new who has no earlier rating; a movie is new that was first rated in the holdout.
+    A user is new who has no earlier rating; a item is new that was first rated in the holdout.
     """
     held = split.holdout(log.time)
     new_user = new_user_rows(log)[held]
-    new_movie = first_times(log.movie, log.time)[held] >= split.holdout_from
+    new_item = first_times(log.item, log.time)[held] >= split.holdout_from
     return {
         "new_user": new_user,
         "returning_user": ~new_user,
-        "new_movie": new_movie,
-        "old_movie": ~new_movie,
+        "new_item": new_item,
+        "old_item": ~new_item,
     }
 
 
@@ -174,25 +174,25 @@ GOLDEN = "golden.parquet"
 
 ROWS = 200
 NOBODY = -1
-"""A token that no user and no movie has."""
+"""A token that no user and no item has."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenRequests:
-    """The answers (probability) to the requests (user, movie, time); (ROWS,) each."""
+    """The answers (probability) to the requests (user, item, time); (ROWS,) each."""
 
     user: NDArray[np.int64]
-    movie: NDArray[np.int64]
+    item: NDArray[np.int64]
     time: NDArray[np.int64]
     probability: Floats
 
     @classmethod
     def of(cls, log: Interactions, scorer: Scorer) -> Self:
         """The last rated pairs right after the last rating, with strangers among them."""
-        user, movie = log.user[-ROWS:].copy(), log.movie[-ROWS:].copy()
-        user[::10], movie[5::10] = NOBODY, NOBODY
+        user, item = log.user[-ROWS:].copy(), log.item[-ROWS:].copy()
+        user[::10], item[5::10] = NOBODY, NOBODY
         time = np.full(len(user), log.time[-1] + 1)
-        return cls(user, movie, time, scorer(Queries(user, movie, time, time)))
+        return cls(user, item, time, scorer(Queries(user, item, time, time)))
 
     def save(self, path: Path) -> None:
         """Write one Parquet file with a column for each field."""
@@ -208,49 +208,49 @@ class GoldenRequests:
 Ints = NDArray[np.int64]
 
 LENGTH = 10
-USERS = MOVIES = 100
+USERS = ITEMS = 100
 _YEAR = 365 * DAY
 
 
 @dataclass(frozen=True, slots=True)
 class TopLists:
-    """The best `movie` tokens of each `user`, int64 (users, LENGTH), the best first."""
+    """The best `item` tokens of each `user`, int64 (users, LENGTH), the best first."""
 
     user: Ints
-    movie: Ints
+    item: Ints
 
     @classmethod
     def of(cls, log: Interactions, at: int, scorer: Scorer) -> Self:
-        """Rank for the users seen last before `at` the movies rated most in the year before.
+        """Rank for the users seen last before `at` the items rated most in the year before.
 
-        Films that a user has rated are not shown again. Who is asked does not depend on the model.
+        Items that a user has rated are not shown again. Who is asked does not depend on the model.
         """
-        users, movies = _last_seen(log), _most_rated(log, at)
-        scores = scorer(Queries.of_every_pair(users, movies, at)).reshape(len(users), len(movies))
-        scores[_rated(log, users, movies)] = -1.0
+        users, items = _last_seen(log), _most_rated(log, at)
+        scores = scorer(Queries.of_every_pair(users, items, at)).reshape(len(users), len(items))
+        scores[_rated(log, users, items)] = -1.0
         best = np.argsort(-scores, axis=1, kind="stable")[:, :LENGTH]
-        return cls(users, movies[best])
+        return cls(users, items[best])
 
     def churn(self, other: Self) -> float:
-        """Share of the shown films that `other` doesn't show to the same user, in [0, 1]."""
-        pairs = zip(self.movie, other.movie, strict=True)
+        """Share of the shown items that `other` doesn't show to the same user, in [0, 1]."""
+        pairs = zip(self.item, other.item, strict=True)
         kept = [len(np.intersect1d(ours, theirs)) for ours, theirs in pairs]
-        return 1.0 - float(np.sum(kept)) / max(self.movie.size, 1)
+        return 1.0 - float(np.sum(kept)) / max(self.item.size, 1)
 
     def coverage(self) -> int:
-        """How many different films are shown to anybody."""
-        return len(np.unique(self.movie))
+        """How many different items are shown to anybody."""
+        return len(np.unique(self.item))
 
     def save(self, path: Path) -> None:
         """Write one Parquet file, a row a user."""
-        pq.write_table(pa.table({"user": self.user, "movies": list(self.movie)}), path)
+        pq.write_table(pa.table({"user": self.user, "items": list(self.item)}), path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         table = pq.read_table(path)
-        movies = np.array(table["movies"].to_pylist(), np.int64)
-        return cls(table["user"].to_numpy(), movies.reshape(table.num_rows, -1))
+        items = np.array(table["items"].to_pylist(), np.int64)
+        return cls(table["user"].to_numpy(), items.reshape(table.num_rows, -1))
 
 
 def _last_seen(log: Interactions) -> Ints:
@@ -261,15 +261,15 @@ def _last_seen(log: Interactions) -> Ints:
 
 def _most_rated(log: Interactions, at: int) -> Ints:
     """The MOVIES tokens rated most in the year before `at` (or ever, if nothing was), by token."""
-    lately = log.movie[log.time >= at - _YEAR]
-    movies, ratings = np.unique(lately if len(lately) else log.movie, return_counts=True)
-    return np.sort(movies[np.argsort(-ratings, kind="stable")[:MOVIES]])
+    lately = log.item[log.time >= at - _YEAR]
+    items, ratings = np.unique(lately if len(lately) else log.item, return_counts=True)
+    return np.sort(items[np.argsort(-ratings, kind="stable")[:ITEMS]])
 
 
-def _rated(log: Interactions, users: Ints, movies: Ints) -> NDArray[np.bool_]:
-    """Who has rated what, (users, movies)."""
-    known = np.isin(log.user, users) & np.isin(log.movie, movies)
-    rated = np.zeros((len(users), len(movies)), np.bool_)
-    places = (np.searchsorted(users, log.user[known]), np.searchsorted(movies, log.movie[known]))
+def _rated(log: Interactions, users: Ints, items: Ints) -> NDArray[np.bool_]:
+    """Who has rated what, (users, items)."""
+    known = np.isin(log.user, users) & np.isin(log.item, items)
+    rated = np.zeros((len(users), len(items)), np.bool_)
+    places = (np.searchsorted(users, log.user[known]), np.searchsorted(items, log.item[known]))
     rated[places] = True
     return rated

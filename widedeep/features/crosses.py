@@ -4,7 +4,7 @@ A cross is keyed by the tuple of its parts' vocabulary ids, packed exactly into 
 by joined text. Parts may be bags: a row then fires every combination it holds. A combination that
 has an unknown part, or was seen too rarely, fires nothing.
 
-Liked and rated movies make ten million combinations in a million rows, so they are looked up where
+Liked and rated items make ten million combinations in a million rows, so they are looked up where
 they stand, by compiled code: looking each up among all took seconds.
 
 Keys of combinations: the tuple of their parts' vocabulary ids, packed into one integer.
@@ -13,7 +13,7 @@ Exact and reversible, never a joined text.
 
 Crosses as they are counted: all parts but the last as one, and the last.
 
-Liked and rated movies make ten million combinations in a million rows: sorting them took most of
+Liked and rated items make ten million combinations in a million rows: sorting them took most of
 the time of the whole feature stage. Here the rows are put in order of their last id, and the
 combinations of one last id are counted where the counters stay in the processor's cache.
 """

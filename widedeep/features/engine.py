@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from widedeep.data.tables import Interactions
 from widedeep.features.encoded import EncodedRows, FeatureSupport
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.transform import Transform
@@ -58,8 +58,8 @@ class FeatureEngine(Protocol[RowsT]):
         """What the wide features that fire in the rows rest on, see `FeatureSupport`."""
 
 
-FeatureEngines = Callable[[Interactions, Items, FeatureSpec, float], FeatureEngine[Any]]
-"""Makes one for ratings, catalogue, spec and prior."""
+FeatureEngines = Callable[[Interactions, ItemTable, FeatureSpec, float], FeatureEngine[Any]]
+"""Makes one for ratings, item table, spec and prior."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class InMemoryEngine:
     """All rows at once, in this process."""
 
     log: Interactions
-    catalogue: Items
+    item_table: ItemTable
     spec: FeatureSpec
     prior: float
 
     def describe(self, asked: Queries) -> RawFeatures:
         """See `RawFeatures.describe`."""
-        known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
+        known = (self.log, asked, self.item_table, self.spec.history, self.prior)
         return RawFeatures.describe(*known, wanted=self.spec.reads)
 
     def fit(

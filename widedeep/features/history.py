@@ -2,7 +2,7 @@
 
 Streaming queries are known until their own time; frozen ones until the start of the holdout.
 
-What a walk through time finds for each query: numbers, and the movies remembered.
+What a walk through time finds for each query: numbers, and the items remembered.
 """
 
 import copy
@@ -28,7 +28,7 @@ from widedeep.features.history_state import (
     largest_tie,
     run_pass,
 )
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged, consecutive
 from widedeep.features.vocabulary import IndexedBag
 from widedeep.inputs import InputError
@@ -37,7 +37,7 @@ from widedeep.parallel import parallel_map, worker_count
 Ints = NDArray[np.int64]
 
 BAGS = ("liked", "disliked")
-"""The movies that a user remembers."""
+"""The items that a user remembers."""
 
 _OBSERVING = 0.45
 """What observing a rating takes of the time of observing it and describing a query (measured)."""
@@ -61,7 +61,7 @@ ALL_COLUMNS = ColumnSelection()
 class HistoryColumns:
     """`numeric` float32 (n, numbers that were wanted), NaN where missing.
 
-    Bags hold movies, the newest first; of one instant, the highest movie id.
+    Bags hold items, the newest first; of one instant, the highest item id.
     """
 
     numeric: NDArray[np.float32]
@@ -79,7 +79,7 @@ class HistoryColumns:
     ) -> Self:
         """What the queries of a sweep find, in `order` of known_until.
 
-        `tokens` are by movie code. Several `walkers`, copies of the sweep, describe a share of the
+        `tokens` are by item code. Several `walkers`, copies of the sweep, describe a share of the
         queries each, at the same time, and only observe what the first of these knows. They move
         their states; that of the last is then what the last query knows.
         """
@@ -134,11 +134,11 @@ def _bag(parts: Sequence[Ragged], order: Ints, tokens: Ints) -> IndexedBag:
 
 _POSITIVE = {
     "user_smoothing",
-    "movie_smoothing",
+    "item_smoothing",
     "taste_smoothing",
     "user_variance",
     "user_half_life",
-    "movie_variance",
+    "item_variance",
     "long_half_life",
     "short_half_life",
     "burst_half_life",
@@ -154,9 +154,9 @@ class HistoryConfig:
     """How history becomes numbers.
 
     `positive_rating`: a rating of at least this is a positive label. `length`: how many liked and
-    disliked movies are remembered. The smoothings count rows of the prior that are mixed into
+    disliked items are remembered. The smoothings count rows of the prior that are mixed into
     means. The variances (of logits) are those that terms of the online logistic model begin with;
-    a user's term fades with `user_half_life`, the variance of a movie's grows by `movie_drift` a
+    a user's term fades with `user_half_life`, the variance of a item's grows by `item_drift` a
     day, and `world_step` moves the base rate (logit per unit of error). `fast`, `slow` and
     `fast_rate` weigh the newest rating in a user's moving averages. Half-lives are in days.
     """
@@ -164,12 +164,12 @@ class HistoryConfig:
     positive_rating: int = 10
     length: int = 20
     user_smoothing: float = 1.5
-    movie_smoothing: float = 8.0
+    item_smoothing: float = 8.0
     taste_smoothing: float = 3.0
     user_variance: float = 2.7
     user_half_life: float = 1900.0
-    movie_variance: float = 0.25
-    movie_drift: float = 6e-5
+    item_variance: float = 0.25
+    item_drift: float = 6e-5
     world_step: float = 0.005
     fast: float = 0.35
     slow: float = 0.12
@@ -206,18 +206,18 @@ class HistoryConfig:
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Rows to describe: tokens of user and movie, and UNIX seconds; int64 of shape (n,) each.
+    """Rows to describe: tokens of user and item, and UNIX seconds; int64 of shape (n,) each.
 
     Only ratings strictly before `known_until` (at most `time`) may influence a row.
     """
 
     user: Ints
-    movie: Ints
+    item: Ints
     time: Ints
     known_until: Ints
 
     def __post_init__(self) -> None:
-        lengths = [len(column) for column in (self.user, self.movie, self.time, self.known_until)]
+        lengths = [len(column) for column in (self.user, self.item, self.time, self.known_until)]
         if len(set(lengths)) > 1:
             raise InputError(f"the columns of the queries have {lengths} rows; as many are wanted")
         if (self.known_until > self.time).any():
@@ -232,24 +232,24 @@ class Queries:
         return len(self.user)
 
     @classmethod
-    def of_every_pair(cls, users: Ints, movies: Ints, at: int) -> "Queries":
-        """Each user with each movie, user by user, with all that is known at UNIX seconds `at`."""
-        moment = np.full(len(users) * len(movies), at)
-        return cls(np.repeat(users, len(movies)), np.tile(movies, len(users)), moment, moment)
+    def of_every_pair(cls, users: Ints, items: Ints, at: int) -> "Queries":
+        """Each user with each item, user by user, with all that is known at UNIX seconds `at`."""
+        moment = np.full(len(users) * len(items), at)
+        return cls(np.repeat(users, len(items)), np.tile(items, len(users)), moment, moment)
 
     def take(self, rows: NDArray[Any]) -> "Queries":
         """The named rows."""
-        return Queries(self.user[rows], self.movie[rows], self.time[rows], self.known_until[rows])
+        return Queries(self.user[rows], self.item[rows], self.time[rows], self.known_until[rows])
 
     def known_earlier(self, seconds: Ints) -> "Queries":
         """The same rows, each with a history that ends `seconds` (n,) earlier."""
-        return Queries(self.user, self.movie, self.time, self.known_until - seconds)
+        return Queries(self.user, self.item, self.time, self.known_until - seconds)
 
 
 def history_columns(
     log: Interactions,
     queries: Queries,
-    catalogue: Items,
+    item_table: ItemTable,
     config: HistoryConfig,
     prior: float,
     *,
@@ -260,7 +260,7 @@ def history_columns(
     Raises:
         InputError: the log is not in order of time, so the future could not be told from the past.
     """
-    sweep, tokens = start_pass(log, queries, catalogue, config, prior)
+    sweep, tokens = start_pass(log, queries, item_table, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
     return HistoryColumns.of_walk(copy_pass(sweep, worker_count()), order, tokens, wanted)
 
@@ -283,30 +283,30 @@ def check_order(log: Interactions) -> None:
 
 
 def start_pass(
-    log: Interactions, queries: Queries, catalogue: Items, config: HistoryConfig, prior: float
+    log: Interactions, queries: Queries, item_table: ItemTable, config: HistoryConfig, prior: float
 ) -> tuple[HistoryPass, Ints]:
-    """Everything a pass over time needs, in codes, and the movie token of each code.
+    """Everything a pass over time needs, in codes, and the item token of each code.
 
     Raises:
         InputError: see `history_columns`.
     """
     check_order(log)
     user, users = pd.factorize(np.concatenate([log.user, queries.user]))
-    movie, movies = pd.factorize(np.concatenate([log.movie, queries.movie]))
+    item, items = pd.factorize(np.concatenate([log.item, queries.item]))
     rated = len(log.user)
-    events = encode_interactions(log, user[:rated], movie[:rated], config)
-    attributes, genres, people = encode_attributes(catalogue, movies)
-    state = empty_state(len(users), len(movies), genres, people, config.length)
-    asked = (user[rated:], movie[rated:], *query_times(queries))
-    return HistoryPass(state, attributes, config.rates(prior), events, *asked), movies
+    events = encode_interactions(log, user[:rated], item[:rated], config)
+    attributes, genres, people = encode_attributes(item_table, items)
+    state = empty_state(len(users), len(items), genres, people, config.length)
+    asked = (user[rated:], item[rated:], *query_times(queries))
+    return HistoryPass(state, attributes, config.rates(prior), events, *asked), items
 
 
 def encode_interactions(
-    log: Interactions, user: Ints, movie: Ints, config: HistoryConfig
+    log: Interactions, user: Ints, item: Ints, config: HistoryConfig
 ) -> CodedInteractions:
-    """The ratings, with the codes of their users and movies."""
+    """The ratings, with the codes of their users and items."""
     label = config.positive(log.rate).astype(np.float64)
-    return CodedInteractions(user, movie, _writable(log.time), label, log.rate / 10.0)
+    return CodedInteractions(user, item, _writable(log.time), label, log.rate / 10.0)
 
 
 def query_times(queries: Queries) -> tuple[Ints, Ints]:
@@ -319,10 +319,10 @@ def _writable(column: Ints) -> Ints:
     return np.require(column, requirements=["C", "W"])
 
 
-def encode_attributes(catalogue: Items, movies: Ints) -> tuple[ItemAttributes, int, int]:
-    """Codes of genres and people of the movies, and how many of each there are."""
-    rows = catalogue.rows(movies)
-    genres, people = catalogue.bag("genres", rows), catalogue.bag("people", rows)
+def encode_attributes(item_table: ItemTable, items: Ints) -> tuple[ItemAttributes, int, int]:
+    """Codes of genres and people of the items, and how many of each there are."""
+    rows = item_table.rows(items)
+    genres, people = item_table.bag("genres", rows), item_table.bag("people", rows)
     genre_codes, genre_tokens = pd.factorize(genres.values)
     people_codes, people_tokens = pd.factorize(people.values)
     attributes = ItemAttributes(genre_codes, genres.offsets, people_codes, people.offsets)

@@ -1,4 +1,4 @@
-"""What is known of users and movies at one moment, updated rating by rating.
+"""What is known of users and items at one moment, updated rating by rating.
 
 All compiled functions of the state stand in this one file: numba's cache does not notice a change
 in another.
@@ -8,10 +8,10 @@ serving all call these two. The state holds sums and decayed sums only, so an up
 same however long the history is.
 
 The expected label of a rating comes from an online logistic model of additive terms: a base rate,
-the user's activity, the user, the movie. The last two are Gaussians, as in the rating system Glicko
+the user's activity, the user, the item. The last two are Gaussians, as in the rating system Glicko
 (Glickman, "Parameter estimation in large dynamic paired comparison experiments", 1999): a rating
 moves a term by as much as its variance says that something is still to be learned. Between ratings
-a user's term falls back to 0 and its variance to that of a stranger; a movie's variance grows.
+a user's term falls back to 0 and its variance to that of a stranger; a item's variance grows.
 Residuals of labels against this expectation tell the taste of a user for a genre and the appeal of
 a person.
 
@@ -85,7 +85,7 @@ USER_COLUMNS = 21
     U_MONTH_ERRORS,
 ) = range(USER_COLUMNS)
 
-MOVIE_COLUMNS = 17
+ITEM_COLUMNS = 17
 (
     M_COUNT,
     M_LABELS,
@@ -104,12 +104,12 @@ MOVIE_COLUMNS = 17
     M_FIRST_BIAS,
     M_BURST_WEIGHT,
     M_BURST_LABELS,
-) = range(MOVIE_COLUMNS)
+) = range(ITEM_COLUMNS)
 
 PEER_GROUPS = 4
 PEER_COLUMNS = 5
 P_COUNT, P_ERRORS, P_LATE_WEIGHT, P_LATE_ERRORS, P_LAST_TIME = range(PEER_COLUMNS)
-"""What is kept of the ratings that a movie got from users of one peer group."""
+"""What is kept of the ratings that a item got from users of one peer group."""
 
 ACTIVITIES = 8
 WORLD_COLUMNS = 1 + ACTIVITIES + 5
@@ -125,8 +125,8 @@ PAIR_NUMERIC = (
     "taste",
     "people",
     "staleness",
-    "movie_peer_residual",
-    "movie_late_peer_residual",
+    "item_peer_residual",
+    "item_late_peer_residual",
     "world_first_mean",
     "world_later_mean",
 )
@@ -147,26 +147,26 @@ USER_NUMERIC = (
     "user_recency",
     "user_tenure",
 )
-MOVIE_NUMERIC = (
-    "movie_count",
-    "movie_bias",
-    "movie_first_timer_bias",
-    "movie_mean",
-    "movie_first_timer_mean",
-    "movie_residual",
-    "movie_long_mean",
-    "movie_short_count",
-    "movie_short_mean",
-    "movie_burst_count",
-    "movie_burst_mean",
-    "movie_recency",
-    "movie_tenure",
+ITEM_NUMERIC = (
+    "item_count",
+    "item_bias",
+    "item_first_timer_bias",
+    "item_mean",
+    "item_first_timer_mean",
+    "item_residual",
+    "item_long_mean",
+    "item_short_count",
+    "item_short_mean",
+    "item_burst_count",
+    "item_burst_mean",
+    "item_recency",
+    "item_tenure",
 )
-NUMERIC = (*PAIR_NUMERIC, *USER_NUMERIC, *MOVIE_NUMERIC)
+NUMERIC = (*PAIR_NUMERIC, *USER_NUMERIC, *ITEM_NUMERIC)
 """Names of the numeric features `read` writes, in its order. Times are in days."""
 
 _USER = len(PAIR_NUMERIC)
-_MOVIE = _USER + len(USER_NUMERIC)
+_ITEM = _USER + len(USER_NUMERIC)
 
 
 class HistoryParams(NamedTuple):
@@ -174,12 +174,12 @@ class HistoryParams(NamedTuple):
 
     prior: float
     user_smoothing: float
-    movie_smoothing: float
+    item_smoothing: float
     taste_smoothing: float
     user_variance: float
     user_half_life: float
-    movie_variance: float
-    movie_drift: float
+    item_variance: float
+    item_drift: float
     world_step: float
     fast: float
     slow: float
@@ -194,7 +194,7 @@ class HistoryParams(NamedTuple):
 
 
 class ItemAttributes(NamedTuple):
-    """Genres and people of each movie code, as flat values (int64) and offsets (int64)."""
+    """Genres and people of each item code, as flat values (int64) and offsets (int64)."""
 
     genres: Codes
     genre_offsets: Codes
@@ -205,40 +205,40 @@ class ItemAttributes(NamedTuple):
 JUDGED_COLUMNS = 14
 (
     J_ERROR,
-    J_MOVIE_SURPRISE,
+    J_ITEM_SURPRISE,
     J_USER_SURPRISE,
     J_USER_COUNT,
-    J_MOVIE_COUNT,
+    J_ITEM_COUNT,
     J_USER_PRECISION,
     J_USER_PULL,
-    J_MOVIE_PRECISION,
-    J_MOVIE_PULL,
-    J_MOVIE_STEP,
+    J_ITEM_PRECISION,
+    J_ITEM_PULL,
+    J_ITEM_STEP,
     J_USER_MEAN,
     J_USER_VARIANCE,
-    J_MOVIE_MEAN,
-    J_MOVIE_VARIANCE,
+    J_ITEM_MEAN,
+    J_ITEM_VARIANCE,
 ) = range(JUDGED_COLUMNS)
 """What `update` notes of a rating from the state before its instant: the error of the expectation,
-the label against the mean of its movie and of its user, the ratings these two had, what the rating
-adds to precision and pull of their terms, by how much it alone would move the movie's, and both
+the label against the mean of its item and of its user, the ratings these two had, what the rating
+adds to precision and pull of their terms, by how much it alone would move the item's, and both
 terms at its time."""
 
 
 class HistoryState(NamedTuple):
-    """The arrays; unseen users and movies are rows of zeros.
+    """The arrays; unseen users and items are rows of zeros.
 
     A term stands there as its precision beyond that of a stranger, its pull (precision x mean) and
     the time at which it was so: in this form, ratings of one instant just add up.
-    `user` (users, USER_COLUMNS), `movie` (movies, MOVIE_COLUMNS), `world` (WORLD_COLUMNS,),
-    `peers` (movies, PEER_GROUPS, PEER_COLUMNS),
+    `user` (users, USER_COLUMNS), `item` (items, MOVIE_COLUMNS), `world` (WORLD_COLUMNS,),
+    `peers` (items, PEER_GROUPS, PEER_COLUMNS),
     `taste` (users, genres, 2: residuals and count), `person` (people, 2: likewise),
-    `liked` and `disliked` (users, length): rings of movie codes, the newest at
+    `liked` and `disliked` (users, length): rings of item codes, the newest at
     (count - 1) % length.
     """
 
     user: Floats
-    movie: Floats
+    item: Floats
     world: Floats
     peers: Floats
     taste: NDArray[np.float32]
@@ -251,7 +251,7 @@ class CodedInteractions(NamedTuple):
     """Ratings in order of time: codes, UNIX seconds, label (0 or 1), rate / 10."""
 
     user: Codes
-    movie: Codes
+    item: Codes
     time: Codes
     label: Floats
     rate: Floats
@@ -265,18 +265,18 @@ class HistoryPass(NamedTuple):
     rates: HistoryParams
     events: CodedInteractions
     user: Codes
-    movie: Codes
+    item: Codes
     time: Codes
     known_until: Codes
 
 
-def empty_state(users: int, movies: int, genres: int, people: int, length: int) -> HistoryState:
+def empty_state(users: int, items: int, genres: int, people: int, length: int) -> HistoryState:
     """The state before the first rating."""
     return HistoryState(
         np.zeros((users, USER_COLUMNS)),
-        np.zeros((movies, MOVIE_COLUMNS)),
+        np.zeros((items, ITEM_COLUMNS)),
         np.zeros(WORLD_COLUMNS),
-        np.zeros((movies, PEER_GROUPS, PEER_COLUMNS)),
+        np.zeros((items, PEER_GROUPS, PEER_COLUMNS)),
         np.zeros((users, genres, 2), np.float32),
         np.zeros((people, 2)),
         np.zeros((users, length), np.int32),
@@ -307,7 +307,7 @@ def update(  # noqa: PLR0917  compiled code takes no keywords
 
     Ratings of one instant are judged from the state before it and then applied together, so the
     order in which they stand does not matter, with one exception: a user's last label, moving
-    averages and remembered movies take that user's ratings of one instant as they stand.
+    averages and remembered items take that user's ratings of one instant as they stand.
     Returns `stop`.
     """
     judged = np.empty((largest_tie(events.time, start, stop), JUDGED_COLUMNS))
@@ -334,11 +334,11 @@ def _fetch_row(address: int, row: int, size: int) -> None:
 
 
 @_borrowing
-def _fetch(state: HistoryState, user: int, movie: int) -> None:
-    """Have the rows of a rating's user and movie on their way: most of the time is waiting."""
+def _fetch(state: HistoryState, user: int, item: int) -> None:
+    """Have the rows of a rating's user and item on their way: most of the time is waiting."""
     _fetch_row(state.user.ctypes.data, user, 8 * USER_COLUMNS)
-    _fetch_row(state.movie.ctypes.data, movie, 8 * MOVIE_COLUMNS)
-    _fetch_row(state.peers.ctypes.data, movie, 8 * PEER_GROUPS * PEER_COLUMNS)
+    _fetch_row(state.item.ctypes.data, item, 8 * ITEM_COLUMNS)
+    _fetch_row(state.peers.ctypes.data, item, 8 * PEER_GROUPS * PEER_COLUMNS)
     _fetch_row(state.taste.ctypes.data, user, 8 * state.taste.shape[1])
     _fetch_row(state.liked.ctypes.data, user, 4 * state.liked.shape[1])
     _fetch_row(state.disliked.ctypes.data, user, 4 * state.disliked.shape[1])
@@ -362,17 +362,17 @@ def _observe(  # noqa: PLR0917  compiled code takes no keywords
             last += 1
         for i in range(first, last):
             if i + _AHEAD < len(events.user):
-                _fetch(state, events.user[i + _AHEAD], events.movie[i + _AHEAD])
+                _fetch(state, events.user[i + _AHEAD], events.item[i + _AHEAD])
             _judge(state, rates, events, i, judged[i - first])
         for i in range(first, last):
             _advance(state, rates, events, i, judged[i - first])
             state.user[events.user[i], U_COUNT] += 1.0
-            state.movie[events.movie[i], M_COUNT] += 1.0
+            state.item[events.item[i], M_COUNT] += 1.0
         for i in range(first, last):
             _apply_world(state, rates, events, i, judged[i - first])
             _apply_user(state, rates, events, i, judged[i - first])
             _apply_peers(state, rates, events, i, judged[i - first])
-            _apply_movie(state, rates, events, i, judged[i - first])
+            _apply_item(state, rates, events, i, judged[i - first])
             _apply_attributes(state, attributes, events, i, judged[i - first, J_ERROR])
         first = last
     return stop
@@ -386,17 +386,17 @@ def read(
     query: tuple[int, int, int, int],
     out: Floats,
 ) -> None:
-    """Write the numeric features of (user code, movie code, time, known until) to `out`.
+    """Write the numeric features of (user code, item code, time, known until) to `out`.
 
     `out` is float64 of shape (len(NUMERIC),); NaN stands where there is no history to speak of.
     """
     u, m, time, _ = query
     out[:] = np.nan
     user_term = _user_term(state.user[u], rates, time)[0]
-    movie_term = _movie_term(state.movie[m], rates, time)[0]
-    _read_pair(state, attributes, rates, query, user_term + movie_term, out)
-    _read_user(state.user[u], rates, time, user_term, out[_USER:_MOVIE])
-    _read_movie(state.movie[m], rates, time, movie_term, out[_MOVIE:])
+    item_term = _item_term(state.item[m], rates, time)[0]
+    _read_pair(state, attributes, rates, query, user_term + item_term, out)
+    _read_user(state.user[u], rates, time, user_term, out[_USER:_ITEM])
+    _read_item(state.item[m], rates, time, item_term, out[_ITEM:])
 
 
 @_borrowing
@@ -408,30 +408,30 @@ def _read_pair(  # noqa: PLR0917  compiled code takes no keywords
     terms: float,
     out: Floats,
 ) -> None:
-    """By PAIR_NUMERIC; `terms` is the sum of the user's and the movie's."""
+    """By PAIR_NUMERIC; `terms` is the sum of the user's and the item's."""
     u, m, time, known_until = query
-    movie, user = state.movie[m], state.user[u]
+    item, user = state.item[m], state.user[u]
     residual = user[U_RESIDUALS] / (user[U_COUNT] + rates.user_smoothing)
     peers = state.peers[m, _peer_group(user[U_COUNT])]
     decay = _decay((time - peers[P_LAST_TIME]) / DAY, rates.long_half_life)
     out[0] = _expected_logit(state, rates, user[U_COUNT], terms)
-    out[1] = _mean(movie[M_LABELS], movie[M_COUNT], rates.prior, rates.movie_smoothing) + residual
+    out[1] = _mean(item[M_LABELS], item[M_COUNT], rates.prior, rates.item_smoothing) + residual
     out[2] = _taste(state, attributes, rates, u, m)
     out[3] = _appeal(state, attributes, rates, m)
     out[4] = (time - known_until) / DAY
-    out[5] = peers[P_ERRORS] / (peers[P_COUNT] + rates.movie_smoothing)
-    out[6] = _decayed_error(peers, P_LATE_WEIGHT, decay, rates.movie_smoothing)
+    out[5] = peers[P_ERRORS] / (peers[P_COUNT] + rates.item_smoothing)
+    out[6] = _decayed_error(peers, P_LATE_WEIGHT, decay, rates.item_smoothing)
     out[7] = _mean(
         state.world[W_FIRST_LABELS],
         state.world[W_FIRST_WEIGHT],
         rates.prior,
-        rates.movie_smoothing,
+        rates.item_smoothing,
     )
     out[8] = _mean(
         state.world[W_LATER_LABELS],
         state.world[W_LATER_WEIGHT],
         rates.prior,
-        rates.movie_smoothing,
+        rates.item_smoothing,
     )
 
 
@@ -462,28 +462,28 @@ def _read_user(user: Floats, rates: HistoryParams, time: int, term: float, out: 
 
 
 @_borrowing
-def _read_movie(movie: Floats, rates: HistoryParams, time: int, term: float, out: Floats) -> None:
+def _read_item(item: Floats, rates: HistoryParams, time: int, term: float, out: Floats) -> None:
     """By MOVIE_NUMERIC."""
-    seen, prior, smoothing = movie[M_COUNT], rates.prior, rates.movie_smoothing
+    seen, prior, smoothing = item[M_COUNT], rates.prior, rates.item_smoothing
     out[0] = seen
     out[1] = term
-    out[2] = movie[M_FIRST_BIAS]
-    out[3] = _mean(movie[M_LABELS], seen, prior, smoothing)
-    out[4] = _mean(movie[M_FIRST_LABELS], movie[M_FIRSTS], prior, smoothing)
+    out[2] = item[M_FIRST_BIAS]
+    out[3] = _mean(item[M_LABELS], seen, prior, smoothing)
+    out[4] = _mean(item[M_FIRST_LABELS], item[M_FIRSTS], prior, smoothing)
     if seen == 0:
         return
-    gap = (time - movie[M_LAST_TIME]) / DAY
+    gap = (time - item[M_LAST_TIME]) / DAY
     long = _decay(gap, rates.long_half_life)
     short = _decay(gap, rates.short_half_life)
     burst = _decay(gap, rates.burst_half_life)
-    out[5] = movie[M_RESIDUALS] / (seen + smoothing)
-    out[6] = _mean(movie[M_LONG_LABELS] * long, movie[M_LONG_WEIGHT] * long, prior, smoothing)
-    out[7] = movie[M_SHORT_WEIGHT] * short
-    out[8] = _mean(movie[M_SHORT_LABELS] * short, out[7], prior, smoothing)
-    out[9] = movie[M_BURST_WEIGHT] * burst
-    out[10] = _mean(movie[M_BURST_LABELS] * burst, out[9], prior, rates.burst_smoothing)
+    out[5] = item[M_RESIDUALS] / (seen + smoothing)
+    out[6] = _mean(item[M_LONG_LABELS] * long, item[M_LONG_WEIGHT] * long, prior, smoothing)
+    out[7] = item[M_SHORT_WEIGHT] * short
+    out[8] = _mean(item[M_SHORT_LABELS] * short, out[7], prior, smoothing)
+    out[9] = item[M_BURST_WEIGHT] * burst
+    out[10] = _mean(item[M_BURST_LABELS] * burst, out[9], prior, rates.burst_smoothing)
     out[11] = gap
-    out[12] = (time - movie[M_FIRST_TIME]) / DAY
+    out[12] = (time - item[M_FIRST_TIME]) / DAY
 
 
 @_borrowing
@@ -500,7 +500,7 @@ def run_pass(  # noqa: PLR0917  compiled code takes no keywords
     """Walk through time once: before each query (in `order` of known_until), observe what it may.
 
     Fills `numeric` (n, m) by query with the m `columns` of NUMERIC, and in the order of the walk:
-    `bags` with the codes of liked and of disliked movies, the newest first, those of one query
+    `bags` with the codes of liked and of disliked items, the newest first, those of one query
     right after those of another, and `lengths` (n each) with how many each query has. Bags that
     have no room (but for n x length codes each) stay empty. `judged` is room for the ratings of
     one instant (see `largest_tie`), `out` for the numbers of a query.
@@ -514,7 +514,7 @@ def run_pass(  # noqa: PLR0917  compiled code takes no keywords
             stop += 1
         done = _observe(state, attributes, rates, events, done, stop, judged)
         u = sweep.user[i]
-        query = (u, sweep.movie[i], sweep.time[i], sweep.known_until[i])
+        query = (u, sweep.item[i], sweep.time[i], sweep.known_until[i])
         read(state, attributes, rates, query, out)
         for column in range(len(columns)):
             numeric[i, column] = out[columns[column]]
@@ -531,31 +531,31 @@ def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
     attributes: ItemAttributes,
     rates: HistoryParams,
     user: int,
-    movies: Codes,
+    items: Codes,
     time: int,
     values: Floats,
     rings: NDArray[np.int32],
-    movies_too: bool,  # noqa: FBT001
+    items_too: bool,  # noqa: FBT001
     out: Floats,
 ) -> tuple[int, int]:
-    """What `read` gives for one user code with each movie code, all being known until `time`.
+    """What `read` gives for one user code with each item code, all being known until `time`.
 
     The numeric features, rounded to float32 as a column of them is kept, go to the first columns of
-    `values`, float64 of at least (n, len(NUMERIC)), those of MOVIE_NUMERIC only if `movies_too`;
-    the codes of liked and disliked movies, the newest first, to `rings` (2, length). Returns how
-    many of these there are. `out` has room for the numbers of one movie, and is missing values.
+    `values`, float64 of at least (n, len(NUMERIC)), those of MOVIE_NUMERIC only if `items_too`;
+    the codes of liked and disliked items, the newest first, to `rings` (2, length). Returns how
+    many of these there are. `out` has room for the numbers of one item, and is missing values.
     Other threads may run meanwhile.
     """
     user_term = _user_term(state.user[user], rates, time)[0]
-    _read_user(state.user[user], rates, time, user_term, out[_USER:_MOVIE])
-    columns = len(out) if movies_too else _MOVIE
-    for i in range(len(movies)):
-        query = (user, movies[i], time, time)
-        movie_term = _movie_term(state.movie[movies[i]], rates, time)[0]
-        _read_pair(state, attributes, rates, query, user_term + movie_term, out)
-        if movies_too:
-            out[_MOVIE:] = np.nan
-            _read_movie(state.movie[movies[i]], rates, time, movie_term, out[_MOVIE:])
+    _read_user(state.user[user], rates, time, user_term, out[_USER:_ITEM])
+    columns = len(out) if items_too else _ITEM
+    for i in range(len(items)):
+        query = (user, items[i], time, time)
+        item_term = _item_term(state.item[items[i]], rates, time)[0]
+        _read_pair(state, attributes, rates, query, user_term + item_term, out)
+        if items_too:
+            out[_ITEM:] = np.nan
+            _read_item(state.item[items[i]], rates, time, item_term, out[_ITEM:])
         for k in range(columns):
             values[i, k] = np.float32(out[k])
     liked, disliked = state.user[user, U_LIKED], state.user[user, U_DISLIKED]
@@ -584,42 +584,42 @@ def _judge(
     One step of Newton's method on the log posterior of both terms: a term learns less from the
     rating, the less certain the other one is.
     """
-    u, m, label, time = events.user[i], events.movie[i], events.label[i], events.time[i]
-    movie, user = state.movie[m], state.user[u]
-    count, seen = user[U_COUNT], movie[M_COUNT]
+    u, m, label, time = events.user[i], events.item[i], events.label[i], events.time[i]
+    item, user = state.item[m], state.user[u]
+    count, seen = user[U_COUNT], item[M_COUNT]
     user_mean, user_variance = _user_term(user, rates, time)
-    movie_mean, movie_variance = _movie_term(movie, rates, time)
-    expected = _sigmoid(_expected_logit(state, rates, count, user_mean + movie_mean))
+    item_mean, item_variance = _item_term(item, rates, time)
+    expected = _sigmoid(_expected_logit(state, rates, count, user_mean + item_mean))
     error, information = label - expected, expected * (1.0 - expected)
-    for_user, for_movie = 1.0 + information * movie_variance, 1.0 + information * user_variance
+    for_user, for_item = 1.0 + information * item_variance, 1.0 + information * user_variance
     out[J_USER_PRECISION] = information / for_user
     out[J_USER_PULL] = (information * user_mean + error) / for_user
-    out[J_MOVIE_PRECISION] = information / for_movie
-    out[J_MOVIE_PULL] = (information * movie_mean + error) / for_movie
-    out[J_MOVIE_STEP] = error * movie_variance / (for_movie + information * movie_variance)
+    out[J_ITEM_PRECISION] = information / for_item
+    out[J_ITEM_PULL] = (information * item_mean + error) / for_item
+    out[J_ITEM_STEP] = error * item_variance / (for_item + information * item_variance)
     out[J_ERROR] = error
-    out[J_MOVIE_SURPRISE] = label - _mean(movie[M_LABELS], seen, rates.prior, rates.movie_smoothing)
+    out[J_ITEM_SURPRISE] = label - _mean(item[M_LABELS], seen, rates.prior, rates.item_smoothing)
     out[J_USER_SURPRISE] = label - _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
     out[J_USER_COUNT] = count
-    out[J_MOVIE_COUNT] = seen
+    out[J_ITEM_COUNT] = seen
     out[J_USER_MEAN], out[J_USER_VARIANCE] = user_mean, user_variance
-    out[J_MOVIE_MEAN], out[J_MOVIE_VARIANCE] = movie_mean, movie_variance
+    out[J_ITEM_MEAN], out[J_ITEM_VARIANCE] = item_mean, item_variance
 
 
 @_borrowing
 def _advance(
     state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
 ) -> None:
-    """Bring the terms of rating i's user and movie to its time; once an instant is enough."""
-    user, movie, time = state.user[events.user[i]], state.movie[events.movie[i]], events.time[i]
+    """Bring the terms of rating i's user and item to its time; once an instant is enough."""
+    user, item, time = state.user[events.user[i]], state.item[events.item[i]], events.time[i]
     if user[U_TERM_TIME] != time or user[U_COUNT] == 0:
         user[U_PRECISION] = 1.0 / judged[J_USER_VARIANCE] - 1.0 / rates.user_variance
         user[U_PULL] = judged[J_USER_MEAN] / judged[J_USER_VARIANCE]
         user[U_TERM_TIME] = time
-    if movie[M_TERM_TIME] != time or movie[M_COUNT] == 0:
-        movie[M_PRECISION] = 1.0 / judged[J_MOVIE_VARIANCE] - 1.0 / rates.movie_variance
-        movie[M_PULL] = judged[J_MOVIE_MEAN] / judged[J_MOVIE_VARIANCE]
-        movie[M_TERM_TIME] = time
+    if item[M_TERM_TIME] != time or item[M_COUNT] == 0:
+        item[M_PRECISION] = 1.0 / judged[J_ITEM_VARIANCE] - 1.0 / rates.item_variance
+        item[M_PULL] = judged[J_ITEM_MEAN] / judged[J_ITEM_VARIANCE]
+        item[M_TERM_TIME] = time
 
 
 @_borrowing
@@ -644,7 +644,7 @@ def _apply_user(
     state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
 ) -> None:
     user, label, rate = state.user[events.user[i]], events.label[i], events.rate[i]
-    error, surprise = judged[J_ERROR], judged[J_MOVIE_SURPRISE]
+    error, surprise = judged[J_ERROR], judged[J_ITEM_SURPRISE]
     if judged[J_USER_COUNT] == 0:
         user[U_FIRST_TIME] = events.time[i]
         user[U_LAST_TIME] = events.time[i]
@@ -666,7 +666,7 @@ def _apply_user(
     user[U_LAST_TIME] = events.time[i]
     ring = state.liked if label > 0 else state.disliked
     column = U_LIKED if label > 0 else U_DISLIKED
-    ring[events.user[i], int(user[column]) % ring.shape[1]] = events.movie[i]
+    ring[events.user[i], int(user[column]) % ring.shape[1]] = events.item[i]
     user[column] += 1.0
 
 
@@ -675,7 +675,7 @@ def _apply_peers(
     state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
 ) -> None:
     time, error = events.time[i], judged[J_ERROR]
-    peers = state.peers[events.movie[i], _peer_group(judged[J_USER_COUNT])]
+    peers = state.peers[events.item[i], _peer_group(judged[J_USER_COUNT])]
     decay = _decay((time - peers[P_LAST_TIME]) / DAY, rates.long_half_life)
     peers[P_COUNT] += 1.0
     peers[P_ERRORS] += error
@@ -684,33 +684,33 @@ def _apply_peers(
 
 
 @_borrowing
-def _apply_movie(
+def _apply_item(
     state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
 ) -> None:
-    movie, label, time = state.movie[events.movie[i]], events.label[i], events.time[i]
-    if judged[J_MOVIE_COUNT] == 0:
-        movie[M_FIRST_TIME] = time
-        movie[M_LAST_TIME] = time
-    gap = (time - movie[M_LAST_TIME]) / DAY
-    movie[M_PRECISION] += judged[J_MOVIE_PRECISION]
-    movie[M_PULL] += judged[J_MOVIE_PULL]
+    item, label, time = state.item[events.item[i]], events.label[i], events.time[i]
+    if judged[J_ITEM_COUNT] == 0:
+        item[M_FIRST_TIME] = time
+        item[M_LAST_TIME] = time
+    gap = (time - item[M_LAST_TIME]) / DAY
+    item[M_PRECISION] += judged[J_ITEM_PRECISION]
+    item[M_PULL] += judged[J_ITEM_PULL]
     if judged[J_USER_COUNT] == 0:
-        movie[M_FIRSTS] += 1.0
-        movie[M_FIRST_LABELS] += label
-        movie[M_FIRST_BIAS] += judged[J_MOVIE_STEP]
-    movie[M_LABELS] += label
-    movie[M_RESIDUALS] += judged[J_USER_SURPRISE]
-    _add_decayed(movie, M_LONG_WEIGHT, _decay(gap, rates.long_half_life), label)
-    _add_decayed(movie, M_SHORT_WEIGHT, _decay(gap, rates.short_half_life), label)
-    _add_decayed(movie, M_BURST_WEIGHT, _decay(gap, rates.burst_half_life), label)
-    movie[M_LAST_TIME] = time
+        item[M_FIRSTS] += 1.0
+        item[M_FIRST_LABELS] += label
+        item[M_FIRST_BIAS] += judged[J_ITEM_STEP]
+    item[M_LABELS] += label
+    item[M_RESIDUALS] += judged[J_USER_SURPRISE]
+    _add_decayed(item, M_LONG_WEIGHT, _decay(gap, rates.long_half_life), label)
+    _add_decayed(item, M_SHORT_WEIGHT, _decay(gap, rates.short_half_life), label)
+    _add_decayed(item, M_BURST_WEIGHT, _decay(gap, rates.burst_half_life), label)
+    item[M_LAST_TIME] = time
 
 
 @_borrowing
 def _apply_attributes(
     state: HistoryState, attributes: ItemAttributes, events: CodedInteractions, i: int, error: float
 ) -> None:
-    u, m = events.user[i], events.movie[i]
+    u, m = events.user[i], events.item[i]
     for j in range(attributes.genre_offsets[m], attributes.genre_offsets[m + 1]):
         taste = state.taste[u, attributes.genres[j]]
         taste[0] += error
@@ -723,7 +723,7 @@ def _apply_attributes(
 
 @_borrowing
 def _expected_logit(state: HistoryState, rates: HistoryParams, count: float, terms: float) -> float:
-    """`count` are the user's ratings, `terms` the sum of the user's and the movie's term."""
+    """`count` are the user's ratings, `terms` the sum of the user's and the item's term."""
     base = math.log(rates.prior / (1.0 - rates.prior)) + state.world[W_BASE]
     return float(base + state.world[W_ACTIVITY + _activity(count)] + terms)
 
@@ -738,18 +738,18 @@ def _user_term(user: Floats, rates: HistoryParams, time: int) -> tuple[float, fl
 
 
 @_borrowing
-def _movie_term(movie: Floats, rates: HistoryParams, time: int) -> tuple[float, float]:
-    """Mean and variance at `time`; the variance drifts up to that of an unrated movie."""
-    variance = 1.0 / (movie[M_PRECISION] + 1.0 / rates.movie_variance)
-    drift = rates.movie_drift * (time - movie[M_TERM_TIME]) / DAY
-    return movie[M_PULL] * variance, min(variance + drift, rates.movie_variance)
+def _item_term(item: Floats, rates: HistoryParams, time: int) -> tuple[float, float]:
+    """Mean and variance at `time`; the variance drifts up to that of an unrated item."""
+    variance = 1.0 / (item[M_PRECISION] + 1.0 / rates.item_variance)
+    drift = rates.item_drift * (time - item[M_TERM_TIME]) / DAY
+    return item[M_PULL] * variance, min(variance + drift, rates.item_variance)
 
 
 @_borrowing
 def _taste(
     state: HistoryState, attributes: ItemAttributes, rates: HistoryParams, u: int, m: int
 ) -> float:
-    """Mean residual of the user on the movie's genres; NaN if none of them was met."""
+    """Mean residual of the user on the item's genres; NaN if none of them was met."""
     residuals, count = 0.0, 0.0
     for j in range(attributes.genre_offsets[m], attributes.genre_offsets[m + 1]):
         residuals += state.taste[u, attributes.genres[j], 0]
@@ -759,7 +759,7 @@ def _taste(
 
 @_borrowing
 def _appeal(state: HistoryState, attributes: ItemAttributes, rates: HistoryParams, m: int) -> float:
-    """Mean residual of the movie's people over all their movies; NaN if nobody is known."""
+    """Mean residual of the item's people over all their items; NaN if nobody is known."""
     residuals, count = 0.0, 0.0
     for j in range(attributes.people_offsets[m], attributes.people_offsets[m + 1]):
         residuals += state.person[attributes.people[j], 0]

@@ -1,4 +1,4 @@
-"""What is known of movies, by their token: the raw attributes that features are made of."""
+"""What is known of items, by their token: the raw attributes that features are made of."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,25 +16,25 @@ MISSING = ""
 
 
 @dataclass(frozen=True)
-class Items:
-    """Movies (int64, sorted, shape (m,)) with their attributes.
+class ItemTable:
+    """Items (int64, sorted, shape (m,)) with their attributes.
 
     `categories`: str of shape (m,), `MISSING` where absent. `numbers`: float64 (m,), NaN where
-    absent. `bags`: rows of distinct tokens. Row m, behind the last movie, stands for an unknown
-    movie: nothing is known of it.
+    absent. `bags`: rows of distinct tokens. Row m, behind the last item, stands for an unknown
+    item: nothing is known of it.
     """
 
-    movies: NDArray[np.int64]
+    items: NDArray[np.int64]
     categories: dict[str, NDArray[Any]]
     numbers: dict[str, NDArray[np.float64]]
     bags: dict[str, Ragged]
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
-        """Read `movies.parquet` as ingest writes it."""
+        """Read `items.parquet` as ingest writes it."""
         years = table["original_year"].cast(pa.float64()).to_numpy()
         return cls(
-            table["movie"].to_numpy(),
+            table["item"].to_numpy(),
             {"grade": _append(_strings(table["grade"].fill_null(MISSING)), MISSING)},
             {"original_year": _append(years, np.nan)},
             {
@@ -45,15 +45,15 @@ class Items:
             },
         )
 
-    def rows(self, movies: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The row of each movie token, shape (n,); m for an unknown one."""
-        ids = self._vocabulary.encode(movies).astype(np.int64)
-        return np.where(ids == OUT_OF_VOCABULARY, len(self.movies), ids - 1)
+    def rows(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row of each item token, shape (n,); m for an unknown one."""
+        ids = self._vocabulary.encode(items).astype(np.int64)
+        return np.where(ids == OUT_OF_VOCABULARY, len(self.items), ids - 1)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
-        """Of all movies: its table finds a token at once, in a sorted array it takes a search."""
-        return Vocabulary(self.movies)
+        """Of all items: its table finds a token at once, in a sorted array it takes a search."""
+        return Vocabulary(self.items)
 
     def bag(self, name: str, rows: NDArray[np.int64]) -> Ragged:
         """Tokens of a bag attribute for the given rows."""

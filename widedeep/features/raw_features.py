@@ -1,6 +1,6 @@
-"""The raw features of queries: what stands in the log and the catalogue, before any fitting.
+"""The raw features of queries: what stands in the log and the item table, before any fitting.
 
-Raw columns as an Arrow table, a row a query; attributes of movies stay in the catalogue.
+Raw columns as an Arrow table, a row a query; attributes of items stay in the item table.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from widedeep.features.history import (
     history_columns,
 )
 from widedeep.features.history_state import NUMERIC
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged, consecutive
 from widedeep.features.vocabulary import IndexedBag
 from widedeep.inputs import InputError
@@ -29,8 +29,8 @@ from widedeep.inputs import InputError
 Column = TypeVar("Column")
 
 SECONDS_A_YEAR = 31_556_952.0
-FILM_AGE = "film_age"
-NUMBERS = (*NUMERIC, FILM_AGE)
+ITEM_AGE = "item_age"
+NUMBERS = (*NUMERIC, ITEM_AGE)
 """Every numeric raw feature; `item_age` is in years since the original release."""
 
 
@@ -38,34 +38,34 @@ NUMBERS = (*NUMERIC, FILM_AGE)
 class RawFeatures:
     """Features of `queries` by name; no label is among them.
 
-    Attributes of movies stay in the catalogue and are reached by `movie_rows`, so they are encoded
-    once a movie and not once a row.
+    Attributes of items stay in the item table and are reached by `item_rows`, so they are encoded
+    once a item and not once a row.
     """
 
     queries: Queries
     history: HistoryColumns
-    catalogue: Items
-    movie_rows: NDArray[np.int64]
+    item_table: ItemTable
+    item_rows: NDArray[np.int64]
 
     @classmethod
     def describe(
         cls,
         log: Interactions,
         queries: Queries,
-        catalogue: Items,
+        item_table: ItemTable,
         config: HistoryConfig,
         prior: float,
         *,
         wanted: ColumnSelection = ALL_COLUMNS,
     ) -> "RawFeatures":
         """Look up history, as far as it is wanted, and attributes of each query."""
-        history = history_columns(log, queries, catalogue, config, prior, wanted=wanted)
-        return cls.of(queries, history, catalogue)
+        history = history_columns(log, queries, item_table, config, prior, wanted=wanted)
+        return cls.of(queries, history, item_table)
 
     @classmethod
-    def of(cls, queries: Queries, history: HistoryColumns, catalogue: Items) -> "RawFeatures":
+    def of(cls, queries: Queries, history: HistoryColumns, item_table: ItemTable) -> "RawFeatures":
         """With a history that was looked up elsewhere."""
-        return cls(queries, history, catalogue, catalogue.rows(queries.movie))
+        return cls(queries, history, item_table, item_table.rows(queries.item))
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -76,39 +76,39 @@ class RawFeatures:
         return RawFeatures(
             self.queries.take(rows),
             self.history.take(rows),
-            self.catalogue,
-            self.movie_rows[consecutive(rows, len(self))],
+            self.item_table,
+            self.item_rows[consecutive(rows, len(self))],
         )
 
     def token(self, name: str) -> NDArray[np.int64] | None:
-        """User or movie tokens, shape (n,); None if `name` is an attribute of movies."""
-        return {"user": self.queries.user, "movie": self.queries.movie}.get(name)
+        """User or item tokens, shape (n,); None if `name` is an attribute of items."""
+        return {"user": self.queries.user, "item": self.queries.item}.get(name)
 
     def attribute(self, name: str) -> NDArray[Any]:
-        """A category of the catalogue by catalogue row, shape (movies + 1,)."""
-        return _find(self.catalogue.categories, name)
+        """A category of the item table by item table row, shape (items + 1,)."""
+        return _find(self.item_table.categories, name)
 
     def attribute_bag(self, name: str) -> Ragged:
-        """A bag of the catalogue by catalogue row."""
-        return _find(self.catalogue.bags, name)
+        """A bag of the item table by item table row."""
+        return _find(self.item_table.bags, name)
 
     def history_bag(self, name: str) -> IndexedBag | None:
-        """Movies liked or disliked before, by row; None if `name` is an attribute of movies."""
+        """Items liked or disliked before, by row; None if `name` is an attribute of items."""
         return {"liked": self.history.liked, "disliked": self.history.disliked}.get(name)
 
     def number(self, name: str) -> NDArray[np.floating]:
         """A numeric feature, shape (n,), NaN where missing."""
-        if name == FILM_AGE:
-            year = self.catalogue.numbers["original_year"][self.movie_rows]
+        if name == ITEM_AGE:
+            year = self.item_table.numbers["original_year"][self.item_rows]
             return item_age(year, self.queries.time)
         if name not in self.history.names:
-            held = [*self.history.names, FILM_AGE]
+            held = [*self.history.names, ITEM_AGE]
             raise InputError(f"no numeric feature {name!r}; there are {held}")
         return self.history.column(name)
 
 
 def item_age(original_year: NDArray[np.float64], time: Any) -> NDArray[np.float64]:  # noqa: ANN401
-    """Years since the film was new at UNIX seconds `time` (one, or n), shape (n,); NaN: unknown."""
+    """Years since the item was new at UNIX seconds `time` (one, or n), shape (n,); NaN: unknown."""
     age: NDArray[np.float64] = 1970.0 + time / SECONDS_A_YEAR - original_year
     return age
 
@@ -123,7 +123,7 @@ _NUMBER = "number_"
 
 
 def raw_to_table(rows: RawFeatures) -> pa.Table:
-    """Columns user, movie, time, known_until, one a number, and the lists liked and disliked."""
+    """Columns user, item, time, known_until, one a number, and the lists liked and disliked."""
     queries, history = rows.queries, rows.history
     asked = {name: getattr(queries, name) for name in Queries.__slots__}
     named = zip(history.names, history.numeric.T, strict=True)
@@ -137,7 +137,7 @@ def table_columns(wanted: ColumnSelection) -> set[str]:
     return {*Queries.__slots__, *(_NUMBER + name for name in wanted.numbers), *wanted.bags}
 
 
-def raw_from_table(table: pa.Table, catalogue: Items) -> RawFeatures:
+def raw_from_table(table: pa.Table, item_table: ItemTable) -> RawFeatures:
     """The reverse of `raw_to_table`, equal to the bit; a bag that is no column of it is empty."""
     queries = Queries(*(table[name].to_numpy() for name in Queries.__slots__))
     names = [name for name in table.column_names if name.startswith(_NUMBER)]
@@ -148,7 +148,7 @@ def raw_from_table(table: pa.Table, catalogue: Items) -> RawFeatures:
     own = tuple(name.removeprefix(_NUMBER) for name in names)
     liked, disliked = (_bag(table, name) for name in BAGS)
     history = HistoryColumns(numeric, liked, disliked, own)
-    return RawFeatures.of(queries, history, catalogue)
+    return RawFeatures.of(queries, history, item_table)
 
 
 def _list_array(bag: IndexedBag) -> pa.Array:

@@ -13,7 +13,7 @@ from widedeep.inputs import InputError
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A single-valued feature: `user`, `movie`, or a category of the catalogue."""
+    """A single-valued feature: `user`, `item`, or a category of the item table."""
 
     name: str
     minimum_count: int = 5
@@ -21,7 +21,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Bag:
-    """A multi-valued feature: a bag of the catalogue, or `liked` / `disliked` from history.
+    """A multi-valued feature: a bag of the item table, or `liked` / `disliked` from history.
 
     With `vocabulary_of` it reads the ids (and the embedding) of that category.
     """

@@ -17,7 +17,7 @@ from widedeep.data.tables import Interactions
 from widedeep.features.encoded import Examples, FeatureSupport
 from widedeep.features.engine import FeatureEngine, FeatureEngines, InMemoryEngine, RowsT
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.sampling import Sampling
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.transform import Transform
@@ -90,7 +90,7 @@ def example_queries(
     """The rated pairs of `rows`, knowing all before each rating, or only what is before `until`."""
     time = log.time[rows]
     known_until = time if until is None else np.minimum(time, until)
-    return Queries(log.user[rows], log.movie[rows], time, known_until)
+    return Queries(log.user[rows], log.item[rows], time, known_until)
 
 
 def queries_by_protocol(
@@ -151,7 +151,7 @@ class TrainingData:
 
 def cold_parts(  # noqa: PLR0917  each is a stage's product of its own
     log: Interactions,
-    catalogue: Items,
+    item_table: ItemTable,
     split: Split,
     spec: FeatureSpec,
     sampling: Sampling,
@@ -165,7 +165,7 @@ def cold_parts(  # noqa: PLR0917  each is a stage's product of its own
     """
     until = split.holdout_from if until is None else until
     prior = float(spec.history.positive(log.rate[split.training(log.time)]).mean())
-    engine = engines(log, catalogue, spec, prior)
+    engine = engines(log, item_table, spec, prior)
     known = _KnownRows.describe(log, engine, until, spec, sampling, prior)
     initial = known.initial(split)
     transform = initial.transform
@@ -176,7 +176,7 @@ def cold_parts(  # noqa: PLR0917  each is a stage's product of its own
 
 def warm_parts(  # noqa: PLR0917  see `cold_parts`
     log: Interactions,
-    catalogue: Items,
+    item_table: ItemTable,
     until: int,
     sampling: Sampling,
     previous: Transform,
@@ -186,7 +186,7 @@ def warm_parts(  # noqa: PLR0917  see `cold_parts`
 ) -> Parts:
     """Go on to `until` from a model with the transform `previous` and its `learned_until`."""
     spec, prior = previous.spec, previous.prior
-    engine = engines(log, catalogue, spec, prior)
+    engine = engines(log, item_table, spec, prior)
     known = _KnownRows.describe(log, engine, until, spec, sampling, prior)
     yield _CATCH_UP, known.catch_up(previous, learned_until, judged=True)
 

@@ -16,7 +16,7 @@ from widedeep.data.tables import Interactions, read_small
 from widedeep.features.crosses import CrossCounter, CrossVocabulary
 from widedeep.features.encoded import EncodedRows
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.quantiles import QuantileNormaliser, QuantisedNumbers
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures
@@ -101,9 +101,9 @@ class Transform:
         )
         return replace(self, crosses=crosses)
 
-    def describe(self, log: Interactions, asked: Queries, catalogue: Items) -> RawFeatures:
+    def describe(self, log: Interactions, asked: Queries, item_table: ItemTable) -> RawFeatures:
         """The raw columns of queries, as those it was fitted on were described."""
-        known = (log, asked, catalogue, self.spec.history, self.prior)
+        known = (log, asked, item_table, self.spec.history, self.prior)
         return RawFeatures.describe(*known, wanted=self.spec.reads)
 
     def fired(self, rows: RawFeatures) -> Ragged:
@@ -209,15 +209,15 @@ class Transform:
         vocabulary = self.vocabularies[name]
         if tokens is not None:
             return vocabulary.encode(tokens)
-        return vocabulary.encode(rows.attribute(name))[rows.movie_rows]
+        return vocabulary.encode(rows.attribute(name))[rows.item_rows]
 
     def _bag(self, bag: Bag, rows: RawFeatures) -> Ragged:
         vocabulary = self.vocabulary_of(bag.name)
         remembered = rows.history_bag(bag.name)
         if remembered is not None:
             return remembered.encode(vocabulary)
-        by_movie = rows.attribute_bag(bag.name)
-        return by_movie.replace(vocabulary.encode(by_movie.values)).take(rows.movie_rows)
+        by_item = rows.attribute_bag(bag.name)
+        return by_item.replace(vocabulary.encode(by_item.values)).take(rows.item_rows)
 
     def _numbers(self, rows: RawFeatures) -> QuantisedNumbers:
         columns = [rows.number(number.name) for number in self.spec.numbers]
@@ -254,20 +254,20 @@ class Transform:
 
 def token_counts(spec: FeatureSpec, rows: RawFeatures) -> dict[str, Counts]:
     """How often each token stands in the rows, by vocabulary; those of parts add up."""
-    of_movies = np.bincount(rows.movie_rows, minlength=len(rows.catalogue.movies) + 1)
+    of_items = np.bincount(rows.item_rows, minlength=len(rows.item_table.items) + 1)
 
     def of_category(name: str) -> Counts:
         tokens = rows.token(name)
         if tokens is not None:
             return count_tokens(tokens)
-        return count_tokens(rows.attribute(name), of_movies)
+        return count_tokens(rows.attribute(name), of_items)
 
     def of_bag(name: str) -> Counts:
         bag = rows.history_bag(name)
         if bag is not None:
             return bag.count()
-        by_movie = rows.attribute_bag(name)
-        return count_tokens(by_movie.values, of_movies[by_movie.row_numbers()])
+        by_item = rows.attribute_bag(name)
+        return count_tokens(by_item.values, of_items[by_item.row_numbers()])
 
     counted = {category.name: of_category(category.name) for category in spec.categories}
     return counted | {name: of_bag(name) for name in spec.own_bags}

@@ -44,7 +44,7 @@ class WideBlock:
         return slice(self.first, self.first + len(self))
 
     def is_memory(self, spec: FeatureSpec) -> bool:
-        """Whether it pairs what a user met before with a candidate, as liked x movie does."""
+        """Whether it pairs what a user met before with a candidate, as liked x item does."""
         return self.features in {(bag.name, bag.vocabulary_of) for bag in spec.bags}
 
 

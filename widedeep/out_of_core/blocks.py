@@ -22,7 +22,7 @@ from widedeep.features.crosses import CrossCounter
 from widedeep.features.encoded import EncodedRows, FeatureSupport
 from widedeep.features.engine import InMemoryEngine, Labels
 from widedeep.features.history import ALL_COLUMNS, ColumnSelection, Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.quantiles import (
     BracketCounts,
     QuantileNormaliser,
@@ -46,7 +46,7 @@ _FEW = 1 << 20
 """Possible combinations of a cross that are all counted, block by block."""
 
 _COMBINATIONS = 16
-"""About as many combinations a row has of one of the others: remembered films with the rated."""
+"""About as many combinations a row has of one of the others: remembered items with the rated."""
 
 _GATHERED = 1 << 28
 """Combinations that are gathered at once: ids of 4 bytes."""
@@ -109,12 +109,16 @@ def block_of(rows: RawFeatures, numbers: Ints) -> pa.Table:
     return raw_to_table(rows).append_column(_ROW, pa.array(numbers))
 
 
-def on_block(work: Work[Found], block: pa.Table, place: Places, catalogue: Items) -> list[Found]:
+def on_block(
+    work: Work[Found], block: pa.Table, place: Places, item_table: ItemTable
+) -> list[Found]:
     """What `work` finds in a block, or nothing if none of its rows is chosen."""
     places = place[block[_ROW].to_numpy()]
     chosen = np.flatnonzero(places != _NOWHERE)
     return (
-        [work(raw_from_table(block, catalogue).take(chosen), places[chosen])] if len(chosen) else []
+        [work(raw_from_table(block, item_table).take(chosen), places[chosen])]
+        if len(chosen)
+        else []
     )
 
 
@@ -123,7 +127,7 @@ class BlockEngine(ABC, Generic[Held]):
     """A `FeatureEngine` of rows in blocks."""
 
     log: Interactions
-    catalogue: Items
+    item_table: ItemTable
     spec: FeatureSpec
     prior: float
 
@@ -172,7 +176,7 @@ class BlockEngine(ABC, Generic[Held]):
 
     def _here(self, rows: Held) -> RawFeatures:
         """Rows that are so few that they are described in this process."""
-        return InMemoryEngine(self.log, self.catalogue, self.spec, self.prior).describe(
+        return InMemoryEngine(self.log, self.item_table, self.spec, self.prior).describe(
             rows.queries
         )
 

@@ -2,9 +2,9 @@
 
 History cut at moments, so that its pieces can be described apart, and in any order.
 
-Users and movies are coupled over time, so no share of users or of movies has a history of its own.
+Users and items are coupled over time, so no share of users or of items has a history of its own.
 But whoever has the state of a moment needs nothing older: one pass that only observes leaves the
-states at the borders (of the users and movies that a piece meets), and each piece goes on from
+states at the borders (of the users and items that a piece meets), and each piece goes on from
 there as the whole would, bit by bit.
 """
 
@@ -37,7 +37,7 @@ from widedeep.features.history_state import (
     empty_state,
     update,
 )
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.vocabulary import Vocabulary
 from widedeep.parallel import parallel_map, worker_count
@@ -48,7 +48,7 @@ Ints = NDArray[np.int64]
 def history_in_batches(
     log: Interactions,
     queries: Queries,
-    catalogue: Items,
+    item_table: ItemTable,
     config: HistoryConfig,
     prior: float,
     *,
@@ -63,9 +63,9 @@ def history_in_batches(
         InputError: see `history_columns`.
     """
     check_order(log)
-    users, movies = _all(log.user, queries.user), _all(log.movie, queries.movie)
-    attributes, genres, people = encode_attributes(catalogue, movies.tokens)
-    sizes = len(users.tokens), len(movies.tokens)
+    users, items = _all(log.user, queries.user), _all(log.item, queries.item)
+    attributes, genres, people = encode_attributes(item_table, items.tokens)
+    sizes = len(users.tokens), len(items.tokens)
     states = [empty_state(*sizes, genres, people, config.length) for _ in range(worker_count())]
     order, done = np.argsort(queries.known_until, kind="stable"), 0
     for begin in range(0, len(order), rows):
@@ -73,13 +73,11 @@ def history_in_batches(
         asked = queries.take(places)
         known = int(np.searchsorted(log.time, asked.known_until[-1]))
         new = log.take(slice(done, known))
-        events = encode_interactions(
-            new, _codes(users, new.user), _codes(movies, new.movie), config
-        )
-        own = (_codes(users, asked.user), _codes(movies, asked.movie), *query_times(asked))
+        events = encode_interactions(new, _codes(users, new.user), _codes(items, new.item), config)
+        own = (_codes(users, asked.user), _codes(items, asked.item), *query_times(asked))
         known_by_all = (attributes, config.rates(prior), events, *own)
         walkers = [HistoryPass(state, *known_by_all) for state in states]
-        yield places, HistoryColumns.of_walk(walkers, np.arange(len(places)), movies.tokens, wanted)
+        yield places, HistoryColumns.of_walk(walkers, np.arange(len(places)), items.tokens, wanted)
         _catch_up(states)
         done = known
 
@@ -108,23 +106,23 @@ class HistoryPart:
     Attributes:
         rows: int64 (n,), their places among all queries, in order of known_until.
         sweep: The state before the first of them, the events from there on, and they themselves.
-        movies: int64, the token of each of the sweep's movie codes.
+        items: int64, the token of each of the sweep's item codes.
     """
 
     rows: Ints
     sweep: HistoryPass
-    movies: Ints
+    items: Ints
 
     def columns(self) -> HistoryColumns:
         """Describe the queries, in the order of `rows`; the piece stays as it is."""
         order = np.arange(len(self.rows))
-        return HistoryColumns.of_walk([copy.deepcopy(self.sweep)], order, self.movies)
+        return HistoryColumns.of_walk([copy.deepcopy(self.sweep)], order, self.items)
 
 
 def split_history(
     log: Interactions,
     queries: Queries,
-    catalogue: Items,
+    item_table: ItemTable,
     config: HistoryConfig,
     prior: float,
     *,
@@ -135,7 +133,7 @@ def split_history(
     Raises:
         InputError: see `history_columns`.
     """
-    sweep, movies = start_pass(log, queries, catalogue, config, prior)
+    sweep, items = start_pass(log, queries, item_table, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
     done = 0
     for rows in np.array_split(order, min(count, len(order)) or 1):
@@ -144,15 +142,15 @@ def split_history(
         first, last = queries.known_until[rows[[0, -1]]]
         known, needed = np.searchsorted(sweep.events.time, [first, last])
         done = update(*sweep[:4], done, int(known))
-        yield _cut(sweep, movies, rows, slice(int(known), int(needed)))
+        yield _cut(sweep, items, rows, slice(int(known), int(needed)))
 
 
-def _cut(sweep: HistoryPass, movies: Ints, rows: Ints, span: slice) -> HistoryPart:
+def _cut(sweep: HistoryPass, items: Ints, rows: Ints, span: slice) -> HistoryPart:
     """The piece of the queries in `rows` and the events in `span`, in codes of its own."""
     events = sweep.events
     events = CodedInteractions(
         events.user[span],
-        events.movie[span],
+        events.item[span],
         events.time[span],
         events.label[span],
         events.rate[span],
@@ -160,11 +158,11 @@ def _cut(sweep: HistoryPass, movies: Ints, rows: Ints, span: slice) -> HistoryPa
     user, users = _own_codes(sweep.user[rows], events.user)
     rings = [ring[users] for ring in (sweep.state.liked, sweep.state.disliked)]
     remembered = np.concatenate(rings).ravel().astype(np.int64)
-    movie, met = _own_codes(sweep.movie[rows], events.movie, remembered)
-    liked, disliked = (part.reshape(rings[0].shape) for part in np.split(movie[2], 2))
+    item, met = _own_codes(sweep.item[rows], events.item, remembered)
+    liked, disliked = (part.reshape(rings[0].shape) for part in np.split(item[2], 2))
     state = HistoryState(
         sweep.state.user[users],
-        sweep.state.movie[met],
+        sweep.state.item[met],
         sweep.state.world.copy(),
         sweep.state.peers[met],
         sweep.state.taste[users],
@@ -172,11 +170,11 @@ def _cut(sweep: HistoryPass, movies: Ints, rows: Ints, span: slice) -> HistoryPa
         liked.astype(np.int32),
         disliked.astype(np.int32),
     )
-    own = events._replace(user=user[1], movie=movie[1])
+    own = events._replace(user=user[1], item=item[1])
     attributes = _attributes(sweep.attributes, met)
     moments = (sweep.time[rows], sweep.known_until[rows])
-    piece = HistoryPass(state, attributes, sweep.rates, own, user[0], movie[0], *moments)
-    return HistoryPart(rows, piece, movies[met])
+    piece = HistoryPass(state, attributes, sweep.rates, own, user[0], item[0], *moments)
+    return HistoryPart(rows, piece, items[met])
 
 
 def _own_codes(*codes: Ints) -> tuple[list[Ints], Ints]:
@@ -186,7 +184,7 @@ def _own_codes(*codes: Ints) -> tuple[list[Ints], Ints]:
     return np.split(own.astype(np.int64), ends), met
 
 
-def _attributes(attributes: ItemAttributes, movies: Ints) -> ItemAttributes:
-    genres = Ragged(attributes.genres, attributes.genre_offsets).take(movies)
-    people = Ragged(attributes.people, attributes.people_offsets).take(movies)
+def _attributes(attributes: ItemAttributes, items: Ints) -> ItemAttributes:
+    genres = Ragged(attributes.genres, attributes.genre_offsets).take(items)
+    people = Ragged(attributes.people, attributes.people_offsets).take(items)
     return ItemAttributes(genres.values, genres.offsets, people.values, people.offsets)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from widedeep.data.tables import Interactions
 from widedeep.features.engine import FeatureEngine, InMemoryEngine
 from widedeep.features.history import ALL_COLUMNS, ColumnSelection, Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import FeatureSpec
 from widedeep.out_of_core.blocks import (
@@ -52,7 +52,7 @@ class DiskRows(BlockRows):
     """Described rows in a file of Arrow's."""
 
     scratch: ScratchFile
-    catalogue: Items
+    item_table: ItemTable
 
     def each(self, work: Work[Found], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Found]:
         """See `BlockRows.each`; one after another, in order of known_until."""
@@ -64,7 +64,7 @@ class DiskRows(BlockRows):
         reader = pa.ipc.open_file(self.scratch.file, options=options)
         for i in range(reader.num_record_batches):
             block = pa.Table.from_batches([reader.get_batch(i)])
-            yield from on_block(work, block, self.place, self.catalogue)
+            yield from on_block(work, block, self.place, self.item_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ class OnDiskEngine(BlockEngine[DiskRows]):
         first = next(blocks, None)
         if first is not None:
             _write(chain([first], blocks), scratch.file, first.schema)
-        return DiskRows(asked, every_place(len(asked)), scratch, self.catalogue)
+        return DiskRows(asked, every_place(len(asked)), scratch, self.item_table)
 
     def _described(self, asked: Queries) -> Iterator[pa.Table]:
-        known = (self.log, asked, self.catalogue, self.spec.history, self.prior)
+        known = (self.log, asked, self.item_table, self.spec.history, self.prior)
         for places, history in history_in_batches(*known, rows=self.block, wanted=self.spec.reads):
-            yield block_of(RawFeatures.of(asked.take(places), history, self.catalogue), places)
+            yield block_of(RawFeatures.of(asked.take(places), history, self.item_table), places)
 
 
 def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> None:
@@ -99,9 +99,9 @@ def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> No
 
 
 def engine_by_size(
-    log: Interactions, catalogue: Items, spec: FeatureSpec, prior: float, *, folder: Path
+    log: Interactions, item_table: ItemTable, spec: FeatureSpec, prior: float, *, folder: Path
 ) -> FeatureEngine[Any]:
     """In memory, or with files in `folder` where the log is longer than is well for memory."""
     if len(log) <= MOST_IN_MEMORY:
-        return InMemoryEngine(log, catalogue, spec, prior)
-    return OnDiskEngine(log, catalogue, spec, prior, folder)
+        return InMemoryEngine(log, item_table, spec, prior)
+    return OnDiskEngine(log, item_table, spec, prior, folder)

@@ -1,10 +1,10 @@
-"""Retrieval: a short list of candidates for a user, out of all movies (paper, figure 2).
+"""Retrieval: a short list of candidates for a user, out of all items (paper, figure 2).
 
 Four sources each give a ranked list; fused they are one. The settings are in `RetrievalConfig`.
 
 Settings of retrieval, and what was tried.
 
-The sources of candidates, and what rules ask of the movies that they name.
+The sources of candidates, and what rules ask of the items that they name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.data.tables import Interactions
 from widedeep.features.history import HistoryConfig
-from widedeep.features.items import Items, positions_of
+from widedeep.features.items import ItemTable, positions_of
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
 from widedeep.retrieval.eligibility import EligibilityRules, ItemEligibility
@@ -55,7 +55,7 @@ class RetrieverConfig:
     """Settings.
 
     `half_life` of a like's share in popularity, in days. A user is known by the newest `likes`,
-    each of which weighs `fading` times the one after it. A movie at place i (from 0) of a source's
+    each of which weighs `fading` times the one after it. A item at place i (from 0) of a source's
     list gets the source's `weights` / (`constant` + 1 + i) of its score in the merged list.
 
     Chosen on KMRD-small's validation part, streaming; recall@20 / @100.
@@ -70,7 +70,7 @@ class RetrieverConfig:
     (10, 1 1 0 0) .458 / .791, (10, 1 1 .25 .25) .463 / .783, (10, 1 1 1 1) .440 / .722,
     (10, 1 2 0 0) .454 / .786, (0, 1 1 0 0) .463 / .791, (60, 1 1 1 1) .404 / .760,
     (60, 1 1 .1 .1) .442 / .790; with lists of 200, the chosen ones .460 / .785. So the two
-    weak sources find no more of what was rated; they stay, lightly, because they alone name films
+    weak sources find no more of what was rated; they stay, lightly, because they alone name items
     that few or none have liked.
     """
 
@@ -94,13 +94,13 @@ class LikedItemsSource(Protocol):
     """A source that goes by what the user liked."""
 
     def scores(self, liked: Ints, factors: Scores) -> Scores:
-        """How much each movie belongs to the liked rows, each with a factor; 0: not at all."""
+        """How much each item belongs to the liked rows, each with a factor; 0: not at all."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateSources:
-    """By row of a catalogue; popularity grows by every like."""
+    """By row of a item table; popularity grows by every like."""
 
     ruled: ItemEligibility
     popular: Popularity
@@ -113,25 +113,25 @@ class CandidateSources:
         cls,
         model: TrainedModel,
         log: Interactions,
-        catalogue: Items,
-        movies: pa.Table,
+        item_table: ItemTable,
+        items: pa.Table,
         config: RetrieverConfig,
     ) -> Self:
-        """Observe `log`; `movies` is the table the catalogue was read from.
+        """Observe `log`; `items` is the table the item table was read from.
 
         A rating is a like if it is a positive label to the model.
         """
-        rows, count = catalogue.rows(log.movie), len(catalogue.movies)
+        rows, count = item_table.rows(log.item), len(item_table.items)
         positive = model.transform.spec.history.positive(log.rate)
         likes = np.flatnonzero(positive & (rows < count))
         popular = Popularity.of(count, config.half_life)
         popular.take(rows[likes], log.time[likes])
         return cls(
-            ItemEligibility.of(catalogue, movies),
+            ItemEligibility.of(item_table, items),
             popular,
             CoLiked.of(log.user[likes], rows[likes], count, config.co_liked),
-            SharedAttributes.of(catalogue),
-            NearestItems.of(model, catalogue.movies),
+            SharedAttributes.of(item_table),
+            NearestItems.of(model, item_table.items),
         )
 
     def of_taste(self) -> Iterator[tuple[str, LikedItemsSource]]:
@@ -141,8 +141,8 @@ class CandidateSources:
         yield NEAREST, self.nearest
 
 
-CATALOGUE = "catalogue"
-"""The source of what fills a list that would be too short: films nobody liked, the newest first."""
+ITEM_TABLE = "item_table"
+"""The source of what fills a list that would be too short: items nobody liked, the newest first."""
 NO_RULES = EligibilityRules()
 SHORT = 100
 """Candidates that are handed to ranking (paper, section 2: on the order of 100)."""
@@ -152,16 +152,16 @@ _NONE = np.empty(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A movie's token, and the sources that named it, the one that spoke for it most first."""
+    """A item's token, and the sources that named it, the one that spoke for it most first."""
 
-    movie: int
+    item: int
     sources: tuple[str, ...]
 
 
 class Retriever:
-    """Sources over the movies of a catalogue, with what is known of users now.
+    """Sources over the items of a item table, with what is known of users now.
 
-    A rating changes its user's liked and seen movies and the popularity at once; who likes what
+    A rating changes its user's liked and seen items and the popularity at once; who likes what
     together is counted at load. Readers need no lock beside one writer; writers take turns.
     """
 
@@ -186,23 +186,23 @@ class Retriever:
         cls,
         model: TrainedModel,
         log: Interactions,
-        catalogue: Items,
-        movies: pa.Table,
+        item_table: ItemTable,
+        items: pa.Table,
         config: RetrieverConfig | None = None,
     ) -> Self:
-        """Observe `log`; `movies` is the table the catalogue was read from."""
-        sources = CandidateSources.of(model, log, catalogue, movies, config or RetrieverConfig())
+        """Observe `log`; `items` is the table the item table was read from."""
+        sources = CandidateSources.of(model, log, item_table, items, config or RetrieverConfig())
         book = UserHistory(InteractionsByUser.of(log))
         return cls(sources, book, model.transform.spec.history, config)
 
     @property
-    def movies(self) -> Ints:
-        """Tokens of all movies that can be candidates, ascending."""
-        return self._sources.ruled.movies
+    def items(self) -> Ints:
+        """Tokens of all items that can be candidates, ascending."""
+        return self._sources.ruled.items
 
     @property
     def popularity(self) -> Scores:
-        """Decayed counts of likes of `movies`, (m,)."""
+        """Decayed counts of likes of `items`, (m,)."""
         return self._sources.popular.counts
 
     def positive(self, rate: NDArray[np.int8]) -> NDArray[np.bool_]:
@@ -210,36 +210,36 @@ class Retriever:
         return self._history.positive(rate)
 
     def seen(self, user: int) -> Ints:
-        """The movies that the user has rated, in the order in which they were."""
+        """The items that the user has rated, in the order in which they were."""
         return self._book.seen(user)
 
     def allowed(self, user: int, at: int, rules: EligibilityRules = NO_RULES) -> Ints:
-        """All movies that may be shown to the user at UNIX seconds `at`, ascending."""
-        return self.movies[self._allowed(user, at, rules)]
+        """All items that may be shown to the user at UNIX seconds `at`, ascending."""
+        return self.items[self._allowed(user, at, rules)]
 
     def liked(self, user: int) -> Ints:
-        """The movies that the user is known by, the newest first."""
-        movies, rates = self._book.rates(user)
-        return movies[self.positive(rates)][::-1][: self._config.likes]
+        """The items that the user is known by, the newest first."""
+        items, rates = self._book.rates(user)
+        return items[self.positive(rates)][::-1][: self._config.likes]
 
-    def observe(self, user: int, movie: int, rate: int, time: int) -> bool:
+    def observe(self, user: int, item: int, rate: int, time: int) -> bool:
         """Take a rating, 1 to 10 at UNIX seconds; False for a repeat of a pair, which is nothing.
 
         Ratings may come in any order of time: a user's likes stand in the order in which they
         came, and popularity counts each by its own time.
         """
         with self._writing:
-            if not self._book.add(FeedbackEvent(user, movie, rate, time)):
+            if not self._book.add(FeedbackEvent(user, item, rate, time)):
                 return False
             if self.positive(np.array([rate], np.int8))[0]:
-                for row in _rows(self.movies, np.array([movie])).tolist():
+                for row in _rows(self.items, np.array([item])).tolist():
                     self._sources.popular.add(row, time)
             return True
 
     def candidates(
         self, user: int, at: int, limit: int = SHORT, rules: EligibilityRules = NO_RULES
     ) -> tuple[Candidate, ...]:
-        """At most `limit` movies for the user at UNIX seconds `at`, the most promising first.
+        """At most `limit` items for the user at UNIX seconds `at`, the most promising first.
 
         Nothing the user has rated and nothing `rules` leave out. Fewer only if there are no more.
         `at` decides what is released; all that was observed counts.
@@ -249,23 +249,23 @@ class Retriever:
         """
         rows, shares = self._short(user, self._allowed(user, at, rules), limit)
         sources = contributing_sources(SOURCES, shares)
-        rest = [(CATALOGUE,)] * (len(rows) - len(sources))
-        return tuple(map(Candidate, self.movies[rows].tolist(), [*sources, *rest]))
+        rest = [(ITEM_TABLE,)] * (len(rows) - len(sources))
+        return tuple(map(Candidate, self.items[rows].tolist(), [*sources, *rest]))
 
     def shortlist(self, user: int, allowed: NDArray[np.bool_], limit: int = SHORT) -> Ints:
         """The tokens of `candidates`, for one of many users of a moment.
 
-        `allowed` (m,) is what the rules of the moment allow of `movies`.
+        `allowed` (m,) is what the rules of the moment allow of `items`.
         """
-        return self.movies[self._short(user, self._unseen(user, allowed), limit)[0]]
+        return self.items[self._short(user, self._unseen(user, allowed), limit)[0]]
 
     def record(self, user: int) -> bytes:
         """What decides a user's shortlist: those who have rated the same alike have the same."""
-        movies, rates = self._book.rates(user)
-        return movies.tobytes() + self.positive(rates).tobytes()
+        items, rates = self._book.rates(user)
+        return items.tobytes() + self.positive(rates).tobytes()
 
     def ruled(self, at: int, rules: EligibilityRules = NO_RULES) -> NDArray[np.bool_]:
-        """Which of `movies` may be shown at UNIX seconds `at`, (m,)."""
+        """Which of `items` may be shown at UNIX seconds `at`, (m,)."""
         return self._sources.ruled.allowed(rules, at)
 
     def _short(
@@ -284,14 +284,14 @@ class Retriever:
     ) -> dict[str, Ints]:
         """Tokens that each source names for the user, the best first, at most `limit` each."""
         found = self._lists(user, self._allowed(user, at, rules), limit)
-        return {name: self.movies[rows] for name, rows in found.items()}
+        return {name: self.items[rows] for name, rows in found.items()}
 
     def _allowed(self, user: int, at: int, rules: EligibilityRules) -> NDArray[np.bool_]:
         return self._unseen(user, self.ruled(at, rules))
 
     def _unseen(self, user: int, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         left = allowed.copy()
-        left[_rows(self.movies, self._book.seen(user))] = False
+        left[_rows(self.items, self._book.seen(user))] = False
         return left
 
     def _lists(self, user: int, allowed: NDArray[np.bool_], limit: int) -> dict[str, Ints]:
@@ -299,7 +299,7 @@ class Retriever:
         if limit < 1:
             raise InputError(f"the limit is {limit}; at least 1 candidate is wanted")
         found = {POPULAR: top_k(self._sources.popular.counts, allowed, limit)}
-        liked = _rows(self.movies, self.liked(user))
+        liked = _rows(self.items, self.liked(user))
         factors = np.power(self._config.fading, np.arange(len(liked)), dtype=np.float64)
         if not len(liked):
             return found | dict.fromkeys((name for name, _ in self._sources.of_taste()), _NONE)
@@ -308,14 +308,14 @@ class Retriever:
         return found
 
     def _unliked(self, allowed: NDArray[np.bool_], limit: int) -> Ints:
-        """Rows that fill a list: the newest films first, those of unknown year last."""
+        """Rows that fill a list: the newest items first, those of unknown year last."""
         if limit < 1:
             return _NONE
         year = np.nan_to_num(self._sources.ruled.original_year, nan=0.0)
         return top_k(1.0 + np.maximum(year, 0.0), allowed, limit)
 
 
-def _rows(movies: Ints, tokens: Ints) -> Ints:
-    """The rows of those tokens that are in `movies` (sorted), in the order of the tokens."""
-    places = positions_of(movies, tokens)
-    return places[places < len(movies)]
+def _rows(items: Ints, tokens: Ints) -> Ints:
+    """The rows of those tokens that are in `items` (sorted), in the order of the tokens."""
+    places = positions_of(items, tokens)
+    return places[places < len(items)]

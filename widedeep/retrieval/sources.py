@@ -1,12 +1,12 @@
-"""Co-liked: films that those liked who liked what the user liked.
+"""Co-liked: items that those liked who liked what the user liked.
 
 Popular lately: likes counted, each worth half as much after every half-life.
 
 Sparse rows of weights, some of which are added up to scores.
 
-Nearest: films whose deep embedding lies closest to the mean of those the user liked.
+Nearest: items whose deep embedding lies closest to the mean of those the user liked.
 
-Similar: films with the same people or genres as those the user liked.
+Similar: items with the same people or genres as those the user liked.
 
 The best of a row of scores, and one list out of several.
 
@@ -24,7 +24,7 @@ import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
 
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
@@ -38,7 +38,7 @@ _LARGEST = 512
 
 @dataclass(slots=True)
 class Popularity:
-    """Decayed counts of the likes of m movies, by row of the catalogue.
+    """Decayed counts of the likes of m items, by row of the item table.
 
     All counts fade alike, so their order only changes when a like comes: `counts` are in units of
     a like of the newest half-life or so. Taking the likes one by one in the order of the log gives
@@ -55,12 +55,12 @@ class Popularity:
     unit: int = 0
 
     @classmethod
-    def of(cls, movies: int, half_life: float) -> Self:
+    def of(cls, items: int, half_life: float) -> Self:
         """Begin at 0."""
-        return cls(half_life, np.zeros(movies))
+        return cls(half_life, np.zeros(items))
 
     def take(self, rows: Ints, times: Ints) -> None:
-        """Count likes of the movies `rows` at `times`, UNIX seconds; (n,) each."""
+        """Count likes of the items `rows` at `times`, UNIX seconds; (n,) each."""
         if not len(rows):
             return
         lives = times / (self.half_life * DAY)
@@ -123,11 +123,11 @@ CO_LIKED = "co-liked"
 
 @dataclass(frozen=True, slots=True)
 class CoLikedConfig:
-    """How films that the same users liked become neighbours.
+    """How items that the same users liked become neighbours.
 
-    A neighbour liked by c users together with a film weighs c / (c + `shrinkage`) * c /
+    A neighbour liked by c users together with a item weighs c / (c + `shrinkage`) * c /
     (n * m) ** `power`, n and m being the users who liked each: a power of .5 is the cosine, 0 the
-    count. Each film keeps its `neighbours` best; of a user the newest `likes` count. Tried values
+    count. Each item keeps its `neighbours` best; of a user the newest `likes` count. Tried values
     are with `RetrievalConfig`.
     """
 
@@ -145,30 +145,30 @@ class CoLikedConfig:
 
 @dataclass(frozen=True, slots=True)
 class CoLiked:
-    """The neighbours of each movie, as of the moment at which they were counted."""
+    """The neighbours of each item, as of the moment at which they were counted."""
 
     neighbours: WeightedLists
-    movies: int
+    items: int
 
     @classmethod
-    def of(cls, users: Ints, rows: Ints, movies: int, config: CoLikedConfig) -> Self:
-        """Count who liked which row of the catalogue, (n,) each, in order of time."""
+    def of(cls, users: Ints, rows: Ints, items: int, config: CoLikedConfig) -> Self:
+        """Count who liked which row of the item table, (n,) each, in order of time."""
         by_user = _newest_likes(users, rows, config.likes)
         owners = by_user.row_numbers()
         order = np.argsort(by_user.values, kind="stable")
-        liked = np.bincount(by_user.values, minlength=movies)
-        by_movie = Ragged.from_lengths(owners[order], liked)
-        shape = (movies, min(config.neighbours, max(movies, 1)))
+        liked = np.bincount(by_user.values, minlength=items)
+        by_item = Ragged.from_lengths(owners[order], liked)
+        shape = (items, min(config.neighbours, max(items, 1)))
         columns, weights = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-        lists = (by_movie.offsets, by_movie.values, by_user.offsets, by_user.values)
+        lists = (by_item.offsets, by_item.values, by_user.offsets, by_user.values)
         _count(lists, liked.astype(np.float64), (config.power, config.shrinkage), columns, weights)
         held = columns >= 0
         offsets = np.concatenate([[0], np.cumsum(held.sum(axis=1))])
-        return cls(WeightedLists(offsets, columns[held], weights[held]), movies)
+        return cls(WeightedLists(offsets, columns[held], weights[held]), items)
 
     def scores(self, liked: Ints, factors: Scores) -> Scores:
-        """How much each movie belongs to the liked rows, each with a factor; 0: not at all."""
-        return self.neighbours.added(liked, factors, self.movies)
+        """How much each item belongs to the liked rows, each with a factor; 0: not at all."""
+        return self.neighbours.added(liked, factors, self.items)
 
 
 def _newest_likes(users: Ints, rows: Ints, likes: int) -> Ragged:
@@ -187,54 +187,54 @@ def _count(
     columns: NDArray[np.int32],
     weights: NDArray[np.float32],
 ) -> None:
-    """Fill in the best neighbours of each movie, the best first."""
-    movie_offsets, users, user_offsets, movies = lists
+    """Fill in the best neighbours of each item, the best first."""
+    item_offsets, users, user_offsets, items = lists
     power, shrinkage = settings
     together = np.zeros(len(liked), np.int64)
-    for movie in range(len(liked)):
+    for item in range(len(liked)):
         touched = []
-        for i in range(movie_offsets[movie], movie_offsets[movie + 1]):
+        for i in range(item_offsets[item], item_offsets[item + 1]):
             for j in range(user_offsets[users[i]], user_offsets[users[i] + 1]):
-                if together[movies[j]] == 0:
-                    touched.append(movies[j])
-                together[movies[j]] += 1
-        others = np.sort(np.array([other for other in touched if other != movie], dtype=np.int64))
+                if together[items[j]] == 0:
+                    touched.append(items[j])
+                together[items[j]] += 1
+        others = np.sort(np.array([other for other in touched if other != item], dtype=np.int64))
         counts = together[others].astype(np.float64)
-        value = counts / (counts + shrinkage) * counts / (liked[movie] * liked[others]) ** power
+        value = counts / (counts + shrinkage) * counts / (liked[item] * liked[others]) ** power
         best = np.argsort(-value, kind="mergesort")[: columns.shape[1]]
-        columns[movie, : len(best)] = others[best]
-        weights[movie, : len(best)] = value[best]
+        columns[item, : len(best)] = others[best]
+        weights[item, : len(best)] = value[best]
         for other in touched:
             together[other] = 0
 
 
 NEAREST = "nearest"
-_TABLE = "movie"
+_TABLE = "item"
 
 
 @dataclass(frozen=True, slots=True)
 class NearestItems:
-    """Embeddings of the movies, each of length 1, float32 (m, dimensions).
+    """Embeddings of the items, each of length 1, float32 (m, dimensions).
 
-    `known` (m,): the model has learned an embedding of the movie's own. A model without a deep part
-    or without the movie as a feature knows none.
+    `known` (m,): the model has learned an embedding of the item's own. A model without a deep part
+    or without the item as a feature knows none.
     """
 
     embeddings: NDArray[np.float32]
     known: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, model: TrainedModel, movies: Ints) -> Self:
-        """Read the model's table for the tokens `movies`, (m,)."""
+    def of(cls, model: TrainedModel, items: Ints) -> Self:
+        """Read the model's table for the tokens `items`, (m,)."""
         if _TABLE not in model.network.embeddings:
-            return cls(np.zeros((len(movies), 1), np.float32), np.zeros(len(movies), np.bool_))
-        ids = model.transform.vocabularies[_TABLE].encode(movies)
+            return cls(np.zeros((len(items), 1), np.float32), np.zeros(len(items), np.bool_))
+        ids = model.transform.vocabularies[_TABLE].encode(items)
         vectors = model.network.embeddings[_TABLE].detach().cpu().numpy()[ids]
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return cls(vectors / np.maximum(lengths, 1e-12), ids > 0)
 
     def scores(self, liked: Ints, factors: Scores) -> Scores:
-        """Cosine to the mean of the liked rows plus 1, in [0, 2]; 0 for movies that aren't known.
+        """Cosine to the mean of the liked rows plus 1, in [0, 2]; 0 for items that aren't known.
 
         All 0 where none of the liked ones is known.
         """
@@ -251,20 +251,20 @@ SIMILAR = "similar"
 
 @dataclass(frozen=True, slots=True)
 class SharedAttributes:
-    """Cosines of the movies' genres and people, each weighed by its inverse document frequency.
+    """Cosines of the items' genres and people, each weighed by its inverse document frequency.
 
-    Who or what few films have tells more. Leading roles are people, too, and count twice.
+    Who or what few items have tells more. Leading roles are people, too, and count twice.
     """
 
     attributes: WeightedLists
-    movies_with: WeightedLists
-    movies: int
+    items_with: WeightedLists
+    items: int
 
     @classmethod
-    def of(cls, catalogue: Items) -> Self:
-        """Read genres, people and leading roles of all movies."""
-        count = len(catalogue.movies)
-        rows, codes, times = _entries(catalogue, ("genres", "people", "leading"))
+    def of(cls, item_table: ItemTable) -> Self:
+        """Read genres, people and leading roles of all items."""
+        count = len(item_table.items)
+        rows, codes, times = _entries(item_table, ("genres", "people", "leading"))
         widest = int(codes.max(initial=-1)) + 1
         rarity: Scores = np.log1p(count / np.maximum(np.bincount(codes, minlength=widest), 1))
         weights: Scores = rarity[codes] * times
@@ -277,19 +277,19 @@ class SharedAttributes:
         )
 
     def scores(self, liked: Ints, factors: Scores) -> Scores:
-        """How much each movie shares with the liked rows, each with a factor; 0: nothing."""
-        widest = len(self.movies_with.offsets) - 1
+        """How much each item shares with the liked rows, each with a factor; 0: nothing."""
+        widest = len(self.items_with.offsets) - 1
         profile = self.attributes.added(liked, factors, widest)
         held = np.flatnonzero(profile)
-        return self.movies_with.added(held, profile[held], self.movies)
+        return self.items_with.added(held, profile[held], self.items)
 
 
-def _entries(catalogue: Items, names: tuple[str, ...]) -> tuple[Ints, Ints, Ints]:
-    """Row and code of each attribute of each movie, and how often it has it, (n,) each.
+def _entries(item_table: ItemTable, names: tuple[str, ...]) -> tuple[Ints, Ints, Ints]:
+    """Row and code of each attribute of each item, and how often it has it, (n,) each.
 
     A leading role is a person once more.
     """
-    bags = [catalogue.bag(name, np.arange(len(catalogue.movies))) for name in names]
+    bags = [item_table.bag(name, np.arange(len(item_table.items))) for name in names]
     genres, *people = bags
     genre_codes, kinds = pd.factorize(genres.values)
     person_codes, persons = pd.factorize(Ragged.concatenate(people).values)

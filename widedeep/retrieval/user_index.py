@@ -31,14 +31,14 @@ class InteractionsByUser:
     Attributes:
         users: Tokens, ascending, (u,).
         offsets: Where the ratings of each begin, and last where all end, (u + 1,).
-        movie: Tokens, (n,).
+        item: Tokens, (n,).
         rate: int8 (n,), 1 to 10.
         time: UNIX seconds, (n,).
     """
 
     users: Ints
     offsets: Ints
-    movie: Ints
+    item: Ints
     rate: NDArray[np.int8]
     time: Ints
 
@@ -49,7 +49,7 @@ class InteractionsByUser:
         by_user = log.user[order]
         starts = np.flatnonzero(np.diff(by_user, prepend=by_user[:1] - 1))
         offsets = np.append(starts, len(log))
-        return cls(by_user[starts], offsets, log.movie[order], log.rate[order], log.time[order])
+        return cls(by_user[starts], offsets, log.item[order], log.rate[order], log.time[order])
 
     def rows(self, user: int) -> slice:
         """Where the ratings of a user stand."""
@@ -68,7 +68,7 @@ class UserHistory:
 
     def add(self, event: FeedbackEvent) -> bool:
         """Note a rating; False if it repeats a pair, which changes nothing."""
-        if event.movie in self.seen(event.user):
+        if event.item in self.seen(event.user):
             return False
         self._since[event.user].append(event)
         return True
@@ -80,16 +80,16 @@ class UserHistory:
     def rates(self, user: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """What the user has rated, and how, in that order, (n,) each."""
         rows, since = self._before.rows(user), self._since.get(user, ())
-        movies, rates = self._before.movie[rows], self._before.rate[rows]
+        items, rates = self._before.item[rows], self._before.rate[rows]
         if since:
-            movies = np.append(movies, [event.movie for event in since])
+            items = np.append(items, [event.item for event in since])
             rates = np.append(rates, np.array([event.rate for event in since], np.int8))
-        return movies, rates
+        return items, rates
 
     def of_user(self, user: int) -> tuple[FeedbackEvent, ...]:
         """A user's ratings, the newest last."""
         held, rows = self._before, self._before.rows(user)
-        columns = (held.movie[rows].tolist(), held.rate[rows].tolist(), held.time[rows].tolist())
+        columns = (held.item[rows].tolist(), held.rate[rows].tolist(), held.time[rows].tolist())
         before = [FeedbackEvent(user, *values) for values in zip(*columns, strict=True)]
         return (*before, *self._since.get(user, ()))
 
@@ -101,24 +101,24 @@ def merge_feedback(companion: DataSnapshot, events: pa.Table) -> Interactions:
     """The ratings of a companion with those of an event log, as ingest would have them.
 
     Of several ratings of a pair the first in time is the example; of several at one time, the one
-    that stands first. Events of movies that are not in the catalogue are left out.
+    that stands first. Events of items that are not in the item table are left out.
 
     Args:
         companion: What the model came with.
-        events: user, movie, rate, time int64 (n,), in the order in which they came.
+        events: user, item, rate, time int64 (n,), in the order in which they came.
     """
     log = companion.log
-    columns = [events[name].to_numpy() for name in ("user", "movie", "rate", "time")]
-    good = np.isin(columns[1], companion.catalogue.movies)
+    columns = [events[name].to_numpy() for name in ("user", "item", "rate", "time")]
+    good = np.isin(columns[1], companion.item_table.items)
     good &= (columns[2] >= _RATES[0]) & (columns[2] <= _RATES[1])
     if not good.any():
         return log
-    ours = (log.user, log.movie, log.rate, log.time)
-    user, movie, rate, time = (
+    ours = (log.user, log.item, log.rate, log.time)
+    user, item, rate, time = (
         np.concatenate([before, since[good]]) for before, since in zip(ours, columns, strict=True)
     )
-    rows = first_rows(user, movie, time)
-    return Interactions(user[rows], movie[rows], rate[rows].astype(np.int8), time[rows])
+    rows = first_rows(user, item, time)
+    return Interactions(user[rows], item[rows], rate[rows].astype(np.int8), time[rows])
 
 
 class IdCodes:

@@ -67,7 +67,7 @@ ANY_TIME: Responses = {
         504: "No answer in time",
     }.items()
 }
-NO_SUCH_MOVIE: Responses = {404: {"model": ErrorAnswer, "description": "No such movie"}}
+NO_SUCH_ITEM: Responses = {404: {"model": ErrorAnswer, "description": "No such movie"}}
 STORAGE: Responses = {507: {"model": ErrorAnswer, "description": "The disk does not take it"}}
 
 _TYPES = {
@@ -144,9 +144,9 @@ class Routes:
         for method, path, answer, model, more in (
             ("POST", "/rank", self.rank, RankAnswer, {}),
             ("GET", "/recommend/{user}", self.recommend, RecommendAnswer, {}),
-            ("POST", "/ratings", self.rate, FeedbackAnswer, {**NO_SUCH_MOVIE, **STORAGE}),
+            ("POST", "/ratings", self.rate, FeedbackAnswer, {**NO_SUCH_ITEM, **STORAGE}),
             ("GET", "/movies", self.find, ItemsAnswer, {}),
-            ("GET", "/movies/{movie}", self.movie, ItemCardAnswer, NO_SUCH_MOVIE),
+            ("GET", "/movies/{movie}", self.item, ItemCardAnswer, NO_SUCH_ITEM),
             ("GET", "/users/{user}", self.user, UserAnswer, {}),
             ("GET", "/new-user", self.new_user, NewUserAnswer, {}),
             ("GET", "/health", self.health, HealthAnswer, {}),
@@ -178,15 +178,15 @@ class Routes:
         *,
         explain: bool = False,
     ) -> Response:
-        """The best films of all for a user, without those that the user has rated.
+        """The best items of all for a user, without those that the user has rated.
 
         With `audience_age` without those that ask for more years of age, too.
         """
         bundle, now = self._bundle, _now()
         with self._service.telemetry.ranking.time():
             found = bundle.recommend(user, k, now, EligibilityRules(audience_age))
-        movies = [one.movie for one in found] if explain else []
-        reasons = await run_in_threadpool(bundle.reasons, user, movies, now) if movies else ()
+        items = [one.item for one in found] if explain else []
+        reasons = await run_in_threadpool(bundle.reasons, user, items, now) if items else ()
         return _json(recommended_view(bundle, user, found, reasons))
 
     async def rate(self, request: FeedbackRequest) -> Response:
@@ -195,8 +195,8 @@ class Routes:
         moment = now if request.time is None else request.time
         if moment > now:
             raise HTTPException(422, f"time: {moment} is in the future, it is {now} now")
-        self._known(request.movie)
-        event = FeedbackEvent(request.user, request.movie, request.rate, moment)
+        self._known(request.item)
+        event = FeedbackEvent(request.user, request.item, request.rate, moment)
         try:
             news = await asyncio.wrap_future(self._service.rate(event))
         except OSError as error:
@@ -204,19 +204,19 @@ class Routes:
         return _json({**event_view(event), "superseded": not news}, 201)
 
     async def find(self, q: Words, limit: ListLength = 20) -> Response:
-        """Films by title, in Korean or English."""
+        """Items by title, in Korean or English."""
         bundle = self._bundle
-        return _json(items_view(bundle.films, bundle.titles.find(q, limit)))
+        return _json(items_view(bundle.cards, bundle.titles.find(q, limit)))
 
-    async def movie(self, movie: Token) -> Response:
-        """One film."""
-        self._known(movie)
-        return _json(item_view(self._bundle.films, movie))
+    async def item(self, item: Token) -> Response:
+        """One item."""
+        self._known(item)
+        return _json(item_view(self._bundle.cards, item))
 
     async def user(self, user: Token) -> Response:
         """What a user has rated so far."""
         bundle = self._bundle
-        return _json(user_view(bundle.films, user, bundle.book.of_user(user)))
+        return _json(user_view(bundle.cards, user, bundle.book.of_user(user)))
 
     async def new_user(self) -> Response:
         """An id that nobody has."""
@@ -243,10 +243,10 @@ class Routes:
     def _bundle(self) -> ServingModel:
         return self._service.serving.bundle
 
-    def _known(self, movie: int) -> None:
-        """A rating of another film would be set aside by the next retrain."""
-        if movie not in self._bundle.films:
-            raise HTTPException(404, f"there is no movie {movie}")
+    def _known(self, item: int) -> None:
+        """A rating of another item would be set aside by the next retrain."""
+        if item not in self._bundle.cards:
+            raise HTTPException(404, f"there is no movie {item}")
 
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -299,9 +299,9 @@ def _sender(content: bytes, media_type: str) -> Callable[[], Awaitable[Response]
     return send
 
 
-_ABOUT = """From a user to a ranked list of films, and from a rating back into what is known.
+_ABOUT = """From a user to a ranked list of cards, and from a rating back into what is known.
 
-Moments are UNIX seconds. A user or movie that nobody knows is a cold one and no error."""
+Moments are UNIX seconds. A user or item that nobody knows is a cold one and no error."""
 
 
 def create_app(service: RankingService, limits: RequestLimits | None = None) -> RequestGuard:

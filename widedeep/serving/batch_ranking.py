@@ -36,25 +36,25 @@ ROWS = 8192
 
 @dataclass(frozen=True, slots=True)
 class RankedLists:
-    """A row a ranked movie, user by user, the best first; arrays of shape (n,).
+    """A row a ranked item, user by user, the best first; arrays of shape (n,).
 
-    `user` and `movie` are tokens (int64), `rank` begins at 1 (int32), `probability` is float32.
+    `user` and `item` are tokens (int64), `rank` begins at 1 (int32), `probability` is float32.
     """
 
     user: Ints
     rank: NDArray[np.int32]
-    movie: Ints
+    item: Ints
     probability: NDArray[np.float32]
 
     @classmethod
     def joined(cls, users: Ints, best: list[tuple[Ints, NDArray[np.float32]]]) -> Self:
-        """Out of each user's movies with their probabilities."""
-        lengths = [len(movies) for movies, _ in best]
+        """Out of each user's items with their probabilities."""
+        lengths = [len(items) for items, _ in best]
         ranks = [np.arange(1, length + 1, dtype=np.int32) for length in lengths]
         return cls(
             np.repeat(users, lengths),
             np.concatenate(ranks),
-            np.concatenate([movies for movies, _ in best]),
+            np.concatenate([items for items, _ in best]),
             np.concatenate([probability for _, probability in best]),
         )
 
@@ -63,8 +63,8 @@ class RankedLists:
 class CandidateLists:
     """The candidates of a user by retrieval, at one moment: at most `limit`.
 
-    `ruled` (m,) is what the moment's rules allow of the movies of `retrieval`. Users who have rated
-    the same alike have the same candidates: of KMRD-small's, most have rated one movie, and for
+    `ruled` (m,) is what the moment's rules allow of the items of `retrieval`. Users who have rated
+    the same alike have the same candidates: of KMRD-small's, most have rated one item, and for
     seven of ten the candidates are `found` already.
     """
 
@@ -87,7 +87,7 @@ class CandidateLists:
 class BatchRanking:
     """A ranker at one moment, at which nothing is observed any more.
 
-    What the moment adds to each movie is the same for all users, so it is computed once.
+    What the moment adds to each item is the same for all users, so it is computed once.
     `candidates` are tokens in ascending order, `read` is a reading of them. A `shortlist` gives
     those among them that are ranked for a user; without it all are.
     """
@@ -117,9 +117,9 @@ class BatchRanking:
             raise InputError(f"k is {k}; at least 1 ranked movie is wanted")
         if not len(candidates):
             raise InputError("there is no movie to rank; a catalogue with movies is wanted")
-        state, movies = ranker.state, np.unique(candidates)
+        state, items = ranker.state, np.unique(candidates)
         model = ranker.model.at(state.survey(at))
-        return cls(state, model, movies, state.read(-1, movies, at), k, shortlist)
+        return cls(state, model, items, state.read(-1, items, at), k, shortlist)
 
     def lists(self, users: Ints, threads: int = 1) -> Iterator[RankedLists]:
         """The lists of `users`, some users at a time, in their order; what was rated is left out.
@@ -155,14 +155,14 @@ class BatchRanking:
         return [self._best(self.candidates[f], p) for f, p in zip(fresh, parts, strict=True)]
 
     def _best(
-        self, movies: Ints, probability: NDArray[np.float32]
+        self, items: Ints, probability: NDArray[np.float32]
     ) -> tuple[Ints, NDArray[np.float32]]:
-        if len(movies) > self.k:
+        if len(items) > self.k:
             # All that are as good as the last of the best: of equal ones the lower token is first.
             kept = probability >= np.partition(probability, -self.k)[-self.k]
-            movies, probability = movies[kept], probability[kept]
+            items, probability = items[kept], probability[kept]
         best = np.argsort(-probability, kind="stable")[: self.k]
-        return movies[best], probability[best]
+        return items[best], probability[best]
 
     def _fresh(self, user: int) -> Ints:
         """The places of a user's candidates, in order: what was not rated, or of the shortlist."""
@@ -177,12 +177,12 @@ class BatchRanking:
 
 @dataclass(frozen=True, slots=True)
 class ListsRequest:
-    """Lists of `k` films by the model in `folder`.
+    """Lists of `k` cards by the model in `folder`.
 
     Attributes:
         folder: Of the model; the folder `history` beside it has what was known, see `DataSnapshot`.
-        k: Films a user.
-        candidates: How many of the films are ranked for each user; None for all of them.
+        k: Items a user.
+        candidates: How many of the items are ranked for each user; None for all of them.
         at: UNIX seconds, ratings strictly before it are known; None for after the last.
         precision: Of the scores.
     """
@@ -196,7 +196,7 @@ class ListsRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListMaker:
-    """What gives the lists, and what it knows: ratings, films, and the moment `at`."""
+    """What gives the lists, and what it knows: ratings, cards, and the moment `at`."""
 
     batch: BatchRanking
     log: Interactions
@@ -212,15 +212,15 @@ class ListMaker:
         """
         model = TrainedModel.load(order.folder)
         known = DataSnapshot.load(order.folder.with_name("history"))
-        log, catalogue = _until(known.log, order.at), known.catalogue
+        log, item_table = _until(known.log, order.at), known.item_table
         torch.set_num_threads(1)  # a thread ranks for one user, so that all cores have work
-        ranker = Ranker.of(model, log, catalogue, order.precision)
+        ranker = Ranker.of(model, log, item_table, order.precision)
         at = ranker.known_until if order.at is None else order.at
         shortlist = None
         if order.candidates is not None:
-            retrieval = Retriever.of(model, log, catalogue, known.movies)
+            retrieval = Retriever.of(model, log, item_table, known.items)
             shortlist = CandidateLists(retrieval, retrieval.ruled(at), order.candidates)
-        batch = BatchRanking.of(ranker, catalogue.movies, at, order.k, shortlist)
+        batch = BatchRanking.of(ranker, item_table.items, at, order.k, shortlist)
         return cls(batch, log, known, at)
 
 

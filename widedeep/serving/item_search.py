@@ -1,4 +1,4 @@
-"""Films by what a user types of their titles, in Korean or English, letter by letter.
+"""Items by what a user types of their titles, in Korean or English, letter by letter.
 
 Text as the letters that are typed for it: without case, accents and spaces, Hangul taken apart.
 
@@ -6,7 +6,7 @@ A Korean syllable is typed letter by letter: on the way to 매트 a search field
 and as letters (ㅁㅐㅌ) each of them is a beginning of ㅁㅐㅌㅡ. The order of the letters is that of
 The Unicode Standard, section 3.12 and chart U+1100.
 
-What people are shown of films.
+What people are shown of cards.
 """
 
 import re
@@ -121,49 +121,49 @@ class ItemSearch:
     every stage of typing (맽 on the way to 매트릭스) and by first consonants (ㅁㅌㄹㅅ).
 
     Attributes:
-        movies: Tokens, the most popular first, int64 (m,).
+        items: Tokens, the most popular first, int64 (m,).
         text: Code points of all titles, uint32 (n,), each title followed by an end.
-        movie_of: Place in `movies` of each code point, int32 (n,).
+        item_of: Place in `items` of each code point, int32 (n,).
         grade_of: How good a match that begins at a code point is, int8 (n,).
         anywhere: Of all letters.
         beginnings: Of the first letters of words.
     """
 
-    movies: Ints
+    items: Ints
     text: Codes
-    movie_of: NDArray[np.int32]
+    item_of: NDArray[np.int32]
     grade_of: Grades
     anywhere: LetterIndex
     beginnings: LetterIndex
 
     @classmethod
-    def of(cls, movies: pa.Table, weight: NDArray[np.number] | None = None) -> Self:
-        """Read a table like `movies.MOVIE_COLUMNS`; `weight` (m,) says how popular each row is.
+    def of(cls, items: pa.Table, weight: NDArray[np.number] | None = None) -> Self:
+        """Read a table like `items.ITEM_COLUMNS`; `weight` (m,) says how popular each row is.
 
         Without a weight, and among equals, the lower token comes first. All is compiled by then.
         """
-        tokens = movies["movie"].to_numpy()
+        tokens = items["item"].to_numpy()
         popular = np.zeros(len(tokens)) if weight is None else np.asarray(weight, np.float64)
         order = np.lexsort((tokens, -popular))
-        titles = movies.select(["title", "title_eng"]).take(order)
+        titles = items.select(["title", "title_eng"]).take(order)
         pairs = zip(titles["title"].to_pylist(), titles["title_eng"].to_pylist(), strict=True)
         keys = [list(_keys(*pair)) for pair in pairs]
         text = _codes("".join(letters + chr(_END) for row in keys for letters, _ in row))
         lengths = [sum(len(grades) for _, grades in row) for row in keys]
-        movie_of = np.repeat(np.arange(len(keys), dtype=np.int32), lengths)
+        item_of = np.repeat(np.arange(len(keys), dtype=np.int32), lengths)
         grade_of = np.frombuffer(b"".join(grades for row in keys for _, grades in row), np.int8)
         everywhere = np.arange(len(text), dtype=np.int32)
         starts = everywhere[grade_of >= _WORD]
         indexes = (LetterIndex.of(text, everywhere), LetterIndex.of(text, starts))
-        search = cls(tokens[order], text, movie_of, grade_of, *indexes)
+        search = cls(tokens[order], text, item_of, grade_of, *indexes)
         search.find("a")
         return search
 
     def find(self, text: str, limit: int = 20) -> tuple[int, ...]:
-        """Tokens of at most `limit` movies; none for a text without a letter or digit.
+        """Tokens of at most `limit` items; none for a text without a letter or digit.
 
         First whole titles, then beginnings of titles, of words, and what stands inside words (but
-        for a single letter); then movies that have each word somewhere. Among equals the more
+        for a single letter); then items that have each word somewhere. Among equals the more
         popular come first.
 
         Raises:
@@ -178,11 +178,11 @@ class ItemSearch:
             apart = np.minimum.reduce(each) > _MISSED
             grades = np.maximum(grades, np.where(apart, _APART, _MISSED))
         found = [np.flatnonzero(grades == grade) for grade in range(_WHOLE, _MISSED, -1)]
-        return tuple(self.movies[np.concatenate(found)[:limit]].tolist())
+        return tuple(self.items[np.concatenate(found)[:limit]].tolist())
 
     def _grades(self, sought: str, index: LetterIndex | None = None) -> Grades:
-        """How well each movie answers, (m,); with an index, for matches that begin in there."""
-        grades = np.zeros(len(self.movies), np.int8)
+        """How well each item answers, (m,); with an index, for matches that begin in there."""
+        grades = np.zeros(len(self.items), np.int8)
         if not sought:
             return grades
         if index is None:
@@ -192,7 +192,7 @@ class ItemSearch:
         if index is self.anywhere:
             rarest = int(np.argmin([len(index.places_of(letter)) for letter in letters]))
         places = index.places_of(letters[rarest])
-        _mark(letters, (places, rarest), self.text, (self.movie_of, self.grade_of), grades)
+        _mark(letters, (places, rarest), self.text, (self.item_of, self.grade_of), grades)
         return grades
 
 
@@ -201,15 +201,15 @@ def _mark(
     sought: Codes,
     standing: tuple[Places, int],
     text: Codes,
-    movie_and_grade: tuple[Places, Grades],
+    item_and_grade: tuple[Places, Grades],
     grades: Grades,
 ) -> None:
-    """Raise the movies' grades to those of the places where `sought` stands in `text`.
+    """Raise the items' grades to those of the places where `sought` stands in `text`.
 
     `standing`: where one of its letters stands, and which one.
     """
     places, within = standing
-    movie_of, grade_of = movie_and_grade
+    item_of, grade_of = item_and_grade
     for place in places:
         start = place - within
         if start < 0 or start + len(sought) >= len(text):
@@ -224,7 +224,7 @@ def _mark(
         grade = grade_of[start]
         if grade == _START and text[start + len(sought)] == _END:
             grade = _WHOLE
-        grades[movie_of[start]] = max(grades[movie_of[start]], grade)
+        grades[item_of[start]] = max(grades[item_of[start]], grade)
 
 
 def _codes(text: str) -> Codes:
@@ -232,7 +232,7 @@ def _codes(text: str) -> Codes:
 
 
 def _keys(korean: str | None, english: str | None) -> Iterator[tuple[str, bytes]]:
-    """What a movie is found by, with the grade of a match that begins at each letter and the end.
+    """What a item is found by, with the grade of a match that begins at each letter and the end.
 
     `title_eng` may hold several titles and a year: "Das Boot , The Boat , 1981".
     """
@@ -255,9 +255,9 @@ _LEADS = 4
 
 @dataclass(frozen=True, slots=True)
 class ItemCard:
-    """A film's card; `people` are the names of its leading roles, in both languages."""
+    """A item's card; `people` are the names of its leading roles, in both languages."""
 
-    movie: int
+    item: int
     korean: str
     english: str
     year: int | None
@@ -275,30 +275,30 @@ class ItemCards:
     cards: Mapping[int, ItemCard]
 
     @classmethod
-    def of(cls, movies: pa.Table, names: DisplayNames) -> Self:
-        """Read the table that ingest writes, `movies.MOVIE_COLUMNS`."""
-        rows = movies.to_pylist()
-        return cls({row["movie"]: _card(row, names) for row in rows})
+    def of(cls, items: pa.Table, names: DisplayNames) -> Self:
+        """Read the table that ingest writes, `items.ITEM_COLUMNS`."""
+        rows = items.to_pylist()
+        return cls({row["item"]: _card(row, names) for row in rows})
 
-    def __contains__(self, movie: int) -> bool:
-        """Whether the catalogue has it."""
-        return movie in self.cards
+    def __contains__(self, item: int) -> bool:
+        """Whether the item table has it."""
+        return item in self.cards
 
-    def get(self, movie: int) -> ItemCard:
-        """Its card; one that says nothing where the catalogue does not have it."""
-        found = self.cards.get(movie)
-        return found or ItemCard(movie, f"#{movie}", f"#{movie}", None, None, (), (), (), ())
+    def get(self, item: int) -> ItemCard:
+        """Its card; one that says nothing where the item table does not have it."""
+        found = self.cards.get(item)
+        return found or ItemCard(item, f"#{item}", f"#{item}", None, None, (), (), (), ())
 
 
 def _card(row: Mapping[str, Any], names: DisplayNames) -> ItemCard:
-    movie, leads = row["movie"], (row["leading"] or row["people"])[:_LEADS]
+    item, leads = row["item"], (row["leading"] or row["people"])[:_LEADS]
     korean, english = (
         tuple(names.person(person, language) for person in leads) for language in Language
     )
     return ItemCard(
-        movie,
-        names.movie(movie, Language.KOREAN),
-        names.movie(movie, Language.ENGLISH),
+        item,
+        names.item(item, Language.KOREAN),
+        names.item(item, Language.ENGLISH),
         row["original_year"],
         row["grade"],
         tuple(row["genres"]),

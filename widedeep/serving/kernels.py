@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-OF_MOVIE, OF_USER, OF_BUCKET = range(3)
+OF_ITEM, OF_USER, OF_BUCKET = range(3)
 """Whose ids a part of a cross reads."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -25,9 +25,9 @@ FREE = -1
 
 
 class PairRows(NamedTuple):
-    """Rows of movies and of users that are scored together, (n,) each."""
+    """Rows of items and of users that are scored together, (n,) each."""
 
-    movie: Ints
+    item: Ints
     user: Ints
 
 
@@ -121,21 +121,21 @@ def multiply_few(inputs: Singles, weights: Singles) -> Singles:
 
 @njit(cache=True, nogil=True)
 def place(pairs: PairRows, table: Singles, users: Singles, out: Singles) -> None:
-    """Row i of `out` (n, width) is the movie's row of `table` plus the user's of `users`."""
+    """Row i of `out` (n, width) is the item's row of `table` plus the user's of `users`."""
     for i in range(len(out)):
-        of_movie, of_user, row = table[pairs.movie[i]], users[pairs.user[i]], out[i]
+        of_item, of_user, row = table[pairs.item[i]], users[pairs.user[i]], out[i]
         for d in range(len(row)):
-            row[d] = of_movie[d] + of_user[d]
+            row[d] = of_item[d] + of_user[d]
 
 
 @njit(cache=True, nogil=True)
 def place_rounded(pairs: PairRows, table: Singles, users: Singles, added: Bits, out: Bits) -> None:
     """As `place`, plus `added` (n, width), then ReLU: the first layer's output in bfloat16."""
     for i in range(len(out)):
-        of_movie, of_user = table[pairs.movie[i]], users[pairs.user[i]]
+        of_item, of_user = table[pairs.item[i]], users[pairs.user[i]]
         of_pair, row = added[i], out[i]
         for d in range(len(row)):
-            value = of_movie[d] + of_user[d] + number_of(of_pair[d])
+            value = of_item[d] + of_user[d] + number_of(of_pair[d])
             row[d] = bits_near(value if value > np.float32(0) else np.float32(0))  # noqa: FURB136  max is slow
 
 
@@ -144,7 +144,7 @@ def add_wide(  # noqa: PLR0917  compiled code takes no keywords
     rows: Ints,
     buckets: Ints,
     bucket_weights: Floats,
-    movies: IdLists,
+    items: IdLists,
     user: IdLists,
     crosses: CrossTables,
     out: Floats,
@@ -161,7 +161,7 @@ def add_wide(  # noqa: PLR0917  compiled code takes no keywords
         slot = slice(crosses.slots[c], crosses.slots[c] + (1 << crosses.bits[c]))
         table = crosses.keys[slot], crosses.weights[slot]
         kind, feature, size = crosses.kind[part], crosses.feature[part], crosses.size[part]
-        ids = np.empty((len(kind), max(movies.longest, user.longest, 1)), np.int64)
+        ids = np.empty((len(kind), max(items.longest, user.longest, 1)), np.int64)
         lengths, position = np.ones(len(kind), np.int64), np.zeros(len(kind), np.int64)
         for p in range(len(kind)):
             if kind[p] == OF_USER:
@@ -170,8 +170,8 @@ def add_wide(  # noqa: PLR0917  compiled code takes no keywords
             for p in range(len(kind)):
                 if kind[p] == OF_BUCKET:
                     ids[p, 0] = buckets[i, feature[p]]
-                elif kind[p] == OF_MOVIE:
-                    lengths[p] = _known(movies.values, movies.offsets[feature[p]], rows[i], ids[p])
+                elif kind[p] == OF_ITEM:
+                    lengths[p] = _known(items.values, items.offsets[feature[p]], rows[i], ids[p])
             out[i] += _sum_of_combinations(ids, lengths, size, position, table, crosses.bits[c])
 
 

@@ -1,4 +1,4 @@
-"""What is known of users and movies now: updated by each rating, read for one request.
+"""What is known of users and items now: updated by each rating, read for one request.
 
 The features are those of `widedeep.features.history`, bit for bit: the same compiled `observe` and
 `read` make them.
@@ -9,7 +9,7 @@ The ratings of one instant are judged from the state before it and then applied 
 come one at a time: so the state before the instant can be restored, to be read as it was or to
 receive all of them once more with one that came later.
 
-What is known of users and movies when a log is taken: where a live state begins.
+What is known of users and items when a log is taken: where a live state begins.
 """
 
 from collections import defaultdict
@@ -32,7 +32,7 @@ from widedeep.features.history_state import (
     read_candidates,
     update,
 )
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.inputs import InputError
 from widedeep.retrieval.user_index import IdCodes, InteractionsByUser
@@ -45,9 +45,9 @@ class CodedEvent:
     """One rating in tokens and in codes, as the state takes it."""
 
     user: int
-    movie: int
+    item: int
     user_code: int
-    movie_code: int
+    item_code: int
     label: float
     rate: float
 
@@ -70,7 +70,7 @@ class TiedEvents:
         """Let the state have all ratings, in the order of a log, unless it has them."""
         if self._before is not None or not self._ratings:
             return
-        self._ratings.sort(key=lambda rating: (rating.user, rating.movie))
+        self._ratings.sort(key=lambda rating: (rating.user, rating.item))
         events = self._events()
         self._before = _Rows.of(state, attributes, events)
         update(state, attributes, rates, events, 0, len(events.time))
@@ -87,7 +87,7 @@ class TiedEvents:
 
         return CodedInteractions(
             column("user_code", np.int64),
-            column("movie_code", np.int64),
+            column("item_code", np.int64),
             np.full(len(self._ratings), self.time),
             column("label", np.float64),
             column("rate", np.float64),
@@ -105,11 +105,11 @@ class _Rows:
     def of(
         cls, state: HistoryState, attributes: ItemAttributes, events: CodedInteractions
     ) -> "_Rows":
-        users, movies = np.unique(events.user), np.unique(events.movie)
-        people = Ragged(attributes.people, attributes.people_offsets).take(movies).values
+        users, items = np.unique(events.user), np.unique(events.item)
+        people = Ragged(attributes.people, attributes.people_offsets).take(items).values
         rows = {
             **dict.fromkeys(("user", "taste", "liked", "disliked"), users),
-            **dict.fromkeys(("movie", "peers"), movies),
+            **dict.fromkeys(("item", "peers"), items),
             "person": np.unique(people),
             "world": np.arange(len(state.world)),
         }
@@ -129,14 +129,14 @@ class HistorySnapshot:
 
     Attributes:
         users: Tokens that have a code, ascending, (u,); the state has u + 1 users.
-        movies: Likewise.
+        items: Likewise.
         state: By code, see `IdCodes`.
-        attributes: Of movies by code; the stranger has none.
+        attributes: Of items by code; the stranger has none.
         newest: The ratings of the newest instant; with no ratings at all, none.
     """
 
     users: Ints
-    movies: Ints
+    items: Ints
     state: HistoryState
     attributes: ItemAttributes
     newest: Interactions
@@ -145,12 +145,12 @@ class HistorySnapshot:
     def of(
         cls,
         log: Interactions,
-        catalogue: Items,
+        item_table: ItemTable,
         config: HistoryConfig,
         prior: float,
         tokens: tuple[Ints, Ints] = (_NONE, _NONE),
     ) -> Self:
-        """Take all of `log`; `tokens` are users and movies that get a code, too.
+        """Take all of `log`; `tokens` are users and items that get a code, too.
 
         Raises:
             InputError: The log is not in order of time.
@@ -158,23 +158,23 @@ class HistorySnapshot:
         if (np.diff(log.time) < 0).any():
             raise InputError("the log is not in order of time; a state takes ratings in order")
         users = IdCodes.of(np.concatenate([log.user, tokens[0]]))
-        movies = IdCodes.of(np.concatenate([catalogue.movies, log.movie, tokens[1]]))
-        attributes, genres, people = encode_attributes(catalogue, movies.tokens)
-        state = empty_state(len(users), len(movies), genres, people, config.length)
-        events = encode_interactions(log, users.codes(log.user), movies.codes(log.movie), config)
+        items = IdCodes.of(np.concatenate([item_table.items, log.item, tokens[1]]))
+        attributes, genres, people = encode_attributes(item_table, items.tokens)
+        state = empty_state(len(users), len(items), genres, people, config.length)
+        events = encode_interactions(log, users.codes(log.user), items.codes(log.item), config)
         last = int(np.searchsorted(log.time, log.time[-1])) if len(log) else 0
         update(state, attributes, config.rates(prior), events, 0, last)
-        held = with_room(attributes, len(movies))
-        return cls(users.tokens, movies.tokens, state, held, log.take(slice(last, None)))
+        held = with_room(attributes, len(items))
+        return cls(users.tokens, items.tokens, state, held, log.take(slice(last, None)))
 
 
-def with_room(attributes: ItemAttributes, movies: int) -> ItemAttributes:
-    """For as many movie codes: those behind the known ones have neither genres nor people."""
+def with_room(attributes: ItemAttributes, items: int) -> ItemAttributes:
+    """For as many item codes: those behind the known ones have neither genres nor people."""
     return ItemAttributes(
         attributes.genres,
-        _padded(attributes.genre_offsets, movies + 1),
+        _padded(attributes.genre_offsets, items + 1),
         attributes.people,
-        _padded(attributes.people_offsets, movies + 1),
+        _padded(attributes.people_offsets, items + 1),
     )
 
 
@@ -183,7 +183,7 @@ def _padded(offsets: Ints, length: int) -> Ints:
 
 
 _BY_USER = ("user", "taste", "liked", "disliked")
-_BY_MOVIE = ("movie", "peers")
+_BY_ITEM = ("item", "peers")
 _ROOM = 1024
 """Rows that are added to an array at least, when it grows."""
 
@@ -194,28 +194,28 @@ _NO_EVENTS = CodedInteractions(_NONE, _NONE, _NONE, np.empty(0), np.empty(0))
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
-    """One user and n movies at one moment.
+    """One user and n items at one moment.
 
     Attributes:
         user: Code of the user.
-        movies: Codes of the movies, (n,).
+        items: Codes of the items, (n,).
         time: UNIX seconds for which the values hold.
         values: float64 (n, len(NUMERIC) + 1) by NUMERIC, each a float32, NaN where missing; the
             last column is for whoever reads on.
-        liked: Codes of the movies liked lately, the newest first.
+        liked: Codes of the items liked lately, the newest first.
         disliked: Likewise.
     """
 
     user: int
-    movies: Ints
+    items: Ints
     time: int
     values: NDArray[np.float64]
     liked: Ints
     disliked: Ints
 
     def take(self, rows: Ints) -> "FeatureRow":
-        """With only the movies in these rows, in that order."""
-        return replace(self, movies=self.movies[rows], values=self.values[rows])
+        """With only the items in these rows, in that order."""
+        return replace(self, items=self.items[rows], values=self.values[rows])
 
 
 class LiveState:
@@ -230,7 +230,7 @@ class LiveState:
 
     Attributes:
         users: Codes of the users. Of all tokens there are at the start, in ascending order.
-        movies: Likewise, those of the catalogue included.
+        items: Likewise, those of the item table included.
     """
 
     def __init__(
@@ -242,7 +242,7 @@ class LiveState:
     ) -> None:
         """Begin where a snapshot of the ratings `rated` was taken; its arrays are changed."""
         self.users = IdCodes(snapshot.users)
-        self.movies = IdCodes(snapshot.movies)
+        self.items = IdCodes(snapshot.items)
         self._config = config
         self._rates = config.rates(prior)
         self._lock = Lock()
@@ -252,8 +252,8 @@ class LiveState:
         self._rated_since: defaultdict[int, list[int]] = defaultdict(list)
         newest = snapshot.newest
         self._newest = TiedEvents(int(newest.time[0]) if len(newest) else _BEGINNING)
-        for user, movie, rate in zip(newest.user, newest.movie, newest.rate, strict=True):
-            self._newest.add(self._rating(int(user), int(movie), int(rate)))
+        for user, item, rate in zip(newest.user, newest.item, newest.rate, strict=True):
+            self._newest.add(self._rating(int(user), int(item), int(rate)))
         # Nobody's first rating waits for the compiled function to be read from the disk.
         update(self._state, self._attributes, self._rates, _NO_EVENTS, 0, 0)
 
@@ -261,17 +261,17 @@ class LiveState:
     def of(
         cls,
         log: Interactions,
-        catalogue: Items,
+        item_table: ItemTable,
         config: HistoryConfig,
         prior: float,
         tokens: tuple[Ints, Ints] = (_NONE, _NONE),
     ) -> Self:
-        """Take all of `log`; `tokens` are users and movies that get a code at the start, too.
+        """Take all of `log`; `tokens` are users and items that get a code at the start, too.
 
         Raises:
             InputError: The log is not in order of time.
         """
-        snapshot = HistorySnapshot.of(log, catalogue, config, prior, tokens)
+        snapshot = HistorySnapshot.of(log, item_table, config, prior, tokens)
         return cls(snapshot, InteractionsByUser.of(log), config, prior)
 
     @property
@@ -279,50 +279,50 @@ class LiveState:
         """The first UNIX second at which everything counts that was observed so far."""
         return self._newest.time + 1
 
-    def observe(self, user: int, movie: int, rate: int, time: int) -> bool:
+    def observe(self, user: int, item: int, rate: int, time: int) -> bool:
         """Take one rating (1 to 10, UNIX seconds); False if it repeats a pair and changes nothing.
 
         Only the first rating of a pair is an example.
         """
         with self._lock:
-            if movie in self._seen(user):
+            if item in self._seen(user):
                 return False
             if time > self._newest.time:
                 self._newest.apply(self._state, self._attributes, self._rates)
                 self._newest = TiedEvents(time)
             self._newest.take_back(self._state)
-            self._newest.add(self._rating(user, movie, rate))
-            self._rated_since[user].append(movie)
+            self._newest.add(self._rating(user, item, rate))
+            self._rated_since[user].append(item)
             return True
 
-    def read(self, user: int, movies: Ints, at: int) -> FeatureRow:
-        """What was known of the user and each movie strictly before `at`, UNIX seconds.
+    def read(self, user: int, items: Ints, at: int) -> FeatureRow:
+        """What was known of the user and each item strictly before `at`, UNIX seconds.
 
         Both may be strangers.
         """
         with self._lock:
             moment = self._reach(at)
-            return self._read(self.users.code(user), self.movies.codes(movies), moment)
+            return self._read(self.users.code(user), self.items.codes(items), moment)
 
     def read_again(self, user: int, read: FeatureRow) -> FeatureRow:
-        """Another user with the movies and at the moment of a reading since which nothing came."""
+        """Another user with the items and at the moment of a reading since which nothing came."""
         with self._lock:
-            return self._read(self.users.code(user), read.movies, read.time, read.values)
+            return self._read(self.users.code(user), read.items, read.time, read.values)
 
     def survey(self, at: int) -> FeatureRow:
-        """A stranger with every movie that had a code at the start, by code, and the stranger's."""
+        """A stranger with every item that had a code at the start, by code, and the stranger's."""
         with self._lock:
             moment = self._reach(at)
-            return self._read(self.users.stranger, np.arange(self.movies.stranger + 1), moment)
+            return self._read(self.users.stranger, np.arange(self.items.stranger + 1), moment)
 
     def seen(self, user: int) -> Ints:
-        """The movies that the user has rated, in order of time."""
+        """The items that the user has rated, in order of time."""
         with self._lock:
             return self._seen(user)
 
     def _seen(self, user: int) -> Ints:
         since = np.array(self._rated_since.get(user, ()), np.int64)
-        return np.concatenate([self._rated.movie[self._rated.rows(user)], since])
+        return np.concatenate([self._rated.item[self._rated.rows(user)], since])
 
     def _reach(self, at: int) -> int:
         """Bring the state to what it was strictly before `at`; the moment for which it is read."""
@@ -333,28 +333,28 @@ class LiveState:
         return max(at, self._newest.time)
 
     def _read(
-        self, user: int, movies: Ints, moment: int, known: NDArray[np.float64] | None = None
+        self, user: int, items: Ints, moment: int, known: NDArray[np.float64] | None = None
     ) -> FeatureRow:
-        """With the numbers of movies out of `known` values, if there are any."""
-        values = np.empty((len(movies), len(NUMERIC) + 1)) if known is None else known.copy()
+        """With the numbers of items out of `known` values, if there are any."""
+        values = np.empty((len(items), len(NUMERIC) + 1)) if known is None else known.copy()
         rings = np.empty((2, self._config.length), np.int32)
         state = self._state, self._attributes, self._rates
         room = np.full(len(NUMERIC), np.nan)
-        lengths = read_candidates(*state, user, movies, moment, values, rings, known is None, room)
+        lengths = read_candidates(*state, user, items, moment, values, rings, known is None, room)
         liked, disliked = (
             ring[:n].astype(np.int64) for ring, n in zip(rings, lengths, strict=True)
         )
-        return FeatureRow(user, movies, moment, values, liked, disliked)
+        return FeatureRow(user, items, moment, values, liked, disliked)
 
-    def _rating(self, user: int, movie: int, rate: int) -> CodedEvent:
-        codes = self.users.add(user), self.movies.add(movie)
-        self._make_room(len(self.users), len(self.movies))
+    def _rating(self, user: int, item: int, rate: int) -> CodedEvent:
+        codes = self.users.add(user), self.items.add(item)
+        self._make_room(len(self.users), len(self.items))
         label = float(rate >= self._config.positive_rating)
-        return CodedEvent(user, movie, *codes, label, rate / 10.0)
+        return CodedEvent(user, item, *codes, label, rate / 10.0)
 
-    def _make_room(self, users: int, movies: int) -> None:
+    def _make_room(self, users: int, items: int) -> None:
         """Let the arrays have as many rows, by growing them by a quarter at a time."""
-        grown = dict.fromkeys(_BY_USER, users) | dict.fromkeys(_BY_MOVIE, movies)
+        grown = dict.fromkeys(_BY_USER, users) | dict.fromkeys(_BY_ITEM, items)
         changed = {
             name: _grown(getattr(self._state, name), rows)
             for name, rows in grown.items()
@@ -362,7 +362,7 @@ class LiveState:
         }
         if changed:
             self._state = self._state._replace(**changed)
-            self._attributes = with_room(self._attributes, len(self._state.movie))
+            self._attributes = with_room(self._attributes, len(self._state.item))
 
 
 def _grown(array: NDArray[Any], rows: int) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """Candidates of one user, best first, by a model that knows all ratings observed so far.
 
 Scores are those of `widedeep.evaluation.scoring.model_scorer` for streaming queries (within
-`Ranker.tolerance`), computed a request at a time: what only the movie decides is ready before, what
+`Ranker.tolerance`), computed a request at a time: what only the item decides is ready before, what
 only the user decides is computed once.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from widedeep.choices import Precision
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.explain import DataSnapshot
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.compute import matmul_dtype
 from widedeep.model.trained_model import TrainedModel
@@ -29,9 +29,9 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A movie's token and P(positive)."""
+    """A item's token and P(positive)."""
 
-    movie: int
+    item: int
     probability: float
 
 
@@ -40,13 +40,13 @@ Ranking = tuple[Ranked, ...]
 
 
 class Ranker:
-    """A prepared model with the live state of users and movies.
+    """A prepared model with the live state of users and items.
 
     The model's parts never change; the state takes one rating or one reading at a time (see
     `LiveState`), so any number of threads may ask while one observes (or several do): a request
     sees a rating wholly or not at all.
 
-    A user or movie that nobody knows is a cold one. Moments are UNIX seconds: a request at `at`
+    A user or item that nobody knows is a cold one. Moments are UNIX seconds: a request at `at`
     knows what is strictly before it, so a rating counts from the next second on. To let it count at
     once, ask for `max(now, ranker.known_until)`. Time only goes forward: a rating older than the
     newest one counts as one of the newest instant, and a request older than that is answered as of
@@ -62,7 +62,7 @@ class Ranker:
         cls,
         model: TrainedModel,
         log: Interactions,
-        catalogue: Items,
+        item_table: ItemTable,
         precision: Precision = Precision.AUTO,
     ) -> Self:
         """Observe `log`, prepare the model, and answer a first request, so that all is compiled.
@@ -72,16 +72,16 @@ class Ranker:
         """
         transform = model.transform
         history, prior = transform.spec.history, transform.prior
-        state = LiveState.of(log, catalogue, history, prior, known_tokens(model))
-        return cls.on(state, model, catalogue, precision)
+        state = LiveState.of(log, item_table, history, prior, known_tokens(model))
+        return cls.on(state, model, item_table, precision)
 
     @classmethod
     def on(
-        cls, state: LiveState, model: TrainedModel, catalogue: Items, precision: Precision
+        cls, state: LiveState, model: TrainedModel, item_table: ItemTable, precision: Precision
     ) -> Self:
         """Prepare the model for a state that has met no others yet, and answer a first request."""
-        tokens = state.users.tokens, state.movies.tokens
-        ranker = cls(state, FastScorer.of(model, tokens, catalogue, matmul_dtype(precision)))
+        tokens = state.users.tokens, state.items.tokens
+        ranker = cls(state, FastScorer.of(model, tokens, item_table, matmul_dtype(precision)))
         ranker.scores(-1, np.array([-1]), max(state.known_until, 0))
         return ranker
 
@@ -91,11 +91,11 @@ class Ranker:
     ) -> Self:
         """Read a registered model's folders; raises as `of`."""
         known = DataSnapshot.load(history_folder)
-        return cls.of(TrainedModel.load(model_folder), known.log, known.catalogue, precision)
+        return cls.of(TrainedModel.load(model_folder), known.log, known.item_table, precision)
 
     @property
     def state(self) -> LiveState:
-        """What is known of users and movies now."""
+        """What is known of users and items now."""
         return self._state
 
     @property
@@ -124,19 +124,19 @@ class Ranker:
         return self._state.users.tokens
 
     @property
-    def movies(self) -> Ints:
-        """Tokens of all movies of the catalogue, the ratings and the model."""
-        return self._state.movies.tokens
+    def items(self) -> Ints:
+        """Tokens of all items of the item table, the ratings and the model."""
+        return self._state.items.tokens
 
-    def observe(self, user: int, movie: int, rate: int, time: int) -> bool:
+    def observe(self, user: int, item: int, rate: int, time: int) -> bool:
         """Take a rating, 1 to 10 at UNIX seconds; False for a repeat of a pair, which is nothing.
 
         Only the first rating of a pair is an example.
         """
-        return self._state.observe(user, movie, rate, time)
+        return self._state.observe(user, item, rate, time)
 
     def seen(self, user: int) -> Ints:
-        """The movies that the user has rated, in order of time, (n,)."""
+        """The items that the user has rated, in order of time, (n,)."""
         return self._state.seen(user)
 
     def scores(self, user: int, candidates: Ints, at: int) -> Singles:
@@ -154,8 +154,8 @@ class Ranker:
         """
         if k < 1:
             raise InputError(f"k is {k}; at least 1 ranked movie is wanted")
-        movies = np.unique(np.asarray(candidates, np.int64))
-        probability = self.scores(user, movies, at)
+        items = np.unique(np.asarray(candidates, np.int64))
+        probability = self.scores(user, items, at)
         best = np.argsort(-probability, kind="stable")[:k]
-        pairs = zip(movies[best].tolist(), probability[best].tolist(), strict=True)
+        pairs = zip(items[best].tolist(), probability[best].tolist(), strict=True)
         return tuple(Ranked(*pair) for pair in pairs)

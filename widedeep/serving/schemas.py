@@ -77,7 +77,7 @@ class FeedbackRequest(_Request):
     """
 
     user: ReadableToken
-    movie: ReadableToken
+    item: ReadableToken
     rate: Annotated[int, Field(ge=1, le=10, strict=True)]
     time: Annotated[int, Field(ge=EARLIEST, le=_MOST_READABLE, strict=True)] | None = None
 
@@ -90,9 +90,9 @@ class ModelName(BaseModel):
 
 
 class RankedItem(BaseModel):
-    """A movie and P(positive)."""
+    """A item and P(positive)."""
 
-    movie: int
+    item: int
     probability: float
 
 
@@ -104,9 +104,9 @@ class RankAnswer(BaseModel):
 
 
 class ItemCardAnswer(BaseModel):
-    """A film; `people` are its leading roles."""
+    """A item; `people` are its leading roles."""
 
-    movie: int
+    item: int
     korean: str
     english: str
     year: int | None
@@ -133,9 +133,9 @@ class FiredItem(BaseModel):
 
 
 class SimilarItem(BaseModel):
-    """A film the user liked, and the cosine of the two films' embeddings."""
+    """A item the user liked, and the cosine of the two items' embeddings."""
 
-    movie: int
+    item: int
     korean: str
     english: str
     similarity: float
@@ -154,12 +154,12 @@ class WhyItem(BaseModel):
 
 
 class RecommendedItem(BaseModel):
-    """A film in a list, the sources of retrieval that proposed it, and why it is there if asked."""
+    """A item in a list, the sources of retrieval that proposed it, and why it is there if asked."""
 
-    movie: int
+    item: int
     probability: float
     sources: list[str]
-    film: ItemCardAnswer
+    card: ItemCardAnswer
     why: WhyItem | None = None
 
 
@@ -175,7 +175,7 @@ class FeedbackAnswer(BaseModel):
     """The rating is on the disk. A repeat of a pair is kept, too, but the first one counts."""
 
     user: int
-    movie: int
+    item: int
     rate: int
     time: int
     superseded: bool
@@ -185,10 +185,10 @@ class FeedbackItem(BaseModel):
     """A rating that counts."""
 
     user: int
-    movie: int
+    item: int
     rate: int
     time: int
-    film: ItemCardAnswer
+    card: ItemCardAnswer
 
 
 class UserAnswer(BaseModel):
@@ -265,7 +265,7 @@ def name_view(bundle: ServingModel) -> Json:
 
 def rank_view(bundle: ServingModel, ranking: Ranking) -> Json:
     """A `RankAnswer`."""
-    items = [{"movie": one.movie, "probability": one.probability} for one in ranking]
+    items = [{"item": one.item, "probability": one.probability} for one in ranking]
     return {"model": name_view(bundle), "items": items}
 
 
@@ -273,16 +273,16 @@ def recommended_view(
     bundle: ServingModel, user: int, found: Sequence[Recommendation], reasons: Sequence[Reason]
 ) -> Json:
     """A `RecommendAnswer`; without reasons none is told."""
-    told: list[Json | None] = [why_view(reason, bundle.films) for reason in reasons]
+    told: list[Json | None] = [why_view(reason, bundle.cards) for reason in reasons]
     told = told or [None] * len(found)
     items = [
-        {**asdict(one), "film": item_view(bundle.films, one.movie), "why": why}
+        {**asdict(one), "card": item_view(bundle.cards, one.item), "why": why}
         for one, why in zip(found, told, strict=True)
     ]
     return {"model": name_view(bundle), "user": user, "items": items}
 
 
-def why_view(reason: Reason, films: ItemCards) -> Json:
+def why_view(reason: Reason, cards: ItemCards) -> Json:
     """A `WhyItem`: features of weight 0 say nothing, so they are left out."""
     explanation = reason.explanation
     fired = [asdict(one) for one in explanation.wide if one.weight]
@@ -293,23 +293,23 @@ def why_view(reason: Reason, films: ItemCards) -> Json:
         "deep": explanation.deep,
         "logit": explanation.logit,
         "fired": fired[:_HEAVIEST],
-        "similar": [_similar_view(films, one.movie, one.similarity) for one in reason.similar],
+        "similar": [_similar_view(cards, one.item, one.similarity) for one in reason.similar],
     }
 
 
-def item_view(films: ItemCards, movie: int) -> Json:
-    """A `FilmCard`."""
-    return asdict(films.get(movie))
+def item_view(cards: ItemCards, item: int) -> Json:
+    """A `ItemCard`."""
+    return asdict(cards.get(item))
 
 
-def items_view(films: ItemCards, movies: Sequence[int]) -> Json:
-    """A `FilmsAnswer`."""
-    return {"items": [item_view(films, movie) for movie in movies]}
+def items_view(cards: ItemCards, items: Sequence[int]) -> Json:
+    """A `ItemsAnswer`."""
+    return {"items": [item_view(cards, item) for item in items]}
 
 
-def user_view(films: ItemCards, user: int, ratings: Sequence[FeedbackEvent]) -> Json:
+def user_view(cards: ItemCards, user: int, ratings: Sequence[FeedbackEvent]) -> Json:
     """A `UserAnswer`."""
-    items = [{**event_view(one), "film": item_view(films, one.movie)} for one in reversed(ratings)]
+    items = [{**event_view(one), "card": item_view(cards, one.item)} for one in reversed(ratings)]
     return {"user": user, "ratings": items}
 
 
@@ -351,11 +351,11 @@ def refused_view(refused: RefusedVersion) -> Json:
     return {"version": refused.number, "reason": refused.reason, "at": refused.at}
 
 
-def _similar_view(films: ItemCards, movie: int, similarity: float) -> Json:
-    film = films.get(movie)
+def _similar_view(cards: ItemCards, item: int, similarity: float) -> Json:
+    card = cards.get(item)
     return {
-        "movie": movie,
-        "korean": film.korean,
-        "english": film.english,
+        "item": item,
+        "korean": card.korean,
+        "english": card.english,
         "similarity": similarity,
     }

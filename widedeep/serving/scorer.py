@@ -1,6 +1,6 @@
-"""A model taken apart for requests: by what depends on the movie, the user, and both.
+"""A model taken apart for requests: by what depends on the item, the user, and both.
 
-What a model reads of a user besides numbers: the id, and the movies liked and disliked.
+What a model reads of a user besides numbers: the id, and the items liked and disliked.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from widedeep.choices import Precision
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import NUMBERS
 from widedeep.features.transform import Transform
 from widedeep.model.trained_model import TrainedModel
@@ -35,13 +35,13 @@ class UserFeatures:
     ids: tuple[Ints, ...]
 
     @classmethod
-    def of(cls, transform: Transform, users: Ints, movies: Ints) -> Self:
+    def of(cls, transform: Transform, users: Ints, items: Ints) -> Self:
         """Look up tokens, those that have a code at the start; later ones are in no vocabulary."""
         spec = transform.spec
         names = [category.name for category in spec.categories if category.name == "user"]
         names += [bag.name for bag in spec.bags if bag.name in {"liked", "disliked"}]
         ids = [
-            transform.vocabulary_of(name).encode(users if name == "user" else movies)
+            transform.vocabulary_of(name).encode(users if name == "user" else items)
             for name in names
         ]
         return cls(tuple(names), tuple(np.append(known, 0).astype(np.int64) for known in ids))
@@ -72,7 +72,7 @@ class FastScorer:
     `offset` is the place among `NUMBERS` of the number that the model starts from, if there is one.
     """
 
-    movies: ItemFeatures
+    items: ItemFeatures
     users: UserFeatures
     wide: WideScorer
     deep: DeepScorer | None
@@ -85,18 +85,18 @@ class FastScorer:
         cls,
         model: TrainedModel,
         tokens: tuple[Ints, Ints],
-        catalogue: Items,
+        item_table: ItemTable,
         dtype: torch.dtype,
     ) -> Self:
-        """Prepare for the users and movies that a state has codes for at the start."""
+        """Prepare for the users and items that a state has codes for at the start."""
         transform, network = model.transform, model.network
-        movies = ItemFeatures.of(transform, catalogue, tokens[1])
-        deep = DeepScorer.of(transform, network, movies, dtype) if network.config.deep else None
+        items = ItemFeatures.of(transform, item_table, tokens[1])
+        deep = DeepScorer.of(transform, network, items, dtype) if network.config.deep else None
         offset = transform.spec.offset
         return cls(
-            movies,
+            items,
             UserFeatures.of(transform, *tokens),
-            WideScorer.of(transform, model.wide_weights, movies),
+            WideScorer.of(transform, model.wide_weights, items),
             deep,
             network.bias.item(),
             network.slope.item(),
@@ -133,21 +133,21 @@ class FastScorer:
         return logit
 
     def at(self, reading: FeatureRow) -> "FastScorer":
-        """For the moment of a reading of all movies, by code: readings of another get no logits."""
+        """For the moment of a reading of all items, by code: readings of another get no logits."""
         if self.deep is None:
             return self
         self._rows(reading)
         return replace(self, deep=self.deep.at(reading.values))
 
     def _rows(self, reading: FeatureRow) -> Ints:
-        """The row of each movie, and its age among the values that were read."""
-        rows = np.minimum(reading.movies, len(self.movies.original_year) - 1)
-        reading.values[:, -1] = self.movies.film_age(rows, reading.time)
+        """The row of each item, and its age among the values that were read."""
+        rows = np.minimum(reading.items, len(self.items.original_year) - 1)
+        reading.values[:, -1] = self.items.item_age(rows, reading.time)
         return rows
 
 
 def known_tokens(model: TrainedModel) -> tuple[Ints, Ints]:
-    """Users and movies in the model's vocabularies, which a log need not have."""
+    """Users and items in the model's vocabularies, which a log need not have."""
     transform = model.transform
     held = {name: transform.vocabulary_of(name).tokens for name in _token_features(model)}
     none = np.empty(0, np.int64)
@@ -156,7 +156,7 @@ def known_tokens(model: TrainedModel) -> tuple[Ints, Ints]:
 
 
 def _token_features(model: TrainedModel) -> list[str]:
-    """The features whose vocabularies hold tokens of users or movies."""
+    """The features whose vocabularies hold tokens of users or items."""
     spec = model.transform.spec
     names = [category.name for category in spec.categories] + [bag.name for bag in spec.bags]
-    return [name for name in names if name in {"user", "movie", "liked", "disliked"}]
+    return [name for name in names if name in {"user", "item", "liked", "disliked"}]

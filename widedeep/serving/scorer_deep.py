@@ -1,6 +1,6 @@
 """The deep part of a request: its first layer is a sum, of which most is known before.
 
-The movie's share is computed once a model, the user's once a request, and only that of the numbers
+The item's share is computed once a model, the user's once a request, and only that of the numbers
 which differ between candidates for each of them.
 
 The hidden layers behind the first, for all candidates at once.
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, linear
 
 from widedeep.choices import Precision
-from widedeep.features.history_state import MOVIE_NUMERIC, USER_NUMERIC
+from widedeep.features.history_state import ITEM_NUMERIC, USER_NUMERIC
 from widedeep.features.ragged import Ragged
-from widedeep.features.raw_features import FILM_AGE
+from widedeep.features.raw_features import ITEM_AGE
 from widedeep.features.transform import Transform
 from widedeep.model.kernels import Bits, bits_of
 from widedeep.model.network import WideDeep
@@ -86,7 +86,7 @@ Singles = NDArray[np.float32]
 OF_REQUEST = (*USER_NUMERIC, "staleness", "world_first_mean", "world_later_mean")
 """Numbers that are the same for all candidates of a request."""
 
-OF_MOVIE_AND_TIME = (*MOVIE_NUMERIC, FILM_AGE)
+OF_ITEM_AND_TIME = (*ITEM_NUMERIC, ITEM_AGE)
 """Numbers that are the same for all users at a moment."""
 
 
@@ -124,11 +124,11 @@ class DeepScorer:
     """The layers taken apart by what their inputs depend on.
 
     Attributes:
-        table: float32 (movies + 1, first layer), the sums over what is the movie's; with bias.
+        table: float32 (items + 1, first layer), the sums over what is the item's; with bias.
         embeddings: float32 (ids, width), those of the features of a user, by name.
         of_user: float32 (inputs, first layer), for those and then for the request's numbers.
         of_request: Numbers of the request; their weights stand in `of_user`.
-        of_movie: Numbers of movie and time.
+        of_item: Numbers of item and time.
         of_candidate: Numbers that are looked up for each candidate.
         pairs: Those among them that only the pair decides.
         tower: The layers behind.
@@ -138,7 +138,7 @@ class DeepScorer:
     embeddings: Mapping[str, Singles]
     of_user: Singles
     of_request: NumberBlock
-    of_movie: NumberBlock
+    of_item: NumberBlock
     of_candidate: NumberBlock
     pairs: NumberBlock
     tower: Tower
@@ -146,7 +146,7 @@ class DeepScorer:
     @classmethod
     @torch.no_grad()
     def of(
-        cls, transform: Transform, network: WideDeep, movies: ItemFeatures, dtype: torch.dtype
+        cls, transform: Transform, network: WideDeep, items: ItemFeatures, dtype: torch.dtype
     ) -> Self:
         """Take a network's deep part apart."""
         spec = transform.spec
@@ -158,31 +158,31 @@ class DeepScorer:
         numbers = _Numbers.of(transform, network, weights[len(columns) :])
         names = [number.name for number in spec.numbers]
         request = [i for i, name in enumerate(names) if name in OF_REQUEST]
-        movie = [i for i, name in enumerate(names) if name in OF_MOVIE_AND_TIME]
-        pairs = [i for i in range(len(names)) if i not in {*request, *movie}]
+        item = [i for i, name in enumerate(names) if name in OF_ITEM_AND_TIME]
+        pairs = [i for i in range(len(names)) if i not in {*request, *item}]
         of_request = numbers.block(request)
         users = [name for name in columns if name in OF_USERS]
-        table = bias.repeat(len(movies.original_year), 1)
-        for name, held in movies.ids.items():
+        table = bias.repeat(len(items.original_year), 1)
+        for name, held in items.ids.items():
             table.addmm_(_mean(tables[name], held), by_column[name])
         return cls(
             table.numpy(),
             {name: tables[name].numpy() for name in users},
             torch.cat([*(by_column[name] for name in users), of_request.weight.T]).numpy(),
             of_request,
-            numbers.block(movie),
-            numbers.block([*movie, *pairs]).to(dtype),
+            numbers.block(item),
+            numbers.block([*item, *pairs]).to(dtype),
             numbers.block(pairs).to(dtype),
             Tower.of(network.layers[1:], dtype),
         )
 
     @torch.no_grad()
     def at(self, values: Floats) -> "DeepScorer":
-        """For one moment: what movies' numbers add then goes into the table.
+        """For one moment: what items' numbers add then goes into the table.
 
         `values` are read of every row of the table, with whichever user.
         """
-        numbers = self.of_movie
+        numbers = self.of_item
         added = torch.from_numpy(self.table).addmm(numbers.read(values), numbers.weight.T)
         return replace(self, table=added.numpy(), of_candidate=self.pairs)
 

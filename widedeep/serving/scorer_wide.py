@@ -1,6 +1,6 @@
-"""The wide part of a request: what only the movie decides is added up once a model.
+"""The wide part of a request: what only the item decides is added up once a model.
 
-What a model reads of a movie that depends neither on the user nor on time, for all movies.
+What a model reads of a item that depends neither on the user nor on time, for all items.
 
 Quantiles of several numbers, for the compiled lookup.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from widedeep.data.tables import Interactions
 from widedeep.features.crosses import CrossVocabulary, unpack_keys
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import NUMBERS, item_age
 from widedeep.features.spec import Cross
@@ -25,7 +25,7 @@ from widedeep.inputs import InputError
 from widedeep.serving.kernels import (
     FREE,
     OF_BUCKET,
-    OF_MOVIE,
+    OF_ITEM,
     OF_USER,
     CrossTables,
     IdLists,
@@ -36,19 +36,19 @@ from widedeep.serving.kernels import (
 )
 
 OF_USERS = ("user", "liked", "disliked")
-"""The features that are not a movie's."""
+"""The features that are not a item's."""
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class ItemFeatures:
-    """Rows for the movies in the order of their tokens and, last, for an unknown movie.
+    """Rows for the items in the order of their tokens and, last, for an unknown item.
 
     Attributes:
-        ids: Ids of each category and bag of a movie, by name.
+        ids: Ids of each category and bag of a item, by name.
         fired: All wide ids that fire for a stranger without history; who has some, fires others.
-        original_year: float64 (movies + 1,), NaN where unknown.
+        original_year: float64 (items + 1,), NaN where unknown.
     """
 
     ids: Mapping[str, Ragged]
@@ -56,21 +56,21 @@ class ItemFeatures:
     original_year: NDArray[np.float64]
 
     @classmethod
-    def of(cls, transform: Transform, catalogue: Items, movies: Ints) -> Self:
-        """Encode `movies` (tokens, sorted) by the transform itself, as a stranger's candidates."""
-        tokens = np.append(movies, _absent(movies))
+    def of(cls, transform: Transform, item_table: ItemTable, items: Ints) -> Self:
+        """Encode `items` (tokens, sorted) by the transform itself, as a stranger's candidates."""
+        tokens = np.append(items, _absent(items))
         moment = np.zeros(len(tokens), np.int64)
         nobody = np.full(len(tokens), -1)
-        rows = transform.describe(_NOTHING, Queries(nobody, tokens, moment, moment), catalogue)
+        rows = transform.describe(_NOTHING, Queries(nobody, tokens, moment, moment), item_table)
         encoded = transform.encode(rows)
         categories, bags = transform.spec.categories, transform.spec.bags
         ids = {c.name: Ragged.singles(encoded.categories[:, i]) for i, c in enumerate(categories)}
         ids |= {bag.name: held for bag, held in zip(bags, encoded.bags, strict=True)}
-        of_movies = {name: held for name, held in ids.items() if name not in OF_USERS}
-        year = catalogue.numbers["original_year"][rows.movie_rows]
-        return cls(of_movies, encoded.wide, year)
+        of_items = {name: held for name, held in ids.items() if name not in OF_USERS}
+        year = item_table.numbers["original_year"][rows.item_rows]
+        return cls(of_items, encoded.wide, year)
 
-    def film_age(self, rows: Ints, time: int) -> NDArray[np.float64]:
+    def item_age(self, rows: Ints, time: int) -> NDArray[np.float64]:
         """In years at UNIX seconds `time`, (n,)."""
         return item_age(self.original_year[rows], time)
 
@@ -80,9 +80,9 @@ _NOTHING = Interactions(
 )
 
 
-def _absent(movies: Ints) -> int:
-    """A token that no movie has: below the lowest, or in the first gap."""
-    return int(np.setdiff1d(np.arange(-1, -len(movies) - 2, -1), movies)[-1])
+def _absent(items: Ints) -> int:
+    """A token that no item has: below the lowest, or in the first gap."""
+    return int(np.setdiff1d(np.arange(-1, -len(items) - 2, -1), items)[-1])
 
 
 def quantiles_of(
@@ -148,57 +148,57 @@ class WideScorer:
     """Sums of wide weights.
 
     Attributes:
-        of_movie: float64 (movies + 1,), all that a movie fires by itself.
+        of_item: float64 (items + 1,), all that a item fires by itself.
         of_user: Weights by id of the features of a user that the wide part reads raw.
         buckets: The numbers that are read as buckets.
         bucket_weights: float64 (buckets, ids); 0 where the wide part does not read the bucket raw.
-        movies: Ids of the parts of crosses that are the movie's.
+        items: Ids of the parts of crosses that are the item's.
         user_parts: The parts of crosses that are the user's, cross by cross.
         crosses: Crosses that some of the request decides, without their weights of 0.
     """
 
-    of_movie: Floats
+    of_item: Floats
     of_user: Mapping[str, Floats]
     buckets: QuantileTables
     bucket_weights: Floats
-    movies: IdLists
+    items: IdLists
     user_parts: tuple[UserCrossPart, ...]
     crosses: CrossTables
 
     @classmethod
-    def of(cls, transform: Transform, weights: NDArray[np.float32], movies: ItemFeatures) -> Self:
+    def of(cls, transform: Transform, weights: NDArray[np.float32], items: ItemFeatures) -> Self:
         """Take a model's wide weights apart."""
         weight, spec = weights.astype(np.float64), transform.spec
         used = [
             (cross, held, weight[_block(transform, cross.name)])
             for cross, held in zip(spec.crosses, transform.crosses, strict=True)
-            if not set(cross.parts) <= set(movies.ids)
+            if not set(cross.parts) <= set(items.ids)
         ]
         weighted = [WeightedCross.of(cross, held, own) for cross, held, own in used]
         parts = dict.fromkeys(part for one in weighted for part in one.cross.parts)
-        of_movies = [part for part in parts if part in movies.ids]
+        of_items = [part for part in parts if part in items.ids]
         names = [bucket.name for bucket in spec.buckets]
         ends = [transform.normalisers[name].boundaries for name in names]
-        whose = {name: (OF_MOVIE, i) for i, name in enumerate(of_movies)}
+        whose = {name: (OF_ITEM, i) for i, name in enumerate(of_items)}
         whose |= {name: (OF_BUCKET, i) for i, name in enumerate(names)}
         return cls(
-            _of_movie(transform, weight, movies),
+            _of_item(transform, weight, items),
             {n: weight[_block(transform, n)] for n in spec.wide if n in OF_USERS},
             quantiles_of([bucket.number for bucket in spec.buckets], ends),
             _bucket_weights(transform, weight, names),
-            _side_by_side([movies.ids[name] for name in of_movies], len(movies.original_year)),
+            _side_by_side([items.ids[name] for name in of_items], len(items.original_year)),
             tuple(part for one in weighted for part in one.of_user()),
             _crosses(weighted, whose),
         )
 
     def score(self, rows: Ints, values: Floats, user: Mapping[str, Ints]) -> Floats:
         """The wide logit of each candidate, (n,)."""
-        out = self.of_movie[rows]
+        out = self.of_item[rows]
         out += sum(weights[user[name]].sum() for name, weights in self.of_user.items())
         buckets = np.empty((len(rows), len(self.buckets.column)), np.int64)
         look_up_buckets(values, self.buckets, buckets)
         ids = _row_of([part.read(user) for part in self.user_parts])
-        add_wide(rows, buckets, self.bucket_weights, self.movies, ids, self.crosses, out)
+        add_wide(rows, buckets, self.bucket_weights, self.items, ids, self.crosses, out)
         return out
 
 
@@ -209,16 +209,16 @@ def _block(transform: Transform, name: str) -> slice:
     return slice(transform.wide_offsets[name], transform.wide_offsets[following])
 
 
-def _of_movie(transform: Transform, weight: Floats, movies: ItemFeatures) -> Floats:
-    """The sum over the blocks that the movie alone decides, of what fired."""
+def _of_item(transform: Transform, weight: Floats, items: ItemFeatures) -> Floats:
+    """The sum over the blocks that the item alone decides, of what fired."""
     spec = transform.spec
-    alone = [name for name in spec.wide if name in movies.ids]
-    alone += [cross.name for cross in spec.crosses if set(cross.parts) <= set(movies.ids)]
+    alone = [name for name in spec.wide if name in items.ids]
+    alone += [cross.name for cross in spec.crosses if set(cross.parts) <= set(items.ids)]
     kept = np.zeros(len(weight))
     for name in alone:
         block = _block(transform, name)
         kept[block] = weight[block]
-    fired = movies.fired
+    fired = items.fired
     return np.bincount(fired.row_numbers(), kept[fired.values], len(fired)).astype(np.float64)
 
 

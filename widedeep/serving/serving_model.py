@@ -1,6 +1,6 @@
 """A model version with everything that answers by it.
 
-What is known of films, and how people find them; most versions know the same films.
+What is known of cards, and how people find them; most versions know the same cards.
 
 A registered version, as a server finds it.
 
@@ -11,7 +11,7 @@ serves (`save`, `load`).
 
 A version is tried before anybody is answered by it.
 
-Why a film stands in a user's list: the model's own sum for the pair, as it is scored now.
+Why a item stands in a user's list: the model's own sum for the pair, as it is scored now.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ from widedeep.evaluation.naming import DisplayNames
 from widedeep.evaluation.scoring import GOLDEN, NOBODY, GoldenRequests
 from widedeep.features.history import HistoryColumns, Queries
 from widedeep.features.history_state import NUMERIC
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.vocabulary import IndexedBag
@@ -61,30 +61,30 @@ from widedeep.serving.scorer import FastScorer, known_tokens
 
 @dataclass(frozen=True, slots=True)
 class ItemMetadata:
-    """Attributes, names, cards and titles of the films in two tables of a `Companion`."""
+    """Attributes, names, cards and titles of the items in two tables of a `Companion`."""
 
     digests: tuple[str, str]
-    catalogue: Items
+    item_table: ItemTable
     names: DisplayNames
-    films: ItemCards
+    cards: ItemCards
     titles: ItemSearch
 
     @classmethod
     def load(cls, history: Path, rated: NDArray[np.int64], before: Self | None = None) -> Self:
-        """Read a folder `history`; the shelf `before` where it is of the same films and people.
+        """Read a folder `history`; the shelf `before` where it is of the same items and people.
 
-        Among equally good titles the more popular stand first, by the movies (tokens) that were
+        Among equally good titles the more popular stand first, by the items (tokens) that were
         `rated`, once for each rating, when a shelf was made.
         """
         digests = item_table_digests(history)
         if before is not None and before.digests == digests:
             return before
-        movies, people = load_item_tables(history)
-        catalogue, names = Items.from_table(movies), DisplayNames.of(movies, people)
-        count = len(catalogue.movies)
-        ratings = np.bincount(catalogue.rows(rated), minlength=count + 1)[:count]
-        titles = ItemSearch.of(movies, ratings)
-        return cls(digests, catalogue, names, ItemCards.of(movies, names), titles)
+        items, people = load_item_tables(history)
+        item_table, names = ItemTable.from_table(items), DisplayNames.of(items, people)
+        count = len(item_table.items)
+        ratings = np.bincount(item_table.rows(rated), minlength=count + 1)[:count]
+        titles = ItemSearch.of(items, ratings)
+        return cls(digests, item_table, names, ItemCards.of(items, names), titles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +114,15 @@ class WarmState:
         """For what a version came with, and the `events` since, as an event log has them."""
         model, companion = TrainedModel.load(version.served), DataSnapshot.load(version.history)
         history, prior = model.transform.spec.history, model.transform.prior
-        log, catalogue = merge_feedback(companion, events), companion.catalogue
-        snapshot = HistorySnapshot.of(log, catalogue, history, prior, known_tokens(model))
-        tokens = snapshot.users, snapshot.movies
+        log, item_table = merge_feedback(companion, events), companion.item_table
+        snapshot = HistorySnapshot.of(log, item_table, history, prior, known_tokens(model))
+        tokens = snapshot.users, snapshot.items
         return cls(
-            FastScorer.of(model, tokens, catalogue, matmul_dtype(precision)),
+            FastScorer.of(model, tokens, item_table, matmul_dtype(precision)),
             WidePart.of(model),
             InteractionsByUser.of(log),
             snapshot,
-            CandidateSources.of(model, log, catalogue, companion.movies, RetrieverConfig()),
+            CandidateSources.of(model, log, item_table, companion.items, RetrieverConfig()),
         )
 
     def save(self, path: Path) -> None:
@@ -146,8 +146,8 @@ def check_version(version: ServedVersion, precision: Precision) -> str | None:
         companion = DataSnapshot.load(version.history)
         golden = GoldenRequests.load(version.history / GOLDEN)
         model = TrainedModel.load(version.served)
-        exact = Ranker.of(model, companion.log, companion.catalogue, Precision.FLOAT32)
-        served = Ranker.on(exact.state, model, companion.catalogue, precision)
+        exact = Ranker.of(model, companion.log, companion.item_table, Precision.FLOAT32)
+        served = Ranker.on(exact.state, model, companion.item_table, precision)
         return _differs(exact, golden) or _differs(served, golden) or _fails_strangers(served)
     except Exception as error:  # noqa: BLE001  a model from elsewhere may fail in any way
         return f"it cannot be loaded and asked: {type(error).__name__}: {error}"
@@ -156,9 +156,9 @@ def check_version(version: ServedVersion, precision: Precision) -> str | None:
 def _differs(ranker: Ranker, golden: GoldenRequests) -> str | None:
     given = np.concatenate(
         [
-            ranker.scores(user, np.array([movie]), time)
-            for user, movie, time in zip(
-                golden.user.tolist(), golden.movie.tolist(), golden.time.tolist(), strict=True
+            ranker.scores(user, np.array([item]), time)
+            for user, item, time in zip(
+                golden.user.tolist(), golden.item.tolist(), golden.time.tolist(), strict=True
             )
         ]
     )
@@ -169,8 +169,8 @@ def _differs(ranker: Ranker, golden: GoldenRequests) -> str | None:
 
 
 def _fails_strangers(ranker: Ranker) -> str | None:
-    movies = np.append(ranker.movies[:100], NOBODY)
-    scores = ranker.scores(NOBODY, movies, ranker.known_until)
+    items = np.append(ranker.items[:100], NOBODY)
+    scores = ranker.scores(NOBODY, items, ranker.known_until)
     sound = np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()
     return None if sound else "a stranger's scores are no probabilities"
 
@@ -182,9 +182,9 @@ _SIMILAR = 3
 
 @dataclass(frozen=True, slots=True)
 class Similar:
-    """A film that the user liked, and the cosine of both films' embeddings, -1 to 1."""
+    """A item that the user liked, and the cosine of both items' embeddings, -1 to 1."""
 
-    movie: int
+    item: int
     similarity: float
 
 
@@ -200,42 +200,42 @@ class Reason:
 class Explainer:
     """A model, the part of it that can be told, and the state of its users.
 
-    `nearest` is by row of the catalogue.
+    `nearest` is by row of the item table.
     """
 
     model: FastScorer
     wide: WidePart
     nearest: NearestItems
     state: LiveState
-    catalogue: Items
+    item_table: ItemTable
     names: DisplayNames
 
-    def reasons(self, user: int, movies: Sequence[int], at: int) -> tuple[Reason, ...]:
-        """One for each movie, as the model scores it for a user at UNIX seconds `at`."""
-        asked = np.array(movies, np.int64)
+    def reasons(self, user: int, items: Sequence[int], at: int) -> tuple[Reason, ...]:
+        """One for each item, as the model scores it for a user at UNIX seconds `at`."""
+        asked = np.array(items, np.int64)
         reading = self.state.read(user, asked, at)
         rows = self._rows(user, asked, reading)
         explained = self.wide.explain(rows, self.model.logits(reading), self.names)
-        similar = self._similar(asked, self.state.movies.token(reading.liked))
+        similar = self._similar(asked, self.state.items.token(reading.liked))
         return tuple(Reason(*pair) for pair in zip(explained, similar, strict=True))
 
-    def _rows(self, user: int, movies: Ints, reading: FeatureRow) -> RawFeatures:
+    def _rows(self, user: int, items: Ints, reading: FeatureRow) -> RawFeatures:
         """What was read, in the form in which a model's transform takes it."""
-        moment = np.full(len(movies), reading.time)
-        queries = Queries(np.full(len(movies), user), movies, moment, moment)
+        moment = np.full(len(items), reading.time)
+        queries = Queries(np.full(len(items), user), items, moment, moment)
         liked, disliked = (
-            _repeated(self.state.movies.token(codes), len(movies))
+            _repeated(self.state.items.token(codes), len(items))
             for codes in (reading.liked, reading.disliked)
         )
         numeric = reading.values[:, : len(NUMERIC)].astype(np.float32)
         history = HistoryColumns(numeric, IndexedBag.of(liked), IndexedBag.of(disliked))
-        return RawFeatures.of(queries, history, self.catalogue)
+        return RawFeatures.of(queries, history, self.item_table)
 
-    def _similar(self, movies: Ints, liked: Ints) -> list[tuple[Similar, ...]]:
-        """For each movie, the liked ones nearest in the deep embedding."""
+    def _similar(self, items: Ints, liked: Ints) -> list[tuple[Similar, ...]]:
+        """For each item, the liked ones nearest in the deep embedding."""
         if not len(liked):
-            return [()] * len(movies)
-        ours, theirs = (self._directions(tokens) for tokens in (movies, liked))
+            return [()] * len(items)
+        ours, theirs = (self._directions(tokens) for tokens in (items, liked))
         cosines = ours @ theirs.T
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :_SIMILAR]
         return [
@@ -243,9 +243,9 @@ class Explainer:
             for row, best in zip(cosines, order, strict=True)
         ]
 
-    def _directions(self, movies: Ints) -> NDArray[np.float32]:
-        """Embeddings of length 1, (n, width); of length 0 for a movie that is not known."""
-        rows = self.catalogue.rows(movies)
+    def _directions(self, items: Ints) -> NDArray[np.float32]:
+        """Embeddings of length 1, (n, width); of length 0 for a item that is not known."""
+        rows = self.item_table.rows(items)
         held = np.minimum(rows, len(self.nearest.known) - 1)
         known = self.nearest.known[held] & (held == rows)
         return np.where(known[:, None], self.nearest.embeddings[held], np.float32(0))
@@ -257,9 +257,9 @@ def _repeated(tokens: Ints, times: int) -> Ragged:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A film in a list, and which sources of retrieval proposed it."""
+    """A item in a list, and which sources of retrieval proposed it."""
 
-    movie: int
+    item: int
     probability: float
     sources: tuple[str, ...]
 
@@ -285,18 +285,20 @@ class ServingModel:
         """A version for which the `groundwork` is done; that goes on with it.
 
         A first request has been answered then, so that no user waits for compiling. What is told of
-        films is shared with the bundle `before`, if it is the same.
+        items is shared with the bundle `before`, if it is the same.
         """
         model, wide, ratings = groundwork.model, groundwork.wide, groundwork.ratings
         history, prior = wide.transform.spec.history, wide.transform.prior
-        shelf = ItemMetadata.load(version.history, ratings.movie, before.shelf if before else None)
+        shelf = ItemMetadata.load(version.history, ratings.item, before.shelf if before else None)
         state = LiveState(groundwork.snapshot, ratings, history, prior)
         book = UserHistory(ratings)
         bundle = cls(
             version,
             Ranker(state, model),
             Retriever(groundwork.sources, book, history),
-            Explainer(model, wide, groundwork.sources.nearest, state, shelf.catalogue, shelf.names),
+            Explainer(
+                model, wide, groundwork.sources.nearest, state, shelf.item_table, shelf.names
+            ),
             shelf,
             book,
         )
@@ -304,20 +306,20 @@ class ServingModel:
         return bundle
 
     @property
-    def films(self) -> ItemCards:
-        """Cards of the films."""
-        return self.shelf.films
+    def cards(self) -> ItemCards:
+        """Cards of the cards."""
+        return self.shelf.cards
 
     @property
     def titles(self) -> ItemSearch:
-        """Films by title."""
+        """Items by title."""
         return self.shelf.titles
 
     def observe(self, event: FeedbackEvent) -> bool:
         """Take a rating; False if it repeats a pair, of which the first one counts."""
-        news = self.ranker.observe(event.user, event.movie, event.rate, event.time)
+        news = self.ranker.observe(event.user, event.item, event.rate, event.time)
         if news:
-            self.retrieval.observe(event.user, event.movie, event.rate, event.time)
+            self.retrieval.observe(event.user, event.item, event.rate, event.time)
         return news
 
     def rank(self, user: int, candidates: list[int], k: int, now: int) -> Ranking:
@@ -327,18 +329,18 @@ class ServingModel:
     def recommend(
         self, user: int, k: int, now: int, rules: EligibilityRules = NO_RULES
     ) -> tuple[Recommendation, ...]:
-        """Retrieval, then ranking: the best `k` films that the user has not rated."""
+        """Retrieval, then ranking: the best `k` items that the user has not rated."""
         moment = self._moment(now)
         found = self.retrieval.candidates(user, moment, SHORT, rules)
-        sources = {one.movie: one.sources for one in found}
+        sources = {one.item: one.sources for one in found}
         if not sources:
             return ()
         ranking = self.ranker.rank(user, np.array([*sources], np.int64), moment, k)
-        return tuple(Recommendation(r.movie, r.probability, sources[r.movie]) for r in ranking)
+        return tuple(Recommendation(r.item, r.probability, sources[r.item]) for r in ranking)
 
-    def reasons(self, user: int, movies: list[int], now: int) -> tuple[Reason, ...]:
-        """Why each movie is scored as it is."""
-        return self.why.reasons(user, movies, self._moment(now))
+    def reasons(self, user: int, items: list[int], now: int) -> tuple[Reason, ...]:
+        """Why each item is scored as it is."""
+        return self.why.reasons(user, items, self._moment(now))
 
     def _moment(self, now: int) -> int:
         """UNIX seconds at which every rating observed so far counts."""

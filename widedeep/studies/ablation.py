@@ -1,12 +1,12 @@
 """What is left out of a model to see what it was worth: the variants of an ablation.
 
 Each is the default preset with one thing changed, and is compared with the variant it was made
-from: the halves of Wide & Deep, its memory of liked films, its returning users, its history
+from: the halves of Wide & Deep, its memory of liked items, its returning users, its history
 features, its L1.
 
-The exceptions planted in simulated ratings: who liked one film rates another against taste.
+The exceptions planted in simulated ratings: who liked one item rates another against taste.
 
-Where memorisation should pay: parts of the holdout by what was known of user and film.
+Where memorisation should pay: parts of the holdout by what was known of user and item.
 """
 
 import json
@@ -25,7 +25,7 @@ from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import slices
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import RowSelection
 from widedeep.features.spec import Cross, FeatureSpec
@@ -123,14 +123,14 @@ def select_variants(names: Iterable[str] | None) -> tuple[Variant, ...]:
 
 
 def without_taste_crosses(spec: FeatureSpec) -> FeatureSpec:
-    """`spec` without the crosses that a liked or disliked film is part of."""
+    """`spec` without the crosses that a liked or disliked item is part of."""
     return replace(spec, crosses=_crosses_without(_TASTE, spec))
 
 
 def without_numbers(spec: FeatureSpec) -> FeatureSpec:
     """`spec` without numbers and buckets, and without what is made of them.
 
-    The wide part reads the bags of liked and disliked films in their place: without both, it would
+    The wide part reads the bags of liked and disliked items in their place: without both, it would
     know of a user only what a kept cross tells.
     """
     buckets = {bucket.name for bucket in spec.buckets}
@@ -192,7 +192,7 @@ def _sparsities(base: Preset) -> Iterable[Variant]:
 
 
 Pairs = Sequence[tuple[int, int]]
-"""Tokens of the liked film and of the candidate."""
+"""Tokens of the liked item and of the candidate."""
 
 
 def read_planted_pairs(folder: Path) -> list[tuple[int, int]]:
@@ -205,12 +205,12 @@ def read_planted_pairs(folder: Path) -> list[tuple[int, int]]:
 
 
 def planted_pair_applies(planted: Pairs, log: Interactions, asked: Queries) -> NDArray[np.bool_]:
-    """Rows whose user is known to have liked the first film of a pair that they end, shape (n,)."""
+    """Rows whose user is known to have liked the first item of a pair that they end, shape (n,)."""
     found = np.zeros(len(asked), bool)
     for liked, candidate in planted:
-        fans = (log.movie == liked) & (log.rate >= POSITIVE)
+        fans = (log.item == liked) & (log.rate >= POSITIVE)
         since = pd.Series(log.time[fans], index=log.user[fans]).reindex(asked.user).to_numpy()
-        found |= (asked.movie == candidate) & (since < asked.known_until)
+        found |= (asked.item == candidate) & (since < asked.known_until)
     return found
 
 
@@ -219,7 +219,7 @@ RETURNING = "returning users"
 REMEMBERED = "remembered pairs"
 PLANTED = "planted exceptions"
 
-_MEMORY = {"liked", "movie"}
+_MEMORY = {"liked", "item"}
 
 Bools = NDArray[np.bool_]
 Masks = Mapping[str, Bools]
@@ -227,13 +227,13 @@ Masks = Mapping[str, Bools]
 
 
 def slice_holdout(
-    log: Interactions, catalogue: Items, split: Split, transform: Transform, planted: Pairs
+    log: Interactions, item_table: ItemTable, split: Split, transform: Transform, planted: Pairs
 ) -> dict[str, Masks]:
     """Mark the rows of each slice, under both protocols.
 
     New and returning users are the same rows in both: whether the user has an earlier rating.
-    Remembered pairs are rows where a film in the user's liked history makes a kept cross with the
-    candidate; planted exceptions (if there are any) rows where the user liked the first film of a
+    Remembered pairs are rows where a item in the user's liked history makes a kept cross with the
+    candidate; planted exceptions (if there are any) rows where the user liked the first item of a
     planted pair and the candidate is the second. Both by what that protocol knows.
     """
     users = slices(log, split)
@@ -244,7 +244,7 @@ def slice_holdout(
     held = split.holdout(log.time)
     asked = queries_by_protocol(log, held, split.holdout_from)
     found[REMEMBERED] = {
-        name: remembered(transform, transform.describe(log, rows, catalogue))
+        name: remembered(transform, transform.describe(log, rows, item_table))
         for name, rows in asked.items()
     }
     if planted:
@@ -255,7 +255,7 @@ def slice_holdout(
 
 
 def remembered(transform: Transform, rows: RawFeatures) -> Bools:
-    """Rows that fire at least one cross of a liked film with the candidate, shape (n,)."""
+    """Rows that fire at least one cross of a liked item with the candidate, shape (n,)."""
     wide = transform.fired(rows)
     fired = np.zeros(len(rows), bool)
     for block in wide_blocks(transform):

@@ -30,7 +30,7 @@ from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.gate import GateConfig, Verdict
 from widedeep.evaluation.scoring import PREDICTIONS, Predictions, TopLists, model_scorer
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.sampling import Sampling
 from widedeep.features.training_data import TrainingData, cold_parts, warm_parts
 from widedeep.model.fitting import TrainingRun
@@ -97,7 +97,7 @@ class Replay:
         self._store = store
         self._ratings = ratings
         self._config = config
-        self._catalogue = Items.from_table(ratings.movies())
+        self._item_table = ItemTable.from_table(ratings.items())
 
     def step(self, at: int, until: int, before: ReplayStep | None) -> ReplayStep:
         """Retrain at `at` under every policy; the period to judge by ends at `until`.
@@ -121,7 +121,7 @@ class Replay:
 
         def build(folder: Path) -> Json:
             log, trained = self._ratings.load(until), TrainedModel.load(model.path)
-            scorer = model_scorer(trained, log, self._catalogue)
+            scorer = model_scorer(trained, log, self._item_table)
             period = Split(0, at, until)
             history = trained.transform.spec.history
             predictions = Predictions.of(log, period, history, scorer)
@@ -203,7 +203,7 @@ class Replay:
 
         def plan() -> TrainingData:
             return TrainingData.of(
-                cold_parts(clock.log, self._catalogue, clock.split, spec, sampling, until)
+                cold_parts(clock.log, self._item_table, clock.split, spec, sampling, until)
             )
 
         key = self._key(sampling=asdict(sampling), split=asdict(clock.split), until=until)
@@ -216,7 +216,7 @@ class Replay:
         def plan() -> TrainingData:
             known = model.transform, model.learned_until
             return TrainingData.of(
-                warm_parts(clock.log, self._catalogue, until, self._sampling, *known)
+                warm_parts(clock.log, self._item_table, until, self._sampling, *known)
             )
 
         key = self._key(sampling=asdict(self._sampling), previous=previous.id, until=until)
@@ -253,7 +253,7 @@ class Replay:
         earlier: tuple[Artifact, ...],
     ) -> Artifact:
         def build(folder: Path) -> Json:
-            evaluator = Evaluator(clock.log, self._catalogue, clock.split, self._config.gate)
+            evaluator = Evaluator(clock.log, self._item_table, clock.split, self._config.gate)
             ours, theirs = (TrainedModel.load(model.path) for model in (candidate, champion))
             return evaluator.compare(ours, theirs, folder, earlier).as_json()
 

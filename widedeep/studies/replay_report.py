@@ -38,7 +38,7 @@ class PolicyStep:
 
     `score` is what users got in the period that followed, None where it has one class only.
     `seconds` and `training_rows` are those of all models trained for the policy at this step;
-    `tokens` counts all vocabularies of what is published. `churn` is the share of shown films that
+    `tokens` counts all vocabularies of what is published. `churn` is the share of shown items that
     changed with the model, 0 where the model stayed, None at the first step.
     """
 

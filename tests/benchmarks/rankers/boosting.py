@@ -1,4 +1,4 @@
-"""LightGBM on the numbers that the default preset reads, and the movie's grade and genres."""
+"""LightGBM on the numbers that the default preset reads, and the item's grade and genres."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -43,7 +43,7 @@ SETTINGS = {
 class Columns:
     """Raw columns → one float32 matrix: numbers as they are, NaN where missing; no ids.
 
-    `attributes` has, by catalogue row, the code of the grade and 0 or 1 of each genre.
+    `attributes` has, by item table row, the code of the grade and 0 or 1 of each genre.
     """
 
     numbers: tuple[str, ...]
@@ -51,8 +51,8 @@ class Columns:
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
-        catalogue = problem.catalogue
-        grades, genres = catalogue.categories[GRADE], catalogue.bags[GENRES]
+        item_table = problem.item_table
+        grades, genres = item_table.categories[GRADE], item_table.bags[GENRES]
         vocabulary = Vocabulary.fit(genres.values, 1)
         many_hot = np.zeros((len(genres), len(vocabulary) - 1), np.float32)
         many_hot[genres.row_numbers(), vocabulary.encode(genres.values) - 1] = 1
@@ -62,7 +62,7 @@ class Columns:
 
     def matrix(self, rows: RawFeatures) -> NDArray[np.float32]:
         numbers = [rows.number(name).astype(np.float32) for name in self.numbers]
-        return np.column_stack([*numbers, self.attributes[rows.movie_rows]])
+        return np.column_stack([*numbers, self.attributes[rows.item_rows]])
 
     def dataset(self, lesson: Lesson, reference=None) -> lightgbm.Dataset:
         return lightgbm.Dataset(

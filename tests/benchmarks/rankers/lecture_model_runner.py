@@ -5,7 +5,7 @@
 FOLDER holds training.parquet, questions.parquet and, unless EPOCHS says how long to train,
 validation.parquet, which then stops training. It gets answers.parquet and told.json.
 
-The lecture's layers, embeddings and batch, mended: users and movies are there, the year's NaN is
+The lecture's layers, embeddings and batch, mended: users and items are there, the year's NaN is
 not, genres are crossed with the grade and not with one another, and validation is later in time.
 """
 

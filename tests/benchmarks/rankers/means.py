@@ -1,4 +1,4 @@
-"""Rankers without training: a constant, and the user's and the movie's means."""
+"""Rankers without training: a constant, and the user's and the item's means."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.benchmarks.rankers.problem import Problem
 from tests.benchmarks.rankers.run import Run, both_parts
-from widedeep.evaluation.scoring import user_movie_mean
+from widedeep.evaluation.scoring import user_item_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class UserMovieMean:
-    """The baseline of the gate, see `scoring.user_movie_mean`."""
+class UserItemMean:
+    """The baseline of the gate, see `scoring.user_item_mean`."""
 
     seeded: ClassVar[bool] = False
     problem: Problem
 
     def train(self, _: int) -> Run:
         transform = self.problem.training_set.transform
-        score = user_movie_mean(transform, self.problem.log, self.problem.catalogue)
+        score = user_item_mean(transform, self.problem.log, self.problem.item_table)
         return Run(*both_parts(self.problem, score, score), seconds=0.0)

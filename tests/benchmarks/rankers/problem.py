@@ -11,7 +11,7 @@ from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import Predictions
 from widedeep.features.encoded import EncodedRows
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.training_data import (
     TrainingData,
@@ -24,7 +24,7 @@ from widedeep.features.transform import Transform
 from widedeep.model.presets import Preset
 
 GRADE, GENRES = "grade", "genres"
-"""What the catalogue calls them."""
+"""What the item table calls them."""
 
 Floats = NDArray[np.float64]
 Answers = Mapping[str, Floats]
@@ -54,7 +54,7 @@ class Problem:
     """The ratings known at the split's end, and the training plan of the default preset."""
 
     log: Interactions
-    catalogue: Items
+    item_table: ItemTable
     split: Split
     preset: Preset
     plan: TrainingData
@@ -63,9 +63,9 @@ class Problem:
     def of(cls, ratings: IngestedData, split: Split, preset: Preset):
         """Load what is known at the end of `split`, and describe and encode it."""
         log = ratings.load(split.as_of)
-        catalogue = Items.from_table(ratings.movies())
-        plan = TrainingData.of(cold_parts(log, catalogue, split, preset.features, preset.sampling))
-        return cls(log, catalogue, split, preset, plan)
+        item_table = ItemTable.from_table(ratings.items())
+        plan = TrainingData.of(cold_parts(log, item_table, split, preset.features, preset.sampling))
+        return cls(log, item_table, split, preset, plan)
 
     @property
     def training_set(self) -> TrainingPart:
@@ -97,7 +97,7 @@ class Problem:
     def describe(self, asked: Queries, prior: float) -> RawFeatures:
         """Point-in-time features of the default preset."""
         history = self.preset.features.history
-        return RawFeatures.describe(self.log, asked, self.catalogue, history, prior)
+        return RawFeatures.describe(self.log, asked, self.item_table, history, prior)
 
     def questions(self, part: Split) -> dict[str, Queries]:
         """The rows of the part's holdout, by protocol."""
@@ -114,7 +114,7 @@ class Problem:
         rows = part.holdout(self.log.time)
         log = self.log
         label = self._positive()[rows]
-        return Predictions(log.user[rows], log.movie[rows], log.time[rows], label, **answers)
+        return Predictions(log.user[rows], log.item[rows], log.time[rows], label, **answers)
 
     def _positive(self) -> NDArray[np.bool_]:
         return self.preset.features.history.positive(self.log.rate)

@@ -1,7 +1,7 @@
 """Rows a second from ratings to encoded rows, on simulated ratings of KMRD's shape.
 
 `basic` is what the anchors made: vocabularies, ids, quantiles, and counts and means of users and
-movies up to each rating. `full` is everything of the default preset, bags and crosses too. The peer
+items up to each rating. `full` is everything of the default preset, bags and crosses too. The peer
 is pandas, on the basic work. The counts and means of ours come with all the other numbers of the
 history, which is one sweep.
 """
@@ -16,18 +16,18 @@ from tests.benchmarks.speed.rounds import alternate, medians
 from widedeep.data.tables import Interactions
 from widedeep.features.engine import InMemoryEngine
 from widedeep.features.history import Queries
-from widedeep.features.items import Items
+from widedeep.features.items import ItemTable
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.spec import Category, FeatureSpec, Number
 from widedeep.features.vocabulary import Vocabulary
 from widedeep.model.presets import preset
 
-USERS_A_ROW, MOVIES_A_ROW = 86_000 / 5_000_000, 49_000 / 5_000_000
+USERS_A_ROW, ITEMS_A_ROW = 86_000 / 5_000_000, 49_000 / 5_000_000
 TAGS = {"genres": 20, "countries": 40, "leading": 2_000, "people": 5_000}
-NUMBERS = ("user_count", "user_mean", "movie_count", "movie_mean")
+NUMBERS = ("user_count", "user_mean", "item_count", "item_mean")
 BASIC = FeatureSpec(
-    categories=(Category("user"), Category("movie")),
+    categories=(Category("user"), Category("item")),
     bags=(),
     numbers=tuple(Number(name) for name in NUMBERS),
     buckets=(),
@@ -38,13 +38,13 @@ BASIC = FeatureSpec(
 
 def measure(rows: int, runs: int) -> dict:
     """Median rows a second."""
-    log, catalogue = log_of(rows), catalogue_of(rows)
+    log, item_table = log_of(rows), item_table_of(rows)
     full = preset("default").features
     rates = medians(
         alternate(
             {
-                "basic": partial(_encode, log, catalogue, BASIC),
-                "full": partial(_encode, log, catalogue, full),
+                "basic": partial(_encode, log, item_table, BASIC),
+                "full": partial(_encode, log, item_table, full),
                 "pandas basic": partial(_pandas, log),
             },
             runs,
@@ -60,33 +60,33 @@ def measure(rows: int, runs: int) -> dict:
 def log_of(rows: int) -> Interactions:
     generator = np.random.default_rng(0)
     user = (rows * USERS_A_ROW * generator.random(rows) ** 2).astype(np.int64)
-    movie = (rows * MOVIES_A_ROW * generator.random(rows) ** 3).astype(np.int64)
+    item = (rows * ITEMS_A_ROW * generator.random(rows) ** 3).astype(np.int64)
     rate = np.where(generator.random(rows) < 0.67, 10, generator.integers(1, 10, rows))
     time = np.sort(generator.integers(1_100_000_000, 1_570_000_000, rows) // 60 * 60)
-    return Interactions(user, movie, rate.astype(np.int8), time)
+    return Interactions(user, item, rate.astype(np.int8), time)
 
 
-def catalogue_of(rows: int) -> Items:
+def item_table_of(rows: int) -> ItemTable:
     generator = np.random.default_rng(1)
-    movies = np.arange(int(rows * MOVIES_A_ROW) + 1)
+    items = np.arange(int(rows * ITEMS_A_ROW) + 1)
     grades = np.array(["all", "12", "15", "18"], np.dtypes.StringDType())
-    return Items(
-        movies,
-        {"grade": grades[generator.integers(0, 4, len(movies) + 1)]},
-        {"original_year": generator.integers(1950, 2010, len(movies) + 1).astype(np.float64)},
-        {name: _tags(generator, len(movies) + 1, size) for name, size in TAGS.items()},
+    return ItemTable(
+        items,
+        {"grade": grades[generator.integers(0, 4, len(items) + 1)]},
+        {"original_year": generator.integers(1950, 2010, len(items) + 1).astype(np.float64)},
+        {name: _tags(generator, len(items) + 1, size) for name, size in TAGS.items()},
     )
 
 
-def _tags(generator: np.random.Generator, movies: int, size: int) -> Ragged:
-    lengths = generator.integers(1, 4, movies)
+def _tags(generator: np.random.Generator, items: int, size: int) -> Ragged:
+    lengths = generator.integers(1, 4, items)
     return Ragged.from_lengths(generator.integers(0, size, lengths.sum()), lengths)
 
 
-def _encode(log: Interactions, catalogue: Items, spec: FeatureSpec) -> float:
+def _encode(log: Interactions, item_table: ItemTable, spec: FeatureSpec) -> float:
     started = perf_counter()
-    asked = Queries(log.user, log.movie, log.time, log.time)
-    engine = InMemoryEngine(log, catalogue, spec, 0.67)
+    asked = Queries(log.user, log.item, log.time, log.time)
+    engine = InMemoryEngine(log, item_table, spec, 0.67)
     rows = engine.describe(asked)
     engine.encode(engine.fit(rows, (), None), [rows])
     return len(log) / (perf_counter() - started)
@@ -94,9 +94,9 @@ def _encode(log: Interactions, catalogue: Items, spec: FeatureSpec) -> float:
 
 def _pandas(log: Interactions) -> float:
     started = perf_counter()
-    table = pd.DataFrame({"user": log.user, "movie": log.movie, "time": log.time})
+    table = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time})
     table["label"] = (log.rate == 10).astype(np.float64)
-    for name in ("user", "movie"):
+    for name in ("user", "item"):
         Vocabulary.fit(table[name].to_numpy(), 5).encode(table[name].to_numpy())
         at_once = table.groupby([name, "time"], sort=True)["label"].agg(["size", "sum"])
         before = at_once.groupby(level=0).cumsum() - at_once

@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from widedeep.data.simulator.interactions import draw_truth
 from widedeep.data.simulator.items import draw_items
-from widedeep.data.simulator.write import Simulation, simulate
+from widedeep.data.simulator.write import SimulationConfig, simulate
 from widedeep.inputs import InputError
 
 HEADERS = {
@@ -24,7 +24,7 @@ HEADERS = {
     "castings.csv": "movie,people,order,leading",
     "peoples.txt": "people\tkorean\toriginal",
 }
-USUAL = Simulation(users=3_000, movies=200, ratings=10_000, seed=1, exceptions=4)
+USUAL = SimulationConfig(users=3_000, items=200, ratings=10_000, seed=1, exceptions=4)
 PAIR = ["user", "movie"]
 
 
@@ -48,9 +48,9 @@ def examples(folder):
 
 
 def after_liking(rows, pair):
-    """The candidate's rows, and which of them come strictly after a 10 for the liked movie."""
-    liked = rows[(rows.movie == pair["liked"]) & rows.label].set_index("user").time
-    rated = rows[rows.movie == pair["candidate"]]
+    """The candidate's rows, and which of them come strictly after a 10 for the liked item."""
+    liked = rows[(rows.item == pair["liked"]) & rows.label].set_index("user").time
+    rated = rows[rows.item == pair["candidate"]]
     return rated, (rated.user.map(liked) < rated.time).to_numpy()
 
 
@@ -72,24 +72,24 @@ def kmrd_small():
 
 @settings(max_examples=25)
 @given(st.data())
-def test_rows_users_and_movies_are_exactly_as_many_as_asked(tmp_path_factory, data):
+def test_rows_users_and_items_are_exactly_as_many_as_asked(tmp_path_factory, data):
     users = data.draw(st.integers(1, 60), "users")
-    movies = data.draw(st.integers(1, 40), "movies")
+    items = data.draw(st.integers(1, 40), "movies")
     single_share = data.draw(st.sampled_from([0.0, 0.5, 0.68, 1.0]), "single_share")
-    shape = {"exceptions": min(2, movies // 4), "single_share": single_share}
-    most = Simulation(users, movies, users, 0, **shape).most_ratings
+    shape = {"exceptions": min(2, items // 4), "single_share": single_share}
+    most = SimulationConfig(users, items, users, 0, **shape).most_ratings
     ratings = data.draw(st.integers(users, most), "ratings")
     folder = tmp_path_factory.mktemp("sizes") / "simulated"
-    simulate(Simulation(users, movies, ratings, seed=3, **shape), folder)
+    simulate(SimulationConfig(users, items, ratings, seed=3, **shape), folder)
     rates = read(folder, "rates.csv")
     assert len(rates) == len(read_truth(folder)) == ratings
     assert rates.user.nunique() == users
-    assert read(folder, "movies.txt").movie.tolist() == list(range(10_001, 10_001 + movies))
+    assert read(folder, "movies.txt").item.tolist() == list(range(10_001, 10_001 + items))
 
 
 def test_same_settings_give_the_same_bytes_and_another_seed_gives_others(tmp_path, usual):
     simulate(USUAL, tmp_path / "again")
-    simulate(Simulation(3_000, 200, 10_000, seed=2, exceptions=4), tmp_path / "other")
+    simulate(SimulationConfig(3_000, 200, 10_000, seed=2, exceptions=4), tmp_path / "other")
     names = sorted(path.name for path in usual.iterdir())
     assert names == sorted([*HEADERS, "simulation.json", "truth.parquet"])
     for name in names:
@@ -115,24 +115,24 @@ def test_pandas_sees_the_same_columns_and_types_as_in_kmrd_itself(usual, kmrd_sm
     pd.testing.assert_series_equal(read(usual, name).dtypes, read(kmrd_small, name).dtypes)
 
 
-def test_rates_are_1_to_10_in_whole_minutes_of_the_span_by_user_and_movie(usual):
+def test_rates_are_1_to_10_in_whole_minutes_of_the_span_by_user_and_item(usual):
     rates = read(usual, "rates.csv")
     assert set(rates.rate) == set(range(1, 11))
     assert (rates.time % 60 == 0).all()
     assert rates.time.between(USUAL.since, USUAL.until).all()
     assert rates[PAIR].equals(rates[PAIR].sort_values(PAIR, kind="stable"))
-    assert rates.movie.between(10_001, 10_200).all()
+    assert rates.item.between(10_001, 10_200).all()
     per_user = rates.user.value_counts().sort_index()
     assert per_user.index.tolist() == list(range(3_000))
     assert per_user.is_monotonic_decreasing
 
 
-def test_every_link_leads_to_a_movie_or_person_that_is_there(usual):
-    movies, people = read(usual, "movies.txt").movie, read(usual, "peoples.txt").people
+def test_every_link_leads_to_a_item_or_person_that_is_there(usual):
+    items, people = read(usual, "movies.txt").item, read(usual, "peoples.txt").people
     assert people.is_unique
     for name in ("genres.csv", "countries.csv", "castings.csv"):
         links = read(usual, name)
-        assert links.movie.isin(movies).all()
+        assert links.item.isin(items).all()
         assert not links.duplicated(list(links)[:2]).any()
     castings = read(usual, "castings.csv")
     assert castings.people.isin(people).all()
@@ -147,15 +147,15 @@ def test_traffic_has_kmrds_shape(usual):
     assert per_user.median() == 1
     assert per_user.max() > 20 * per_user.mean()
     assert 0.63 < (rates.rate == 10).mean() < 0.71
-    per_movie = rates.movie.value_counts()
-    assert per_movie.iloc[:20].sum() > 0.4 * len(rates)
+    per_item = rates.item.value_counts()
+    assert per_item.iloc[:20].sum() > 0.4 * len(rates)
     half = (USUAL.since + USUAL.until) // 2
     assert (rates.time > half).mean() > 0.6
 
 
 @pytest.mark.parametrize("cold_share", [0.3, 0.56, 0.8])
 def test_the_wanted_part_of_later_traffic_comes_from_users_new_in_that_month(tmp_path, cold_share):
-    busy = Simulation(600, 300, 12_000, seed=1, cold_share=cold_share)
+    busy = SimulationConfig(600, 300, 12_000, seed=1, cold_share=cold_share)
     simulate(busy, tmp_path / "busy")
     rates = read(tmp_path / "busy", "rates.csv")
     month = pd.to_datetime(rates.time, unit="s").dt.strftime("%Y-%m")
@@ -181,37 +181,37 @@ def test_repeats_are_there_with_duplicates_conflicts_and_out_of_time_order(usual
 
 def test_the_first_rating_of_a_pair_has_no_rival_in_its_minute(tmp_path):
     day = {"until": USUAL.since + 86_400, "repeat_share": 0.3}
-    simulate(Simulation(300, 200, 6_000, seed=1, exceptions=0, **day), tmp_path / "day")
+    simulate(SimulationConfig(300, 200, 6_000, seed=1, exceptions=0, **day), tmp_path / "day")
     rates = read(tmp_path / "day", "rates.csv")
     first = rates[rates.time == rates.groupby(PAIR).time.transform("min")]
     assert first.duplicated(PAIR).sum() > 30
     assert first.duplicated(PAIR).equals(first.duplicated([*PAIR, "rate"]))
 
 
-def test_movies_lack_year_grade_genre_and_cast_in_part(tmp_path):
-    simulate(Simulation(users=2_000, movies=2_000, ratings=4_000, seed=1), tmp_path / "wide")
-    movies = read(tmp_path / "wide", "movies.txt")
-    assert 0.34 < movies.year.isna().mean() < 0.46
-    assert 0.02 < movies.grade.isna().mean() < 0.07
-    assert 0.002 < movies.title.isna().mean() < 0.02
+def test_items_lack_year_grade_genre_and_cast_in_part(tmp_path):
+    simulate(SimulationConfig(users=2_000, items=2_000, ratings=4_000, seed=1), tmp_path / "wide")
+    items = read(tmp_path / "wide", "movies.txt")
+    assert 0.34 < items.year.isna().mean() < 0.46
+    assert 0.02 < items.grade.isna().mean() < 0.07
+    assert 0.002 < items.title.isna().mean() < 0.02
     for name, low, high in (("genres.csv", 0.02, 0.06), ("castings.csv", 0.003, 0.025)):
-        without = ~movies.movie.isin(read(tmp_path / "wide", name).movie)
+        without = ~items.item.isin(read(tmp_path / "wide", name).item)
         assert low < without.mean() < high, name
     rates = read(tmp_path / "wide", "rates.csv")
-    assert movies.set_index("movie").year.loc[rates.movie].isna().mean() < 0.15
+    assert items.set_index("movie").year.loc[rates.item].isna().mean() < 0.15
 
 
 def test_title_ends_in_the_original_year_and_year_is_a_later_one_in_part(usual):
-    movies = read(usual, "movies.txt")
-    original = movies.title_eng.str.extract(r"^.+ , (\d{4})$")[0].astype(float)
+    items = read(usual, "movies.txt")
+    original = items.title_eng.str.extract(r"^.+ , (\d{4})$")[0].astype(float)
     assert original.notna().mean() > 0.95
-    assert not (movies.year < original).any()
-    assert 0.5 < (movies.year > original)[movies.year.notna()].mean() < 0.9
-    rates = read(usual, "rates.csv").merge(movies, on="movie")
+    assert not (items.year < original).any()
+    assert 0.5 < (items.year > original)[items.year.notna()].mean() < 0.9
+    rates = read(usual, "rates.csv").merge(items, on="movie")
     assert 0.08 < (original > 2003).mean() < 0.2
     rated_in = pd.to_datetime(rates.time, unit="s").dt.year
     assert 0.08 < (rated_in < rates.year).mean() < 0.5
-    assert not (rated_in < rates.movie.map(dict(zip(movies.movie, original, strict=True)))).any()
+    assert not (rated_in < rates.item.map(dict(zip(items.item, original, strict=True)))).any()
 
 
 def test_truth_states_each_row_of_rates_and_is_calibrated(usual):
@@ -254,9 +254,9 @@ def test_planted_exceptions_show_in_the_data_with_the_stated_support(usual):
     assert min(lift) > 0
 
 
-def test_an_exception_changes_exactly_the_rows_strictly_after_the_liked_movie(tmp_path):
+def test_an_exception_changes_exactly_the_rows_strictly_after_the_liked_item(tmp_path):
     still = dict.fromkeys(("user_spread", "movie_spread", "taste_spread", "drift"), 0.0)
-    simulate(Simulation(3_000, 60, 12_000, seed=5, exceptions=6, **still), tmp_path / "still")
+    simulate(SimulationConfig(3_000, 60, 12_000, seed=5, exceptions=6, **still), tmp_path / "still")
     rows = examples(tmp_path / "still")
     usual_odds = rows.probability.mode().item() / (1 - rows.probability.mode().item())
     expected = pd.Series(usual_odds, rows.index)
@@ -267,14 +267,14 @@ def test_an_exception_changes_exactly_the_rows_strictly_after_the_liked_movie(tm
     assert (expected != usual_odds).sum() > 100
 
 
-def test_exceptions_contradict_latent_taste_and_share_no_movie():
+def test_exceptions_contradict_latent_taste_and_share_no_item():
     rng = np.random.default_rng(0)
     truth = draw_truth(USUAL, draw_items(USUAL, rng), rng)
     for pair in truth.exceptions:
-        liked, candidate = truth.movie_taste[[pair.liked, pair.candidate]]
+        liked, candidate = truth.item_taste[[pair.liked, pair.candidate]]
         assert np.sign(liked @ candidate) == -np.sign(pair.effect)
-    movies = [movie for pair in truth.exceptions for movie in (pair.liked, pair.candidate)]
-    assert len(set(movies)) == 2 * USUAL.exceptions
+    items = [item for pair in truth.exceptions for item in (pair.liked, pair.candidate)]
+    assert len(set(items)) == 2 * USUAL.exceptions
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_exceptions_contradict_latent_taste_and_share_no_movie():
 def test_a_setting_out_of_range_is_named_with_the_value_found(setting, value):
     wanted = {"users": 3_000, "movies": 200, "ratings": 10_000, "seed": 1, setting: value}
     with pytest.raises(InputError, match=rf"{setting} is {value!r}; a .*number .* is wanted$"):
-        Simulation(**wanted)
+        SimulationConfig(**wanted)
 
 
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
@@ -318,6 +318,6 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
 def test_an_empty_or_missing_folder_is_filled_and_nothing_stays_beside_it(tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "new" / "deep"):
-        simulate(Simulation(20, 10, 40, seed=1, exceptions=0), folder)
+        simulate(SimulationConfig(20, 10, 40, seed=1, exceptions=0), folder)
         assert [path.name for path in folder.parent.iterdir() if path.name[0] == "."] == []
         assert (folder / "rates.csv").is_file()

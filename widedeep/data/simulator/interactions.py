@@ -1,4 +1,4 @@
-"""Simulated traffic: which user rates which movie, and when.
+"""Simulated traffic: which user rates which item, and when.
 
 Known truth: the biases, tastes, drifts and planted exceptions behind simulated ratings.
 
@@ -27,7 +27,7 @@ _SITTING = 7 * 24 * 60.0
 """The ratings of a user's first sitting come within so many minutes, most of them at once."""
 _TRIES = 16
 _FOLLOW = 0.5
-"""After the first movie of a planted pair, this part of the users takes the second one next."""
+"""After the first item of a planted pair, this part of the users takes the second one next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +36,21 @@ class SimulatedTraffic:
 
     Attributes:
         user: int32 [ratings], counted from 0 by descending number of ratings.
-        movie: int32 [ratings], counted from 0.
+        item: int32 [ratings], counted from 0.
         minute: int32 [ratings], UNIX minutes.
-        first: int32 [ratings], the row where the user rated this movie first, the row itself if
+        first: int32 [ratings], the row where the user rated this item first, the row itself if
             it is that one.
     """
 
     user: Codes
-    movie: Codes
+    item: Codes
     minute: Codes
     first: Codes
 
 
 def draw_traffic(
     simulation: SimulationConfig,
-    catalogue: SimulatedItems,
+    item_table: SimulatedItems,
     follower: Codes,
     rng: np.random.Generator,
 ) -> SimulatedTraffic:
@@ -58,23 +58,23 @@ def draw_traffic(
 
     Args:
         simulation: The settings.
-        catalogue: The movies.
-        follower: int32 [movies], the movie often taken right after each one, or `NOTHING`.
+        item table: The items.
+        follower: int32 [items], the item often taken right after each one, or `NOTHING`.
         rng: The source of everything random.
     """
     user = np.repeat(np.arange(simulation.users, dtype=np.int32), _activity(simulation, rng))
     minute = _minutes(simulation, user, rng)
     again = simulation.ratings - simulation.users
     repeat = simulation.repeat_share * simulation.ratings / again if again else 0.0
-    supply = np.cumsum(catalogue.popularity), catalogue.opening, follower
-    movie, first = _choose(user, minute, supply, min(repeat, 1.0), rng)
-    return SimulatedTraffic(user, movie, minute, first)
+    supply = np.cumsum(item_table.popularity), item_table.opening, follower
+    item, first = _choose(user, minute, supply, min(repeat, 1.0), rng)
+    return SimulatedTraffic(user, item, minute, first)
 
 
 def _activity(simulation: SimulationConfig, rng: np.random.Generator) -> Ints:
     """Give each user's number of ratings, falling; the sum is `simulation.ratings` exactly."""
     count = np.ones(simulation.users, np.int64)
-    several, most = simulation.several, simulation.most_movies
+    several, most = simulation.several, simulation.most_items
     if several:
         size = np.sort(rng.pareto(_TAIL, several))[::-1]
         wanted = simulation.ratings - simulation.users + several
@@ -131,36 +131,36 @@ def _choose(
     repeat: float,
     rng: np.random.Generator,
 ) -> tuple[Codes, Codes]:
-    """Choose each row's movie, and find the row where its user rated that movie first."""
+    """Choose each row's item, and find the row where its user rated that item first."""
     follower = supply[2]
     seen = np.full(follower.size, NOTHING, np.int32)
-    movie, first = np.empty_like(user), np.empty_like(user)
+    item, first = np.empty_like(user), np.empty_like(user)
     start, pending = 0, NOTHING
     for row in range(user.size):
         if user[row] != user[start]:
             start, pending = row, NOTHING
         choice = NOTHING
         if row == start or rng.random() >= repeat:
-            choice = _next_movie(supply, seen, (start, minute[row], pending), rng)
+            choice = _next_item(supply, seen, (start, minute[row], pending), rng)
             pending = NOTHING
         if choice == NOTHING:
-            choice = movie[start + int(rng.random() * (row - start))]
+            choice = item[start + int(rng.random() * (row - start))]
         elif rng.random() < _FOLLOW:
             pending = follower[choice]
         if seen[choice] < start:
             seen[choice] = row
-        movie[row], first[row] = choice, seen[choice]
-    return movie, first
+        item[row], first[row] = choice, seen[choice]
+    return item, first
 
 
 @njit(cache=True)
-def _next_movie(
+def _next_item(
     supply: tuple[Floats, Ints, Codes],
     seen: Codes,
     moment: tuple[int, int, int],
     rng: np.random.Generator,
 ) -> int:
-    """Choose an open movie this user has not rated: pending, popular, or else any; or `NOTHING`."""
+    """Choose an open item this user has not rated: pending, popular, or else any; or `NOTHING`."""
     reach, opening, _ = supply
     start, minute, pending = moment
     if pending != NOTHING and seen[pending] < start:
@@ -186,7 +186,7 @@ _BY_GENRE, _BY_PEOPLE, _BY_ITSELF = 0.7, 0.5, 0.5
 class PlantedException:
     """Who rated `liked` with a 10 before has `effect` added to the logit of `candidate`.
 
-    Movies are counted from 0.
+    Items are counted from 0.
     """
 
     liked: int
@@ -196,77 +196,77 @@ class PlantedException:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedTruth:
-    """What decides a rating: float32 vectors by user or movie, in logits.
+    """What decides a rating: float32 vectors by user or item, in logits.
 
     Attributes:
         user_bias: [users].
-        movie_bias: [movies].
+        item_bias: [items].
         user_taste: [users, latent_dimension].
-        movie_taste: [movies, latent_dimension], made of genres, leading people and noise.
-        movie_drift: [movies], the change over the whole span.
-        exceptions: The planted pairs; no movie is in two of them.
+        item_taste: [items, latent_dimension], made of genres, leading people and noise.
+        item_drift: [items], the change over the whole span.
+        exceptions: The planted pairs; no item is in two of them.
     """
 
     user_bias: Vectors
-    movie_bias: Vectors
+    item_bias: Vectors
     user_taste: Vectors
-    movie_taste: Vectors
-    movie_drift: Vectors
+    item_taste: Vectors
+    item_drift: Vectors
     exceptions: tuple[PlantedException, ...]
 
     def follower(self) -> Codes:
-        """For each movie the candidate of its pair or `NOTHING`, int32 [movies]."""
-        follower = np.full(self.movie_bias.size, NOTHING, np.int32)
+        """For each item the candidate of its pair or `NOTHING`, int32 [items]."""
+        follower = np.full(self.item_bias.size, NOTHING, np.int32)
         for pair in self.exceptions:
             follower[pair.liked] = pair.candidate
         return follower
 
     def roles(self) -> tuple[Codes, Codes]:
-        """Give each movie the number of the pair it is `liked` in, and `candidate`, or `NOTHING`.
+        """Give each item the number of the pair it is `liked` in, and `candidate`, or `NOTHING`.
 
-        int32 [movies] each.
+        int32 [items] each.
         """
-        liked, candidate = np.full((2, self.movie_bias.size), NOTHING, np.int32)
+        liked, candidate = np.full((2, self.item_bias.size), NOTHING, np.int32)
         for number, pair in enumerate(self.exceptions):
             liked[pair.liked] = candidate[pair.candidate] = number
         return liked, candidate
 
 
 def draw_truth(
-    simulation: SimulationConfig, catalogue: SimulatedItems, rng: np.random.Generator
+    simulation: SimulationConfig, item_table: SimulatedItems, rng: np.random.Generator
 ) -> SimulatedTruth:
     """Draw biases, tastes and drifts, and plant the exceptions where taste says the contrary."""
-    users, movies, length = simulation.users, simulation.movies, simulation.latent_dimension
-    movie_taste = _movie_taste(catalogue, length, rng)
-    movie_bias = _normal(movies, simulation.movie_spread, rng)
+    users, items, length = simulation.users, simulation.items, simulation.latent_dimension
+    item_taste = _item_taste(item_table, length, rng)
+    item_bias = _normal(items, simulation.item_spread, rng)
     user_taste = _normal((users, length), simulation.taste_spread / length**0.5, rng)
     return SimulatedTruth(
         user_bias=_normal(users, simulation.user_spread, rng),
-        movie_bias=movie_bias,
+        item_bias=item_bias,
         user_taste=user_taste,
-        movie_taste=movie_taste,
-        movie_drift=_normal(movies, simulation.drift, rng) - np.float32(simulation.drift),
-        exceptions=_plant(simulation, catalogue, movie_taste, movie_bias),
+        item_taste=item_taste,
+        item_drift=_normal(items, simulation.drift, rng) - np.float32(simulation.drift),
+        exceptions=_plant(simulation, item_table, item_taste, item_bias),
     )
 
 
-def _movie_taste(catalogue: SimulatedItems, length: int, rng: np.random.Generator) -> Vectors:
-    movies = catalogue.popularity.size
-    taste: Floats = _BY_ITSELF * rng.standard_normal((movies, length))
-    taste += _BY_GENRE * _linked(catalogue.genre_links, taste.shape, rng)
-    taste += _BY_PEOPLE * _linked(catalogue.lead_links, taste.shape, rng)
+def _item_taste(item_table: SimulatedItems, length: int, rng: np.random.Generator) -> Vectors:
+    items = item_table.popularity.size
+    taste: Floats = _BY_ITSELF * rng.standard_normal((items, length))
+    taste += _BY_GENRE * _linked(item_table.genre_links, taste.shape, rng)
+    taste += _BY_PEOPLE * _linked(item_table.lead_links, taste.shape, rng)
     taste -= taste.mean(axis=0)
     scaled: Floats = taste / np.maximum(taste.std(axis=0), 1e-9)
     return scaled.astype(np.float32)
 
 
 def _linked(links: Ints, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """Draw a vector for each thing linked; a movie has the sum of its own, scaled to variance 1."""
-    movie, thing = links.T
+    """Draw a vector for each thing linked; a item has the sum of its own, scaled to variance 1."""
+    item, thing = links.T
     vectors = rng.standard_normal((thing.max(initial=0) + 1, shape[1]))
     total = np.zeros(shape)
-    np.add.at(total, movie, vectors[thing])
-    count = np.bincount(movie, minlength=shape[0])
+    np.add.at(total, item, vectors[thing])
+    count = np.bincount(item, minlength=shape[0])
     return total / np.sqrt(np.maximum(count, 1))[:, None]
 
 
@@ -276,10 +276,10 @@ def _normal(shape: int | tuple[int, int], spread: float, rng: np.random.Generato
 
 
 def _plant(
-    simulation: SimulationConfig, catalogue: SimulatedItems, taste: Vectors, bias: Vectors
+    simulation: SimulationConfig, item_table: SimulatedItems, taste: Vectors, bias: Vectors
 ) -> tuple[PlantedException, ...]:
-    """Pair popular movies, effects by turns up and down, where taste says the contrary."""
-    reach = np.where(catalogue.opening == 0, catalogue.popularity, 0.0)
+    """Pair popular items, effects by turns up and down, where taste says the contrary."""
+    reach = np.where(item_table.opening == 0, item_table.popularity, 0.0)
     pool = np.argsort(-reach, kind="stable")[: 4 * simulation.exceptions]
     pool = pool[reach[pool] > 0]
     direction = taste[pool] / np.linalg.norm(taste[pool], axis=1, keepdims=True)
@@ -331,7 +331,7 @@ def draw_values(
     """Draw the rating of every row, each user's in order of time."""
     logit = _logits(simulation, truth, traffic)
     logit += _intercept(logit, simulation.positive_share)
-    columns = traffic.user, traffic.movie, traffic.minute, traffic.first
+    columns = traffic.user, traffic.item, traffic.minute, traffic.first
     # The last 0 belongs to NOTHING.
     effect = np.array([*(pair.effect for pair in truth.exceptions), 0.0])
     positive, exception = _decide(columns, logit, truth.roles(), effect, rng)
@@ -350,13 +350,13 @@ def _logits(
     # In chunks, because the gathered vectors of all rows would be the largest thing in memory.
     for begin in range(0, logit.size, _CHUNK):
         part = slice(begin, begin + _CHUNK)
-        user, movie = traffic.user[part], traffic.movie[part]
+        user, item = traffic.user[part], traffic.item[part]
         moment = (traffic.minute[part] - middle) / span
         logit[part] = (
             truth.user_bias[user]
-            + truth.movie_bias[movie]
-            + np.einsum("ij,ij->i", truth.user_taste[user], truth.movie_taste[movie])
-            + truth.movie_drift[movie] * moment
+            + truth.item_bias[item]
+            + np.einsum("ij,ij->i", truth.user_taste[user], truth.item_taste[item])
+            + truth.item_drift[item] * moment
         )
     return logit
 
@@ -381,7 +381,7 @@ def _decide(
     rng: np.random.Generator,
 ) -> tuple[Bools, Codes]:
     """Draw which rows are positive, and note the planted pair that applied to each."""
-    user, movie, minute, first = traffic
+    user, item, minute, first = traffic
     liked, candidate = roles
     never = 2**31 - 1
     liked_at = np.full(effect.size, never, np.int32)
@@ -390,13 +390,13 @@ def _decide(
     for row in range(user.size):
         if row and user[row] != user[row - 1]:
             liked_at[:] = never
-        pair = candidate[movie[row]]
+        pair = candidate[item[row]]
         if pair != NOTHING and liked_at[pair] < minute[row]:
             exception[row] = pair
         probability = 1.0 / (1.0 + np.exp(-logit[row] - effect[exception[row]]))
         positive[row] = rng.random() < probability
-        if positive[row] and first[row] == row and liked[movie[row]] != NOTHING:
-            liked_at[liked[movie[row]]] = minute[row]
+        if positive[row] and first[row] == row and liked[item[row]] != NOTHING:
+            liked_at[liked[item[row]]] = minute[row]
     return positive, exception
 
 

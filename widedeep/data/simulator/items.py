@@ -1,6 +1,6 @@
-"""A simulated catalogue: movies, genres, countries, casts and people in KMRD's form.
+"""A simulated item table: items, genres, countries, casts and people in KMRD's form.
 
-Simulated names: titles of movies and names of people, in Korean and in the original.
+Simulated names: titles of items and names of people, in Korean and in the original.
 
 What a simulated KMRD should look like: the settings, checked at construction.
 """
@@ -87,7 +87,7 @@ def _draw(names: tuple[str, ...], count: int, rng: np.random.Generator) -> Texts
 
 MINUTE = 60
 _DAY = 24 * 60 * MINUTE
-_MOVIES_AN_EXCEPTION = 4
+_ITEMS_AN_EXCEPTION = 4
 _MOST_RATINGS = 5_000
 
 
@@ -97,33 +97,33 @@ class SimulationConfig:
 
     Attributes:
         users: Distinct users in rates.csv; each rates at least once.
-        movies: Rows of movies.txt; as in KMRD, not every one is rated.
+        items: Rows of movies.txt; as in KMRD, not every one is rated.
         ratings: Rows of rates.csv.
         seed: Everything random follows from it.
-        latent_dimension: Length of the taste vectors of users and movies.
+        latent_dimension: Length of the taste vectors of users and items.
         exceptions: Planted pairs "liked A before, so likes (or dislikes) B".
         exception_effect: What each second planted pair adds to B's logit, the others take from it.
         positive_share: About this part of all ratings is a 10.
         single_share: This part of the users rates exactly once, as far as the totals allow.
         cold_share: About this part of a later month's ratings comes from users first seen in that
             month; first ratings alone can make it more.
-        repeat_share: About this part of all rows rates a pair of user and movie again.
-        new_movie_share: This part of the movies opens during the span and has no rating before.
+        repeat_share: About this part of all rows rates a pair of user and item again.
+        new_item_share: This part of the items opens during the span and has no rating before.
         user_spread: Standard deviation of the users' biases, in logits.
-        movie_spread: Standard deviation of the movies' biases, in logits.
+        item_spread: Standard deviation of the items' biases, in logits.
         taste_spread: Standard deviation of the product of taste vectors, in logits.
-        drift: By how much all movies together lose appeal over the whole span, and the standard
-            deviation of each movie's own change, in logits.
+        drift: By how much all items together lose appeal over the whole span, and the standard
+            deviation of each item's own change, in logits.
         growth: The density of new users grows with this power of the time gone by.
         since: Earliest rating, UNIX seconds.
         until: No rating is later, UNIX seconds.
 
     Raises:
-        InputError: A setting is out of range, or the ratings don't fit the users and movies.
+        InputError: A setting is out of range, or the ratings don't fit the users and items.
     """
 
     users: int = 52_028
-    movies: int = 999
+    items: int = 999
     ratings: int = 140_710
     seed: int = 0
     latent_dimension: int = 8
@@ -133,9 +133,9 @@ class SimulationConfig:
     single_share: float = 0.68
     cold_share: float = 0.56
     repeat_share: float = 0.045
-    new_movie_share: float = 0.15
+    new_item_share: float = 0.15
     user_spread: float = 2.2
-    movie_spread: float = 1.3
+    item_spread: float = 1.3
     taste_spread: float = 1.0
     drift: float = 0.6
     growth: float = 0.5
@@ -157,13 +157,13 @@ class SimulationConfig:
         self._require("positive_share", 0.01, 0.99)
         self._require("exception_effect", 0, 10)
         self._require("until", self.since + _DAY, 2**32)
-        self._require("exceptions", 0, self.movies // _MOVIES_AN_EXCEPTION)
+        self._require("exceptions", 0, self.items // _ITEMS_AN_EXCEPTION)
         self._require("ratings", self.users, self.most_ratings)
 
     @property
-    def most_movies(self) -> int:
-        """The most ratings one user may give: half of the movies, or 5,000."""
-        return max(1, min(_MOST_RATINGS, self.movies // 2))
+    def most_items(self) -> int:
+        """The most ratings one user may give: half of the items, or 5,000."""
+        return max(1, min(_MOST_RATINGS, self.items // 2))
 
     @property
     def several(self) -> int:
@@ -175,7 +175,7 @@ class SimulationConfig:
     def most_ratings(self) -> int:
         """The most ratings that the users may give together."""
         several = self.users - round(self.single_share * self.users)
-        return self.users + several * (self.most_movies - 1)
+        return self.users + several * (self.most_items - 1)
 
     def _require(self, name: str, least: float, most: float | None) -> None:
         value = getattr(self, name)
@@ -193,8 +193,8 @@ Floats = NDArray[np.float64]
 Table = Any
 """A pyarrow table; pyarrow has no types."""
 
-FIRST_MOVIE = 10_001
-_PEOPLE_A_MOVIE = 7
+FIRST_ITEM = 10_001
+_PEOPLE_A_ITEM = 7
 _GENRES = {
     "드라마": 529, "코미디": 233, "액션": 211, "멜로/로맨스": 172, "스릴러": 162, "범죄": 117,
     "모험": 117, "SF": 80, "공포": 79, "전쟁": 75, "판타지": 55, "미스터리": 48, "뮤지컬": 41,
@@ -209,23 +209,23 @@ _GRADES = {
     "청소년 관람불가": 229, "15세 관람가": 199, "NR": 175, "PG": 128, "12세 관람가": 112,
     "전체 관람가": 53, "PG-13": 25, "R": 22, "G": 14, None: 42,
 }  # fmt: skip
-# The share of movies that have 0, 1, 2 ... of them.
-_GENRES_A_MOVIE = (0.035, 0.315, 0.355, 0.205, 0.09)
-_COUNTRIES_A_MOVIE = (0.005, 0.895, 0.08, 0.02)
+# The share of items that have 0, 1, 2 ... of them.
+_GENRES_A_ITEM = (0.035, 0.315, 0.355, 0.205, 0.09)
+_COUNTRIES_A_ITEM = (0.005, 0.895, 0.08, 0.02)
 _NO_CAST, _NO_TITLE, _ONLY_YEAR, _NO_YEAR = 0.011, 0.008, 0.018, 0.39
 _WELL_KNOWN, _RELEASED_AGAIN = 0.15, 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedItems:
-    """The movies and all that the files say of them.
+    """The items and all that the files say of them.
 
     Attributes:
         tables: By file name, the pyarrow table to write: all of KMRD's files but rates.csv.
-        popularity: float64 [movies], how often each is chosen; the sum is 1.
-        opening: int64 [movies], the UNIX minute before which a movie has no rating; 0 for most.
-        genre_links: int64 [links, 2], movie and genre, both counted from 0.
-        lead_links: int64 [links, 2], movie and leading person, both counted from 0.
+        popularity: float64 [items], how often each is chosen; the sum is 1.
+        opening: int64 [items], the UNIX minute before which a item has no rating; 0 for most.
+        genre_links: int64 [links, 2], item and genre, both counted from 0.
+        lead_links: int64 [links, 2], item and leading person, both counted from 0.
     """
 
     tables: Mapping[str, Table]
@@ -236,17 +236,17 @@ class SimulatedItems:
 
 
 def draw_items(simulation: SimulationConfig, rng: np.random.Generator) -> SimulatedItems:
-    """Draw a catalogue; movie `i`, counted from 0, has the id `FIRST_MOVIE + i`."""
-    movies = simulation.movies
-    rank = rng.permutation(movies)
-    popularity = (rank + 2.0) ** -0.9 * np.exp(-4.0 * rank / movies)
+    """Draw a item table; item `i`, counted from 0, has the id `FIRST_ITEM + i`."""
+    items = simulation.items
+    rank = rng.permutation(items)
+    popularity = (rank + 2.0) ** -0.9 * np.exp(-4.0 * rank / items)
     opening = _openings(simulation, rank, rng)
-    genre_links = _links(_GENRES, _numbers(_GENRES_A_MOVIE, movies, rng), rng)
-    country_links = _links(_COUNTRIES, _numbers(_COUNTRIES_A_MOVIE, movies, rng), rng)
-    castings = _castings(movies, rng)
-    people = np.cumsum(rng.integers(1, 118, movies * _PEOPLE_A_MOVIE))
+    genre_links = _links(_GENRES, _numbers(_GENRES_A_ITEM, items, rng), rng)
+    country_links = _links(_COUNTRIES, _numbers(_COUNTRIES_A_ITEM, items, rng), rng)
+    castings = _castings(items, rng)
+    people = np.cumsum(rng.integers(1, 118, items * _PEOPLE_A_ITEM))
     tables = {
-        "movies.txt": _movie_table(simulation, rank, opening, rng),
+        "movies.txt": _item_table(simulation, rank, opening, rng),
         "genres.csv": _link_table("genre", _GENRES, genre_links),
         "countries.csv": _link_table("country", _COUNTRIES, country_links),
         "castings.csv": _casting_table(castings, people),
@@ -257,32 +257,32 @@ def draw_items(simulation: SimulationConfig, rng: np.random.Generator) -> Simula
 
 
 def _openings(simulation: SimulationConfig, rank: Ints, rng: np.random.Generator) -> Ints:
-    opening = np.zeros(simulation.movies, np.int64)
-    late = int(simulation.new_movie_share * simulation.movies)
-    # The most popular movie is always open, so every user finds something to rate.
+    opening = np.zeros(simulation.items, np.int64)
+    late = int(simulation.new_item_share * simulation.items)
+    # The most popular item is always open, so every user finds something to rate.
     chosen = rng.permutation(np.flatnonzero(rank > 0))[:late]
     first, last = simulation.since // MINUTE, simulation.until // MINUTE
     opening[chosen] = rng.integers(first, last, chosen.size)
     return opening
 
 
-def _movie_table(
+def _item_table(
     simulation: SimulationConfig, rank: Ints, opening: Ints, rng: np.random.Generator
 ) -> Table:
-    movies = simulation.movies
+    items = simulation.items
     original, year = _years(simulation, rank, opening, rng)
-    # As in KMRD, it is the little known movies whose year is missing.
-    no_year = rng.random(movies) < 2.5 * _NO_YEAR * (rank / movies) ** 1.5
-    fate = rng.random(movies)
+    # As in KMRD, it is the little known items whose year is missing.
+    no_year = rng.random(items) < 2.5 * _NO_YEAR * (rank / items) ** 1.5
+    fate = rng.random(items)
     no_title, only_year = fate < _NO_TITLE, fate >= 1 - _ONLY_YEAR
-    title, english = titles(movies, rng)
+    title, english = titles(items, rng)
     written = pa.array(original).cast(pa.string())
     english = pc.if_else(pa.array(only_year), written, joined(" , ", english, written))
     weights = np.array(list(_GRADES.values()), np.float64)
-    grade = rng.choice(len(_GRADES), movies, p=weights / weights.sum())
+    grade = rng.choice(len(_GRADES), items, p=weights / weights.sum())
     return pa.table(
         {
-            "movie": FIRST_MOVIE + np.arange(movies),
+            "movie": FIRST_ITEM + np.arange(items),
             "title": pc.if_else(pa.array(no_title), None, title),
             "title_eng": pc.if_else(pa.array(no_title), None, english),
             "year": pa.array(year, mask=no_year | no_title),
@@ -294,11 +294,11 @@ def _movie_table(
 def _years(
     simulation: SimulationConfig, rank: Ints, opening: Ints, rng: np.random.Generator
 ) -> tuple[Ints, Ints]:
-    """Give each movie's original year, and the year of its last release: later for most."""
+    """Give each item's original year, and the year of its last release: later for most."""
     earliest, latest = _year(np.array([simulation.since, simulation.until]) // MINUTE)
     old = np.minimum(np.rint(rng.normal(1976, 16, rank.size)), earliest).astype(np.int64)
     original = np.where(opening > 0, _year(opening), old)
-    # Well-known old movies come back while people are rating, so their year tells the future.
+    # Well-known old items come back while people are rating, so their year tells the future.
     soonest = np.where(rank < _WELL_KNOWN * rank.size, np.maximum(original, earliest), original) + 1
     again = soonest + (rng.random(rank.size) * (latest + 1 - soonest)).astype(np.int64)
     return original, np.where(rng.random(rank.size) < _RELEASED_AGAIN, again, original)
@@ -308,25 +308,25 @@ def _year(minute: Ints) -> Ints:
     return minute.astype("datetime64[m]").astype("datetime64[Y]").astype(np.int64) + 1970
 
 
-def _castings(movies: int, rng: np.random.Generator) -> Ints:
-    """Give int64 [rows, 4]: movie, person (both from 0), order from 1, leading 0 or 1."""
-    size = 1 + rng.poisson(rng.gamma(2.0, 4.5, movies))
-    size[rng.random(movies) < _NO_CAST] = 0
-    movie = np.repeat(np.arange(movies), size)
-    leading = _position(movie) <= np.repeat(rng.poisson(1.9, movies), size)
-    people = movies * _PEOPLE_A_MOVIE
-    # Leading roles go to fewer people, so that a star is met again in other movies.
+def _castings(items: int, rng: np.random.Generator) -> Ints:
+    """Give int64 [rows, 4]: item, person (both from 0), order from 1, leading 0 or 1."""
+    size = 1 + rng.poisson(rng.gamma(2.0, 4.5, items))
+    size[rng.random(items) < _NO_CAST] = 0
+    item = np.repeat(np.arange(items), size)
+    leading = _position(item) <= np.repeat(rng.poisson(1.9, items), size)
+    people = items * _PEOPLE_A_ITEM
+    # Leading roles go to fewer people, so that a star is met again in other items.
     skew = np.where(leading, 2.0, 1.3)
-    person = (people * rng.random(movie.size) ** skew).astype(np.int64)
-    _, kept = np.unique(movie * people + person, return_index=True)
+    person = (people * rng.random(item.size) ** skew).astype(np.int64)
+    _, kept = np.unique(item * people + person, return_index=True)
     kept.sort()
-    movie = movie[kept]
-    return np.column_stack([movie, person[kept], 1 + _position(movie), leading[kept]])
+    item = item[kept]
+    return np.column_stack([item, person[kept], 1 + _position(item), leading[kept]])
 
 
 def _casting_table(castings: Ints, people: Ints) -> Table:
-    movie, person, order, leading = castings.T
-    values = {"movie": FIRST_MOVIE + movie, "people": people[person]}
+    item, person, order, leading = castings.T
+    values = {"movie": FIRST_ITEM + item, "people": people[person]}
     return pa.table({**values, "order": order, "leading": leading})
 
 
@@ -335,22 +335,22 @@ def _people_table(people: Ints, rng: np.random.Generator) -> Table:
     return pa.table({"people": people, "korean": korean, "original": original})
 
 
-def _numbers(shares: tuple[float, ...], movies: int, rng: np.random.Generator) -> Ints:
-    return rng.choice(len(shares), movies, p=shares)
+def _numbers(shares: tuple[float, ...], items: int, rng: np.random.Generator) -> Ints:
+    return rng.choice(len(shares), items, p=shares)
 
 
 def _links(weights: Mapping[str, int], number: Ints, rng: np.random.Generator) -> Ints:
-    """Choose `number[i]` different names for movie i; int64 [links, 2] of movie and name."""
+    """Choose `number[i]` different names for item i; int64 [links, 2] of item and name."""
     # The largest of log weight + Gumbel noise are a draw by weight without replacement.
     keys = np.log(list(weights.values())) + rng.gumbel(size=(number.size, len(weights)))
     best = np.argsort(-keys, axis=1)
-    movie = np.repeat(np.arange(number.size), number)
-    return np.column_stack([movie, best[movie, _position(movie)]])
+    item = np.repeat(np.arange(number.size), number)
+    return np.column_stack([item, best[item, _position(item)]])
 
 
 def _link_table(column: str, names: Mapping[str, int], links: Ints) -> Table:
     name = pa.array(names.keys()).take(pa.array(links[:, 1]))
-    return pa.table({"movie": FIRST_MOVIE + links[:, 0], column: name})
+    return pa.table({"movie": FIRST_ITEM + links[:, 0], column: name})
 
 
 def _position(group: Ints) -> Ints:

@@ -28,7 +28,7 @@ from widedeep.data.simulator.interactions import (
     draw_truth,
     draw_values,
 )
-from widedeep.data.simulator.items import FIRST_MOVIE, MINUTE, SimulationConfig, Table, draw_items
+from widedeep.data.simulator.items import FIRST_ITEM, MINUTE, SimulationConfig, Table, draw_items
 from widedeep.inputs import InputError
 from widedeep.metrics import auc, log_loss
 
@@ -68,14 +68,14 @@ def simulate(simulation: SimulationConfig, folder: Path) -> None:
 
 
 def _fill(simulation: SimulationConfig, folder: Path) -> None:
-    catalogue_rng, truth_rng, traffic_rng, rating_rng = np.random.default_rng(
+    item_table_rng, truth_rng, traffic_rng, rating_rng = np.random.default_rng(
         simulation.seed
     ).spawn(4)
-    catalogue = draw_items(simulation, catalogue_rng)
-    truth = draw_truth(simulation, catalogue, truth_rng)
-    traffic = draw_traffic(simulation, catalogue, truth.follower(), traffic_rng)
+    item_table = draw_items(simulation, item_table_rng)
+    truth = draw_truth(simulation, item_table, truth_rng)
+    traffic = draw_traffic(simulation, item_table, truth.follower(), traffic_rng)
     ratings = draw_values(simulation, truth, traffic, rating_rng)
-    for name, table in catalogue.tables.items():
+    for name, table in item_table.tables.items():
         _write_delimited(table, folder / name)
     _write_ratings(traffic, ratings, folder)
     summary = {
@@ -92,13 +92,13 @@ def _fill(simulation: SimulationConfig, folder: Path) -> None:
 
 
 def _write_ratings(traffic: SimulatedTraffic, ratings: SimulatedValues, folder: Path) -> None:
-    # KMRD sorts by user and movie, not by time; with the rate as third key neither do repeats.
-    key = (traffic.user.astype(np.int64) * (int(traffic.movie.max()) + 1) + traffic.movie) << 4
+    # KMRD sorts by user and item, not by time; with the rate as third key neither do repeats.
+    key = (traffic.user.astype(np.int64) * (int(traffic.item.max()) + 1) + traffic.item) << 4
     order = np.argsort(key + ratings.rate, kind="stable")
     user = traffic.user[order].astype(np.int64)
-    movie = FIRST_MOVIE + traffic.movie[order].astype(np.int64)
+    item = FIRST_ITEM + traffic.item[order].astype(np.int64)
     time = MINUTE * traffic.minute[order].astype(np.int64)
-    row = {"user": user, "movie": movie}
+    row = {"user": user, "movie": item}
     rates = pa.table({**row, "rate": ratings.rate[order], "time": time})
     _write_delimited(rates, folder / "rates.csv")
     truth = pa.table({**row, "time": time, "probability": ratings.probability[order]})
@@ -143,7 +143,7 @@ def _shape(simulation: SimulationConfig, traffic: SimulatedTraffic) -> Mapping[s
     is_later = traffic.minute > (simulation.since + simulation.until) // (2 * MINUTE)
     is_cold = month == np.repeat(month[start], number)
     return {
-        "rated_movies": np.unique(traffic.movie).size,
+        "rated_movies": np.unique(traffic.item).size,
         "single_share": float((number == 1).mean()),
         "most_ratings_of_a_user": int(number.max()),
         "cold_share": _share(is_cold[is_later]),
@@ -155,12 +155,12 @@ def _described(
     number: int, pair: PlantedException, traffic: SimulatedTraffic, ratings: SimulatedValues
 ) -> Mapping[str, Any]:
     """State one planted pair; its support counts first ratings only, by which a model learns it."""
-    rated = (traffic.movie == pair.candidate) & _is_first(traffic)
+    rated = (traffic.item == pair.candidate) & _is_first(traffic)
     applied = ratings.exception[rated] == number
     positive = ratings.rate[rated] == POSITIVE
     return {
-        "liked": FIRST_MOVIE + pair.liked,
-        "candidate": FIRST_MOVIE + pair.candidate,
+        "liked": FIRST_ITEM + pair.liked,
+        "candidate": FIRST_ITEM + pair.candidate,
         "effect": pair.effect,
         "support": int(applied.sum()),
         "positive_share": _share(positive[applied]),
