@@ -109,7 +109,7 @@ def _by_hand_options(parser: argparse.ArgumentParser, command: Command) -> None:
 
 
 def explain_options(parser: argparse.ArgumentParser) -> None:
-    for name in ("--user", "--movie"):
+    for name in ("--user", "--item"):
         parser.add_argument(name, type=token, required=True, metavar="ID")
     parser.add_argument("--at", metavar="WHEN", help=_WHEN)
     _registered_options(parser)
@@ -173,7 +173,7 @@ def _precision_option(parser: argparse.ArgumentParser, default: str) -> None:
 
 def simulate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="a new or empty folder")
-    for name in ("--users", "--movies", "--ratings", "--seed"):
+    for name in ("--users", "--items", "--ratings", "--seed"):
         parser.add_argument(name, type=int)
     parser.set_defaults(command=commands.simulate)
 

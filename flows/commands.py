@@ -218,6 +218,7 @@ def up(options: argparse.Namespace) -> None:
 
 def simulate(options: argparse.Namespace) -> None:
     """Write files in KMRD's form from a known truth."""
+    from widedeep.data.simulator.write import SimulationConfig
     from widedeep.data.simulator.write import simulate as write
 
     given = {name: getattr(options, name) for name in ("users", "items", "ratings", "seed")}

@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     if not apart <= TOLERANCE:
         faults.append(f"answers differ by up to {apart:.2g} from those in training")
     malformed = {
-        "a request without movie": asked.drop(columns="item"),
+        "a request without item": asked.drop(columns="item"),
         "a user that is a text": asked.assign(user="somebody"),
     }
     faults += [

@@ -71,7 +71,7 @@ def evaluate(job: RunContext, challenger: Artifact, gate: GateConfig) -> Artifac
 
 def _predictions(folder: Path) -> dict[str, Predictions]:
     """The challenger's and those it is compared with, by title."""
-    files = {"champion": CHAMPION_PREDICTIONS, "user + movie mean": BASELINE_PREDICTIONS}
+    files = {"champion": CHAMPION_PREDICTIONS, "user + item mean": BASELINE_PREDICTIONS}
     title = next(title for title, name in files.items() if (folder / name).exists())
     ours, theirs = (Predictions.load(folder / name) for name in (PREDICTIONS, files[title]))
     return {"challenger": ours, title: theirs}

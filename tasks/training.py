@@ -68,7 +68,7 @@ def _parts(job: RunContext) -> Parts:
     log, split = job.ingested.known(), job.ingested.split
     item_table = ItemTable.from_table(job.ingested.items())
     preset, previous, engines = job.preset, job.start.model(), job.engine.features(job.home.root)
-    split.check(log.time, preset.features.history.positive(log.rate))
+    split.check(log.time, preset.features.history.positive(log.value))
     if previous is None:
         learned = preset.features, preset.sampling
         return cold_parts(log, item_table, split, *learned, engines=engines)

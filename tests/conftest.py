@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from widedeep.data.simulator.write import Simulation, simulate
+from widedeep.data.simulator.write import SimulationConfig, simulate
 from widedeep.features.crosses import CrossVocabulary, pack_keys
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec
@@ -72,7 +72,7 @@ def kmrd_small() -> Path:
 def simulated(tmp_path_factory) -> Path:
     """A small world in KMRD's form: so much taste that a model is promoted after a second."""
     folder = tmp_path_factory.mktemp("worlds") / "sim-small"
-    settings = Simulation(
+    settings = SimulationConfig(
         users=300,
         items=60,
         ratings=8000,
@@ -121,7 +121,7 @@ def transform(
     normaliser = QuantileNormaliser(np.array(ends))
     sizes = {name: len(vocabulary) for name, vocabulary in vocabularies.items()}
     sizes |= {"liked": sizes["item"], "user_count_bucket": normaliser.quantiles + 2}
-    tokens = {"liked x movie": liked, "user_count_bucket x genres x grade": others}
+    tokens = {"liked x item": liked, "user_count_bucket x genres x grade": others}
     crosses = [
         _cross(cross.parts, tokens[cross.name], vocabularies, sizes) for cross in spec.crosses
     ]
@@ -158,5 +158,5 @@ def tiny(tmp_path_factory):
     """A simulated folder with so few ratings that a model is trained in a second."""
     folder = tmp_path_factory.mktemp("worlds") / "sim-tiny"
     sizes = {"users": 400, "items": 60, "ratings": 4000, "seed": 2, "single_share": 0.3}
-    simulate(Simulation(**sizes, user_spread=1.0, taste_spread=1.5), folder)
+    simulate(SimulationConfig(**sizes, user_spread=1.0, taste_spread=1.5), folder)
     return folder

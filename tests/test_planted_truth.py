@@ -23,7 +23,7 @@ from widedeep import metrics
 from widedeep.data.ingest import ingest
 from widedeep.data.simulator.interactions import PlantedException, draw_truth
 from widedeep.data.simulator.items import FIRST_ITEM, SimulationConfig, draw_items
-from widedeep.data.simulator.write import MARKER, TRUTH, Simulation, simulate
+from widedeep.data.simulator.write import MARKER, TRUTH, SimulationConfig, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import Predictions, model_scorer, user_item_mean
@@ -37,7 +37,7 @@ from widedeep.model.network import WideDeep
 from widedeep.model.presets import preset
 from widedeep.store import ArtifactStore
 
-SETTINGS = Simulation(users=600, items=60, ratings=3_000, seed=4, exceptions=3, repeat_share=0.0)
+SETTINGS = SimulationConfig(users=600, items=60, ratings=3_000, seed=4, exceptions=3, repeat_share=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_its_terms_sum_to_every_stated_probability(folder):
     logit = planted.item_logit(item, rates.time.to_numpy()) + planted.taste_logit(user, item)
     logit += planted.truth.user_bias[user]
     for pair in planted.exceptions:
-        liked = rates[(rates.item == pair.liked) & (rates.rate == 10)].set_index("user").time
+        liked = rates[(rates.item == pair.liked) & (rates.value == 10)].set_index("user").time
         after = (rates.user.map(liked) < rates.time).to_numpy()
         logit[(item == pair.candidate) & after] += pair.effect
     np.testing.assert_allclose(1 / (1 + np.exp(-logit)), stated, atol=1e-5)
@@ -132,8 +132,8 @@ def flat_world():
 
 def log_of(*rows):
     """Ratings of (user, item from 0, rate, minute)."""
-    user, item, rate, minute = np.array(sorted(rows, key=lambda row: row[3]), np.int64).T
-    return Interactions(user, FIRST_ITEM + item, rate.astype(np.int8), START + 60 * minute)
+    user, item, value, minute = np.array(sorted(rows, key=lambda row: row[3]), np.int64).T
+    return Interactions(user, FIRST_ITEM + item, value.astype(np.int8), START + 60 * minute)
 
 
 def ask(planted, log, user, item, minute, known_until=None):
@@ -156,7 +156,7 @@ def by_grid(planted, log, user, item, minute):
 
     for row in np.flatnonzero((log.user == user) & (log.time < START + 60 * minute)):
         likely = positive(log.item[row], log.time[row])
-        belief *= likely if log.rate[row] == 10 else 1 - likely
+        belief *= likely if log.value[row] == 10 else 1 - likely
     return np.sum(belief * positive(FIRST_ITEM + item, START + 60 * minute)) / belief.sum()
 
 
@@ -172,7 +172,7 @@ def test_after_each_rating_it_stays_near_the_exact_posterior():
     for seed in range(6):
         rng = np.random.default_rng(seed)
         rates = zip(rng.permutation(20)[:9], rng.integers(9, 11, 9), strict=True)
-        rows = [(0, item, rate, minute) for minute, (item, rate) in enumerate(rates)]
+        rows = [(0, item, value, minute) for minute, (item, value) in enumerate(rates)]
         log = log_of(*rows, (1, 3, 2, 4), (2, 5, 10, 6))
         asked = [(0, item, minute) for minute in range(10) for item in rng.permutation(20)[:3]]
         errors += [ask(planted, log, *row) - by_grid(planted, log, *row) for row in asked]
@@ -236,11 +236,11 @@ def test_on_data_drawn_by_the_truth_it_is_calibrated_and_beats_the_items_alone()
     time = START + 60 * np.tile(np.arange(6), 4_000)
     logit = planted.item_logit(FIRST_ITEM + items, time) + planted.truth.user_bias[users]
     logit += planted.taste_logit(users, FIRST_ITEM + items)
-    rate = np.where(rng.random(logit.size) < 1 / (1 + np.exp(-logit)), 10, 4).astype(np.int8)
+    value = np.where(rng.random(logit.size) < 1 / (1 + np.exp(-logit)), 10, 4).astype(np.int8)
     order = np.argsort(time, kind="stable")
-    log = Interactions(users[order], FIRST_ITEM + items[order], rate[order], time[order])
+    log = Interactions(users[order], FIRST_ITEM + items[order], value[order], time[order])
     asked = Queries(log.user, log.item, log.time, log.time)
-    scores, label = attainable_scores(planted, log)(asked), log.rate == 10
+    scores, label = attainable_scores(planted, log)(asked), log.value == 10
     assert metrics.ece(label, scores) < 0.015
     last = log.item == FIRST_ITEM + 5
     cold = attainable_scores(planted, log)(Queries(log.user + 9_000, log.item, log.time, log.time))
@@ -248,7 +248,7 @@ def test_on_data_drawn_by_the_truth_it_is_calibrated_and_beats_the_items_alone()
     assert gain > 0.03
 
 
-RECOVERY_SETTINGS = Simulation(
+RECOVERY_SETTINGS = SimulationConfig(
     users=3_000,
     items=60,
     ratings=30_000,

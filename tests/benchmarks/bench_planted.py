@@ -36,7 +36,7 @@ from tests.benchmarks.planted_truth import (
 from tests.benchmarks.rankers.problem import Problem
 from widedeep import metrics
 from widedeep.data.ingest import ingest
-from widedeep.data.simulator.write import Simulation, simulate
+from widedeep.data.simulator.write import SimulationConfig, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import Predictions, model_scorer, slices, user_item_mean
@@ -75,13 +75,13 @@ class Recovered:
         return asdict(self) | {"wide": asdict(self.wide) | wide, "gap": gap}
 
 
-def world(seed: int, times: int) -> Simulation:
+def world(seed: int, times: int) -> SimulationConfig:
     """As large as KMRD-small, or so many `times` its users and ratings."""
-    small = Simulation(seed=seed)
+    small = SimulationConfig(seed=seed)
     return replace(small, users=times * small.users, ratings=times * small.ratings)
 
 
-def recover(simulation: Simulation, folder: Path) -> Recovered:
+def recover(simulation: SimulationConfig, folder: Path) -> Recovered:
     """Simulate, train and measure."""
     seed = simulation.seed
     simulate(simulation, folder / "world")
@@ -164,7 +164,7 @@ def show(runs: Sequence[Recovered], console: Console) -> None:
     for seed, wide in enumerate(run.wide for run in runs):
         console.print(
             f"World {seed}, planted exceptions: precision {wide.precision:.3f} among the "
-            f"{wide.seen} heaviest of {wide.crosses:,} crosses liked x movie "
+            f"{wide.seen} heaviest of {wide.crosses:,} crosses liked x item "
             f"({wide.nonzero:,} with a weight), recall {wide.recall:.3f}"
         )
         console.print(exception_table(wide))

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from tasks.engine import LOCAL, Engine, EngineName
 from widedeep.data.ingest import ingest
-from widedeep.data.simulator.write import Simulation, simulate
+from widedeep.data.simulator.write import SimulationConfig, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.features.items import ItemTable
@@ -44,7 +44,7 @@ RATINGS_A_USER, RATINGS_A_ITEM = 58, 100
 def world(folder, ratings):
     """A simulated folder in KMRD's form."""
     users, items = ratings // RATINGS_A_USER, max(ratings // RATINGS_A_ITEM, 100)
-    simulate(Simulation(users=users, items=items, ratings=ratings, single_share=0.1), folder)
+    simulate(SimulationConfig(users=users, items=items, ratings=ratings, single_share=0.1), folder)
     return folder
 
 

@@ -28,7 +28,7 @@ from rich.table import Table
 from flows.champion import choose_version
 from tests.benchmarks.retrieval_report import CUTOFFS, RetrievalReport
 from widedeep.data.ingest import ingest
-from widedeep.data.simulator.write import Simulation, simulate
+from widedeep.data.simulator.write import SimulationConfig, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import model_scorer
@@ -43,7 +43,7 @@ from widedeep.workspace import Workspace
 
 KMRD_SMALL = Path(__file__).resolve().parents[3] / "shared" / "data" / "kmrd-small"
 VALIDATION_FROM, HOLDOUT_FROM = 1441884720, 1507421280
-LARGE = Simulation(users=86_000, items=49_000, ratings=2_000_000, single_share=0.3)
+LARGE = SimulationConfig(users=86_000, items=49_000, ratings=2_000_000, single_share=0.3)
 REQUESTS, WARM_UP = 2000, 100
 CHAIN = ("chain", "everything", "retrieved", "popular")
 

@@ -36,7 +36,7 @@ import psutil
 from flows.environment import configure
 from tests.benchmarks.kill_checks import Checks
 from tests.flows.site import FINAL, Site
-from widedeep.data.simulator.write import Simulation, simulate
+from widedeep.data.simulator.write import SimulationConfig, simulate
 from widedeep.workspace import Workspace
 
 TARGETS = {
@@ -100,7 +100,7 @@ class Kit:
     def __init__(self, folder, generator):
         whole, data = folder / "world", folder / "sim-kills"
         sizes = {"users": 300, "items": 60, "ratings": 8000, "seed": 4, "single_share": 0.1}
-        simulate(Simulation(**sizes, user_spread=0.5, item_spread=0.5, taste_spread=3.0), whole)
+        simulate(SimulationConfig(**sizes, user_spread=0.5, item_spread=0.5, taste_spread=3.0), whole)
         shutil.copytree(whole, data)
         rates = pd.read_csv(whole / "rates.csv").sort_values("time", kind="stable")
         rates[:KNOWN].to_csv(data / "rates.csv", index=False)

@@ -178,7 +178,7 @@ def attainable_scores(planted: PlantedTruth, log: Interactions) -> Scorer:
     """Score by the posterior probability of a 10, given the ratings of `log` a query may know."""
     order = np.lexsort((log.time, log.user))
     user, item, time = (np.array(column[order]) for column in (log.user, log.item, log.time))
-    label = np.where(log.rate[order] == POSITIVE, 1.0, -1.0)
+    label = np.where(log.value[order] == POSITIVE, 1.0, -1.0)
     effects = _effects(planted, log, Queries(user, item, time, time))
     fixed = planted.item_logit(item, time) + effects.known
     rated = _Rated(time, label, fixed, planted.item_vectors(item))
@@ -228,7 +228,7 @@ def _rating_of(item: int, log: Interactions, user: Ints) -> tuple[Ints, NDArray[
     """When each user rated the item (never: far in the future), and whether with a 10; (n,)."""
     rows = np.flatnonzero(log.item == item)
     place = pd.Index(log.user[rows]).get_indexer(pd.Index(user))
-    time, liked = np.append(log.time[rows], _NEVER), np.append(log.rate[rows] == POSITIVE, False)
+    time, liked = np.append(log.time[rows], _NEVER), np.append(log.value[rows] == POSITIVE, False)
     return time[place], liked[place]
 
 

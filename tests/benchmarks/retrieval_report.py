@@ -310,7 +310,7 @@ class RetrievalReport:
         """
         start = retriever(log.take(log.time < split.holdout_from))
         held = log.take(split.holdout(log.time))
-        positive = start.positive(held.rate)
+        positive = start.positive(held.value)
         if not positive.any():
             raise InputError(f"no rating of the holdout is positive ({split.describe()})")
         frozen = Hits.frozen(start, held.take(positive), split.holdout_from)

@@ -38,7 +38,7 @@ def test_the_same_files_bring_nothing(arrive):
     found = arrive(lambda: None)
     assert found.summary == {
         "ratings": {"new": 0, "late": 0, "changed": 0, "gone": 0},
-        "movies": NOTHING,
+        "items": NOTHING,
         "files": NOTHING,
     }
     assert not unexpected(found)
@@ -85,7 +85,7 @@ def test_items_are_told_apart_too(arrive, kmrd):
         ]
 
     found = arrive(lambda: edit(kmrd / "movies.txt", change))
-    assert found.summary["movies"] == {"new": 1, "changed": 1, "gone": 0}
+    assert found.summary["items"] == {"new": 1, "changed": 1, "gone": 0}
 
 
 def test_the_order_of_lines_is_no_change(arrive, kmrd):
@@ -112,15 +112,15 @@ def test_any_two_states_of_a_file_differ_by_what_is_reported(tmp_path_factory, t
     )
 
     def ingested(events):
-        rows = [f"{u},{m},{rate},{t}\n" for (u, m, t), rate in events.items()]
+        rows = [f"{u},{m},{value},{t}\n" for (u, m, t), value in events.items()]
         (folder / "rates.csv").write_text("user,movie,rate,time\n" + "".join(rows))
         return ingest(folder, store, LATER)
 
     found = compare_data(ingested(then), ingested(now_known), store)
     last = max(time for *_, time in then)
     expected = {
-        ("late", *event, None, rate)
-        for event, rate in now_known.items()
+        ("late", *event, None, value)
+        for event, value in now_known.items()
         if event not in then and event[-1] <= last
     }
     expected |= {("gone", *event, then[event], None) for event in then.keys() - now_known.keys()}

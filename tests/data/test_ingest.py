@@ -22,7 +22,7 @@ from widedeep.data.tables import IngestedData
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore, file_digest
 
-TABLES = ("ratings", "superseded", "quarantine", "movies", "people")
+TABLES = ("ratings", "superseded", "quarantine", "items", "people")
 DAY = 86_400
 
 
@@ -52,7 +52,7 @@ def test_a_good_folder_becomes_five_tables_and_a_summary(kmrd, store, now):
         "counts": {"read": 40, "examples": 40, "superseded": 0, "quarantined": 0},
         "quarantined_by_reason": {},
         "users": 10,
-        "movies": 4,
+        "items": 4,
         "first_time": 1_500_000_000,
         "last_time": 1_500_003_960,
         "absent": [],
@@ -138,7 +138,7 @@ def test_without_the_optional_files_their_columns_are_empty(kmrd, store, now):
     for name in absent:
         (kmrd / name).unlink()
     artifact = ingest(kmrd, store, now)
-    items = read(artifact, "movies")
+    items = read(artifact, "items")
     for name in ("genres", "countries", "people", "leading"):
         assert items[name].to_pylist() == [[]] * 4
     assert len(read(artifact, "people")) == 0
@@ -184,12 +184,12 @@ def test_rows_in_the_future_are_looked_at_again_on_another_day(kmrd, store, now)
 
 def spoil(row, how):
     """A row that can't be used, whatever it was."""
-    user, item, rate, time = row.split(",")
+    user, item, value, time = row.split(",")
     return {
-        "short": f"{user},{item},{rate}",
-        "rate": f"{user},{item},{int(rate) + 10},{time}",
-        "movie": f"{user},{item}9,{rate},{time}",
-        "time": f"{user},{item},{rate},{time}.0",
+        "short": f"{user},{item},{value}",
+        "rate": f"{user},{item},{int(value) + 10},{time}",
+        "movie": f"{user},{item}9,{value},{time}",
+        "time": f"{user},{item},{value},{time}.0",
         "blank": "",
     }[how]
 
@@ -303,11 +303,11 @@ def test_kmrd_small_is_what_its_description_says(kmrd_small, store):
         "superseded": 6_379,
         "quarantined": 0,
     }
-    assert (summary["users"], summary["movies"]) == (52_028, 600)
+    assert (summary["users"], summary["items"]) == (52_028, 600)
     assert datetime.fromtimestamp(summary["first_time"], UTC).date().isoformat() == "2003-11-20"
     assert datetime.fromtimestamp(summary["last_time"], UTC).date().isoformat() == "2019-12-16"
     assert len(set_aside(artifact)) == 0
-    items = read(artifact, "movies").select(["movie", "original_year"])
+    items = read(artifact, "items").select(["item", "original_year"])
     rated = read(artifact, "ratings").join(items, "movie")
     assert rated["original_year"].null_count == 921  # 0.7 %; 0.8 % without years that stand alone
     assert len(items) == 999
@@ -420,8 +420,8 @@ ROW = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 10), st.int
 @given(st.lists(ROW, min_size=1, max_size=40))
 def test_it_agrees_with_a_walk_through_the_ratings(rows):
     first = {}
-    for line, (user, item, rate, time) in sorted(enumerate(rows, 2), key=lambda r: r[1][3]):
-        first.setdefault((user, item), (time, user, item, rate, line))
+    for line, (user, item, value, time) in sorted(enumerate(rows, 2), key=lambda r: r[1][3]):
+        first.setdefault((user, item), (time, user, item, value, line))
     told_apart = split_repeats(ratings(*rows), ["rates.csv"])
     found = told_apart.examples.select(["time", "user", "movie", "rate"]).to_pylist()
     assert [tuple(row.values()) for row in found] == sorted(row[:4] for row in first.values())

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from widedeep.data.download import DownloadError
-from widedeep.data.simulator.write import MARKER, Simulation, simulate
+from widedeep.data.simulator.write import MARKER, SimulationConfig, simulate
 from widedeep.data.source import WORDS, resolve, simulate_defaults
 from widedeep.inputs import InputError
 
-TINY = Simulation(users=40, items=20, ratings=80, seed=1, exceptions=0)
+TINY = SimulationConfig(users=40, items=20, ratings=80, seed=1, exceptions=0)
 KMRD = ["kmrd-small", "kmrd-2m", "kmrd-5m"]
 
 

@@ -132,8 +132,8 @@ def test_all_examples_are_loaded_as_arrays_in_order_of_time(ratings):
     assert log.time.tolist() == [100 * n for n in range(1, 31)]
     assert log.user.tolist() == list(range(1, 31))
     assert log.item.tolist() == [1 + n % 3 for n in range(1, 31)]
-    assert log.rate.tolist() == [1 + n % 10 for n in range(1, 31)]
-    assert [column.dtype for column in (log.user, log.item, log.rate, log.time)] == [
+    assert log.value.tolist() == [1 + n % 10 for n in range(1, 31)]
+    assert [column.dtype for column in (log.user, log.item, log.value, log.time)] == [
         np.int64,
         np.int64,
         np.int8,

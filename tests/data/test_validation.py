@@ -106,7 +106,7 @@ def test_bad_rows_of_the_other_files_are_set_aside_too(kmrd, store, now, bad):
     found = set_aside(artifact)
     assert found[0] == {"file": name, "line": line, "text": row, "reason": reason, "time": None}
     assert artifact.summary["counts"] == before.summary["counts"]
-    for table in ("ratings", "movies", "people"):
+    for table in ("ratings", "items", "people"):
         assert read(artifact, table).equals(read(before, table))
 
 

@@ -78,7 +78,7 @@ def test_a_model_against_itself_is_no_evidence(evaluator, models, tmp_path):
 def test_a_first_model_is_held_against_the_means_and_the_constant(evaluator, models, tmp_path):
     found = evaluator.compare(models[0], None, tmp_path)
     assert found.champion is None
-    assert "user + movie mean" in found.decision.reasons[0]
+    assert "user + item mean" in found.decision.reasons[0]
     assert "constant" in found.decision.reasons[1]
     assert not (tmp_path / CHAMPION_PREDICTIONS).exists()
 
@@ -135,4 +135,4 @@ def test_predictions_keep_the_order_of_the_log(world, models):
     found = Predictions.of(log, split, models[0].transform.spec.history, scorer)
     held = split.holdout(log.time)
     assert np.array_equal(found.user, log.user[held])
-    assert np.array_equal(found.label, log.rate[held] >= 10)
+    assert np.array_equal(found.label, log.value[held] >= 10)

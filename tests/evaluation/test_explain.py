@@ -127,7 +127,7 @@ def test_a_liked_item_is_told_with_its_candidate(explainer):
     for found in explainer.explain(asked):
         candidate = explainer.names.item(found.item, "korean")
         for fired in found.wide:
-            if fired.block == "liked x movie":
+            if fired.block == "liked x item":
                 pairs += 1
                 assert fired.korean.startswith("liked ")
                 assert fired.korean.endswith(f" → {candidate}")

@@ -255,7 +255,7 @@ def test_a_first_model_on_a_small_holdout_is_not_promoted():
 def test_the_reasons_of_a_first_model_name_what_it_was_measured_by():
     assert first(BETTER).reasons == (
         (
-            "streaming AUC 0.8231 against the user + movie mean's 0.8213: +0.0018, "
+            "streaming AUC 0.8231 against the user + item mean's 0.8213: +0.0018, "
             "95 % interval [+0.0003, +0.0033], lies above 0"
         ),
         "streaming log loss 0.3845 against the constant's 0.6490: -0.2645, below it",

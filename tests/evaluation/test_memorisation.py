@@ -42,8 +42,8 @@ def place(made, find_wide):
         "movie 1": find_wide(made, "item", 1),
         "movie 2": find_wide(made, "item", 2),
         "leading 5": find_wide(made, "leading", 1),
-        "sequel": find_wide(made, "liked x movie", 1, 2),
-        "prequel": find_wide(made, "liked x movie", 2, 1),
+        "sequel": find_wide(made, "liked x item", 1, 2),
+        "prequel": find_wide(made, "liked x item", 2, 1),
         "grade 12": find_wide(made, "grade", 2),
         "triple": find_wide(made, "user_count_bucket x genres x grade", 4, 1, 2),
     }
@@ -105,9 +105,9 @@ def test_changes_are_found_by_token_after_all_ids_have_moved(
 ):
     old = make_transform(items=(1, 2, 4), grades=("12세",), leading=(3, 5), liked=((1, 2), (4, 1)))
     weights = {
-        find_wide(old, "liked x movie", 1, 2): -0.4,
+        find_wide(old, "liked x item", 1, 2): -0.4,
         find_wide(old, "leading", 2): -0.3,
-        find_wide(old, "liked x movie", 3, 1): 0.7,
+        find_wide(old, "liked x item", 3, 1): 0.7,
         find_wide(old, "item", 2): 0.25,
     }
     found = Memorisation.of(model, names, make_model(old, weights))
@@ -152,7 +152,7 @@ def test_blocks_add_up_to_the_whole_wide_part(model, names):
     memory = blocks[blocks["memory"]].to_dict("records")
     weight = pytest.approx(0.7)
     assert memory == [
-        {"block": "liked x movie", "memory": True, "keys": 2, "nonzero": 2, "weight": weight}
+        {"block": "liked x item", "memory": True, "keys": 2, "nonzero": 2, "weight": weight}
     ]
 
 
@@ -195,7 +195,7 @@ def test_the_report_keeps_each_list_to_its_length(model, names, make_model):
 
 def test_a_bar_in_a_title_does_not_break_the_table(names, make_transform, make_model, find_wide):
     made = make_transform(items=(1, 6), liked=((1, 6),), others=())
-    model = make_model(made, {find_wide(made, "liked x movie", 1, 2): 1.0})
+    model = make_model(made, {find_wide(made, "liked x item", 1, 2): 1.0})
     text = Memorisation.of(model, names).as_markdown()
     assert "liked 매트릭스 → 새\\|鳥 | liked The Matrix → Good Morning, Vietnam |" in text
 

@@ -55,7 +55,7 @@ BLOCKS = (
     "grade",
     "leading",
     "user_count_bucket",
-    "liked x movie",
+    "liked x item",
     "user_count_bucket x genres x grade",
 )
 
@@ -83,7 +83,7 @@ def describe(made, names, *wide_ids):
         ("user_count_bucket", (3,), "user_count 2 … 10.5", "user_count 2 … 10.5"),
         ("user_count_bucket", (4,), "user_count from 10.5", "user_count from 10.5"),
         (
-            "liked x movie",
+            "liked x item",
             (1, 2),
             "liked 매트릭스 → 매트릭스 2",
             "liked The Matrix → The Matrix Reloaded",
@@ -110,7 +110,7 @@ def test_ids_are_told_one_by_one_whatever_their_order(made, names, data):
 def test_a_block_without_ids_does_not_shift_the_others(make_transform, names):
     made = make_transform(liked=())
     told = describe(made, names, *range(made.wide_size))
-    assert {one.block for one in told} == set(BLOCKS) - {"liked x movie"}
+    assert {one.block for one in told} == set(BLOCKS) - {"liked x item"}
     assert told[-1].korean == "user_count from 10.5 x genres SF x grade 12세"
 
 
@@ -135,5 +135,5 @@ def test_large_numbers_are_written_out(make_transform, names):
 
 def test_only_a_history_with_its_candidate_is_a_memory(made):
     memories = [block.name for block in wide_blocks(made) if block.is_memory(made.spec)]
-    assert memories == ["liked x movie"]
+    assert memories == ["liked x item"]
     assert [block.name for block in wide_blocks(made)] == list(BLOCKS)

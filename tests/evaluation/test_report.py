@@ -15,7 +15,7 @@ GUARDS = [
     Guardrail("films in top-10 lists", 40.0, 40.0, Interval(0.0, 0.0, 0.0), -8.0),
 ]
 MEMORY = {
-    "blocks": [{"block": "liked x movie", "keys": 10, "nonzero": 3, "weight": 0.4}],
+    "blocks": [{"block": "liked x item", "keys": 10, "nonzero": 3, "weight": 0.4}],
     "sparsity": [
         {"l1": 0.0, "nonzero": 10, "present": False},
         {"l1": 10.0, "nonzero": 3, "present": True},

@@ -78,9 +78,9 @@ def rating_log(seed=0, ratings=700):
     pairs = generator.choice(90 * 26, ratings, replace=False)
     user, item = pairs // 26 + 1, pairs % 26 + 100
     time = 1_200_000_000 + 3600 * generator.integers(0, 5000, ratings)
-    rate = np.where(generator.random(ratings) < 0.6, 10, generator.integers(1, 10, ratings))
+    value = np.where(generator.random(ratings) < 0.6, 10, generator.integers(1, 10, ratings))
     order = np.lexsort((item, user, time))
-    return Interactions(user[order], item[order], rate[order].astype(np.int8), time[order])
+    return Interactions(user[order], item[order], value[order].astype(np.int8), time[order])
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ HALF_DAY, DAY = 43_200, 86_400.0
 GENRES = {10: ["드라마"], 11: ["드라마", "액션"], 12: [], 13: ["액션"]}
 PEOPLE = {10: [1], 11: [2, 1], 12: [3], 13: []}
 USERS, ITEMS = range(1, 6), (10, 11, 12, 13, 99)  # 99 is not in the item table
-AS_THEY_STAND = ("user_fast", "user_slow", "user_last", "user_fast_rate", "user_last_rate")
+AS_THEY_STAND = ("user_fast", "user_slow", "user_last", "user_fast_value", "user_last_value")
 
 rating = st.tuples(
     st.integers(0, 9),
@@ -72,8 +72,8 @@ ITEM_TABLE = item_table_of()
 
 def log_of(rows, key=lambda r: r[:3]):
     columns = [[row[i] for row in sorted(rows, key=key)] for i in (1, 2, 3, 0)]
-    user, item, rate, time = (np.array(column, np.int64) for column in columns)
-    return Interactions(user, item, rate.astype(np.int8), time * HALF_DAY)
+    user, item, value, time = (np.array(column, np.int64) for column in columns)
+    return Interactions(user, item, value.astype(np.int8), time * HALF_DAY)
 
 
 def queries_of(rows):
@@ -121,8 +121,8 @@ def test_no_rating_at_or_after_known_until_can_move_a_feature(past, future, othe
 @given(ratings.filter(len), st.data())
 def test_no_label_can_move_the_features_of_its_own_row(rows, data):
     at = data.draw(st.integers(0, len(rows) - 1))
-    time, user, item, rate = rows[at]
-    flipped = [*rows[:at], (time, user, item, 1 if rate == 10 else 10), *rows[at + 1 :]]
+    time, user, item, value = rows[at]
+    flipped = [*rows[:at], (time, user, item, 1 if value == 10 else 10), *rows[at + 1 :]]
     asked = [(user, item, time, 0)]
 
     assert_identical(describe(flipped, asked), describe(rows, asked))
@@ -180,7 +180,7 @@ def relabelled(rows, asked, random):
     users, items = [*USERS, 77], [*ITEMS, 98]
     user = dict(zip(users, random.sample(users, len(users)), strict=True))
     item = dict(zip(items, random.sample(items, len(items)), strict=True))
-    renamed = [(time, user[u], item[m], rate) for time, u, m, rate in rows]
+    renamed = [(time, user[u], item[m], value) for time, u, m, value in rows]
     return renamed, [(user[u], item[m], *rest) for u, m, *rest in asked], item
 
 
@@ -326,7 +326,7 @@ def test_settings_out_of_range_are_named(name, value):
 @pytest.mark.parametrize("prior", [0.0, 1.0, float("nan")])
 def test_a_prior_without_both_classes_is_an_error(prior):
     with pytest.raises(InputError, match="the prior is"):
-        CONFIG.rates(prior)
+        CONFIG.params(prior)
 
 
 def test_the_positive_rating_is_a_setting():
@@ -360,7 +360,7 @@ def reference(rows, asked):
         "user_count": len(own),
         "user_mean": mean(labels(own), c.user_smoothing) if own else nan,
         "user_residual": residual if own else nan,
-        "user_rate": sum(row[3] for row in own) / 10 / len(own) if own else nan,
+        "user_value": sum(row[3] for row in own) / 10 / len(own) if own else nan,
         "user_fast": average(online.user_surprises[user], c.fast) if own else nan,
         "user_slow": average(online.user_surprises[user], c.slow) if own else nan,
         "user_last": labels(own)[-1] if own else nan,
@@ -388,7 +388,7 @@ def lately(past, own, of_item, online, asked):
     """The features of rates, of decayed errors, of bursts, of peers and of everybody."""
     user, item, now = asked
     c, nan = CONFIG, float("nan")
-    rates = [row[3] / 10 for row in own]
+    params = [row[3] / 10 for row in own]
     own_errors, peers = online.user_errors[user], online.peers[item, peer_group(len(own))]
     firsts = [row for row in past if not earlier(past, row)]
     later = [row for row in past if earlier(past, row)]
@@ -398,9 +398,9 @@ def lately(past, own, of_item, online, asked):
     return {
         "user_day_residual": faded_mean(own_errors, now, c.day_half_life, 1) if own else nan,
         "user_month_residual": faded_mean(own_errors, now, c.month_half_life, 1) if own else nan,
-        "user_fast_rate": fast_rate(own) if own else nan,
-        "user_last_rate": rates[-1] if own else nan,
-        "user_rate_spread": float(np.std(rates)) if len(own) > 1 else nan,
+        "user_fast_value": fast_value(own) if own else nan,
+        "user_last_value": params[-1] if own else nan,
+        "user_value_spread": float(np.std(params)) if len(own) > 1 else nan,
         "item_short_count": sum(faded(r, now, c.short_half_life) for r in of_item) if seen else nan,
         "item_burst_count": sum(weights) if seen else nan,
         "item_burst_mean": (hits + PRIOR * c.burst_smoothing) / (sum(weights) + c.burst_smoothing)
@@ -424,12 +424,12 @@ def faded_mean(errors, now, half_life, smoothing):
     return total / (sum(weights) + smoothing)
 
 
-def fast_rate(own):
+def fast_value(own):
     """A moving average that begins at the last rate of the first instant."""
     begun = [row[3] / 10 for row in own if row[0] == own[0][0]]
     average = begun[-1]
     for row in own[len(begun) :]:
-        average += CONFIG.fast_rate * (row[3] / 10 - average)
+        average += CONFIG.fast_value * (row[3] / 10 - average)
     return average
 
 
@@ -474,9 +474,9 @@ def replay(past):
         instant = [(row, judge(o, row)) for row in group]
         learn(o.user_terms, o.user_term, [(row[1], row, j.for_user) for row, j in instant])
         learn(o.item_terms, o.item_term, [(row[2], row, j.for_item) for row, j in instant])
-        for (_, user, item, rate), _ in instant:
-            o.user_labels[user].append(float(rate == 10))
-            o.item_labels[item].append(float(rate == 10))
+        for (_, user, item, value), _ in instant:
+            o.user_labels[user].append(float(value == 10))
+            o.item_labels[item].append(float(value == 10))
         for row, judged in instant:
             move(o, *row[1:3], judged)
             o.user_errors[row[1]].append((row, judged.error))
@@ -485,8 +485,8 @@ def replay(past):
 
 
 def judge(o, row):
-    time, user, item, rate = row
-    label, own, of_item = rate == 10, o.user_labels[user], o.item_labels[item]
+    time, user, item, value = row
+    label, own, of_item = value == 10, o.user_labels[user], o.item_labels[item]
     now = time * HALF_DAY
     p = 1 / (1 + exp(-o.expected(user, item, now)))
     error, w = label - p, p * (1 - p)

@@ -14,9 +14,9 @@ from widedeep.features.history import HistoryConfig, Queries, history_columns
 from widedeep.features.history_state import (
     NUMERIC,
     U_FAST,
-    U_FAST_RATE,
+    U_FAST_VALUE,
     U_LAST_LABEL,
-    U_LAST_RATE,
+    U_LAST_VALUE,
     U_SLOW,
     CodedInteractions,
     HistoryParams,
@@ -29,11 +29,11 @@ from widedeep.features.items import ItemTable
 
 patient = settings(max_examples=60)
 USERS, ITEMS, LENGTH = 4, 3, 3
-RATES = HistoryConfig().rates(0.6)
+RATES = HistoryConfig().params(0.6)
 ATTRIBUTES = ItemAttributes(
     np.array([0, 1, 1]), np.array([0, 2, 3, 3]), np.array([0, 1, 1, 2]), np.array([0, 1, 2, 4])
 )
-AS_THEY_STAND = [U_LAST_LABEL, U_FAST, U_SLOW, U_FAST_RATE, U_LAST_RATE]
+AS_THEY_STAND = [U_LAST_LABEL, U_FAST, U_SLOW, U_FAST_VALUE, U_LAST_VALUE]
 
 rating = st.tuples(
     st.integers(0, 5), st.integers(0, USERS - 1), st.integers(0, ITEMS - 1), st.booleans()
@@ -135,7 +135,7 @@ def test_read_only_columns_compile_nothing_new():
 
     found = ask()
     signatures = len(history_state.run.signatures)
-    for column in (log.user, log.item, log.rate, log.time, time):
+    for column in (log.user, log.item, log.value, log.time, time):
         column.flags.writeable = False
 
     assert ask() == found

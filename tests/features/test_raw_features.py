@@ -52,7 +52,7 @@ def test_users_items_and_past_likes_are_told_from_attributes(world, asked):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("number", "no numeric feature 'year'; there are .*'film_age'"),
+        ("number", "no numeric feature 'year'; there are .*'item_age'"),
         ("attribute", r"no feature 'year' in the catalogue; there are \['grade'\]"),
         ("attribute_bag", r"no feature 'year' in the catalogue; there are \['countries', "),
     ],

@@ -53,7 +53,7 @@ def contents(plan, folder):
 
 
 def labels(world, rows):
-    return world.log.rate[rows] == 10
+    return world.log.value[rows] == 10
 
 
 def test_training_rows_come_fresh_and_in_stale_copies_that_weigh_less(world, split, initial):
@@ -69,7 +69,7 @@ def test_training_rows_come_fresh_and_in_stale_copies_that_weigh_less(world, spl
 
 def test_fresh_rows_are_encoded_with_all_that_was_known(world, split, initial):
     rows = np.flatnonzero(split.training(world.log.time))
-    prior = float((world.log.rate[rows] == 10).mean())
+    prior = float((world.log.value[rows] == 10).mean())
     described = replace(world, prior=prior).describe(world.queries(rows))
 
     fresh = initial.transform.encode(described)
@@ -151,7 +151,7 @@ def test_evidence_counts_each_rating_once_and_no_stale_copy(world, split, plan):
 def test_no_rating_of_the_holdout_is_in_anything(world, split, plan, tmp_path):
     log, kept = world.log, ~split.holdout(world.log.time)
     held = ~kept
-    flipped = Interactions(log.user, log.item, np.where(held, 11 - log.rate, log.rate), log.time)
+    flipped = Interactions(log.user, log.item, np.where(held, 11 - log.value, log.value), log.time)
 
     found = cold(world, split, log=flipped)
 
@@ -160,10 +160,10 @@ def test_no_rating_of_the_holdout_is_in_anything(world, split, plan, tmp_path):
 
 def test_no_rating_of_validation_is_in_what_a_model_is_chosen_with(world, split, plan, tmp_path):
     log, held = world.log, ~split.training(world.log.time)
-    rate = np.where(split.validation(log.time), 11 - log.rate, log.rate)
-    rate[held & (log.user % 2 == 0)] = 5
+    value = np.where(split.validation(log.time), 11 - log.value, log.value)
+    value[held & (log.user % 2 == 0)] = 5
 
-    found = cold(world, split, log=Interactions(log.user, log.item, rate, log.time))
+    found = cold(world, split, log=Interactions(log.user, log.item, value, log.time))
 
     parts = [contents(p.initial, tmp_path / n) for p, n in ((found, "changed"), (plan, "given"))]
     same = [name for name, text in parts[0].items() if parts[1][name] == text]

@@ -94,7 +94,7 @@ def test_a_loaded_transform_encodes_equal_and_is_saved_to_the_same_bytes(
 def test_fitting_reads_no_label(world, tmp_path):
     """The last instant's labels are in nobody's history, so whatever they are changes nothing."""
     log, last = world.log, world.log.time == world.log.time[-1]
-    flipped = Interactions(log.user, log.item, np.where(last, 11 - log.rate, log.rate), log.time)
+    flipped = Interactions(log.user, log.item, np.where(last, 11 - log.value, log.value), log.time)
 
     for name, given in (("given", log), ("flipped", flipped)):
         fitted = Transform.fit(world.spec, world.prior, world.describe(log=given))
@@ -106,10 +106,10 @@ def test_fitting_reads_no_label(world, tmp_path):
 def test_a_rows_own_label_is_not_in_its_encoding(world, transform, encoded):
     log = world.log
     for i in range(100, len(log), 97):
-        rate = log.rate.copy()
-        rate[i] = 1 if rate[i] == 10 else 10
+        value = log.value.copy()
+        value[i] = 1 if value[i] == 10 else 10
         described = world.describe(
-            world.queries([i]), Interactions(log.user, log.item, rate, log.time)
+            world.queries([i]), Interactions(log.user, log.item, value, log.time)
         )
         assert_equal(transform.encode(described), encoded.take(np.array([i])))
 

@@ -88,7 +88,7 @@ def one_class(world):
         (wrong_separator, "comma wanted"),
         (not_utf8, "UTF-8"),
         (empty_file, "empty"),
-        (duplicated_header, "rate"),
+        (duplicated_header, "value"),
         (mostly_bad_rows, "ten"),
         (one_class, "both classes"),
     ],

@@ -81,7 +81,7 @@ def test_a_first_model_better_than_the_means_is_promoted(first):
     result, out = first
     assert result["decision"] == "promote"
     assert result["champion_version"] == result["version"] == "1"
-    assert "user + movie mean" in out
+    assert "user + item mean" in out
 
 
 def test_predictions_are_those_that_were_measured(first):
@@ -209,7 +209,7 @@ def test_memorisation_prints_the_report_of_the_run(capsys, first, home):
     del first
     assert main(["memorisation", "--home", str(home), "--version", "1"]) == 0
     report = capsys.readouterr().out
-    assert "## Strongest of liked x movie" in report
+    assert "## Strongest of liked x item" in report
     assert "There is no previous model." in report
     assert main(["memorisation", "--home", str(home), "--version", "1", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

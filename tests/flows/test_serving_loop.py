@@ -58,7 +58,7 @@ def items_for(client):
 
 
 def rate(client, item):
-    answer = client.post("/ratings", json={"user": NEWCOMER, "item": item, "rate": 10})
+    answer = client.post("/ratings", json={"user": NEWCOMER, "item": item, "value": 10})
     assert answer.status_code == 201, answer.text
     return answer.json()
 

@@ -120,7 +120,7 @@ def test_the_wide_part_learns_a_cross_that_its_parts_do_not_tell(world):
     wide, transform = fitting.network.wide[:, 0], rows.transform
     item, cross = transform.vocabularies["item"], transform.crosses[0]
     liked, rated = (item.decode(ids) for ids in cross.parts())
-    begin = transform.wide_offsets["liked x movie"]
+    begin = transform.wide_offsets["liked x item"]
     learned = wide[begin : begin + len(cross)].detach().numpy()
     planted = (liked == 100) & (rated == 101)
     assert planted.sum() == 1

@@ -93,9 +93,9 @@ def test_nothing_is_shown_that_the_user_has_rated_and_nothing_twice(world, ratin
     retrieval, items = world.retrieval(), world.item_table.items
     users = [frequent(world.log), frequent(world.log, 100), STRANGER, 10**12]
     rated = {user: set(world.log.item[world.log.user == user].tolist()) for user in users}
-    for i, (user, shown, rate) in enumerate(ratings):
+    for i, (user, shown, value) in enumerate(ratings):
         item = int(items[shown % len(items)])
-        news = retrieval.observe(users[user], item, rate, world.now + i)
+        news = retrieval.observe(users[user], item, value, world.now + i)
         assert news == (item not in rated[users[user]])
         rated[users[user]].add(item)
     for user in users:
@@ -149,8 +149,8 @@ def test_a_liked_item_changes_the_list_at_once(world, retrieval):
 
 def test_a_user_is_known_by_the_newest_likes_first(world):
     columns = ([7, 5, 7, 7], [1, 1, 2, 3], [10, 10, 3, 10], [1, 2, 3, 4])
-    user, item, rate, time = (np.array(column) for column in columns)
-    log = Interactions(user, item, rate.astype(np.int8), time)
+    user, item, value, time = (np.array(column) for column in columns)
+    log = Interactions(user, item, value.astype(np.int8), time)
     newest = RetrieverConfig(likes=2)
     rated = Retriever.of(world.model, log, world.item_table, world.items, newest)
     assert rated.observe(7, 9, 10, world.now)
@@ -201,9 +201,9 @@ def test_the_future_is_not_used(world, data):
     at = int(world.log.time[data.draw(st.integers(1000, len(world.log) - 1))])
     later = world.log.time >= at
     seed = data.draw(st.integers(0, 99))
-    rate = world.log.rate.copy()
-    rate[later] = np.random.default_rng(seed).integers(1, 11, later.sum())
-    other = Interactions(world.log.user, world.log.item, rate, world.log.time)
+    value = world.log.value.copy()
+    value[later] = np.random.default_rng(seed).integers(1, 11, later.sum())
+    other = Interactions(world.log.user, world.log.item, value, world.log.time)
     before, changed = (world.retrieval(cut(log, ~later)) for log in (world.log, other))
     for user in (frequent(world.log), STRANGER):
         assert before.candidates(user, at) == changed.candidates(user, at)
@@ -262,8 +262,8 @@ def test_the_short_list_of_one_of_many_users_holds_the_candidates_of_the_user_al
 ):
     items = world.item_table.items.tolist()
     for user, rates in ((-1, (10, 10)), (-2, (10, 10)), (-3, (10, 1)), (-4, (1, 10)), (-5, ())):
-        for item, rate in zip(items, rates, strict=False):
-            retrieval.observe(user, item, rate, world.now)
+        for item, value in zip(items, rates, strict=False):
+            retrieval.observe(user, item, value, world.now)
     short = CandidateLists(retrieval, retrieval.ruled(world.now), 20)
     users = [-1, -2, -3, -4, -5, -6, *np.unique(world.log.user)[:50].tolist()]
     for user in users * 2:

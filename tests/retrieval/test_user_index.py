@@ -46,13 +46,13 @@ def test_it_is_what_ingest_makes_of_it(companion, tiny, tmp_path_factory, events
 
 
 def test_a_book_gives_a_users_ratings_in_order_of_time(companion):
-    columns = {"user": [5, 5], "item": [10002, 10001], "rate": [1, 9], "time": [NOW, NOW - 5]}
+    columns = {"user": [5, 5], "item": [10002, 10001], "value": [1, 9], "time": [NOW, NOW - 5]}
     log = merge_feedback(companion, pa.table(columns))
     book = UserHistory(InteractionsByUser.of(log))
     for user in (*set(companion.log.user[:40].tolist()), 5, -1):
-        found = [(one.item, one.rate, one.time) for one in book.of_user(user)]
+        found = [(one.item, one.value, one.time) for one in book.of_user(user)]
         rows = log.user == user
-        wanted = zip(log.item[rows], log.rate[rows], log.time[rows], strict=True)
+        wanted = zip(log.item[rows], log.value[rows], log.time[rows], strict=True)
         assert found == [tuple(map(int, row)) for row in wanted]
 
 
@@ -63,8 +63,8 @@ pairs = st.tuples(st.sampled_from(USERS), st.sampled_from(ITEMS), st.integers(1,
 def log_of(rows):
     """Rows of (user, item, rate), a second each."""
     columns = zip(*rows, strict=True) if rows else ((), (), ())
-    user, item, rate = (np.array(column, np.int64) for column in columns)
-    return Interactions(user, item, rate.astype(np.int8), np.arange(len(rows)))
+    user, item, value = (np.array(column, np.int64) for column in columns)
+    return Interactions(user, item, value.astype(np.int8), np.arange(len(rows)))
 
 
 @given(
@@ -73,16 +73,16 @@ def log_of(rows):
 )
 def test_of_each_pair_the_first_rating_stands_in_the_order_of_time(rows, since):
     book, wanted = UserHistory(InteractionsByUser.of(log_of(rows))), {}
-    for time, (user, item, rate) in enumerate([*rows, *since]):
+    for time, (user, item, value) in enumerate([*rows, *since]):
         news = (user, item) not in wanted
         if time >= len(rows):
-            assert book.add(FeedbackEvent(user, item, rate, time)) == news
+            assert book.add(FeedbackEvent(user, item, value, time)) == news
         if news:
-            wanted[user, item] = FeedbackEvent(user, item, rate, time)
+            wanted[user, item] = FeedbackEvent(user, item, value, time)
     for user in (*USERS, 0):
         events = [event for event in wanted.values() if event.user == user]
         assert list(book.of_user(user)) == events
         items, rates = book.rates(user)
         assert (items.dtype, rates.dtype) == (np.int64, np.int8)
         assert items.tolist() == book.seen(user).tolist() == [event.item for event in events]
-        assert rates.tolist() == [event.rate for event in events]
+        assert rates.tolist() == [event.value for event in events]

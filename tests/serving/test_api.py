@@ -54,7 +54,7 @@ def error_of(answer):
 
 
 def rate(client, user, item, given=10, **more):
-    return client.post("/ratings", json={"user": user, "item": item, "rate": given, **more})
+    return client.post("/ratings", json={"user": user, "item": item, "value": given, **more})
 
 
 def recommended(client, user, **query):
@@ -84,7 +84,7 @@ def test_a_rating_changes_the_list_at_once_and_is_seen_by_its_user(client, newco
     held = {entry["item"]: entry["probability"] for entry in before}
     assert any(entry["probability"] != held.get(entry["item"]) for entry in after)
     (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
-    assert (rating["item"], rating["rate"]) == (item, 10)
+    assert (rating["item"], rating["value"]) == (item, 10)
 
 
 def test_a_repeat_is_kept_and_said_to_be_superseded(client, newcomer):
@@ -92,7 +92,7 @@ def test_a_repeat_is_kept_and_said_to_be_superseded(client, newcomer):
     answer = rate(client, newcomer, 10001, 2)
     assert (answer.status_code, answer.json()["superseded"]) == (201, True)
     (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
-    assert rating["rate"] == 9
+    assert rating["value"] == 9
 
 
 def test_a_list_says_why_each_item_is_there(client, newcomer):
@@ -136,8 +136,8 @@ def test_a_new_user_has_no_ratings(client):
         (404_404, {}, 404),
         (10001, {"time": 4_000_000_000}, 422),
         (10001, {"time": 600_000_000}, 422),
-        (10001, {"rate": 11}, 422),
-        (10001, {"rate": "10"}, 422),
+        (10001, {"value": 11}, 422),
+        (10001, {"value": "10"}, 422),
         (10001, {"user": -1}, 422),
         (10001, {"user": 10**18}, 422),
         (2**63, {}, 422),
@@ -146,7 +146,7 @@ def test_a_new_user_has_no_ratings(client):
 )
 def test_what_ingest_would_set_aside_is_not_taken(client, shared, item, more, status, newcomer):
     kept = shared._log.path.read_text()
-    request = {"user": newcomer, "item": item, "rate": 10, **more}
+    request = {"user": newcomer, "item": item, "value": 10, **more}
     assert error_of(client.post("/ratings", json=request))[0] == status
     assert shared._log.path.read_text() == kept
 

@@ -39,14 +39,14 @@ def item_table():
 
 def log_of(rows):
     """Rows of (time, user, item, rate) as ingest leaves them: pairs once, in order."""
-    first = {(user, item): (time, user, item, rate) for time, user, item, rate in rows[::-1]}
+    first = {(user, item): (time, user, item, value) for time, user, item, value in rows[::-1]}
     kept = sorted(first.values())
-    time, user, item, rate = (np.array([row[i] for row in kept], np.int64) for i in range(4))
-    return Interactions(user, item, rate.astype(np.int8), time)
+    time, user, item, value = (np.array([row[i] for row in kept], np.int64) for i in range(4))
+    return Interactions(user, item, value.astype(np.int8), time)
 
 
 def cut(log, rows):
-    return Interactions(log.user[rows], log.item[rows], log.rate[rows], log.time[rows])
+    return Interactions(log.user[rows], log.item[rows], log.value[rows], log.time[rows])
 
 
 EMPTY = log_of([])
@@ -66,7 +66,7 @@ def empty_state(items=None, log=EMPTY, config=CONFIG):
 
 def feed(state, log, rows=None):
     for i in range(len(log)) if rows is None else rows:
-        state.observe(int(log.user[i]), int(log.item[i]), int(log.rate[i]), int(log.time[i]))
+        state.observe(int(log.user[i]), int(log.item[i]), int(log.value[i]), int(log.time[i]))
 
 
 def assert_as_in_batch(state, log, user, items, at, candidates=None, config=CONFIG):
@@ -256,7 +256,7 @@ def replayed(folder, tmp_path, start, config):
         values.append(found.values[0, : len(NUMERIC)])
         for bag, codes in zip(bags, (found.liked, found.disliked), strict=True):
             bag.append(state.items.token(codes).tolist())
-        state.observe(user, int(log.item[i]), int(log.rate[i]), time)
+        state.observe(user, int(log.item[i]), int(log.value[i]), time)
     asked = Queries(log.user[start:], log.item[start:], log.time[start:], log.time[start:])
     batch = history_columns(log, asked, items, config, PRIOR)
     np.testing.assert_array_equal(np.array(values, np.float32), batch.numeric)

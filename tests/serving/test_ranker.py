@@ -260,7 +260,7 @@ def test_many_may_ask_while_ratings_come_in(world, small):
 
     def write():
         for i in rest:
-            ranker.observe(int(log.user[i]), int(log.item[i]), int(log.rate[i]), int(log.time[i]))
+            ranker.observe(int(log.user[i]), int(log.item[i]), int(log.value[i]), int(log.time[i]))
 
     def ask(user):
         return [ranker.scores(user, items, 2 * 10**9) for _ in range(150)]

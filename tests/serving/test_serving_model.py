@@ -27,7 +27,7 @@ from widedeep.serving.ranker import Ranker
 from widedeep.serving.serving_model import ServingModel, WarmState, check_version
 
 LATE = 1_700_000_000
-NAMES = ("user", "item", "rate", "time")
+NAMES = ("user", "item", "value", "time")
 events = st.lists(
     st.tuples(
         st.sampled_from([1, 2, 9_000_000, 9_000_001]),
@@ -142,7 +142,7 @@ def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):
     scores = bundle.ranker.scores(user, np.array(items), at)
     rows = [(user, 10010, 10, LATE), (user, 10011, 1, LATE + 60)]
     columns = zip(*rows, strict=True)
-    events = pa.table(dict(zip(("user", "item", "rate", "time"), map(list, columns), strict=True)))
+    events = pa.table(dict(zip(("user", "item", "value", "time"), map(list, columns), strict=True)))
     log = merge_feedback(companion, events)
     model = TrainedModel.load(versions[0].served)
     explainer = Explainer(model, log, companion.item_table, bundle.why.names)

@@ -47,7 +47,7 @@ RATES = {"training/learning_rate", "training/ftrl/alpha"}
 DIFFERENCES = {
     "wide only": {"network/deep"},
     "deep only": {"network/wide"},
-    "no liked x movie": {"features/crosses"},
+    "no liked x item": {"features/crosses"},
     "no returning users": {"sampling/rows"},
     "L1 x 0": {"training/ftrl/l1"},
     "L1 x 0.1": {"training/ftrl/l1"},
@@ -100,7 +100,7 @@ def test_what_is_compared_with_another_comes_after_it():
 
 def test_without_the_memory_no_cross_holds_a_liked_or_disliked_item_and_all_others_stay():
     whole = BY_NAME[FULL].preset.features.crosses
-    left = BY_NAME["no liked x movie"].preset.features.crosses
+    left = BY_NAME["no liked x item"].preset.features.crosses
     gone = [cross for cross in whole if cross not in left]
     assert any(set(cross.parts) == {"liked", "item"} for cross in gone)
     assert all({"liked", "disliked"} & set(cross.parts) for cross in gone)
@@ -181,7 +181,7 @@ def test_planted_exceptions_apply_where_the_simulator_applied_them(world, simula
     for pair, truth in zip(planted, told, strict=True):
         applied = planted_pair_applies([pair], log, every)
         assert applied.sum() == truth["support"] > 0
-        positive = log.rate[applied] == 10
+        positive = log.value[applied] == 10
         assert positive.mean() == pytest.approx(truth["positive_share"])
 
 

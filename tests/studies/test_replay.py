@@ -115,7 +115,7 @@ def test_no_rating_from_the_moment_on_has_a_say_in_what_is_published(
     class Flipped(IngestedData):
         def load(self, until=None):
             log = super().load(until)
-            return replace(log, rate=np.where(log.time >= moments[1], 11 - log.rate, log.rate))
+            return replace(log, value=np.where(log.time >= moments[1], 11 - log.value, log.value))
 
     other = Replay(ArtifactStore(tmp_path), Flipped(ratings.artifact), config())
     first = other.step(*moments[:2], None)

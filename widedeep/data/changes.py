@@ -26,7 +26,7 @@ TABLE = "unexpected.parquet"
 HOW = ("new", "late", "changed", "gone")
 
 _EVENT = ["user", "item", "time"]
-_THEN, _NOW = "rate_then", "rate_now"
+_THEN, _NOW = "value_then", "value_now"
 _COLUMNS = ["what", *_EVENT, _THEN, _NOW]
 
 
@@ -60,7 +60,7 @@ class _Ratings:
     @classmethod
     def between(cls, before: IngestedData, after: IngestedData) -> Self:
         then, now = (_all_ratings(ratings) for ratings in (before, after))
-        everything = [*_EVENT, "rate"]
+        everything = [*_EVENT, "value"]
         lost = then.join(now, everything, join_type="left anti")
         found = now.join(then, everything, join_type="left anti")
         changed = _with(_THEN, lost).join(_with(_NOW, found), _EVENT, join_type="inner")
@@ -90,14 +90,14 @@ class _Ratings:
 
 def _all_ratings(ratings: IngestedData) -> pa.Table:
     """Each different (user, item, time, rate), superseded ones too, shape (n,)."""
-    names = [*_EVENT, "rate"]
+    names = [*_EVENT, "value"]
     paths = (ratings.artifact.path / f"{name}.parquet" for name in ("ratings", "superseded"))
     both = pa.concat_tables(pq.read_table(path, columns=names) for path in paths)
     return both.group_by(names).aggregate([]).select(names)
 
 
-def _with(rate: str, table: pa.Table) -> pa.Table:
-    return table.select([*_EVENT, "rate"]).rename_columns([*_EVENT, rate])
+def _with(value: str, table: pa.Table) -> pa.Table:
+    return table.select([*_EVENT, "value"]).rename_columns([*_EVENT, value])
 
 
 def _items(artifact: Artifact) -> dict[int, Any]:

@@ -64,6 +64,8 @@ TORN = "torn"
 _LOCK = "server.lock"
 _INTEGER = r"^-?[0-9]{1,18}$"
 _MOST_AT_ONCE = 4096
+_NAMES = ["user", "item", "value", "time"]
+_COLUMNS = pa.schema([(name, pa.int64()) for name in _NAMES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class FeedbackEvent:
 
     user: int
     item: int
-    rate: int
+    value: int
     time: int
 
 
@@ -204,7 +206,7 @@ def read_feedback(path: Path, start: int = 0, end: int | None = None) -> pa.Tabl
     text = text[: text.rfind(b"\n") + 1]
     names = list(RATES.columns)
     if not text:
-        return pa.table({name: pa.array([], pa.int64()) for name in names})
+        return _COLUMNS.empty_table()
     found = pv.read_csv(
         BytesIO(text),
         read_options=pv.ReadOptions(column_names=names, use_threads=False),
@@ -213,7 +215,7 @@ def read_feedback(path: Path, start: int = 0, end: int | None = None) -> pa.Tabl
     )
     readable = [pc.match_substring_regex(found[name], _INTEGER) for name in names]
     good = pc.and_(pc.and_(readable[0], readable[1]), pc.and_(readable[2], readable[3]))
-    return found.filter(good).cast(pa.schema([(name, pa.int64()) for name in names]))
+    return found.filter(good).rename_columns(_NAMES).cast(_COLUMNS)
 
 
 def _passed_over(row: pv.InvalidRow) -> str:

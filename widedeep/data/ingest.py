@@ -87,7 +87,7 @@ def split_repeats(ratings: pa.Table, files: Sequence[str]) -> FirstInteractions:
         files: Name of each part.
     """
     time = ratings["time"].to_numpy()
-    order, starts = _grouped(ratings["user"].to_numpy(), ratings["movie"].to_numpy(), time)
+    order, starts = _grouped(ratings["user"].to_numpy(), ratings["item"].to_numpy(), time)
     first, later = order[starts], order[~starts]
     partner = first[np.cumsum(starts)[~starts] - 1]
     in_time = np.argsort(time[later], kind="stable")
@@ -147,14 +147,14 @@ def _pairs(user: Positions, item: Positions) -> Positions:
 def _reasons(then: pa.Table, now: pa.Table, names: pa.StringArray) -> pa.ChunkedArray:
     """How each rating `now` differs from the first one of its pair, shape (n,)."""
     line, old, new = (
-        column.cast(pa.string()) for column in (then["line"], then["rate"], now["rate"])
+        column.cast(pa.string()) for column in (then["line"], then["value"], now["value"])
     )
     elsewhere = _text(line, " of ", names.take(then["part"]))
     line = pc.if_else(pc.equal(then["part"], now["part"]), line, elsewhere)
     same_time = pc.equal(then["time"], now["time"])
     repeat = _text(pc.if_else(same_time, "exact duplicate of line ", "repeats line "), line)
-    conflict = _text("conflicts with line ", line, ": rate ", old, " then, ", new, " now")
-    return pc.if_else(pc.equal(then["rate"], now["rate"]), repeat, conflict)
+    conflict = _text("conflicts with line ", line, ": ", old, " then, ", new, " now")
+    return pc.if_else(pc.equal(then["value"], now["value"]), repeat, conflict)
 
 
 def _text(*parts: str | pa.ChunkedArray) -> pa.ChunkedArray:
@@ -169,13 +169,15 @@ _EXAMPLES_SHOWN = 3
 _RATING = pa.schema(
     {
         "user": pa.int64(),
-        "movie": pa.int64(),
-        "rate": pa.int8(),
+        "item": pa.int64(),
+        "value": pa.int8(),
         "time": pa.int64(),
         "line": pa.int64(),
         "part": pa.int16(),
     }
 )
+_KMRD_NAMES = [*RATES.columns, "line", "part"]
+"""What the columns of `_RATING` are called in KMRD's files, in the same order."""
 
 
 Judge = Callable[[DelimitedFile, pd.Index, int], Iterator[RowCheck]]
@@ -258,7 +260,7 @@ class _Contents:
             "ratings": self.ratings.examples,
             "superseded": self.ratings.superseded,
             "quarantine": self.quarantine,
-            "movies": self.items,
+            "items": self.items,
             "people": self.people,
         }
 
@@ -318,7 +320,7 @@ def _read_ratings(
     good, bad, bad_rows = [], [], 0
     for verdict in verdicts:
         numbered = verdict.good.append_column("part", pa.repeat(part, len(verdict.good)))
-        good.append(numbered.select(_RATING.names).cast(_RATING))
+        good.append(numbered.select(_KMRD_NAMES).rename_columns(_RATING.names).cast(_RATING))
         bad.append(verdict.bad)
         bad_rows += len(verdict.bad)
         if bad_rows > bearable:
@@ -348,7 +350,7 @@ def _summary(contents: _Contents, files: Mapping[str, DelimitedFile]) -> Json:
         },
         "quarantined_by_reason": {row["values"]: row["counts"] for row in classes},
         "users": pc.count_distinct(examples["user"]).as_py(),
-        "movies": pc.count_distinct(examples["movie"]).as_py(),
+        "items": pc.count_distinct(examples["item"]).as_py(),
         "first_time": times["min"].as_py(),
         "last_time": times["max"].as_py(),
         "absent": [form.name for form in FORMS if not parts_of(files, form)],

@@ -22,7 +22,7 @@ from widedeep.store import Artifact
 
 ITEM_COLUMNS = pa.schema(
     {
-        "movie": pa.int64(),
+        "item": pa.int64(),
         "title": pa.string(),
         "title_eng": pa.string(),
         "release_year": pa.int16(),
@@ -59,7 +59,7 @@ def item_table(files: Mapping[str, pa.Table]) -> pa.Table:
     leads = castings.filter(pc.equal(castings["leading"], 1)) if castings else None
     ids = items["movie"].to_numpy()
     columns = {
-        "movie": items["movie"],
+        "item": items["movie"],
         "title": items["title"],
         "title_eng": items["title_eng"],
         "release_year": _year(items["year"], _RELEASE_YEAR),
@@ -131,7 +131,7 @@ class Interactions:
 
     user: NDArray[np.int64]
     item: NDArray[np.int64]
-    rate: NDArray[np.int8]
+    value: NDArray[np.int8]
     time: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -177,7 +177,7 @@ class IngestedData:
 
     def items(self) -> pa.Table:
         """Read what is known of each item of movies.txt, see `items.ITEM_COLUMNS`."""
-        return pq.read_table(self._path("movies"))
+        return pq.read_table(self._path("items"))
 
     def people(self) -> pa.Table:
         """Read the names of people, see `items.PEOPLE_COLUMNS`."""

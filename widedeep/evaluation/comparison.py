@@ -221,7 +221,7 @@ class Headline:
 
 def opponent_name(found: Mapping[str, Any]) -> str:
     """Who the challenger of a comparison (JSON values) stands against."""
-    return "champion" if found["champion"] else "user + movie mean"
+    return "champion" if found["champion"] else "user + item mean"
 
 
 def headlines(found: Mapping[str, Any]) -> Iterator[Headline]:

@@ -168,7 +168,7 @@ def decide_first(
     _check_pair(difference, model, baseline, gate)
     rise = model.log_loss - constant_log_loss
     reasons = (
-        _auc_reason(difference, model, baseline, "user + movie mean"),
+        _auc_reason(difference, model, baseline, "user + item mean"),
         _constant_reason(model, constant_log_loss),
     )
     if short := _too_small(difference, gate):

@@ -258,7 +258,7 @@ class ModelCard:
             )
             for protocol, metric, title in HEADLINES
         ]
-        table = markdown_table(("", "this model", "champion", "user + movie mean"), rows, 1)
+        table = markdown_table(("", "this model", "champion", "user + item mean"), rows, 1)
         by_slice = [
             (
                 name.replace("_", " "),

@@ -70,7 +70,7 @@ class Predictions:
             log.user[rows],
             log.item[rows],
             log.time[rows],
-            history.positive(log.rate[rows]),
+            history.positive(log.value[rows]),
             **{name: scorer(part) for name, part in asked.items()},
         )
 

@@ -158,7 +158,7 @@ class HistoryConfig:
     means. The variances (of logits) are those that terms of the online logistic model begin with;
     a user's term fades with `user_half_life`, the variance of a item's grows by `item_drift` a
     day, and `world_step` moves the base rate (logit per unit of error). `fast`, `slow` and
-    `fast_rate` weigh the newest rating in a user's moving averages. Half-lives are in days.
+    `fast_value` weigh the newest rating in a user's moving averages. Half-lives are in days.
     """
 
     positive_rating: int = 10
@@ -179,7 +179,7 @@ class HistoryConfig:
     burst_smoothing: float = 2.0
     day_half_life: float = 1.0
     month_half_life: float = 30.0
-    fast_rate: float = 0.3
+    fast_value: float = 0.3
     world_half_life: float = 60.0
 
     def __post_init__(self) -> None:
@@ -193,11 +193,11 @@ class HistoryConfig:
                 wanted = "at least 0" if zero else "a positive number"
                 raise InputError(f"{name} is {value}; {wanted} is wanted")
 
-    def positive(self, rate: NDArray[np.int8]) -> NDArray[np.bool_]:
+    def positive(self, value: NDArray[np.int8]) -> NDArray[np.bool_]:
         """Which ratings are positive labels."""
-        return rate >= self.positive_rating
+        return value >= self.positive_rating
 
-    def rates(self, prior: float) -> HistoryParams:
+    def params(self, prior: float) -> HistoryParams:
         """The constants, with the share of positive labels in training as prior."""
         if not 0 < prior < 1:
             raise InputError(f"the prior is {prior}; a share between 0 and 1 is wanted")
@@ -298,15 +298,15 @@ def start_pass(
     attributes, genres, people = encode_attributes(item_table, items)
     state = empty_state(len(users), len(items), genres, people, config.length)
     asked = (user[rated:], item[rated:], *query_times(queries))
-    return HistoryPass(state, attributes, config.rates(prior), events, *asked), items
+    return HistoryPass(state, attributes, config.params(prior), events, *asked), items
 
 
 def encode_interactions(
     log: Interactions, user: Ints, item: Ints, config: HistoryConfig
 ) -> CodedInteractions:
     """The ratings, with the codes of their users and items."""
-    label = config.positive(log.rate).astype(np.float64)
-    return CodedInteractions(user, item, _writable(log.time), label, log.rate / 10.0)
+    label = config.positive(log.value).astype(np.float64)
+    return CodedInteractions(user, item, _writable(log.time), label, log.value / 10.0)
 
 
 def query_times(queries: Queries) -> tuple[Ints, Ints]:

@@ -75,10 +75,10 @@ USER_COLUMNS = 21
     U_FIRST_TIME,
     U_LIKED,
     U_DISLIKED,
-    U_RATES,
+    U_VALUES,
     U_SQUARES,
-    U_FAST_RATE,
-    U_LAST_RATE,
+    U_FAST_VALUE,
+    U_LAST_VALUE,
     U_DAY_WEIGHT,
     U_DAY_ERRORS,
     U_MONTH_WEIGHT,
@@ -140,10 +140,10 @@ USER_NUMERIC = (
     "user_day_residual",
     "user_month_residual",
     "user_last",
-    "user_rate",
-    "user_fast_rate",
-    "user_last_rate",
-    "user_rate_spread",
+    "user_value",
+    "user_fast_value",
+    "user_last_value",
+    "user_value_spread",
     "user_recency",
     "user_tenure",
 )
@@ -189,7 +189,7 @@ class HistoryParams(NamedTuple):
     burst_smoothing: float
     day_half_life: float
     month_half_life: float
-    fast_rate: float
+    fast_value: float
     world_half_life: float
 
 
@@ -254,7 +254,7 @@ class CodedInteractions(NamedTuple):
     item: Codes
     time: Codes
     label: Floats
-    rate: Floats
+    value: Floats
 
 
 class HistoryPass(NamedTuple):
@@ -262,7 +262,7 @@ class HistoryPass(NamedTuple):
 
     state: HistoryState
     attributes: ItemAttributes
-    rates: HistoryParams
+    params: HistoryParams
     events: CodedInteractions
     user: Codes
     item: Codes
@@ -298,7 +298,7 @@ def _borrowing(function: Function) -> Function:
 def update(  # noqa: PLR0917  compiled code takes no keywords
     state: HistoryState,
     attributes: ItemAttributes,
-    rates: HistoryParams,
+    params: HistoryParams,
     events: CodedInteractions,
     start: int,
     stop: int,
@@ -311,7 +311,7 @@ def update(  # noqa: PLR0917  compiled code takes no keywords
     Returns `stop`.
     """
     judged = np.empty((largest_tie(events.time, start, stop), JUDGED_COLUMNS))
-    return _observe(state, attributes, rates, events, start, stop, judged)
+    return _observe(state, attributes, params, events, start, stop, judged)
 
 
 @_borrowing
@@ -348,7 +348,7 @@ def _fetch(state: HistoryState, user: int, item: int) -> None:
 def _observe(  # noqa: PLR0917  compiled code takes no keywords
     state: HistoryState,
     attributes: ItemAttributes,
-    rates: HistoryParams,
+    params: HistoryParams,
     events: CodedInteractions,
     start: int,
     stop: int,
@@ -363,16 +363,16 @@ def _observe(  # noqa: PLR0917  compiled code takes no keywords
         for i in range(first, last):
             if i + _AHEAD < len(events.user):
                 _fetch(state, events.user[i + _AHEAD], events.item[i + _AHEAD])
-            _judge(state, rates, events, i, judged[i - first])
+            _judge(state, params, events, i, judged[i - first])
         for i in range(first, last):
-            _advance(state, rates, events, i, judged[i - first])
+            _advance(state, params, events, i, judged[i - first])
             state.user[events.user[i], U_COUNT] += 1.0
             state.item[events.item[i], M_COUNT] += 1.0
         for i in range(first, last):
-            _apply_world(state, rates, events, i, judged[i - first])
-            _apply_user(state, rates, events, i, judged[i - first])
-            _apply_peers(state, rates, events, i, judged[i - first])
-            _apply_item(state, rates, events, i, judged[i - first])
+            _apply_world(state, params, events, i, judged[i - first])
+            _apply_user(state, params, events, i, judged[i - first])
+            _apply_peers(state, params, events, i, judged[i - first])
+            _apply_item(state, params, events, i, judged[i - first])
             _apply_attributes(state, attributes, events, i, judged[i - first, J_ERROR])
         first = last
     return stop
@@ -382,7 +382,7 @@ def _observe(  # noqa: PLR0917  compiled code takes no keywords
 def read(
     state: HistoryState,
     attributes: ItemAttributes,
-    rates: HistoryParams,
+    params: HistoryParams,
     query: tuple[int, int, int, int],
     out: Floats,
 ) -> None:
@@ -392,18 +392,18 @@ def read(
     """
     u, m, time, _ = query
     out[:] = np.nan
-    user_term = _user_term(state.user[u], rates, time)[0]
-    item_term = _item_term(state.item[m], rates, time)[0]
-    _read_pair(state, attributes, rates, query, user_term + item_term, out)
-    _read_user(state.user[u], rates, time, user_term, out[_USER:_ITEM])
-    _read_item(state.item[m], rates, time, item_term, out[_ITEM:])
+    user_term = _user_term(state.user[u], params, time)[0]
+    item_term = _item_term(state.item[m], params, time)[0]
+    _read_pair(state, attributes, params, query, user_term + item_term, out)
+    _read_user(state.user[u], params, time, user_term, out[_USER:_ITEM])
+    _read_item(state.item[m], params, time, item_term, out[_ITEM:])
 
 
 @_borrowing
 def _read_pair(  # noqa: PLR0917  compiled code takes no keywords
     state: HistoryState,
     attributes: ItemAttributes,
-    rates: HistoryParams,
+    params: HistoryParams,
     query: tuple[int, int, int, int],
     terms: float,
     out: Floats,
@@ -411,60 +411,60 @@ def _read_pair(  # noqa: PLR0917  compiled code takes no keywords
     """By PAIR_NUMERIC; `terms` is the sum of the user's and the item's."""
     u, m, time, known_until = query
     item, user = state.item[m], state.user[u]
-    residual = user[U_RESIDUALS] / (user[U_COUNT] + rates.user_smoothing)
+    residual = user[U_RESIDUALS] / (user[U_COUNT] + params.user_smoothing)
     peers = state.peers[m, _peer_group(user[U_COUNT])]
-    decay = _decay((time - peers[P_LAST_TIME]) / DAY, rates.long_half_life)
-    out[0] = _expected_logit(state, rates, user[U_COUNT], terms)
-    out[1] = _mean(item[M_LABELS], item[M_COUNT], rates.prior, rates.item_smoothing) + residual
-    out[2] = _taste(state, attributes, rates, u, m)
-    out[3] = _appeal(state, attributes, rates, m)
+    decay = _decay((time - peers[P_LAST_TIME]) / DAY, params.long_half_life)
+    out[0] = _expected_logit(state, params, user[U_COUNT], terms)
+    out[1] = _mean(item[M_LABELS], item[M_COUNT], params.prior, params.item_smoothing) + residual
+    out[2] = _taste(state, attributes, params, u, m)
+    out[3] = _appeal(state, attributes, params, m)
     out[4] = (time - known_until) / DAY
-    out[5] = peers[P_ERRORS] / (peers[P_COUNT] + rates.item_smoothing)
-    out[6] = _decayed_error(peers, P_LATE_WEIGHT, decay, rates.item_smoothing)
+    out[5] = peers[P_ERRORS] / (peers[P_COUNT] + params.item_smoothing)
+    out[6] = _decayed_error(peers, P_LATE_WEIGHT, decay, params.item_smoothing)
     out[7] = _mean(
         state.world[W_FIRST_LABELS],
         state.world[W_FIRST_WEIGHT],
-        rates.prior,
-        rates.item_smoothing,
+        params.prior,
+        params.item_smoothing,
     )
     out[8] = _mean(
         state.world[W_LATER_LABELS],
         state.world[W_LATER_WEIGHT],
-        rates.prior,
-        rates.item_smoothing,
+        params.prior,
+        params.item_smoothing,
     )
 
 
 @_borrowing
-def _read_user(user: Floats, rates: HistoryParams, time: int, term: float, out: Floats) -> None:
+def _read_user(user: Floats, params: HistoryParams, time: int, term: float, out: Floats) -> None:
     """By USER_NUMERIC."""
     count = user[U_COUNT]
     out[0] = count
     if count == 0:
         return
     gap = (time - user[U_LAST_TIME]) / DAY
-    rate = user[U_RATES] / count
+    value = user[U_VALUES] / count
     out[1] = term
-    out[2] = _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
-    out[3] = user[U_RESIDUALS] / (count + rates.user_smoothing)
+    out[2] = _mean(user[U_LABELS], count, params.prior, params.user_smoothing)
+    out[3] = user[U_RESIDUALS] / (count + params.user_smoothing)
     out[4] = user[U_FAST]
     out[5] = user[U_SLOW]
-    out[6] = _decayed_error(user, U_DAY_WEIGHT, _decay(gap, rates.day_half_life), 1.0)
-    out[7] = _decayed_error(user, U_MONTH_WEIGHT, _decay(gap, rates.month_half_life), 1.0)
+    out[6] = _decayed_error(user, U_DAY_WEIGHT, _decay(gap, params.day_half_life), 1.0)
+    out[7] = _decayed_error(user, U_MONTH_WEIGHT, _decay(gap, params.month_half_life), 1.0)
     out[8] = user[U_LAST_LABEL]
-    out[9] = rate
-    out[10] = user[U_FAST_RATE]
-    out[11] = user[U_LAST_RATE]
+    out[9] = value
+    out[10] = user[U_FAST_VALUE]
+    out[11] = user[U_LAST_VALUE]
     if count > 1:
-        out[12] = math.sqrt(max(user[U_SQUARES] / count - rate * rate, 0.0))
+        out[12] = math.sqrt(max(user[U_SQUARES] / count - value * value, 0.0))
     out[13] = gap
     out[14] = (time - user[U_FIRST_TIME]) / DAY
 
 
 @_borrowing
-def _read_item(item: Floats, rates: HistoryParams, time: int, term: float, out: Floats) -> None:
+def _read_item(item: Floats, params: HistoryParams, time: int, term: float, out: Floats) -> None:
     """By MOVIE_NUMERIC."""
-    seen, prior, smoothing = item[M_COUNT], rates.prior, rates.item_smoothing
+    seen, prior, smoothing = item[M_COUNT], params.prior, params.item_smoothing
     out[0] = seen
     out[1] = term
     out[2] = item[M_FIRST_BIAS]
@@ -473,15 +473,15 @@ def _read_item(item: Floats, rates: HistoryParams, time: int, term: float, out: 
     if seen == 0:
         return
     gap = (time - item[M_LAST_TIME]) / DAY
-    long = _decay(gap, rates.long_half_life)
-    short = _decay(gap, rates.short_half_life)
-    burst = _decay(gap, rates.burst_half_life)
+    long = _decay(gap, params.long_half_life)
+    short = _decay(gap, params.short_half_life)
+    burst = _decay(gap, params.burst_half_life)
     out[5] = item[M_RESIDUALS] / (seen + smoothing)
     out[6] = _mean(item[M_LONG_LABELS] * long, item[M_LONG_WEIGHT] * long, prior, smoothing)
     out[7] = item[M_SHORT_WEIGHT] * short
     out[8] = _mean(item[M_SHORT_LABELS] * short, out[7], prior, smoothing)
     out[9] = item[M_BURST_WEIGHT] * burst
-    out[10] = _mean(item[M_BURST_LABELS] * burst, out[9], prior, rates.burst_smoothing)
+    out[10] = _mean(item[M_BURST_LABELS] * burst, out[9], prior, params.burst_smoothing)
     out[11] = gap
     out[12] = (time - item[M_FIRST_TIME]) / DAY
 
@@ -505,17 +505,17 @@ def run_pass(  # noqa: PLR0917  compiled code takes no keywords
     have no room (but for n x length codes each) stay empty. `judged` is room for the ratings of
     one instant (see `largest_tie`), `out` for the numbers of a query.
     """
-    state, attributes, rates, events = sweep[:4]
+    state, attributes, params, events = sweep[:4]
     done, liked, disliked = 0, 0, 0
     for place in range(len(order)):
         i = order[place]
         stop = done
         while stop < len(events.time) and events.time[stop] < sweep.known_until[i]:
             stop += 1
-        done = _observe(state, attributes, rates, events, done, stop, judged)
+        done = _observe(state, attributes, params, events, done, stop, judged)
         u = sweep.user[i]
         query = (u, sweep.item[i], sweep.time[i], sweep.known_until[i])
-        read(state, attributes, rates, query, out)
+        read(state, attributes, params, query, out)
         for column in range(len(columns)):
             numeric[i, column] = out[columns[column]]
         user = state.user[u]
@@ -529,7 +529,7 @@ def run_pass(  # noqa: PLR0917  compiled code takes no keywords
 def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
     state: HistoryState,
     attributes: ItemAttributes,
-    rates: HistoryParams,
+    params: HistoryParams,
     user: int,
     items: Codes,
     time: int,
@@ -546,16 +546,16 @@ def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
     many of these there are. `out` has room for the numbers of one item, and is missing values.
     Other threads may run meanwhile.
     """
-    user_term = _user_term(state.user[user], rates, time)[0]
-    _read_user(state.user[user], rates, time, user_term, out[_USER:_ITEM])
+    user_term = _user_term(state.user[user], params, time)[0]
+    _read_user(state.user[user], params, time, user_term, out[_USER:_ITEM])
     columns = len(out) if items_too else _ITEM
     for i in range(len(items)):
         query = (user, items[i], time, time)
-        item_term = _item_term(state.item[items[i]], rates, time)[0]
-        _read_pair(state, attributes, rates, query, user_term + item_term, out)
+        item_term = _item_term(state.item[items[i]], params, time)[0]
+        _read_pair(state, attributes, params, query, user_term + item_term, out)
         if items_too:
             out[_ITEM:] = np.nan
-            _read_item(state.item[items[i]], rates, time, item_term, out[_ITEM:])
+            _read_item(state.item[items[i]], params, time, item_term, out[_ITEM:])
         for k in range(columns):
             values[i, k] = np.float32(out[k])
     liked, disliked = state.user[user, U_LIKED], state.user[user, U_DISLIKED]
@@ -577,7 +577,7 @@ def _newest_first(ring: NDArray[np.int32], count: float, out: NDArray[np.int32])
 
 @_borrowing
 def _judge(
-    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, out: Floats
+    state: HistoryState, params: HistoryParams, events: CodedInteractions, i: int, out: Floats
 ) -> None:
     """Note rating i in `out`, by JUDGED_COLUMNS.
 
@@ -587,9 +587,9 @@ def _judge(
     u, m, label, time = events.user[i], events.item[i], events.label[i], events.time[i]
     item, user = state.item[m], state.user[u]
     count, seen = user[U_COUNT], item[M_COUNT]
-    user_mean, user_variance = _user_term(user, rates, time)
-    item_mean, item_variance = _item_term(item, rates, time)
-    expected = _sigmoid(_expected_logit(state, rates, count, user_mean + item_mean))
+    user_mean, user_variance = _user_term(user, params, time)
+    item_mean, item_variance = _item_term(item, params, time)
+    expected = _sigmoid(_expected_logit(state, params, count, user_mean + item_mean))
     error, information = label - expected, expected * (1.0 - expected)
     for_user, for_item = 1.0 + information * item_variance, 1.0 + information * user_variance
     out[J_USER_PRECISION] = information / for_user
@@ -598,8 +598,8 @@ def _judge(
     out[J_ITEM_PULL] = (information * item_mean + error) / for_item
     out[J_ITEM_STEP] = error * item_variance / (for_item + information * item_variance)
     out[J_ERROR] = error
-    out[J_ITEM_SURPRISE] = label - _mean(item[M_LABELS], seen, rates.prior, rates.item_smoothing)
-    out[J_USER_SURPRISE] = label - _mean(user[U_LABELS], count, rates.prior, rates.user_smoothing)
+    out[J_ITEM_SURPRISE] = label - _mean(item[M_LABELS], seen, params.prior, params.item_smoothing)
+    out[J_USER_SURPRISE] = label - _mean(user[U_LABELS], count, params.prior, params.user_smoothing)
     out[J_USER_COUNT] = count
     out[J_ITEM_COUNT] = seen
     out[J_USER_MEAN], out[J_USER_VARIANCE] = user_mean, user_variance
@@ -608,29 +608,29 @@ def _judge(
 
 @_borrowing
 def _advance(
-    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+    state: HistoryState, params: HistoryParams, events: CodedInteractions, i: int, judged: Floats
 ) -> None:
     """Bring the terms of rating i's user and item to its time; once an instant is enough."""
     user, item, time = state.user[events.user[i]], state.item[events.item[i]], events.time[i]
     if user[U_TERM_TIME] != time or user[U_COUNT] == 0:
-        user[U_PRECISION] = 1.0 / judged[J_USER_VARIANCE] - 1.0 / rates.user_variance
+        user[U_PRECISION] = 1.0 / judged[J_USER_VARIANCE] - 1.0 / params.user_variance
         user[U_PULL] = judged[J_USER_MEAN] / judged[J_USER_VARIANCE]
         user[U_TERM_TIME] = time
     if item[M_TERM_TIME] != time or item[M_COUNT] == 0:
-        item[M_PRECISION] = 1.0 / judged[J_ITEM_VARIANCE] - 1.0 / rates.item_variance
+        item[M_PRECISION] = 1.0 / judged[J_ITEM_VARIANCE] - 1.0 / params.item_variance
         item[M_PULL] = judged[J_ITEM_MEAN] / judged[J_ITEM_VARIANCE]
         item[M_TERM_TIME] = time
 
 
 @_borrowing
 def _apply_world(
-    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+    state: HistoryState, params: HistoryParams, events: CodedInteractions, i: int, judged: Floats
 ) -> None:
     world, label, time = state.world, events.label[i], events.time[i]
     error, count = judged[J_ERROR], judged[J_USER_COUNT]
-    world[W_BASE] += rates.world_step * error
-    world[W_ACTIVITY + _activity(count)] += rates.world_step * error
-    left = _decay((time - world[W_LAST_TIME]) / DAY, rates.world_half_life)
+    world[W_BASE] += params.world_step * error
+    world[W_ACTIVITY + _activity(count)] += params.world_step * error
+    left = _decay((time - world[W_LAST_TIME]) / DAY, params.world_half_life)
     for column in range(W_FIRST_WEIGHT, WORLD_COLUMNS):
         world[column] *= left
     weight = W_FIRST_WEIGHT if count == 0 else W_LATER_WEIGHT
@@ -641,28 +641,28 @@ def _apply_world(
 
 @_borrowing
 def _apply_user(
-    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+    state: HistoryState, params: HistoryParams, events: CodedInteractions, i: int, judged: Floats
 ) -> None:
-    user, label, rate = state.user[events.user[i]], events.label[i], events.rate[i]
+    user, label, value = state.user[events.user[i]], events.label[i], events.value[i]
     error, surprise = judged[J_ERROR], judged[J_ITEM_SURPRISE]
     if judged[J_USER_COUNT] == 0:
         user[U_FIRST_TIME] = events.time[i]
         user[U_LAST_TIME] = events.time[i]
-        user[U_FAST_RATE] = rate
+        user[U_FAST_VALUE] = value
     gap = (events.time[i] - user[U_LAST_TIME]) / DAY
     user[U_PRECISION] += judged[J_USER_PRECISION]
     user[U_PULL] += judged[J_USER_PULL]
     user[U_LABELS] += label
-    user[U_RATES] += rate
-    user[U_SQUARES] += rate * rate
+    user[U_VALUES] += value
+    user[U_SQUARES] += value * value
     user[U_RESIDUALS] += surprise
-    user[U_FAST] += rates.fast * (surprise - user[U_FAST])
-    user[U_SLOW] += rates.slow * (surprise - user[U_SLOW])
-    user[U_FAST_RATE] += rates.fast_rate * (rate - user[U_FAST_RATE])
-    _add_decayed(user, U_DAY_WEIGHT, _decay(gap, rates.day_half_life), error)
-    _add_decayed(user, U_MONTH_WEIGHT, _decay(gap, rates.month_half_life), error)
+    user[U_FAST] += params.fast * (surprise - user[U_FAST])
+    user[U_SLOW] += params.slow * (surprise - user[U_SLOW])
+    user[U_FAST_VALUE] += params.fast_value * (value - user[U_FAST_VALUE])
+    _add_decayed(user, U_DAY_WEIGHT, _decay(gap, params.day_half_life), error)
+    _add_decayed(user, U_MONTH_WEIGHT, _decay(gap, params.month_half_life), error)
     user[U_LAST_LABEL] = label
-    user[U_LAST_RATE] = rate
+    user[U_LAST_VALUE] = value
     user[U_LAST_TIME] = events.time[i]
     ring = state.liked if label > 0 else state.disliked
     column = U_LIKED if label > 0 else U_DISLIKED
@@ -672,11 +672,11 @@ def _apply_user(
 
 @_borrowing
 def _apply_peers(
-    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+    state: HistoryState, params: HistoryParams, events: CodedInteractions, i: int, judged: Floats
 ) -> None:
     time, error = events.time[i], judged[J_ERROR]
     peers = state.peers[events.item[i], _peer_group(judged[J_USER_COUNT])]
-    decay = _decay((time - peers[P_LAST_TIME]) / DAY, rates.long_half_life)
+    decay = _decay((time - peers[P_LAST_TIME]) / DAY, params.long_half_life)
     peers[P_COUNT] += 1.0
     peers[P_ERRORS] += error
     _add_decayed(peers, P_LATE_WEIGHT, decay, error)
@@ -685,7 +685,7 @@ def _apply_peers(
 
 @_borrowing
 def _apply_item(
-    state: HistoryState, rates: HistoryParams, events: CodedInteractions, i: int, judged: Floats
+    state: HistoryState, params: HistoryParams, events: CodedInteractions, i: int, judged: Floats
 ) -> None:
     item, label, time = state.item[events.item[i]], events.label[i], events.time[i]
     if judged[J_ITEM_COUNT] == 0:
@@ -700,9 +700,9 @@ def _apply_item(
         item[M_FIRST_BIAS] += judged[J_ITEM_STEP]
     item[M_LABELS] += label
     item[M_RESIDUALS] += judged[J_USER_SURPRISE]
-    _add_decayed(item, M_LONG_WEIGHT, _decay(gap, rates.long_half_life), label)
-    _add_decayed(item, M_SHORT_WEIGHT, _decay(gap, rates.short_half_life), label)
-    _add_decayed(item, M_BURST_WEIGHT, _decay(gap, rates.burst_half_life), label)
+    _add_decayed(item, M_LONG_WEIGHT, _decay(gap, params.long_half_life), label)
+    _add_decayed(item, M_SHORT_WEIGHT, _decay(gap, params.short_half_life), label)
+    _add_decayed(item, M_BURST_WEIGHT, _decay(gap, params.burst_half_life), label)
     item[M_LAST_TIME] = time
 
 
@@ -722,49 +722,53 @@ def _apply_attributes(
 
 
 @_borrowing
-def _expected_logit(state: HistoryState, rates: HistoryParams, count: float, terms: float) -> float:
+def _expected_logit(
+    state: HistoryState, params: HistoryParams, count: float, terms: float
+) -> float:
     """`count` are the user's ratings, `terms` the sum of the user's and the item's term."""
-    base = math.log(rates.prior / (1.0 - rates.prior)) + state.world[W_BASE]
+    base = math.log(params.prior / (1.0 - params.prior)) + state.world[W_BASE]
     return float(base + state.world[W_ACTIVITY + _activity(count)] + terms)
 
 
 @_borrowing
-def _user_term(user: Floats, rates: HistoryParams, time: int) -> tuple[float, float]:
+def _user_term(user: Floats, params: HistoryParams, time: int) -> tuple[float, float]:
     """Mean and variance at `time`: 0 and `user_variance` for a stranger, and back to it in time."""
-    variance = 1.0 / (user[U_PRECISION] + 1.0 / rates.user_variance)
-    left = _decay((time - user[U_TERM_TIME]) / DAY, rates.user_half_life)
+    variance = 1.0 / (user[U_PRECISION] + 1.0 / params.user_variance)
+    left = _decay((time - user[U_TERM_TIME]) / DAY, params.user_half_life)
     mean = user[U_PULL] * variance * left
-    return mean, rates.user_variance + left * left * (variance - rates.user_variance)
+    return mean, params.user_variance + left * left * (variance - params.user_variance)
 
 
 @_borrowing
-def _item_term(item: Floats, rates: HistoryParams, time: int) -> tuple[float, float]:
+def _item_term(item: Floats, params: HistoryParams, time: int) -> tuple[float, float]:
     """Mean and variance at `time`; the variance drifts up to that of an unrated item."""
-    variance = 1.0 / (item[M_PRECISION] + 1.0 / rates.item_variance)
-    drift = rates.item_drift * (time - item[M_TERM_TIME]) / DAY
-    return item[M_PULL] * variance, min(variance + drift, rates.item_variance)
+    variance = 1.0 / (item[M_PRECISION] + 1.0 / params.item_variance)
+    drift = params.item_drift * (time - item[M_TERM_TIME]) / DAY
+    return item[M_PULL] * variance, min(variance + drift, params.item_variance)
 
 
 @_borrowing
 def _taste(
-    state: HistoryState, attributes: ItemAttributes, rates: HistoryParams, u: int, m: int
+    state: HistoryState, attributes: ItemAttributes, params: HistoryParams, u: int, m: int
 ) -> float:
     """Mean residual of the user on the item's genres; NaN if none of them was met."""
     residuals, count = 0.0, 0.0
     for j in range(attributes.genre_offsets[m], attributes.genre_offsets[m + 1]):
         residuals += state.taste[u, attributes.genres[j], 0]
         count += state.taste[u, attributes.genres[j], 1]
-    return residuals / (count + rates.taste_smoothing) if count > 0 else np.nan
+    return residuals / (count + params.taste_smoothing) if count > 0 else np.nan
 
 
 @_borrowing
-def _appeal(state: HistoryState, attributes: ItemAttributes, rates: HistoryParams, m: int) -> float:
+def _appeal(
+    state: HistoryState, attributes: ItemAttributes, params: HistoryParams, m: int
+) -> float:
     """Mean residual of the item's people over all their items; NaN if nobody is known."""
     residuals, count = 0.0, 0.0
     for j in range(attributes.people_offsets[m], attributes.people_offsets[m + 1]):
         residuals += state.person[attributes.people[j], 0]
         count += state.person[attributes.people[j], 1]
-    return residuals / (count + rates.taste_smoothing) if count > 0 else np.nan
+    return residuals / (count + params.taste_smoothing) if count > 0 else np.nan
 
 
 @_borrowing

@@ -164,7 +164,7 @@ def cold_parts(  # noqa: PLR0917  each is a stage's product of its own
     Without `until`, that is all before the holdout. `engines` says where features are made.
     """
     until = split.holdout_from if until is None else until
-    prior = float(spec.history.positive(log.rate[split.training(log.time)]).mean())
+    prior = float(spec.history.positive(log.value[split.training(log.time)]).mean())
     engine = engines(log, item_table, spec, prior)
     known = _KnownRows.describe(log, engine, until, spec, sampling, prior)
     initial = known.initial(split)
@@ -229,7 +229,7 @@ class _KnownRows(Generic[RowsT]):
     ) -> Self:
         before = log.time < until
         rows = engine.describe(example_queries(log, before))
-        label = spec.history.positive(log.rate[before])
+        label = spec.history.positive(log.value[before])
         return cls(log, engine, until, spec, sampling, prior, rows, label)
 
     def initial(self, split: Split) -> TrainingPart:

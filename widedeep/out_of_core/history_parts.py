@@ -75,7 +75,7 @@ def history_in_batches(
         new = log.take(slice(done, known))
         events = encode_interactions(new, _codes(users, new.user), _codes(items, new.item), config)
         own = (_codes(users, asked.user), _codes(items, asked.item), *query_times(asked))
-        known_by_all = (attributes, config.rates(prior), events, *own)
+        known_by_all = (attributes, config.params(prior), events, *own)
         walkers = [HistoryPass(state, *known_by_all) for state in states]
         yield places, HistoryColumns.of_walk(walkers, np.arange(len(places)), items.tokens, wanted)
         _catch_up(states)
@@ -153,7 +153,7 @@ def _cut(sweep: HistoryPass, items: Ints, rows: Ints, span: slice) -> HistoryPar
         events.item[span],
         events.time[span],
         events.label[span],
-        events.rate[span],
+        events.value[span],
     )
     user, users = _own_codes(sweep.user[rows], events.user)
     rings = [ring[users] for ring in (sweep.state.liked, sweep.state.disliked)]
@@ -173,7 +173,7 @@ def _cut(sweep: HistoryPass, items: Ints, rows: Ints, span: slice) -> HistoryPar
     own = events._replace(user=user[1], item=item[1])
     attributes = _attributes(sweep.attributes, met)
     moments = (sweep.time[rows], sweep.known_until[rows])
-    piece = HistoryPass(state, attributes, sweep.rates, own, user[0], item[0], *moments)
+    piece = HistoryPass(state, attributes, sweep.params, own, user[0], item[0], *moments)
     return HistoryPart(rows, piece, items[met])
 
 

@@ -122,7 +122,7 @@ class CandidateSources:
         A rating is a like if it is a positive label to the model.
         """
         rows, count = item_table.rows(log.item), len(item_table.items)
-        positive = model.transform.spec.history.positive(log.rate)
+        positive = model.transform.spec.history.positive(log.value)
         likes = np.flatnonzero(positive & (rows < count))
         popular = Popularity.of(count, config.half_life)
         popular.take(rows[likes], log.time[likes])
@@ -205,9 +205,9 @@ class Retriever:
         """Decayed counts of likes of `items`, (m,)."""
         return self._sources.popular.counts
 
-    def positive(self, rate: NDArray[np.int8]) -> NDArray[np.bool_]:
+    def positive(self, value: NDArray[np.int8]) -> NDArray[np.bool_]:
         """Which ratings are likes, shape (n,)."""
-        return self._history.positive(rate)
+        return self._history.positive(value)
 
     def seen(self, user: int) -> Ints:
         """The items that the user has rated, in the order in which they were."""
@@ -222,16 +222,16 @@ class Retriever:
         items, rates = self._book.rates(user)
         return items[self.positive(rates)][::-1][: self._config.likes]
 
-    def observe(self, user: int, item: int, rate: int, time: int) -> bool:
+    def observe(self, user: int, item: int, value: int, time: int) -> bool:
         """Take a rating, 1 to 10 at UNIX seconds; False for a repeat of a pair, which is nothing.
 
         Ratings may come in any order of time: a user's likes stand in the order in which they
         came, and popularity counts each by its own time.
         """
         with self._writing:
-            if not self._book.add(FeedbackEvent(user, item, rate, time)):
+            if not self._book.add(FeedbackEvent(user, item, value, time)):
                 return False
-            if self.positive(np.array([rate], np.int8))[0]:
+            if self.positive(np.array([value], np.int8))[0]:
                 for row in _rows(self.items, np.array([item])).tolist():
                     self._sources.popular.add(row, time)
             return True

@@ -39,7 +39,7 @@ class InteractionsByUser:
     users: Ints
     offsets: Ints
     item: Ints
-    rate: NDArray[np.int8]
+    value: NDArray[np.int8]
     time: Ints
 
     @classmethod
@@ -49,7 +49,7 @@ class InteractionsByUser:
         by_user = log.user[order]
         starts = np.flatnonzero(np.diff(by_user, prepend=by_user[:1] - 1))
         offsets = np.append(starts, len(log))
-        return cls(by_user[starts], offsets, log.item[order], log.rate[order], log.time[order])
+        return cls(by_user[starts], offsets, log.item[order], log.value[order], log.time[order])
 
     def rows(self, user: int) -> slice:
         """Where the ratings of a user stand."""
@@ -80,16 +80,16 @@ class UserHistory:
     def rates(self, user: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """What the user has rated, and how, in that order, (n,) each."""
         rows, since = self._before.rows(user), self._since.get(user, ())
-        items, rates = self._before.item[rows], self._before.rate[rows]
+        items, rates = self._before.item[rows], self._before.value[rows]
         if since:
             items = np.append(items, [event.item for event in since])
-            rates = np.append(rates, np.array([event.rate for event in since], np.int8))
+            rates = np.append(rates, np.array([event.value for event in since], np.int8))
         return items, rates
 
     def of_user(self, user: int) -> tuple[FeedbackEvent, ...]:
         """A user's ratings, the newest last."""
         held, rows = self._before, self._before.rows(user)
-        columns = (held.item[rows].tolist(), held.rate[rows].tolist(), held.time[rows].tolist())
+        columns = (held.item[rows].tolist(), held.value[rows].tolist(), held.time[rows].tolist())
         before = [FeedbackEvent(user, *values) for values in zip(*columns, strict=True)]
         return (*before, *self._since.get(user, ()))
 
@@ -108,17 +108,17 @@ def merge_feedback(companion: DataSnapshot, events: pa.Table) -> Interactions:
         events: user, item, rate, time int64 (n,), in the order in which they came.
     """
     log = companion.log
-    columns = [events[name].to_numpy() for name in ("user", "item", "rate", "time")]
+    columns = [events[name].to_numpy() for name in ("user", "item", "value", "time")]
     good = np.isin(columns[1], companion.item_table.items)
     good &= (columns[2] >= _RATES[0]) & (columns[2] <= _RATES[1])
     if not good.any():
         return log
-    ours = (log.user, log.item, log.rate, log.time)
-    user, item, rate, time = (
+    ours = (log.user, log.item, log.value, log.time)
+    user, item, value, time = (
         np.concatenate([before, since[good]]) for before, since in zip(ours, columns, strict=True)
     )
     rows = first_rows(user, item, time)
-    return Interactions(user[rows], item[rows], rate[rows].astype(np.int8), time[rows])
+    return Interactions(user[rows], item[rows], value[rows].astype(np.int8), time[rows])
 
 
 class IdCodes:

@@ -67,7 +67,7 @@ ANY_TIME: Responses = {
         504: "No answer in time",
     }.items()
 }
-NO_SUCH_ITEM: Responses = {404: {"model": ErrorAnswer, "description": "No such movie"}}
+NO_SUCH_ITEM: Responses = {404: {"model": ErrorAnswer, "description": "No such item"}}
 STORAGE: Responses = {507: {"model": ErrorAnswer, "description": "The disk does not take it"}}
 
 _TYPES = {
@@ -144,9 +144,9 @@ class Routes:
         for method, path, answer, model, more in (
             ("POST", "/rank", self.rank, RankAnswer, {}),
             ("GET", "/recommend/{user}", self.recommend, RecommendAnswer, {}),
-            ("POST", "/ratings", self.rate, FeedbackAnswer, {**NO_SUCH_ITEM, **STORAGE}),
-            ("GET", "/movies", self.find, ItemsAnswer, {}),
-            ("GET", "/movies/{movie}", self.item, ItemCardAnswer, NO_SUCH_ITEM),
+            ("POST", "/feedback", self.feedback, FeedbackAnswer, {**NO_SUCH_ITEM, **STORAGE}),
+            ("GET", "/items", self.find, ItemsAnswer, {}),
+            ("GET", "/items/{item}", self.item, ItemCardAnswer, NO_SUCH_ITEM),
             ("GET", "/users/{user}", self.user, UserAnswer, {}),
             ("GET", "/new-user", self.new_user, NewUserAnswer, {}),
             ("GET", "/health", self.health, HealthAnswer, {}),
@@ -189,16 +189,16 @@ class Routes:
         reasons = await run_in_threadpool(bundle.reasons, user, items, now) if items else ()
         return _json(recommended_view(bundle, user, found, reasons))
 
-    async def rate(self, request: FeedbackRequest) -> Response:
+    async def feedback(self, request: FeedbackRequest) -> Response:
         """Take a rating: it is on the disk and counts when this is answered."""
         now = _now()
         moment = now if request.time is None else request.time
         if moment > now:
             raise HTTPException(422, f"time: {moment} is in the future, it is {now} now")
         self._known(request.item)
-        event = FeedbackEvent(request.user, request.item, request.rate, moment)
+        event = FeedbackEvent(request.user, request.item, request.value, moment)
         try:
-            news = await asyncio.wrap_future(self._service.rate(event))
+            news = await asyncio.wrap_future(self._service.record(event))
         except OSError as error:
             raise HTTPException(507, f"the rating could not be kept: {error}") from error
         return _json({**event_view(event), "superseded": not news}, 201)
@@ -246,7 +246,7 @@ class Routes:
     def _known(self, item: int) -> None:
         """A rating of another item would be set aside by the next retrain."""
         if item not in self._bundle.cards:
-            raise HTTPException(404, f"there is no movie {item}")
+            raise HTTPException(404, f"there is no item {item}")
 
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"

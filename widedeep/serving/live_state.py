@@ -49,7 +49,7 @@ class CodedEvent:
     user_code: int
     item_code: int
     label: float
-    rate: float
+    value: float
 
 
 class TiedEvents:
@@ -66,14 +66,14 @@ class TiedEvents:
             raise RuntimeError("the ratings of the instant are applied; take them back first")
         self._ratings.append(rating)
 
-    def apply(self, state: HistoryState, attributes: ItemAttributes, rates: HistoryParams) -> None:
+    def apply(self, state: HistoryState, attributes: ItemAttributes, params: HistoryParams) -> None:
         """Let the state have all ratings, in the order of a log, unless it has them."""
         if self._before is not None or not self._ratings:
             return
         self._ratings.sort(key=lambda rating: (rating.user, rating.item))
         events = self._events()
         self._before = _Rows.of(state, attributes, events)
-        update(state, attributes, rates, events, 0, len(events.time))
+        update(state, attributes, params, events, 0, len(events.time))
 
     def take_back(self, state: HistoryState) -> None:
         """Restore the state before the instant, to the bit."""
@@ -90,7 +90,7 @@ class TiedEvents:
             column("item_code", np.int64),
             np.full(len(self._ratings), self.time),
             column("label", np.float64),
-            column("rate", np.float64),
+            column("value", np.float64),
         )
 
 
@@ -163,7 +163,7 @@ class HistorySnapshot:
         state = empty_state(len(users), len(items), genres, people, config.length)
         events = encode_interactions(log, users.codes(log.user), items.codes(log.item), config)
         last = int(np.searchsorted(log.time, log.time[-1])) if len(log) else 0
-        update(state, attributes, config.rates(prior), events, 0, last)
+        update(state, attributes, config.params(prior), events, 0, last)
         held = with_room(attributes, len(items))
         return cls(users.tokens, items.tokens, state, held, log.take(slice(last, None)))
 
@@ -244,7 +244,7 @@ class LiveState:
         self.users = IdCodes(snapshot.users)
         self.items = IdCodes(snapshot.items)
         self._config = config
-        self._rates = config.rates(prior)
+        self._params = config.params(prior)
         self._lock = Lock()
         self._state = snapshot.state
         self._attributes = snapshot.attributes
@@ -252,10 +252,10 @@ class LiveState:
         self._rated_since: defaultdict[int, list[int]] = defaultdict(list)
         newest = snapshot.newest
         self._newest = TiedEvents(int(newest.time[0]) if len(newest) else _BEGINNING)
-        for user, item, rate in zip(newest.user, newest.item, newest.rate, strict=True):
-            self._newest.add(self._rating(int(user), int(item), int(rate)))
+        for user, item, value in zip(newest.user, newest.item, newest.value, strict=True):
+            self._newest.add(self._rating(int(user), int(item), int(value)))
         # Nobody's first rating waits for the compiled function to be read from the disk.
-        update(self._state, self._attributes, self._rates, _NO_EVENTS, 0, 0)
+        update(self._state, self._attributes, self._params, _NO_EVENTS, 0, 0)
 
     @classmethod
     def of(
@@ -279,7 +279,7 @@ class LiveState:
         """The first UNIX second at which everything counts that was observed so far."""
         return self._newest.time + 1
 
-    def observe(self, user: int, item: int, rate: int, time: int) -> bool:
+    def observe(self, user: int, item: int, value: int, time: int) -> bool:
         """Take one rating (1 to 10, UNIX seconds); False if it repeats a pair and changes nothing.
 
         Only the first rating of a pair is an example.
@@ -288,10 +288,10 @@ class LiveState:
             if item in self._seen(user):
                 return False
             if time > self._newest.time:
-                self._newest.apply(self._state, self._attributes, self._rates)
+                self._newest.apply(self._state, self._attributes, self._params)
                 self._newest = TiedEvents(time)
             self._newest.take_back(self._state)
-            self._newest.add(self._rating(user, item, rate))
+            self._newest.add(self._rating(user, item, value))
             self._rated_since[user].append(item)
             return True
 
@@ -327,7 +327,7 @@ class LiveState:
     def _reach(self, at: int) -> int:
         """Bring the state to what it was strictly before `at`; the moment for which it is read."""
         if at > self._newest.time:
-            self._newest.apply(self._state, self._attributes, self._rates)
+            self._newest.apply(self._state, self._attributes, self._params)
         else:
             self._newest.take_back(self._state)
         return max(at, self._newest.time)
@@ -338,7 +338,7 @@ class LiveState:
         """With the numbers of items out of `known` values, if there are any."""
         values = np.empty((len(items), len(NUMERIC) + 1)) if known is None else known.copy()
         rings = np.empty((2, self._config.length), np.int32)
-        state = self._state, self._attributes, self._rates
+        state = self._state, self._attributes, self._params
         room = np.full(len(NUMERIC), np.nan)
         lengths = read_candidates(*state, user, items, moment, values, rings, known is None, room)
         liked, disliked = (
@@ -346,11 +346,11 @@ class LiveState:
         )
         return FeatureRow(user, items, moment, values, liked, disliked)
 
-    def _rating(self, user: int, item: int, rate: int) -> CodedEvent:
+    def _rating(self, user: int, item: int, value: int) -> CodedEvent:
         codes = self.users.add(user), self.items.add(item)
         self._make_room(len(self.users), len(self.items))
-        label = float(rate >= self._config.positive_rating)
-        return CodedEvent(user, item, *codes, label, rate / 10.0)
+        label = float(value >= self._config.positive_rating)
+        return CodedEvent(user, item, *codes, label, value / 10.0)
 
     def _make_room(self, users: int, items: int) -> None:
         """Let the arrays have as many rows, by growing them by a quarter at a time."""

@@ -128,12 +128,12 @@ class Ranker:
         """Tokens of all items of the item table, the ratings and the model."""
         return self._state.items.tokens
 
-    def observe(self, user: int, item: int, rate: int, time: int) -> bool:
+    def observe(self, user: int, item: int, value: int, time: int) -> bool:
         """Take a rating, 1 to 10 at UNIX seconds; False for a repeat of a pair, which is nothing.
 
         Only the first rating of a pair is an example.
         """
-        return self._state.observe(user, item, rate, time)
+        return self._state.observe(user, item, value, time)
 
     def seen(self, user: int) -> Ints:
         """The items that the user has rated, in order of time, (n,)."""

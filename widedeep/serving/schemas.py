@@ -78,7 +78,7 @@ class FeedbackRequest(_Request):
 
     user: ReadableToken
     item: ReadableToken
-    rate: Annotated[int, Field(ge=1, le=10, strict=True)]
+    value: Annotated[int, Field(ge=1, le=10, strict=True)]
     time: Annotated[int, Field(ge=EARLIEST, le=_MOST_READABLE, strict=True)] | None = None
 
 
@@ -176,7 +176,7 @@ class FeedbackAnswer(BaseModel):
 
     user: int
     item: int
-    rate: int
+    value: int
     time: int
     superseded: bool
 
@@ -186,7 +186,7 @@ class FeedbackItem(BaseModel):
 
     user: int
     item: int
-    rate: int
+    value: int
     time: int
     card: ItemCardAnswer
 

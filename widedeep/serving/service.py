@@ -119,7 +119,7 @@ class RankingService:
         self.telemetry.refused()
         _LOGGER.warning("refused version %s: %s", number, reason)
 
-    def rate(self, event: FeedbackEvent) -> Future[bool]:
+    def record(self, event: FeedbackEvent) -> Future[bool]:
         """Take a rating; the future is done once it is on the disk and counts.
 
         It gives False for a repeat of a pair. Raises NoChampionError.

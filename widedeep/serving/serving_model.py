@@ -317,9 +317,9 @@ class ServingModel:
 
     def observe(self, event: FeedbackEvent) -> bool:
         """Take a rating; False if it repeats a pair, of which the first one counts."""
-        news = self.ranker.observe(event.user, event.item, event.rate, event.time)
+        news = self.ranker.observe(event.user, event.item, event.value, event.time)
         if news:
-            self.retrieval.observe(event.user, event.item, event.rate, event.time)
+            self.retrieval.observe(event.user, event.item, event.value, event.time)
         return news
 
     def rank(self, user: int, candidates: list[int], k: int, now: int) -> Ranking:

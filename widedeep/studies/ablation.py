@@ -85,7 +85,7 @@ def all_variants() -> tuple[Variant, ...]:
         Variant(FULL, "the default preset", base, against=None, l1_factor=1.0),
         *_halves(base, FULL),
         Variant(
-            "no liked x movie",
+            "no liked x item",
             "no cross of a liked or disliked film with the candidate",
             replace(base, features=without_taste_crosses(base.features)),
         ),
@@ -208,7 +208,7 @@ def planted_pair_applies(planted: Pairs, log: Interactions, asked: Queries) -> N
     """Rows whose user is known to have liked the first item of a pair that they end, shape (n,)."""
     found = np.zeros(len(asked), bool)
     for liked, candidate in planted:
-        fans = (log.item == liked) & (log.rate >= POSITIVE)
+        fans = (log.item == liked) & (log.value >= POSITIVE)
         since = pd.Series(log.time[fans], index=log.user[fans]).reindex(asked.user).to_numpy()
         found |= (asked.item == candidate) & (since < asked.known_until)
     return found

@@ -180,7 +180,7 @@ class Replay:
     def _clock(self, at: int) -> ReplayClock:
         log = self._ratings.load(at)
         clock = ReplayClock(at, log, Split.of(log.time, at))
-        label = self._config.preset.features.history.positive(log.rate)
+        label = self._config.preset.features.history.positive(log.value)
         clock.split.check(log.time, label)
         return clock
 

@@ -117,7 +117,7 @@ class Problem:
         return Predictions(log.user[rows], log.item[rows], log.time[rows], label, **answers)
 
     def _positive(self) -> NDArray[np.bool_]:
-        return self.preset.features.history.positive(self.log.rate)
+        return self.preset.features.history.positive(self.log.value)
 
     def _lesson(self, until: int) -> Lesson:
         rows, sampling = self.log.time < until, self.preset.sampling

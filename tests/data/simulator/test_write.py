@@ -44,7 +44,7 @@ def examples(folder):
     """The first rating of each pair with its true probability, and the label."""
     rows = read(folder, "rates.csv").assign(probability=read_truth(folder).probability)
     rows = rows.sort_values("time", kind="stable").drop_duplicates(PAIR)
-    return rows.assign(label=rows.rate == 10)
+    return rows.assign(label=rows.value == 10)
 
 
 def after_liking(rows, pair):
@@ -74,7 +74,7 @@ def kmrd_small():
 @given(st.data())
 def test_rows_users_and_items_are_exactly_as_many_as_asked(tmp_path_factory, data):
     users = data.draw(st.integers(1, 60), "users")
-    items = data.draw(st.integers(1, 40), "movies")
+    items = data.draw(st.integers(1, 40), "items")
     single_share = data.draw(st.sampled_from([0.0, 0.5, 0.68, 1.0]), "single_share")
     shape = {"exceptions": min(2, items // 4), "single_share": single_share}
     most = SimulationConfig(users, items, users, 0, **shape).most_ratings
@@ -117,7 +117,7 @@ def test_pandas_sees_the_same_columns_and_types_as_in_kmrd_itself(usual, kmrd_sm
 
 def test_rates_are_1_to_10_in_whole_minutes_of_the_span_by_user_and_item(usual):
     rates = read(usual, "rates.csv")
-    assert set(rates.rate) == set(range(1, 11))
+    assert set(rates.value) == set(range(1, 11))
     assert (rates.time % 60 == 0).all()
     assert rates.time.between(USUAL.since, USUAL.until).all()
     assert rates[PAIR].equals(rates[PAIR].sort_values(PAIR, kind="stable"))
@@ -146,7 +146,7 @@ def test_traffic_has_kmrds_shape(usual):
     assert (per_user == 1).mean() == pytest.approx(0.68, abs=0.001)
     assert per_user.median() == 1
     assert per_user.max() > 20 * per_user.mean()
-    assert 0.63 < (rates.rate == 10).mean() < 0.71
+    assert 0.63 < (rates.value == 10).mean() < 0.71
     per_item = rates.item.value_counts()
     assert per_item.iloc[:20].sum() > 0.4 * len(rates)
     half = (USUAL.since + USUAL.until) // 2
@@ -173,8 +173,8 @@ def test_repeats_are_there_with_duplicates_conflicts_and_out_of_time_order(usual
     assert 0.035 < rates.duplicated(PAIR).mean() < 0.055
     assert read_marker(usual)["shape"]["repeats"] == rates.duplicated(PAIR).sum()
     assert rates.duplicated().any()
-    assert 0.1 < (repeats.rate.max() > repeats.rate.min()).mean() < 0.5
-    conflicts = repeated[repeats.rate.transform("max") > repeats.rate.transform("min")]
+    assert 0.1 < (repeats.value.max() > repeats.value.min()).mean() < 0.5
+    conflicts = repeated[repeats.value.transform("max") > repeats.value.transform("min")]
     in_order = conflicts.groupby(PAIR).time.apply(lambda time: time.is_monotonic_increasing)
     assert 0.3 < in_order.mean() < 0.7
 
@@ -217,7 +217,7 @@ def test_title_ends_in_the_original_year_and_year_is_a_later_one_in_part(usual):
 def test_truth_states_each_row_of_rates_and_is_calibrated(usual):
     rates, truth = read(usual, "rates.csv"), read_truth(usual)
     assert truth[["user", "movie", "time"]].equals(rates[["user", "movie", "time"]])
-    label = (rates.rate == 10).to_numpy()
+    label = (rates.value == 10).to_numpy()
     assert truth.probability.between(0, 1).all()
     assert abs(truth.probability.mean() - label.mean()) < 0.015
     for _, tenth in truth.groupby(pd.qcut(truth.probability, 10)):
@@ -228,7 +228,7 @@ def test_truth_states_each_row_of_rates_and_is_calibrated(usual):
 def test_known_optimum_is_what_sklearn_measures_in_the_files(usual):
     known = read_marker(usual)["known_optimum"]
     every = read(usual, "rates.csv").assign(probability=read_truth(usual).probability)
-    every["label"] = every.rate == 10
+    every["label"] = every.value == 10
     for rows, stated in ((every, known["all_rows"]), (examples(usual), known["examples"])):
         assert stated["rows"] == len(rows)
         assert stated["auc"] == pytest.approx(
@@ -281,7 +281,7 @@ def test_exceptions_contradict_latent_taste_and_share_no_item():
     ("setting", "value"),
     [
         ("users", 0),
-        ("movies", 0),
+        ("items", 0),
         ("ratings", 2_999),
         ("ratings", 10**9),
         ("ratings", 1e4),
@@ -298,7 +298,7 @@ def test_exceptions_contradict_latent_taste_and_share_no_item():
     ],
 )
 def test_a_setting_out_of_range_is_named_with_the_value_found(setting, value):
-    wanted = {"users": 3_000, "movies": 200, "ratings": 10_000, "seed": 1, setting: value}
+    wanted = {"users": 3_000, "items": 200, "ratings": 10_000, "seed": 1, setting: value}
     with pytest.raises(InputError, match=rf"{setting} is {value!r}; a .*number .* is wanted$"):
         SimulationConfig(**wanted)
 

@@ -317,7 +317,7 @@ class SimulatedValues:
         exception: int32 [ratings], the planted pair that was applied or `NOTHING`.
     """
 
-    rate: Rates
+    value: Rates
     probability: Floats
     exception: Codes
 
@@ -336,9 +336,9 @@ def draw_values(
     effect = np.array([*(pair.effect for pair in truth.exceptions), 0.0])
     positive, exception = _decide(columns, logit, truth.roles(), effect, rng)
     logit += effect[exception]
-    rate = _low_rates(logit, positive, rng)
-    rate[positive] = POSITIVE
-    return _copied(traffic, SimulatedValues(rate, _sigmoid(logit), exception), rng)
+    value = _low_rates(logit, positive, rng)
+    value[positive] = POSITIVE
+    return _copied(traffic, SimulatedValues(value, _sigmoid(logit), exception), rng)
 
 
 def _logits(
@@ -404,8 +404,8 @@ def _low_rates(logit: Floats, positive: Bools, rng: np.random.Generator) -> Rate
     """Draw rates from 1 to 9, higher ones where the logit is high."""
     middle = logit[~positive].mean() if not positive.all() else 0.0
     place = rng.random(logit.size) ** np.exp((middle - logit) / 4.0)
-    rate: Ints = 1 + np.searchsorted(np.cumsum(_LOW_RATES)[:-1], place, side="right")
-    return rate.astype(np.int8)
+    value: Ints = 1 + np.searchsorted(np.cumsum(_LOW_RATES)[:-1], place, side="right")
+    return value.astype(np.int8)
 
 
 def _copied(
@@ -417,7 +417,7 @@ def _copied(
     same_minute = traffic.minute[repeat] == traffic.minute[traffic.first[repeat]]
     repeat = repeat[same_minute | (rng.random(repeat.size) < _SAME_RATE)]
     source[repeat] = traffic.first[repeat]
-    return SimulatedValues(drawn.rate[source], drawn.probability[source], drawn.exception[source])
+    return SimulatedValues(drawn.value[source], drawn.probability[source], drawn.exception[source])
 
 
 def _sigmoid(logit: Floats) -> Floats:

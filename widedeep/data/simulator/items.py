@@ -144,15 +144,15 @@ class SimulationConfig:
 
     def __post_init__(self) -> None:
         """Check every setting; see the class."""
-        for name in ("users", "movies", "latent_dimension"):
+        for name in ("users", "items", "latent_dimension"):
             self._require(name, 1, None)
         for name in ("seed", "since", "exceptions"):
             self._require(name, 0, None)
-        for name in ("user_spread", "movie_spread", "taste_spread", "drift", "growth"):
+        for name in ("user_spread", "item_spread", "taste_spread", "drift", "growth"):
             self._require(name, 0, 100)
         for name in ("single_share", "cold_share"):
             self._require(name, 0, 1)
-        for name in ("repeat_share", "new_movie_share"):
+        for name in ("repeat_share", "new_item_share"):
             self._require(name, 0, 0.5)
         self._require("positive_share", 0.01, 0.99)
         self._require("exception_effect", 0, 10)

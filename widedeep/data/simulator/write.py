@@ -94,12 +94,12 @@ def _fill(simulation: SimulationConfig, folder: Path) -> None:
 def _write_ratings(traffic: SimulatedTraffic, ratings: SimulatedValues, folder: Path) -> None:
     # KMRD sorts by user and item, not by time; with the rate as third key neither do repeats.
     key = (traffic.user.astype(np.int64) * (int(traffic.item.max()) + 1) + traffic.item) << 4
-    order = np.argsort(key + ratings.rate, kind="stable")
+    order = np.argsort(key + ratings.value, kind="stable")
     user = traffic.user[order].astype(np.int64)
     item = FIRST_ITEM + traffic.item[order].astype(np.int64)
     time = MINUTE * traffic.minute[order].astype(np.int64)
     row = {"user": user, "movie": item}
-    rates = pa.table({**row, "rate": ratings.rate[order], "time": time})
+    rates = pa.table({**row, "rate": ratings.value[order], "time": time})
     _write_delimited(rates, folder / "rates.csv")
     truth = pa.table({**row, "time": time, "probability": ratings.probability[order]})
     pq.write_table(truth, folder / TRUTH)
@@ -125,7 +125,7 @@ def _optimum(traffic: SimulatedTraffic, ratings: SimulatedValues) -> Mapping[str
 
 
 def _reached(ratings: SimulatedValues, chosen: Bools) -> Mapping[str, Any]:
-    label, probability = ratings.rate[chosen] == POSITIVE, ratings.probability[chosen]
+    label, probability = ratings.value[chosen] == POSITIVE, ratings.probability[chosen]
     return {
         "rows": label.size,
         "positive_share": float(label.mean()),
@@ -143,7 +143,7 @@ def _shape(simulation: SimulationConfig, traffic: SimulatedTraffic) -> Mapping[s
     is_later = traffic.minute > (simulation.since + simulation.until) // (2 * MINUTE)
     is_cold = month == np.repeat(month[start], number)
     return {
-        "rated_movies": np.unique(traffic.item).size,
+        "rated_items": np.unique(traffic.item).size,
         "single_share": float((number == 1).mean()),
         "most_ratings_of_a_user": int(number.max()),
         "cold_share": _share(is_cold[is_later]),
@@ -157,7 +157,7 @@ def _described(
     """State one planted pair; its support counts first ratings only, by which a model learns it."""
     rated = (traffic.item == pair.candidate) & _is_first(traffic)
     applied = ratings.exception[rated] == number
-    positive = ratings.rate[rated] == POSITIVE
+    positive = ratings.value[rated] == POSITIVE
     return {
         "liked": FIRST_ITEM + pair.liked,
         "candidate": FIRST_ITEM + pair.candidate,

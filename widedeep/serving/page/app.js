@@ -134,9 +134,9 @@ function scale(film, place) {
 }
 
 function give(node, film, place) {
-  const rating = state.rated.get(film.movie);
+  const rating = state.rated.get(film.item);
   node.replaceChildren(
-    rating ? element("p", { className: "given", textContent: say("given", rating.rate) }) : scale(film, place),
+    rating ? element("p", { className: "given", textContent: say("given", rating.value) }) : scale(film, place),
   );
 }
 
@@ -159,7 +159,7 @@ function showRated() {
   const ratings = [...state.rated.values()];
   const shown = state.allRated ? ratings : ratings.slice(0, RATED_SHOWN);
   $("rated").replaceChildren(
-    ...shown.map(({ rate: given, film }) => {
+    ...shown.map(({ value: given, card: film }) => {
       const score = element("span", { className: "score", textContent: String(given) });
       const name = element("span");
       name.append(element("span", { className: "visually-hidden", textContent: `${say("outOfTen", given)}: ` }), named(film));
@@ -173,8 +173,8 @@ function showRated() {
 }
 
 function showPicks(before = null) {
-  const places = before && new Map(before.map((pick, place) => [pick.movie, place]));
-  const opened = new Set([...document.querySelectorAll(".pick .why[open]")].map((node) => node.dataset.movie));
+  const places = before && new Map(before.map((pick, place) => [pick.item, place]));
+  const opened = new Set([...document.querySelectorAll(".pick .why[open]")].map((node) => node.dataset.item));
   $("list").replaceChildren(...state.picks.map((pick, place) => pickRow(pick, place, places, opened)));
   $("list").setAttribute("aria-busy", "false");
   $("list-note").textContent = say(state.picks.length ? "listNote" : "listEmpty");
@@ -182,13 +182,13 @@ function showPicks(before = null) {
 
 function pickRow(pick, place, places, opened) {
   const row = copy("pick-template");
-  const film = pick.film;
-  row.dataset.movie = String(pick.movie);
+  const film = pick.card;
+  row.dataset.item = String(pick.item);
   row.querySelector(".place").textContent = String(place + 1);
   title(row.querySelector(".title"), film);
-  const badge = places && change(places.get(pick.movie), place);
+  const badge = places && change(places.get(pick.item), place);
   if (badge) row.querySelector(".title").append(element("span", { className: "badge", textContent: badge }));
-  if (places && !places.has(pick.movie)) row.classList.add("fresh");
+  if (places && !places.has(pick.item)) row.classList.add("fresh");
   row.querySelector(".facts").textContent = facts(film);
   row.querySelector(".sources").textContent = pick.sources.map((name) => sourceName(name, state.language)).join(" · ");
   row.querySelector(".percent").replaceChildren(
@@ -198,8 +198,8 @@ function pickRow(pick, place, places, opened) {
   row.querySelector(".track span").style.width = percent(pick.probability);
   give(row.querySelector(".give"), film, "list");
   const why = row.querySelector(".why");
-  why.dataset.movie = String(pick.movie);
-  why.open = opened.has(String(pick.movie));
+  why.dataset.item = String(pick.item);
+  why.open = opened.has(String(pick.item));
   const summary = why.querySelector("summary");
   summary.textContent = say("why");
   summary.setAttribute("aria-label", say("whyFilm", named(film)));
@@ -310,7 +310,7 @@ function showAll() {
 
 async function loadUser() {
   const { ratings } = await ask(`users/${state.user}`);
-  state.rated = new Map(ratings.map((one) => [one.movie, one]));
+  state.rated = new Map(ratings.map((one) => [one.item, one]));
 }
 
 async function loadPicks() {
@@ -339,15 +339,15 @@ async function newcomer() {
 async function rate(film, given, box, place) {
   box.setAttribute("aria-busy", "true");
   await guarded(async () => {
-    const body = JSON.stringify({ user: Number(state.user), movie: film.movie, rate: given });
-    await ask("ratings", { method: "POST", headers: { "content-type": "application/json" }, body });
+    const body = JSON.stringify({ user: Number(state.user), item: film.item, value: given });
+    await ask("feedback", { method: "POST", headers: { "content-type": "application/json" }, body });
     const before = state.picks;
     await Promise.all([loadUser(), loadPicks()]);
     showFound();
     showRated();
     showPicks(before);
-    const held = new Set(before.map((pick) => pick.movie));
-    const fresh = state.picks.filter((pick) => !held.has(pick.movie)).length;
+    const held = new Set(before.map((pick) => pick.item));
+    const fresh = state.picks.filter((pick) => !held.has(pick.item)).length;
     $("said").textContent = say("ratedSaid", named(film), given, fresh);
     if (place === "list") $("list").focus({ preventScroll: true });
     else $("search").focus({ preventScroll: true });
@@ -361,7 +361,7 @@ async function search() {
   const turn = ++typing;
   await new Promise((done) => setTimeout(done, 120));
   if (turn !== typing) return;
-  const items = text ? (await ask(`movies?limit=8&q=${encodeURIComponent(text)}`)).items : [];
+  const items = text ? (await ask(`items?limit=8&q=${encodeURIComponent(text)}`)).items : [];
   if (turn !== typing) return;
   state.sought = text;
   state.found = items;

@@ -123,7 +123,7 @@ export const TEXTS = {
 };
 
 const FEATURES = {
-  movie: ["this film", "이 영화"],
+  item: ["this film", "이 영화"],
   grade: ["age rating", "관람 등급"],
   genres: ["genre", "장르"],
   countries: ["country", "나라"],
@@ -134,7 +134,7 @@ const FEATURES = {
   mean_plus_residual: ["the film's average and your habit", "영화 평균과 내 습관"],
   user_count: ["films you had rated", "내가 평가한 영화 수"],
   user_fast: ["your latest ratings", "나의 최근 평점"],
-  movie_short_mean: ["how it was rated lately", "이 영화의 최근 평점"],
+  item_short_mean: ["how it was rated lately", "이 영화의 최근 평점"],
 };
 
 /* What stands in KMRD in Korean only. */
