@@ -3,7 +3,7 @@
 import atexit
 import gc
 
-from flows.environment import configure, default_home
+from flows.environment import configure, default_workspace
 
 _RARELY = 50_000
 """New objects after which garbage is looked for.
@@ -12,6 +12,6 @@ What is imported stays, and by Python's own setting (700) a quarter of a start w
 through it; the look at the end of a process took seconds.
 """
 
-configure(default_home())
+configure(default_workspace())
 gc.set_threshold(_RARELY)
 atexit.register(gc.freeze)

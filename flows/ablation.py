@@ -11,7 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.console import figures, plain_console, show_files, split_line
-from flows.environment import default_home
+from flows.environment import default_workspace
 from flows.exclusive_run import exclusive_run
 from flows.retrain import Stopwatch
 from flows.run_form import DataSet, Moments, run_name
@@ -91,20 +91,20 @@ def ablation(
     Returns:
         All that was found.
     """
-    home = default_home()
+    workspace = default_workspace()
     if seeds < 1:
         raise InputError(f"seeds is {seeds}; a whole number from 1 is wanted")
     wanted = select_variants(variants)
-    with exclusive_run(home):
-        return _chain(home, (data.text, moments.window), wanted, seeds)
+    with exclusive_run(workspace):
+        return _chain(workspace, (data.text, moments.window), wanted, seeds)
 
 
 def _chain(
-    home: Workspace, asked: tuple[str, SplitMoments], variants: Sequence[Variant], seeds: int
+    workspace: Workspace, asked: tuple[str, SplitMoments], variants: Sequence[Variant], seeds: int
 ) -> AblationReport:
     watch = Stopwatch()
-    ingested = ingest(home, *asked)
-    tracker = Tracker(home)
+    ingested = ingest(workspace, *asked)
+    tracker = Tracker(workspace)
     run = tracker.start_ablation(ingested, seeds, flow_run.id)
     every = [(variant, seed) for variant in variants for seed in range(seeds)]
     trials = []
@@ -113,9 +113,9 @@ def _chain(
             where = f"{number} of {len(every)}: {variant.name}, seed {seed}"
             get_run_logger().info("ablation: %s", where)
             start = TrainingStart(f"cold, {variant.name}")
-            job = RunContext(home, ingested, variant.preset, None, start, seed)
+            job = RunContext(workspace, ingested, variant.preset, None, start, seed)
             trials.append(_trial(tracker, run, job, variant))
-        comparison = compare_variants(home, ingested, trials)
+        comparison = compare_variants(workspace, ingested, trials)
         _log(tracker, run, comparison)
     return AblationReport(ingested, run.run_id, trials, comparison, watch.seconds()["total"])
 
@@ -139,7 +139,7 @@ def _log(tracker: Tracker, run: TrackedRun, comparison: Artifact) -> None:
     tracker.log_files(run, [comparison.path / name for name in FILES], note)
 
 
-def show_ablation(found: AblationReport, home: Workspace) -> None:
+def show_ablation(found: AblationReport, workspace: Workspace) -> None:
     """Print data, tables, and where to look next."""
     console = plain_console()
     ingested, report = found.ingested, found.as_json()
@@ -153,4 +153,4 @@ def show_ablation(found: AblationReport, home: Workspace) -> None:
         console.print(shown)
     console.print(f"\n{NOTE}\n")
     files = {name: report[name] for name in ("plot", "table", "numbers", "slices")}
-    show_files(console, files, home, f"{report['model']}-ablation", "runs")
+    show_files(console, files, workspace, f"{report['model']}-ablation", "runs")

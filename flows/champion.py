@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from flows.environment import default_home
+from flows.environment import default_workspace
 from flows.exclusive_run import exclusive_run
 from tasks.dry_run import DryRunProcess
 from tasks.prefect_page import announce
@@ -34,13 +34,13 @@ class RegisteredModel:
         return f"{self.model} version {self.version.number}"
 
 
-def choose_version(home: Workspace, model: str | None, version: str) -> RegisteredModel:
+def choose_version(workspace: Workspace, model: str | None, version: str) -> RegisteredModel:
     """The version (a number or an alias) of `model`, or of the only one in the home.
 
     Raises:
         InputError: There is no such model or version, or several models to choose from.
     """
-    tracker = _tracker(home)
+    tracker = _tracker(workspace)
     chosen = _model(tracker.models(), model)
     found = tracker.find(chosen, version)
     if found is None:
@@ -49,16 +49,16 @@ def choose_version(home: Workspace, model: str | None, version: str) -> Register
     return RegisteredModel(tracker, chosen, found)
 
 
-def registry_of(home: Workspace, model: str | None) -> Registry:
+def registry_of(workspace: Workspace, model: str | None) -> Registry:
     """The registry of `model`, or of the only one in the home; raises InputError as `choose_version`."""
-    tracker = _tracker(home)
-    return Registry(home, tracker, _model(tracker.models(), model))
+    tracker = _tracker(workspace)
+    return Registry(workspace, tracker, _model(tracker.models(), model))
 
 
-def _tracker(home: Workspace) -> Tracker:
-    if not home.tracked:
-        raise InputError(f"no model yet in {home.root}; begin with: widedeep retrain")
-    return Tracker(home)
+def _tracker(workspace: Workspace) -> Tracker:
+    if not workspace.tracked:
+        raise InputError(f"no model yet in {workspace.root}; begin with: widedeep retrain")
+    return Tracker(workspace)
 
 
 def _model(models: list[str], wanted: str | None) -> str:
@@ -75,14 +75,14 @@ class ChampionMove:
     version: str
 
 
-def promote(home: Workspace, model: str | None, version: str, reason: str) -> ChampionMove:
+def promote(workspace: Workspace, model: str | None, version: str, reason: str) -> ChampionMove:
     """Let a version serve if it passes a dry run; for the holder of the home's lock.
 
     Raises:
         InputError: There is no such model or version, it serves already, it fails the dry run, or
             no reason was given.
     """
-    registry = registry_of(home, model)
+    registry = registry_of(workspace, model)
     found = registry.candidate(version, reason)
     with DryRunProcess() as stranger:
         tried = stranger.try_out(found.folder, GateConfig().latency_budget)
@@ -93,9 +93,9 @@ def promote(home: Workspace, model: str | None, version: str, reason: str) -> Ch
     return ChampionMove(registry.model, found.number)
 
 
-def roll_back(home: Workspace, model: str | None, reason: str) -> ChampionMove:
+def roll_back(workspace: Workspace, model: str | None, reason: str) -> ChampionMove:
     """Let the previous champion serve again, at once; otherwise as `promote`."""
-    registry = registry_of(home, model)
+    registry = registry_of(workspace, model)
     return ChampionMove(registry.model, registry.roll_back(reason).number)
 
 
@@ -111,9 +111,9 @@ def promote_by_hand(version: str, reason: str, model: str | None = None) -> str:
     Returns:
         The number of the version that serves now.
     """
-    home = default_home()
-    with exclusive_run(home):
-        return _told(PROMOTE, promote(home, model, version, reason), reason)
+    workspace = default_workspace()
+    with exclusive_run(workspace):
+        return _told(PROMOTE, promote(workspace, model, version, reason), reason)
 
 
 @flow(name="rollback", flow_run_name="roll back")
@@ -127,9 +127,9 @@ def rollback(reason: str, model: str | None = None) -> str:
     Returns:
         The number of the version that serves now.
     """
-    home = default_home()
-    with exclusive_run(home):
-        return _told(ROLLBACK, roll_back(home, model, reason), reason)
+    workspace = default_workspace()
+    with exclusive_run(workspace):
+        return _told(ROLLBACK, roll_back(workspace, model, reason), reason)
 
 
 def _told(action: str, moved: ChampionMove, reason: str) -> str:

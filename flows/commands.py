@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from flows.environment import configure, default_home, prepare_command
+from flows.environment import configure, default_workspace, prepare_command
 from tasks.engine import Engine, EngineName
 from widedeep.inputs import InputError, parse_time
 from widedeep.workspace import Workspace
@@ -23,18 +23,18 @@ SPLIT = {
 
 def retrain(options: argparse.Namespace) -> None:
     """Run the chain once in this process, or once for each moment that was missed."""
-    home, moments = _home(options), _moments(options)
+    workspace, moments = _home(options), _moments(options)
     if options.every is not None and (moments["validation_from"] or moments["holdout_from"]):
         raise InputError("--every moves the split with as-of: leave its other moments out")
     _engine(options).require()
-    with _held(home) as starting:
+    with _held(workspace) as starting:
         with starting():
             from flows.retrain import missed_moments, show_retrain
             from flows.retrain import retrain as flow
             from flows.run_form import Computing, DataSet, Gate, Moments, Training
 
         as_of, every = moments["as_of"], options.every
-        due = [as_of] if every is None else missed_moments(home, options.data, as_of, every)
+        due = [as_of] if every is None else missed_moments(workspace, options.data, as_of, every)
         training = Training(
             mode=options.mode,
             preset=options.preset,
@@ -47,15 +47,15 @@ def retrain(options: argparse.Namespace) -> None:
         for moment in due:
             known = Moments(**moments | {"as_of": moment})
             report = flow(DataSet.parse(options.data), known, training, gate, computing)
-            show_retrain(report, home)
+            show_retrain(report, workspace)
             if options.json:
                 _write_json(report.as_json())
 
 
 def ablation(options: argparse.Namespace) -> None:
     """Train the model with parts left out, and compare."""
-    home, moments = _home(options), _moments(options)
-    with _held(home) as starting:
+    workspace, moments = _home(options), _moments(options)
+    with _held(workspace) as starting:
         with starting():
             from flows.ablation import ablation as flow
             from flows.ablation import show_ablation
@@ -63,16 +63,16 @@ def ablation(options: argparse.Namespace) -> None:
 
         data, known = DataSet.parse(options.data), Moments(**moments)
         found = flow(data, known, options.seeds, options.variants)
-        show_ablation(found, home)
+        show_ablation(found, workspace)
     if options.json:
         _write_json(found.as_json())
 
 
 def replay(options: argparse.Namespace) -> None:
     """Retrain on a simulated clock under several policies, and compare."""
-    home = _home(options)
+    workspace = _home(options)
     begin, end = _moment(getattr(options, "from"), "--from"), _moment(options.to, "--to")
-    with _held(home) as starting:
+    with _held(workspace) as starting:
         with starting():
             from flows.replay import replay as flow
             from flows.replay import show_replay
@@ -80,15 +80,15 @@ def replay(options: argparse.Namespace) -> None:
 
         clock = Clock(begin=begin, end=end, every_days=options.every)
         found = flow(DataSet.parse(options.data), clock, options.preset, options.seed)
-        show_replay(found, home)
+        show_replay(found, workspace)
     if options.json:
         _write_json(found.as_json())
 
 
 def tune(options: argparse.Namespace) -> None:
     """Search for better settings on validation."""
-    home, moments = _home(options), _moments(options)
-    with _held(home) as starting:
+    workspace, moments = _home(options), _moments(options)
+    with _held(workspace) as starting:
         with starting():
             from flows.run_form import DataSet, Moments
             from flows.tune import show_tune
@@ -96,7 +96,7 @@ def tune(options: argparse.Namespace) -> None:
 
         data, known = DataSet.parse(options.data), Moments(**moments)
         found = flow(data, known, options.trials, options.seed)
-        show_tune(found, home)
+        show_tune(found, workspace)
     if options.json:
         _write_json(found.as_json())
 
@@ -125,13 +125,13 @@ def rollback(options: argparse.Namespace) -> None:
 
 
 def _move(options: argparse.Namespace, move: Callable[..., Any]) -> None:
-    home = _home(options)
+    workspace = _home(options)
     from flows import champion as by_hand
     from flows.status import show_status, statuses
 
-    with home.exclusive():
-        model = move(by_hand, home, options.model).model
-        found = [one for one in statuses(home) if one["model"] == model]
+    with workspace.exclusive():
+        model = move(by_hand, workspace, options.model).model
+        found = [one for one in statuses(workspace) if one["model"] == model]
     if options.json:
         _write_json(found[0])
     else:
@@ -140,13 +140,13 @@ def _move(options: argparse.Namespace, move: Callable[..., Any]) -> None:
 
 def explain(options: argparse.Namespace) -> None:
     """Print what adds up to the logit of one user and item."""
-    home = _home(options)
+    workspace = _home(options)
     from flows.champion import choose_version
     from flows.explain import explain as explained
     from flows.explain import show_explanation
 
     at = None if options.at is None else parse_time(options.at, "--at")
-    registered = choose_version(home, options.model, options.version)
+    registered = choose_version(workspace, options.model, options.version)
     found = explained(registered, options.user, options.item, at)
     if options.json:
         _write_json(found.as_json())
@@ -156,17 +156,17 @@ def explain(options: argparse.Namespace) -> None:
 
 def memorisation(options: argparse.Namespace) -> None:
     """Print the memorisation report of a registered model."""
-    home = _home(options)
+    workspace = _home(options)
     from flows.champion import choose_version
     from flows.explain import show_memorisation, write_memorisation
 
-    registered = choose_version(home, options.model, options.version)
+    registered = choose_version(workspace, options.model, options.version)
     (write_memorisation if options.json else show_memorisation)(registered)
 
 
 def rank(options: argparse.Namespace) -> None:
     """Rank items for many users and write a Parquet file."""
-    home = _home(options)
+    workspace = _home(options)
     from flows.champion import choose_version
     from flows.rank import RankRequest, show_rank
     from flows.rank import rank as ranked
@@ -177,8 +177,8 @@ def rank(options: argparse.Namespace) -> None:
     engine.require()
     how = at, Precision(options.precision), engine
     order = RankRequest(options.users, options.out, options.k, options.candidates, *how)
-    registered = choose_version(home, options.model, options.version)
-    with engine.running(home):
+    registered = choose_version(workspace, options.model, options.version)
+    with engine.running(workspace):
         found = ranked(registered, order)
     if options.json:
         _write_json(found.as_json())
@@ -188,30 +188,30 @@ def rank(options: argparse.Namespace) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """Answer requests by the champion until Ctrl-C."""
-    home = _home(options)
+    workspace = _home(options)
     from flows.serve import Address, model_to_serve
     from flows.serve import serve as run
     from widedeep.choices import Precision
     from widedeep.serving.middleware import RequestLimits
 
-    model = model_to_serve(home, options.data, options.model)
+    model = model_to_serve(workspace, options.data, options.model)
     limits = RequestLimits(per_second=options.rate_limit, burst=2 * options.rate_limit)
     address = Address(options.host, options.port)
-    run(home, model, address, limits, Precision(options.precision))
+    run(workspace, model, address, limits, Precision(options.precision))
 
 
 def up(options: argparse.Namespace) -> None:
     """Run the servers and the deployments until Ctrl-C."""
-    home = _home(options)
+    workspace = _home(options)
     # Prefect's home is made below it as soon as Prefect is imported.
-    home.root.mkdir(parents=True, exist_ok=True)
+    workspace.root.mkdir(parents=True, exist_ok=True)
     from flows.up import Ports
     from flows.up import up as run
 
     given = {"--data": options.data, "--cron": options.cron, "--notify": options.notify}
     deployments = [text for pair in given.items() if pair[1] for text in pair]
     try:
-        run(home, Ports(options.prefect_port, options.mlflow_port), deployments)
+        run(workspace, Ports(options.prefect_port, options.mlflow_port), deployments)
     except KeyboardInterrupt:
         sys.stdout.write("stopped\n")
 
@@ -235,16 +235,18 @@ def _engine(options: argparse.Namespace) -> Engine:
 
 
 def _home(options: argparse.Namespace) -> Workspace:
-    home = Workspace(options.home.expanduser().resolve()) if options.home else default_home()
-    configure(home)
-    return home
+    workspace = (
+        Workspace(options.home.expanduser().resolve()) if options.home else default_workspace()
+    )
+    configure(workspace)
+    return workspace
 
 
 @contextmanager
-def _held(home: Workspace) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+def _held(workspace: Workspace) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Hold the home for a flow; gives the block in which it is to be imported."""
     prepare_command()
-    with home.exclusive():
+    with workspace.exclusive():
         from flows.exclusive_run import stop_orphans
 
         stop_orphans()

@@ -62,13 +62,13 @@ def split_line(ingested: Ingested) -> str:
 
 
 def show_files(
-    console: Console, files: Mapping[str, str], home: Workspace, experiment: str, what: str
+    console: Console, files: Mapping[str, str], workspace: Workspace, experiment: str, what: str
 ) -> None:
     """Say where files and MLflow's experiment are; `what` is to be ticked there."""
     console.print("look next", style="bold")
     for name, path in files.items():
         console.print(f"  {name:8} {path}")
-    console.print(f"  MLflow   .venv/bin/mlflow ui --backend-store-uri {home.tracking_uri}")
+    console.print(f"  MLflow   .venv/bin/mlflow ui --backend-store-uri {workspace.tracking_uri}")
     console.print(f"           experiment {experiment}: tick {what}, press Compare")
 
 

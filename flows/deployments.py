@@ -33,7 +33,7 @@ from prefect.flows import Flow
 from prefect.types.entrypoint import EntrypointType
 
 from flows.champion import promote_by_hand, rollback
-from flows.environment import default_home
+from flows.environment import default_workspace
 from flows.exclusive_run import SKIPPED, end_dead_runs
 from flows.replay import replay
 from flows.retrain import retrain
@@ -252,7 +252,7 @@ def _watch(data: DataSet) -> FolderWatch | None:
     if not data.folder:
         return None
     folder = Path(data.folder).expanduser().resolve()
-    return FolderWatch(folder, default_home().root / "watched" / f"{folder.name}.json")
+    return FolderWatch(folder, default_workspace().root / "watched" / f"{folder.name}.json")
 
 
 def _deployment(

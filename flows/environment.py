@@ -24,7 +24,7 @@ if "MLFLOW_TRACKING_URI" in _GIVEN:
     os.environ.setdefault(TRACKING_VARIABLE, os.environ["MLFLOW_TRACKING_URI"])
 
 
-def default_home() -> Workspace:
+def default_workspace() -> Workspace:
     """WIDEDEEP_HOME, else `mlruns/` of the checkout this code runs from, else of this folder."""
     if HOME_VARIABLE in os.environ:
         return Workspace(Path(os.environ[HOME_VARIABLE]).expanduser().resolve())
@@ -32,15 +32,15 @@ def default_home() -> Workspace:
     return Workspace((_PROJECT if checkout else Path.cwd()) / "mlruns")
 
 
-def configure(home: Workspace) -> None:
-    """Point both tools at `home`; what the user set in the environment stays."""
+def configure(workspace: Workspace) -> None:
+    """Point both tools at `workspace`; what the user set in the environment stays."""
     settings = {
-        HOME_VARIABLE: str(home.root),
-        "PREFECT_HOME": str(home.prefect),
+        HOME_VARIABLE: str(workspace.root),
+        "PREFECT_HOME": str(workspace.prefect),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The temporary server takes 3 s to start, 11 in a new home, longer on a busy machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "MLFLOW_TRACKING_URI": home.tracking_uri,
+        "MLFLOW_TRACKING_URI": workspace.tracking_uri,
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -54,16 +54,16 @@ def configure(home: Workspace) -> None:
         # cores training became 10 to 20 times slower. Waiting passively costs 5 % when alone.
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-    settings |= _addresses(home)
+    settings |= _addresses(workspace)
     ours = {k: v for k, v in settings.items() if k not in _GIVEN or k == HOME_VARIABLE}
     os.environ.update(ours)
     os.environ[_OURS_VARIABLE] = " ".join(ours)
 
 
-def _addresses(home: Workspace) -> dict[str, str]:
+def _addresses(workspace: Workspace) -> dict[str, str]:
     """Of the servers of a `widedeep up` on this home: its UIs show what commands do, too."""
     try:
-        found = json.loads((home.root / UP_FILE).read_text(encoding="utf-8"))
+        found = json.loads((workspace.root / UP_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     if not psutil.pid_exists(found["pid"]):

@@ -63,9 +63,9 @@ _MESSAGE = "its process was killed; found by the next run"
 
 
 @contextmanager
-def mark_workspace(home: Workspace, run_id: str | None) -> Iterator[None]:
+def mark_workspace(workspace: Workspace, run_id: str | None) -> Iterator[None]:
     """Mark the home with this run while the block works; first end the runs of earlier marks."""
-    marks = home.root / "running"
+    marks = workspace.root / "running"
     marks.mkdir(exist_ok=True)
     for mark in marks.iterdir():
         _crash(UUID(mark.name))
@@ -125,23 +125,23 @@ R = TypeVar("R")
 
 
 @contextmanager
-def exclusive_run(home: Workspace) -> Iterator[None]:
+def exclusive_run(workspace: Workspace) -> Iterator[None]:
     """Hold the home for a flow, once what a killed run left there is put right."""
-    with _exclusive(home), mark_workspace(home, flow_run.id):
-        home.stages.sweep()
+    with _exclusive(workspace), mark_workspace(workspace, flow_run.id):
+        workspace.stages.sweep()
         yield
 
 
 @contextmanager
-def _exclusive(home: Workspace) -> Iterator[None]:
+def _exclusive(workspace: Workspace) -> Iterator[None]:
     with ExitStack() as held:
         try:
-            held.enter_context(home.exclusive())
+            held.enter_context(workspace.exclusive())
         except BusyError as busy:
             if deployment.id is None:
                 raise
             get_run_logger().info("waiting: %s", busy)
-            held.enter_context(home.exclusive(PATIENCE))
+            held.enter_context(workspace.exclusive(PATIENCE))
         yield
 
 

@@ -150,7 +150,7 @@ def rank(registered: RegisteredModel, order: RankRequest) -> RankReport:
     path = registered.version.served.path
     wanted = ListsRequest(path, order.k, order.candidates, order.at, order.precision)
     lister = ListMaker.of(wanted)
-    users = np.unique(lister.log.user) if asked is None else asked
+    users = np.unique(lister.interactions.user) if asked is None else asked
     names = DisplayNames.of(lister.known.items, lister.known.people)
     started = time.perf_counter()
     rows = _write(order.engine.lists(wanted, lister, users), order.out, names)

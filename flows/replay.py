@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.console import figures, plain_console, show_files
-from flows.environment import default_home
+from flows.environment import default_workspace
 from flows.exclusive_run import exclusive_run
 from flows.retrain import Stopwatch
 from flows.run_form import Clock, DataSet, run_name, seconds
@@ -84,19 +84,19 @@ def replay(
     Returns:
         All that was found.
     """
-    home = default_home()
+    workspace = default_workspace()
     config = ReplayConfig(named(preset), GateConfig(), seed)
-    with exclusive_run(home):
+    with exclusive_run(workspace):
         watch = Stopwatch()
-        ingested = ingest(home, data.text, SplitMoments(as_of=seconds(clock.end)))
+        ingested = ingest(workspace, data.text, SplitMoments(as_of=seconds(clock.end)))
         moments = _moments(ingested, seconds(clock.begin), clock.every_days * DAY)
-        tracker = Tracker(home)
+        tracker = Tracker(workspace)
         run = tracker.start_replay(ingested, _parameters(config, clock.every_days), flow_run.id)
         with tracker.closing(run):
-            work = Replay(home.stages, IngestedData(ingested.artifact), config)
+            work = Replay(workspace.stages, IngestedData(ingested.artifact), config)
             steps = _steps(work, tracker, run, moments)
             summary = summarise(
-                home.stages, work, steps, _title(ingested, moments, clock.every_days)
+                workspace.stages, work, steps, _title(ingested, moments, clock.every_days)
             )
             tracker.log_files(run, [summary.path / name for name in REPLAY_FILES], "")
         total = watch.seconds()["total"]
@@ -157,7 +157,7 @@ def _title(ingested: Ingested, moments: Sequence[int], every_days: int) -> str:
     return f"Replay of {ingested.model}, {first} to {last}, every {every_days} days"
 
 
-def show_replay(found: ReplayReport, home: Workspace) -> None:
+def show_replay(found: ReplayReport, workspace: Workspace) -> None:
     """Print the policies, what the gate was worth, and where to look next."""
     console = plain_console()
     report, summary = found.as_json(), found.summary.summary
@@ -168,4 +168,4 @@ def show_replay(found: ReplayReport, home: Workspace) -> None:
         console.print(f"  {sentence}")
     console.print()
     files = {name: report[name] for name in ("plot", "table", "numbers")}
-    show_files(console, files, home, f"{report['model']}-replay", "the policies")
+    show_files(console, files, workspace, f"{report['model']}-replay", "the policies")

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.console import plain_console, split_line
-from flows.environment import default_home
+from flows.environment import default_workspace
 from flows.exclusive_run import exclusive_run, newest_only
 from flows.run_form import Computing, DataSet, Gate, Moments, Training, run_name, seconds
 from tasks.dry_run import DryRunProcess
@@ -130,7 +130,7 @@ def retrain(
     Returns:
         All that was found; `RetrainReport.as_json` is the contract's object.
     """
-    home = default_home()
+    workspace = default_workspace()
     request = RunRequest(
         data.text,
         moments.window,
@@ -142,23 +142,23 @@ def retrain(
         computing.config,
         Device(training.device),
     )
-    with exclusive_run(home), request.engine.running(home):
-        return _chain(home, request, gate.config)
+    with exclusive_run(workspace), request.engine.running(workspace):
+        return _chain(workspace, request, gate.config)
 
 
-def _chain(home: Workspace, request: RunRequest, gate: GateConfig) -> RetrainReport:
+def _chain(workspace: Workspace, request: RunRequest, gate: GateConfig) -> RetrainReport:
     if not request.engine.on_ray:  # there it is the workers' devices that count
         resolve_device(request.device)
     watch = Stopwatch()
     with watch.stage("ingest"):
-        ingested = ingest(home, request.data, request.window, request.engine)
+        ingested = ingest(workspace, request.data, request.window, request.engine)
     show_data(ingested)
-    tracker = Tracker(home)
-    champion = Registry(home, tracker, ingested.model).champion()
-    asked = preset_by_name(home, ingested.model, request.preset)
+    tracker = Tracker(workspace)
+    champion = Registry(workspace, tracker, ingested.model).champion()
+    asked = preset_by_name(workspace, ingested.model, request.preset)
     preset = asked.multiplied_in(request.precision).trained_on(request.device)
     start = TrainingStart.choose(request.mode, champion, ingested.split, preset)
-    job = RunContext(home, ingested, preset, champion, start, request.seed, request.engine)
+    job = RunContext(workspace, ingested, preset, champion, start, request.seed, request.engine)
     run = tracker.start(job, flow_run.id)
     with tracker.closing(run), tracker.observing(run):
         with watch.stage("features"):
@@ -186,7 +186,7 @@ def _published(job: RunContext, publication: Publish, gated: Artifact) -> Artifa
 
 
 def missed_moments(
-    home: Workspace, data: str, as_of: datetime | None, every: int
+    workspace: Workspace, data: str, as_of: datetime | None, every: int
 ) -> list[datetime]:
     """Each `every` days since the last decision's as-of, and at the end `as_of`, in order.
 
@@ -197,18 +197,18 @@ def missed_moments(
     """
     if every < 1:
         raise InputError(f"every is {every} days; a whole number from 1 is wanted")
-    source = resolve(data, home.data, os.environ)
+    source = resolve(data, workspace.data, os.environ)
     end = seconds(as_of)
     if end is None:
-        end = IngestedData(checked(home, source)).last_time + 1
-    decisions = decision_log.history(home.decisions / source.model)
+        end = IngestedData(checked(workspace, source)).last_time + 1
+    decisions = decision_log.history(workspace.decisions / source.model)
     decided = [decision["as_of"] for decision in decisions if "as_of" in decision]
     begin = max(decided) + every * DAY if decided else end
     moments = [*range(begin, end, every * DAY), end]
     return [datetime.fromtimestamp(moment, UTC) for moment in moments]
 
 
-def show_retrain(report: RetrainReport, home: Workspace) -> None:
+def show_retrain(report: RetrainReport, workspace: Workspace) -> None:
     """Print data, split, comparison, decision, and where to look next."""
     console = plain_console()
     ingested = report.job.ingested
@@ -225,7 +225,7 @@ def show_retrain(report: RetrainReport, home: Workspace) -> None:
     console.print(f"start     {report.job.start.reason}")
     console.print(_table(report))
     _show_decision(report, console)
-    _show_next(report, home, console)
+    _show_next(report, workspace, console)
 
 
 def _table(report: RetrainReport) -> Table:
@@ -254,12 +254,12 @@ def _show_decision(report: RetrainReport, console: Console) -> None:
     console.print(f"seconds   {times}")
 
 
-def _show_next(report: RetrainReport, home: Workspace, console: Console) -> None:
+def _show_next(report: RetrainReport, workspace: Workspace, console: Console) -> None:
     console.print("\nlook next", style="bold")
     lines = (
         f"  predictions  {report.as_json()['predictions']}",
-        f"  MLflow       .venv/bin/mlflow ui --backend-store-uri {home.tracking_uri}",
-        f"  Prefect      PREFECT_HOME={home.prefect} .venv/bin/prefect server start",
+        f"  MLflow       .venv/bin/mlflow ui --backend-store-uri {workspace.tracking_uri}",
+        f"  Prefect      PREFECT_HOME={workspace.prefect} .venv/bin/prefect server start",
     )
     for line in lines:
         console.print(line)

@@ -58,25 +58,25 @@ class Address:
         return listening
 
 
-def model_to_serve(home: Workspace, data: str | None, model: str | None) -> str | None:
+def model_to_serve(workspace: Workspace, data: str | None, model: str | None) -> str | None:
     """The model's name; None stands for the first that appears in a home without any.
 
     Raises:
         InputError: Both are given, the home has several models and neither is, or it has models
             but none of that name.
     """
-    models = decision_log.subjects(home.decisions)
+    models = decision_log.subjects(workspace.decisions)
     if data is not None and model is not None:
         raise InputError("--data and --model both name a model; leave one out")
     if data is not None:
         # Its name is all that is wanted: nothing is downloaded or simulated for it.
-        source = resolve(data, home.data, os.environ, lambda _, folder: folder, lambda _: None)
+        source = resolve(data, workspace.data, os.environ, lambda _, folder: folder, lambda _: None)
         return source.model
     return chosen_model(models, model) if models else model
 
 
 def serve(
-    home: Workspace,
+    workspace: Workspace,
     model: str | None,
     address: Address,
     limits: RequestLimits,
@@ -95,7 +95,7 @@ def serve(
     torch.set_num_threads(1)
     sys.setswitchinterval(_TURN)
     with address.listen() as listening, _quiet_signals():
-        service = RankingService(home, Telemetry())
+        service = RankingService(workspace, Telemetry())
         config = uvicorn.Config(
             create_app(service, limits),
             log_config=None,
@@ -108,7 +108,7 @@ def serve(
         def stop() -> None:
             server.should_exit = True
 
-        scout = ChampionWatcher(home, model, service, stop, precision)
+        scout = ChampionWatcher(workspace, model, service, stop, precision)
         host, port = listening.getsockname()[:2]
         waiting = model or "the first model that appears"
         logging.getLogger("widedeep.serving").info("http://%s:%s serves %s", host, port, waiting)

@@ -13,15 +13,15 @@ from widedeep import decision_log
 from widedeep.workspace import Workspace
 
 
-def statuses(home: Workspace, at: int | None = None) -> list[dict[str, Any]]:
+def statuses(workspace: Workspace, at: int | None = None) -> list[dict[str, Any]]:
     """The contract's object for each registered model of the home.
 
     As it is, or as it was at a moment (UNIX seconds), which is read from the records alone.
     """
-    if not home.tracked:
+    if not workspace.tracked:
         return []
-    tracker = Tracker(home)
-    return [_status(home, tracker, model, at) for model in tracker.models()]
+    tracker = Tracker(workspace)
+    return [_status(workspace, tracker, model, at) for model in tracker.models()]
 
 
 def show_status(found: Sequence[dict[str, Any]]) -> None:
@@ -41,8 +41,8 @@ def show_status(found: Sequence[dict[str, Any]]) -> None:
         console.print(table)
 
 
-def _status(home: Workspace, tracker: Tracker, model: str, at: int | None) -> dict[str, Any]:
-    decisions = decision_log.history(home.decisions / model)
+def _status(workspace: Workspace, tracker: Tracker, model: str, at: int | None) -> dict[str, Any]:
+    decisions = decision_log.history(workspace.decisions / model)
     if at is None:
         found, before = tracker.champion(model), tracker.previous(model)
         champion, previous = (one and one.number for one in (found, before))

@@ -12,7 +12,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.console import plain_console
-from flows.environment import default_home
+from flows.environment import default_workspace
 from flows.exclusive_run import exclusive_run
 from flows.retrain import Stopwatch
 from flows.run_form import DataSet, Moments, run_name
@@ -74,23 +74,23 @@ def tune(
     Returns:
         All that was found.
     """
-    home = default_home()
+    workspace = default_workspace()
     if trials < 1:
         raise InputError(f"trials is {trials}; a whole number from 1 is wanted")
-    with exclusive_run(home):
+    with exclusive_run(workspace):
         watch = Stopwatch()
-        ingested = ingest(home, data.text, moments.window)
+        ingested = ingest(workspace, data.text, moments.window)
         job = RunContext(
-            home, ingested, named("default"), None, TrainingStart("cold, a search"), seed
+            workspace, ingested, named("default"), None, TrainingStart("cold, a search"), seed
         )
         search = TuningSearch(job, features(job))
-        tracker = Tracker(home)
+        tracker = Tracker(workspace)
         run = tracker.start_search(job, trials, flow_run.id)
         with tracker.closing(run):
             for number in range(search.finished + 1, trials + 1):
                 _try(tracker, run, search, number)
             best = search.study.best_trial
-            file = save_tuned(home, ingested.model, best.params, search.study.best_value)
+            file = save_tuned(workspace, ingested.model, best.params, search.study.best_value)
             tracker.log_files(run, [file], "")
         total = watch.seconds()["total"]
     return _found(ingested, run, search, file, total)
@@ -122,7 +122,7 @@ def _found(
     )
 
 
-def show_tune(found: TuneReport, home: Workspace) -> None:
+def show_tune(found: TuneReport, workspace: Workspace) -> None:
     """Print what was found, and where to look next."""
     console = plain_console()
     first = "" if found.first_loss is None else f", the default preset has {found.first_loss:.4f}"
@@ -133,4 +133,4 @@ def show_tune(found: TuneReport, home: Workspace) -> None:
     console.print(f"kept      {found.file}")
     console.print("\nlook next", style="bold")
     console.print("  use them  widedeep retrain --preset tuned")
-    console.print(f"  MLflow    .venv/bin/mlflow ui --backend-store-uri {home.tracking_uri}")
+    console.print(f"  MLflow    .venv/bin/mlflow ui --backend-store-uri {workspace.tracking_uri}")

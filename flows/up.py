@@ -108,7 +108,7 @@ class ServerProcess:
         process.wait()
 
 
-def up(home: Workspace, ports: Ports, deployments: Sequence[str]) -> NoReturn:
+def up(workspace: Workspace, ports: Ports, deployments: Sequence[str]) -> NoReturn:
     """Start everything and keep it running until Ctrl-C or SIGTERM.
 
     Args:
@@ -118,9 +118,9 @@ def up(home: Workspace, ports: Ports, deployments: Sequence[str]) -> NoReturn:
     """
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job ignores the latter
         signal.signal(number, _stop)
-    with _alone(home):
+    with _alone(workspace):
         stop_orphans()
-        services = _services(home, ports, deployments)
+        services = _services(workspace, ports, deployments)
         environment = {
             **os.environ,
             PID_VARIABLE: str(os.getpid()),
@@ -129,23 +129,26 @@ def up(home: Workspace, ports: Ports, deployments: Sequence[str]) -> NoReturn:
             UI_VARIABLE: ports.mlflow_url,
         }
         try:
-            _run(home, ports, services, environment)
+            _run(workspace, ports, services, environment)
         finally:
-            (home.root / UP_FILE).unlink(missing_ok=True)
+            (workspace.root / UP_FILE).unlink(missing_ok=True)
             for service in reversed(services):
                 _say(f"stopping {service.name}")
                 service.stop()
 
 
 def _run(
-    home: Workspace, ports: Ports, services: Sequence[ServerProcess], environment: Mapping[str, str]
+    workspace: Workspace,
+    ports: Ports,
+    services: Sequence[ServerProcess],
+    environment: Mapping[str, str],
 ) -> NoReturn:
-    _start(home, services, environment)
+    _start(workspace, services, environment)
     where = {"pid": os.getpid(), "prefect": ports.prefect_url, "mlflow": ports.mlflow_url}
-    (home.root / UP_FILE).write_text(json.dumps(where), encoding="utf-8")
+    (workspace.root / UP_FILE).write_text(json.dumps(where), encoding="utf-8")
     _say(f"Prefect  {ports.prefect_url}   press Run at Deployments")
     _say(f"MLflow   {ports.mlflow_url}/#/experiments?{TRAINING_VIEW}")
-    _say(f"logs     {home.logs}   (Ctrl-C stops everything)")
+    _say(f"logs     {workspace.logs}   (Ctrl-C stops everything)")
     while True:
         time.sleep(RESTART_SECONDS)
         for service in services:
@@ -155,12 +158,12 @@ def _run(
 
 
 def _start(
-    home: Workspace, services: Sequence[ServerProcess], environment: Mapping[str, str]
+    workspace: Workspace, services: Sequence[ServerProcess], environment: Mapping[str, str]
 ) -> None:
     """The servers side by side; what needs both of them once they answer."""
     for service in services:
         if service.name == "MLflow":
-            _create_store(home)
+            _create_store(workspace)
         if service.name == "deployments":
             for server in services:
                 server.wait()
@@ -168,44 +171,50 @@ def _start(
         service.start(environment)
 
 
-def _services(home: Workspace, ports: Ports, deployments: Sequence[str]) -> list[ServerProcess]:
-    home.logs.mkdir(parents=True, exist_ok=True)
+def _services(
+    workspace: Workspace, ports: Ports, deployments: Sequence[str]
+) -> list[ServerProcess]:
+    workspace.logs.mkdir(parents=True, exist_ok=True)
     where = ["--host", HOST, "--port"]
     prefect = ["flows.prefect_server", "server", "start", *where, str(ports.prefect)]
     mlflow = ["mlflow", "server", *where, str(ports.mlflow), "--workers", "1"]
-    mlflow += ["--backend-store-uri", home.tracking_uri]
-    mlflow += ["--default-artifact-root", home.artifacts_uri] if home.artifacts_uri else []
+    mlflow += ["--backend-store-uri", workspace.tracking_uri]
+    mlflow += (
+        ["--default-artifact-root", workspace.artifacts_uri] if workspace.artifacts_uri else []
+    )
     health = {"Prefect": f"{ports.prefect_url}/api/health", "MLflow": f"{ports.mlflow_url}/health"}
     commands = {
         "Prefect": prefect,
         "MLflow": mlflow,
         "deployments": ["flows.deployments", *deployments],
     }
-    if home.tracking_uri.startswith("http"):
+    if workspace.tracking_uri.startswith("http"):
         del commands["MLflow"]
     return [
-        ServerProcess(name, command, health.get(name), home.logs / f"{name.lower()}.log")
+        ServerProcess(name, command, health.get(name), workspace.logs / f"{name.lower()}.log")
         for name, command in commands.items()
     ]
 
 
-def _create_store(home: Workspace) -> None:
+def _create_store(workspace: Workspace) -> None:
     """MLflow's, before two processes could begin it at once."""
-    if not home.tracked:
+    if not workspace.tracked:
         from tasks.tracking import Tracker
 
-        with home.exclusive():
-            Tracker(home).models()
+        with workspace.exclusive():
+            Tracker(workspace).models()
 
 
 @contextmanager
-def _alone(home: Workspace) -> Iterator[None]:
-    home.root.mkdir(parents=True, exist_ok=True)
+def _alone(workspace: Workspace) -> Iterator[None]:
+    workspace.root.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(home.root / "up.lock", blocking=False):
+        with FileLock(workspace.root / "up.lock", blocking=False):
             yield
     except Timeout as error:
-        raise BusyError(f"{home.root} is up already; see {home.root / UP_FILE}") from error
+        raise BusyError(
+            f"{workspace.root} is up already; see {workspace.root / UP_FILE}"
+        ) from error
 
 
 def _answers(url: str) -> bool:

@@ -54,7 +54,7 @@ class ChampionWatcher:
 
     def __init__(
         self,
-        home: Workspace,
+        workspace: Workspace,
         model: str | None,
         service: RankingService,
         stop: Callable[[], None],
@@ -62,7 +62,7 @@ class ChampionWatcher:
     ) -> None:
         """`stop` is called if the service can't go on; `fatal` says why."""
         self.fatal: BusyError | None = None
-        said = (str(home.root), model or "", precision)
+        said = (str(workspace.root), model or "", precision)
         self._command = [sys.executable, "-m", "tasks.scout", *said]
         self._told = Acknowledged(Path(), 0)
         self._seen = ""

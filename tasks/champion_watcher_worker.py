@@ -30,9 +30,9 @@ from widedeep.workspace import Workspace
 class RegistryWatch:
     """The champion of one model, or of the only one there is."""
 
-    def __init__(self, home: Workspace, model: str | None, seen: str | None = None) -> None:
+    def __init__(self, workspace: Workspace, model: str | None, seen: str | None = None) -> None:
         """`seen` is the number of a version that is not to be tried (again)."""
-        self._home = home
+        self._home = workspace
         self._model = model
         self._tracker: Tracker | None = None
         self._seen = seen

@@ -84,7 +84,7 @@ class Engine:
             )
 
     @contextmanager
-    def running(self, home: Workspace) -> Iterator[None]:
+    def running(self, workspace: Workspace) -> Iterator[None]:
         """Connect to the cluster that RAY_ADDRESS names, or start a local one, for a while.
 
         Raises:
@@ -96,7 +96,7 @@ class Engine:
         self.require()
         from tasks.on_ray.cluster import connected
 
-        with connected(self.workers, home):
+        with connected(self.workers, workspace):
             yield
 
     def judge(self) -> Judge:
@@ -143,15 +143,17 @@ class Engine:
 
         return ray_lists(order, users, self.workers)
 
-    def scorer(self, model: TrainedModel, log: Interactions, item_table: ItemTable) -> Scorer:
+    def scorer(
+        self, model: TrainedModel, interactions: Interactions, item_table: ItemTable
+    ) -> Scorer:
         """See `model_scorer`."""
         if not self.on_ray:
             from widedeep.evaluation.scoring import model_scorer
 
-            return model_scorer(model, log, item_table)
+            return model_scorer(model, interactions, item_table)
         from tasks.on_ray.scoring import ray_scorer
 
-        return ray_scorer(model, log, item_table, PIECES_A_WORKER * self.workers)
+        return ray_scorer(model, interactions, item_table, PIECES_A_WORKER * self.workers)
 
 
 LOCAL = Engine()

@@ -62,7 +62,7 @@ def evaluate(job: RunContext, challenger: Artifact, gate: GateConfig) -> Artifac
         draw_figures(_predictions(folder), found.guards, challenger.summary, memory, folder)
         return {**found.as_json(), "memorisation": memory}
 
-    evaluation = job.home.stages.get("evaluations", key, build)
+    evaluation = job.workspace.stages.get("evaluations", key, build)
     logger.info("evaluate: %s", evaluation.summary["decision"]["verdict"])
     for reason in evaluation.summary["decision"]["reasons"]:
         logger.info("evaluate: %s", reason)
@@ -79,9 +79,9 @@ def _predictions(folder: Path) -> dict[str, Predictions]:
 
 def _looks(job: RunContext, challenger: Artifact) -> list[Artifact]:
     """The comparisons with the present champion up to this holdout, without this very one."""
-    decided = decision_log.history(job.home.decisions / job.ingested.model)
+    decided = decision_log.history(job.workspace.decisions / job.ingested.model)
     ids = dict.fromkeys(decision.get("evaluation") for decision in decided)
-    found = [job.home.stages.held("evaluations", identity) for identity in ids if identity]
+    found = [job.workspace.stages.held("evaluations", identity) for identity in ids if identity]
     return [look for look in found if look is not None and _counts(look, job, challenger)]
 
 

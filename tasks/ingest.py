@@ -71,10 +71,12 @@ class Ingested:
 
     def newcomers(self) -> "NewData":
         """Users and items whose first rating is one of the holdout."""
-        log = self.known()
+        interactions = self.known()
         users, items = (
-            len(np.unique(tokens[first_times(tokens, log.time) >= self.split.holdout_from]))
-            for tokens in (log.user, log.item)
+            len(
+                np.unique(tokens[first_times(tokens, interactions.time) >= self.split.holdout_from])
+            )
+            for tokens in (interactions.user, interactions.item)
         )
         return NewData(users, items)
 
@@ -87,10 +89,10 @@ class NewData:
     items: int
 
 
-def checked(home: Workspace, source: Source, engine: Engine = LOCAL) -> Artifact:
+def checked(workspace: Workspace, source: Source, engine: Engine = LOCAL) -> Artifact:
     """The data set as it is now: its files, and the ratings that servers of its model took."""
-    events = home.events / source.model / EVENTS
-    return ingest_files(source.folder, home.stages, int(time.time()), events, engine.judge())
+    events = workspace.events / source.model / EVENTS
+    return ingest_files(source.folder, workspace.stages, int(time.time()), events, engine.judge())
 
 
 def _may_succeed_later(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect passes them
@@ -122,12 +124,14 @@ def _title() -> str:
     retry_jitter_factor=0.5,
     retry_condition_fn=_may_succeed_later,
 )
-def ingest(home: Workspace, data: str, window: SplitMoments, engine: Engine = LOCAL) -> Ingested:
+def ingest(
+    workspace: Workspace, data: str, window: SplitMoments, engine: Engine = LOCAL
+) -> Ingested:
     """Find the data, check every row, and split what was known by time."""
     logger = get_run_logger()
-    source = resolve(data, home.data, os.environ)
+    source = resolve(data, workspace.data, os.environ)
     logger.info("data: %s", source.origin)
-    artifact = checked(home, source, engine)
+    artifact = checked(workspace, source, engine)
     ratings = IngestedData(artifact)
     moments = ratings.load().time
     as_of = window.as_of if window.as_of is not None else ratings.last_time + 1
@@ -142,7 +146,7 @@ def ingest(home: Workspace, data: str, window: SplitMoments, engine: Engine = LO
     for reason, rows in artifact.summary["quarantined_by_reason"].items():
         logger.warning("set aside: %s rows: %s (see %s)", f"{rows:,}", reason, artifact.path)
     logger.info("split: %s / %s / %s examples; %s", *(f"{n:,}" for n in examples), split.describe())
-    arrived = _arrivals(home, source, artifact)
+    arrived = _arrivals(workspace, source, artifact)
     if arrived is not None:
         logger.info("ingest: %s", describe(arrived))
         if unexpected(arrived):
@@ -164,10 +168,10 @@ def unexpected(arrived: Artifact) -> bool:
     return any(count for how, count in arrived.summary["ratings"].items() if how != "new")
 
 
-def _arrivals(home: Workspace, source: Source, artifact: Artifact) -> Artifact | None:
-    decisions = decision_log.history(home.decisions / source.model)
+def _arrivals(workspace: Workspace, source: Source, artifact: Artifact) -> Artifact | None:
+    decisions = decision_log.history(workspace.decisions / source.model)
     known = [decision["ratings"] for decision in decisions if "ratings" in decision]
     if not known or known[-1] == artifact.id:
         return None
-    before = home.stages.held(artifact.kind, known[-1])
-    return None if before is None else compare_data(before, artifact, home.stages)
+    before = workspace.stages.held(artifact.kind, known[-1])
+    return None if before is None else compare_data(before, artifact, workspace.stages)

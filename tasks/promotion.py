@@ -43,10 +43,10 @@ class Registry:
     Only for the holder of the home's lock.
     """
 
-    def __init__(self, home: Workspace, tracker: Tracker, model: str) -> None:
+    def __init__(self, workspace: Workspace, tracker: Tracker, model: str) -> None:
         self._tracker = tracker
         self.model = model
-        self._folder = home.decisions / model
+        self._folder = workspace.decisions / model
 
     def champion(self) -> ModelVersion | None:
         """The version that serves, once a move that was cut off is finished."""
@@ -246,7 +246,7 @@ def promote(
     """
     logger = get_run_logger()
     gated, served, evaluation = candidate.gated, candidate.served, candidate.evaluation
-    tracker = Tracker(job.home)
+    tracker = Tracker(job.workspace)
     tracker.log_evaluation(run, evaluation)
     version = tracker.register(run, gated, served, job.ingested)
     decision = _decide(evaluation, version, gate, stranger)
@@ -263,7 +263,7 @@ def promote(
         "difference": evaluation.summary["difference"],
     }
     successor = version if decision.verdict is Verdict.PROMOTE else None
-    serving = Registry(job.home, tracker, run.model).decide(record, job.champion, successor)
+    serving = Registry(job.workspace, tracker, run.model).decide(record, job.champion, successor)
     tracker.log_decision(run, decision, version.number)
     card = model_card(job, version.number, served, evaluation, decision)
     tracker.log_card(run, version.number, card)

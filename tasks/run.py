@@ -46,7 +46,7 @@ class RunRequest:
 class RunContext:
     """`champion` is the version that served when the job began."""
 
-    home: Workspace
+    workspace: Workspace
     ingested: Ingested
     preset: Preset
     champion: ModelVersion | None
@@ -141,10 +141,10 @@ TUNED = "tuned"
 
 
 def save_tuned(
-    home: Workspace, model: str, settings: Mapping[str, Setting], validation_loss: float
+    workspace: Workspace, model: str, settings: Mapping[str, Setting], validation_loss: float
 ) -> Path:
     """Write settings where `preset_by_name` finds them; returns the file."""
-    path = _file(home, model)
+    path = _file(workspace, model)
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {"settings": dict(settings), "validation_loss": validation_loss}
     with drafted(path) as draft:
@@ -152,7 +152,7 @@ def save_tuned(
     return path
 
 
-def preset_by_name(home: Workspace, model: str, name: str) -> Preset:
+def preset_by_name(workspace: Workspace, model: str, name: str) -> Preset:
     """A preset by its name, `TUNED` being what the last search on a model's data found best.
 
     Raises:
@@ -160,12 +160,12 @@ def preset_by_name(home: Workspace, model: str, name: str) -> Preset:
     """
     if name != TUNED:
         return preset(name)
-    path = _file(home, model)
+    path = _file(workspace, model)
     if not path.exists():
         raise InputError(f"there are no tuned settings for {model}; begin with: widedeep tune")
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return with_settings(preset("default"), found["settings"], TUNED)
 
 
-def _file(home: Workspace, model: str) -> Path:
-    return home.root / TUNED / f"{model}.json"
+def _file(workspace: Workspace, model: str) -> Path:
+    return workspace.root / TUNED / f"{model}.json"

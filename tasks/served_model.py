@@ -54,10 +54,10 @@ class ServedModel(PythonModel):
         """Read the model and the ratings beside it."""
         model = TrainedModel.load(Path(context.artifacts["model"]))
         history = Path(context.artifacts["history"])
-        log = Interactions.load(history / "ratings.parquet")
+        interactions = Interactions.load(history / "ratings.parquet")
         item_table = ItemTable.from_table(pq.read_table(history / "items.parquet"))
-        self._known_until = int(log.time[-1]) + 1
-        self._score = model_scorer(model, log, item_table)
+        self._known_until = int(interactions.time[-1]) + 1
+        self._score = model_scorer(model, interactions, item_table)
 
     def predict(
         self,

@@ -85,14 +85,14 @@ def score(job: RunContext, model: Artifact) -> Artifact:
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        trained, log = TrainedModel.load(model.path), ingested.known()
-        scorer = model_scorer(trained, log, ItemTable.from_table(ingested.items()))
+        trained, interactions = TrainedModel.load(model.path), ingested.known()
+        scorer = model_scorer(trained, interactions, ItemTable.from_table(ingested.items()))
         history = trained.transform.spec.history
-        predictions = Predictions.of(log, ingested.split, history, scorer)
+        predictions = Predictions.of(interactions, ingested.split, history, scorer)
         predictions.save(folder / PREDICTIONS)
         return predictions.measure()
 
-    return job.home.stages.get("scores", key, build)
+    return job.workspace.stages.get("scores", key, build)
 
 
 @task(
@@ -102,7 +102,7 @@ def score(job: RunContext, model: Artifact) -> Artifact:
     timeout_seconds=STAGE_SECONDS,
 )
 def compare_variants(
-    home: Workspace, ingested: Ingested, trials: Sequence[AblationTrial]
+    workspace: Workspace, ingested: Ingested, trials: Sequence[AblationTrial]
 ) -> Artifact:
     """Tables, numbers and a plot of all trials; the summary holds them for programs, too."""
     planted = read_planted_pairs(ingested.source.folder)
@@ -132,7 +132,7 @@ def compare_variants(
             "slice_tables": [asdict(table) for table in parts[STREAMING]],
         }
 
-    return home.stages.get("ablations", key, build)
+    return workspace.stages.get("ablations", key, build)
 
 
 def _scored(trials: Sequence[AblationTrial]) -> list[ScoredVariant]:

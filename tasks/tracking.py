@@ -51,8 +51,8 @@ def save_companion(ingested: Ingested, served: Artifact, folder: Path) -> None:
     folder.mkdir()
     known = DataSnapshot.of(ingested.known(), ingested.items(), ingested.people())
     known.save(folder)
-    scorer = model_scorer(TrainedModel.load(served.path), known.log, known.item_table)
-    GoldenRequests.of(known.log, scorer).save(folder / GOLDEN)
+    scorer = model_scorer(TrainedModel.load(served.path), known.interactions, known.item_table)
+    GoldenRequests.of(known.interactions, scorer).save(folder / GOLDEN)
 
 
 TRAINING_VIEW = "workflowType=machine_learning"
@@ -116,11 +116,11 @@ class Tracker:
     and the champion is moved by comparing and setting.
     """
 
-    def __init__(self, home: Workspace) -> None:
-        self._home = home
-        mlflow.set_tracking_uri(home.tracking_uri)
-        mlflow.set_registry_uri(home.tracking_uri)
-        self._client = MlflowClient(home.tracking_uri, home.tracking_uri)
+    def __init__(self, workspace: Workspace) -> None:
+        self._home = workspace
+        mlflow.set_tracking_uri(workspace.tracking_uri)
+        mlflow.set_registry_uri(workspace.tracking_uri)
+        self._client = MlflowClient(workspace.tracking_uri, workspace.tracking_uri)
 
     def start(self, job: RunContext, prefect_run: str | None) -> TrackedRun:
         """Begin a run in the model's experiment, after closing those a killed process left."""
@@ -513,8 +513,8 @@ def _if_there(look: Callable[[], Found]) -> Found | None:
 
 def _example(ingested: Ingested) -> pd.DataFrame:
     """A request: the last rated pairs and a user and a item that nobody knows."""
-    log = ingested.known()
-    user, item = np.append(log.user[-2:], -1), np.append(log.item[-2:], -1)
+    interactions = ingested.known()
+    user, item = np.append(interactions.user[-2:], -1), np.append(interactions.item[-2:], -1)
     return pd.DataFrame({"user": user, "item": item, "time": ingested.split.as_of})
 
 

@@ -50,7 +50,7 @@ def features(job: RunContext) -> Artifact:
     def build(folder: Path) -> dict[str, Any]:
         return save_parts(_parts(job), folder)
 
-    artifact = job.home.stages.get("features", key, build)
+    artifact = job.workspace.stages.get("features", key, build)
     for name, part in artifact.summary.items():
         logger.info("features: %s", describe_part(name, part))
     return artifact
@@ -65,16 +65,20 @@ def describe_part(name: str, part: Mapping[str, Any]) -> str:
 
 
 def _parts(job: RunContext) -> Parts:
-    log, split = job.ingested.known(), job.ingested.split
+    interactions, split = job.ingested.known(), job.ingested.split
     item_table = ItemTable.from_table(job.ingested.items())
-    preset, previous, engines = job.preset, job.start.model(), job.engine.features(job.home.root)
-    split.check(log.time, preset.features.history.positive(log.value))
+    preset, previous, engines = (
+        job.preset,
+        job.start.model(),
+        job.engine.features(job.workspace.root),
+    )
+    split.check(interactions.time, preset.features.history.positive(interactions.value))
     if previous is None:
         learned = preset.features, preset.sampling
-        return cold_parts(log, item_table, split, *learned, engines=engines)
+        return cold_parts(interactions, item_table, split, *learned, engines=engines)
     known = previous.transform, previous.learned_until
     until = split.holdout_from
-    return warm_parts(log, item_table, until, preset.sampling, *known, engines=engines)
+    return warm_parts(interactions, item_table, until, preset.sampling, *known, engines=engines)
 
 
 @contextmanager
@@ -139,7 +143,7 @@ def train(job: RunContext, encoded: Artifact) -> Artifact:
                 show(result.epoch, found)
                 yield result
 
-    model = job.home.stages.get("models", key, build)
+    model = job.workspace.stages.get("models", key, build)
     for table, rows in model.summary["carried"].items():
         logger.info("train: %s", describe_carried(table, rows))
     logger.info("train: best epoch %s of model %s", model.summary["best_epoch"], model.id)
@@ -194,7 +198,7 @@ def catch_up(job: RunContext, gated: Artifact) -> Artifact:
                 job.preset.sampling,
                 model.transform,
                 model.learned_until,
-                engines=job.engine.features(job.home.root),
+                engines=job.engine.features(job.workspace.root),
             )
         )
         training = TrainingJob(plan, job.preset, gated.path, job.seed)
@@ -204,4 +208,4 @@ def catch_up(job: RunContext, gated: Artifact) -> Artifact:
             fitting.finished().save(folder)
             return fitting.summary()
 
-    return job.home.stages.get("models", key, build)
+    return job.workspace.stages.get("models", key, build)

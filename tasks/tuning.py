@@ -54,7 +54,7 @@ class TuningSearch:
         }
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
-            storage=f"sqlite:///{job.home.root / 'tune.db'}",
+            storage=f"sqlite:///{job.workspace.root / 'tune.db'}",
             study_name=f"{job.ingested.model}-{content_id(key)}",
             sampler=optuna.samplers.TPESampler(seed=job.seed, n_startup_trials=_STARTUP_TRIALS),
             pruner=optuna.pruners.MedianPruner(_STARTUP_TRIALS, _WARMUP_EPOCHS),

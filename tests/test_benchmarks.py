@@ -21,4 +21,4 @@ def test_features_are_encoded_by_all_that_are_compared():
 
 def test_a_ranker_finds_what_a_registered_model_carries(tiny, tmp_path):
     data = bench_ranking.Data.of(tiny, tmp_path)
-    assert len(DataSnapshot.load(data.history).log) == len(data.log)
+    assert len(DataSnapshot.load(data.history).interactions) == len(data.interactions)

@@ -37,7 +37,9 @@ from widedeep.model.network import WideDeep
 from widedeep.model.presets import preset
 from widedeep.store import ArtifactStore
 
-SETTINGS = SimulationConfig(users=600, items=60, ratings=3_000, seed=4, exceptions=3, repeat_share=0.0)
+SETTINGS = SimulationConfig(
+    users=600, items=60, ratings=3_000, seed=4, exceptions=3, repeat_share=0.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +138,16 @@ def log_of(*rows):
     return Interactions(user, FIRST_ITEM + item, value.astype(np.int8), START + 60 * minute)
 
 
-def ask(planted, log, user, item, minute, known_until=None):
+def ask(planted, interactions, user, item, minute, known_until=None):
     """The attainable score of one pair."""
     known_until = minute if known_until is None else known_until
     columns = [user, FIRST_ITEM + item, START + 60 * minute, START + 60 * known_until]
-    return attainable_scores(planted, log)(Queries(*(np.array([value]) for value in columns)))[0]
+    return attainable_scores(planted, interactions)(
+        Queries(*(np.array([value]) for value in columns))
+    )[0]
 
 
-def by_grid(planted, log, user, item, minute):
+def by_grid(planted, interactions, user, item, minute):
     """The same by summing over all values a user may have."""
     bias, taste = np.meshgrid(AXIS, AXIS)
     belief = np.exp(-(bias**2 + taste**2) / 2)
@@ -154,17 +158,19 @@ def by_grid(planted, log, user, item, minute):
         logit = planted.item_logit(fixed, time)[0] + vector[0] * bias + vector[1] * taste
         return 1 / (1 + np.exp(-logit))
 
-    for row in np.flatnonzero((log.user == user) & (log.time < START + 60 * minute)):
-        likely = positive(log.item[row], log.time[row])
-        belief *= likely if log.value[row] == 10 else 1 - likely
+    for row in np.flatnonzero(
+        (interactions.user == user) & (interactions.time < START + 60 * minute)
+    ):
+        likely = positive(interactions.item[row], interactions.time[row])
+        belief *= likely if interactions.value[row] == 10 else 1 - likely
     return np.sum(belief * positive(FIRST_ITEM + item, START + 60 * minute)) / belief.sum()
 
 
 def test_a_cold_user_gets_the_mean_over_the_prior():
-    planted, log = world(), log_of((0, 1, 10, 5))
+    planted, interactions = world(), log_of((0, 1, 10, 5))
     for item in range(20):
-        exact = by_grid(planted, log, 7, item, 9)
-        assert ask(planted, log, 7, item, 9) == pytest.approx(exact, abs=1e-4)
+        exact = by_grid(planted, interactions, 7, item, 9)
+        assert ask(planted, interactions, 7, item, 9) == pytest.approx(exact, abs=1e-4)
 
 
 def test_after_each_rating_it_stays_near_the_exact_posterior():
@@ -173,9 +179,11 @@ def test_after_each_rating_it_stays_near_the_exact_posterior():
         rng = np.random.default_rng(seed)
         rates = zip(rng.permutation(20)[:9], rng.integers(9, 11, 9), strict=True)
         rows = [(0, item, value, minute) for minute, (item, value) in enumerate(rates)]
-        log = log_of(*rows, (1, 3, 2, 4), (2, 5, 10, 6))
+        interactions = log_of(*rows, (1, 3, 2, 4), (2, 5, 10, 6))
         asked = [(0, item, minute) for minute in range(10) for item in rng.permutation(20)[:3]]
-        errors += [ask(planted, log, *row) - by_grid(planted, log, *row) for row in asked]
+        errors += [
+            ask(planted, interactions, *row) - by_grid(planted, interactions, *row) for row in asked
+        ]
     assert np.abs(errors).mean() < 0.01
     assert np.abs(errors).max() < 0.05
     assert abs(np.mean(errors)) < 0.003
@@ -184,35 +192,39 @@ def test_after_each_rating_it_stays_near_the_exact_posterior():
 def test_neither_the_present_nor_the_future_nor_another_user_is_known():
     planted = world()
     earlier = [(0, 1, 10, 5), (0, 2, 3, 6)]
-    log = log_of(*earlier)
+    interactions = log_of(*earlier)
     more = log_of(*earlier, (0, 4, 1, 8), (0, 5, 1, 9), (1, 6, 10, 2))
-    assert ask(planted, log, 0, 3, 8) == ask(planted, more, 0, 3, 8)
-    assert ask(planted, log, 0, 3, 9, known_until=8) == ask(planted, more, 0, 3, 9, known_until=8)
-    assert ask(planted, log, 0, 3, 9) != ask(planted, more, 0, 3, 9)
+    assert ask(planted, interactions, 0, 3, 8) == ask(planted, more, 0, 3, 8)
+    assert ask(planted, interactions, 0, 3, 9, known_until=8) == ask(
+        planted, more, 0, 3, 9, known_until=8
+    )
+    assert ask(planted, interactions, 0, 3, 9) != ask(planted, more, 0, 3, 9)
 
 
 def test_many_queries_get_what_each_gets_alone_in_any_order():
     planted = replace(world(), truth=replace(world().truth, exceptions=(PAIR,)))
     rng = np.random.default_rng(0)
-    log = log_of(*((u, m, 5 + 5 * (m % 2), u + 3 * m) for u in range(6) for m in range(8)))
+    interactions = log_of(*((u, m, 5 + 5 * (m % 2), u + 3 * m) for u in range(6) for m in range(8)))
     user, item = rng.integers(0, 8, 60), rng.integers(0, 20, 60)
     time = rng.integers(0, 40, 60)
     known_until = time - rng.integers(0, 10, 60)
     moments = (START + 60 * time, START + 60 * known_until)
-    together = attainable_scores(planted, log)(Queries(user, FIRST_ITEM + item, *moments))
-    alone = [ask(planted, log, *row) for row in zip(user, item, time, known_until, strict=True)]
+    together = attainable_scores(planted, interactions)(Queries(user, FIRST_ITEM + item, *moments))
+    alone = [
+        ask(planted, interactions, *row) for row in zip(user, item, time, known_until, strict=True)
+    ]
     np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 
 def test_an_exception_counts_from_the_first_known_10_of_its_liked_item():
     planted = flat_world()
-    log = log_of((0, 1, 10, 5), (1, 1, 9, 5))
+    interactions = log_of((0, 1, 10, 5), (1, 1, 9, 5))
     usual, raised = (1 / (1 + np.exp(-logit)) for logit in (0.5, 2.5))
-    assert ask(planted, log, 0, 2, 6) == pytest.approx(raised)
-    assert ask(planted, log, 0, 2, 5) == pytest.approx(usual)
-    assert ask(planted, log, 0, 2, 6, known_until=5) == pytest.approx(usual)
-    assert ask(planted, log, 0, 3, 6) == pytest.approx(usual)
-    assert ask(planted, log, 1, 2, 6) == pytest.approx(usual)
+    assert ask(planted, interactions, 0, 2, 6) == pytest.approx(raised)
+    assert ask(planted, interactions, 0, 2, 5) == pytest.approx(usual)
+    assert ask(planted, interactions, 0, 2, 6, known_until=5) == pytest.approx(usual)
+    assert ask(planted, interactions, 0, 3, 6) == pytest.approx(usual)
+    assert ask(planted, interactions, 1, 2, 6) == pytest.approx(usual)
 
 
 def test_an_exception_that_may_have_come_since_counts_as_often_as_it_did_among_earlier_raters():
@@ -220,13 +232,13 @@ def test_an_exception_that_may_have_come_since_counts_as_often_as_it_did_among_e
     # Under a history 5 minutes old: 0 and 1 came by it, 2 by another rate, 3 and 4 never, and 5
     # was known before.
     partner = [(0, 1, 10, 10), (1, 1, 10, 11), (2, 1, 8, 12), (5, 1, 10, 1), (4, 1, 10, 20)]
-    log = log_of(*partner, *((user, 2, 5, 14) for user in range(6)))
+    interactions = log_of(*partner, *((user, 2, 5, 14) for user in range(6)))
     usual, raised = (1 / (1 + np.exp(-logit)) for logit in (0.5, 2.5))
     mixed = usual + 2 / (1 + 5) * (raised - usual)
-    assert ask(planted, log, 9, 2, 35, known_until=30) == pytest.approx(mixed)
-    assert ask(planted, log, 9, 2, 35) == pytest.approx(usual)
-    assert ask(planted, log, 5, 2, 35, known_until=30) == pytest.approx(raised)
-    assert ask(planted, log, 2, 2, 35, known_until=30) == pytest.approx(usual)
+    assert ask(planted, interactions, 9, 2, 35, known_until=30) == pytest.approx(mixed)
+    assert ask(planted, interactions, 9, 2, 35) == pytest.approx(usual)
+    assert ask(planted, interactions, 5, 2, 35, known_until=30) == pytest.approx(raised)
+    assert ask(planted, interactions, 2, 2, 35, known_until=30) == pytest.approx(usual)
 
 
 def test_on_data_drawn_by_the_truth_it_is_calibrated_and_beats_the_items_alone():
@@ -238,12 +250,14 @@ def test_on_data_drawn_by_the_truth_it_is_calibrated_and_beats_the_items_alone()
     logit += planted.taste_logit(users, FIRST_ITEM + items)
     value = np.where(rng.random(logit.size) < 1 / (1 + np.exp(-logit)), 10, 4).astype(np.int8)
     order = np.argsort(time, kind="stable")
-    log = Interactions(users[order], FIRST_ITEM + items[order], value[order], time[order])
-    asked = Queries(log.user, log.item, log.time, log.time)
-    scores, label = attainable_scores(planted, log)(asked), log.value == 10
+    interactions = Interactions(users[order], FIRST_ITEM + items[order], value[order], time[order])
+    asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
+    scores, label = attainable_scores(planted, interactions)(asked), interactions.value == 10
     assert metrics.ece(label, scores) < 0.015
-    last = log.item == FIRST_ITEM + 5
-    cold = attainable_scores(planted, log)(Queries(log.user + 9_000, log.item, log.time, log.time))
+    last = interactions.item == FIRST_ITEM + 5
+    cold = attainable_scores(planted, interactions)(
+        Queries(interactions.user + 9_000, interactions.item, interactions.time, interactions.time)
+    )
     gain = metrics.log_loss(label[last], cold[last]) - metrics.log_loss(label[last], scores[last])
     assert gain > 0.03
 
@@ -268,18 +282,25 @@ def recovery_world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
     simulate(RECOVERY_SETTINGS, folder / "world")
     ratings = IngestedData(ingest(folder / "world", ArtifactStore(folder / "stages"), NOW))
-    log = ratings.load()
-    split = Split.of(log.time, ratings.last_time + 1)
-    return PlantedTruth.load(folder / "world"), log, ItemTable.from_table(ratings.items()), split
+    interactions = ratings.load()
+    split = Split.of(interactions.time, ratings.last_time + 1)
+    return (
+        PlantedTruth.load(folder / "world"),
+        interactions,
+        ItemTable.from_table(ratings.items()),
+        split,
+    )
 
 
 @pytest.fixture(scope="module")
 def model(recovery_world):
     """The default preset, trained for a few epochs."""
-    _, log, item_table, split = recovery_world
+    _, interactions, item_table, split = recovery_world
     chosen = preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=EPOCHS))
-    plan = TrainingData.of(cold_parts(log, item_table, split, chosen.features, chosen.sampling))
+    plan = TrainingData.of(
+        cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
+    )
     fitting = TrainingRun(plan, chosen, None, seed=0)
     list(fitting.epochs())
     return fitting.finished()
@@ -288,14 +309,16 @@ def model(recovery_world):
 @pytest.fixture(scope="module")
 def auc(recovery_world, model):
     """AUC by ranker and protocol."""
-    planted, log, item_table, split = recovery_world
+    planted, interactions, item_table, split = recovery_world
     scorers = {
-        "attainable": attainable_scores(planted, log),
-        "model": model_scorer(model, log, item_table),
-        "mean": user_item_mean(model.transform, log, item_table),
+        "attainable": attainable_scores(planted, interactions),
+        "model": model_scorer(model, interactions, item_table),
+        "mean": user_item_mean(model.transform, interactions, item_table),
     }
     history = model.transform.spec.history
-    found = {name: Predictions.of(log, split, history, score) for name, score in scorers.items()}
+    found = {
+        name: Predictions.of(interactions, split, history, score) for name, score in scorers.items()
+    }
     return {
         name: {
             "streaming": metrics.auc(rows.label, rows.streaming),
@@ -356,12 +379,12 @@ def test_a_pair_without_support_lowers_recall_but_not_precision(recovery_world, 
 
 
 def test_scores_know_the_tastes_of_their_own_users_only(recovery_world, model):
-    planted, log, item_table, _ = recovery_world
-    found = recover_taste(model, planted, log, item_table)
+    planted, interactions, item_table, _ = recovery_world
+    found = recover_taste(model, planted, interactions, item_table)
     assert 0.06 < found.deep < found.attainable
     assert 0.3 < found.attainable < 1
     strangers = np.roll(planted.truth.user_taste, 1, axis=0)
     other = replace(planted, truth=replace(planted.truth, user_taste=strangers))
-    nothing = recover_taste(model, other, log, item_table)
+    nothing = recover_taste(model, other, interactions, item_table)
     assert abs(nothing.deep) < 0.03
     assert abs(nothing.attainable) < 0.03

@@ -65,7 +65,7 @@ def retriever(make_transform):
     evidence = FeatureSupport(none, none, 0, 0)
     model = TrainedModel(transform, network, TrainingConfig(), {}, 0, evidence)
     item_table = ItemTable.from_table(items)
-    return lambda log: Retriever.of(model, log, item_table, items)
+    return lambda interactions: Retriever.of(model, interactions, item_table, items)
 
 
 def favouring(item):

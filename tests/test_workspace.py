@@ -16,18 +16,18 @@ HOLD = (
 
 
 def test_the_holder_may_take_the_lock_again(tmp_path):
-    home = Workspace(tmp_path)
-    with home.exclusive(), home.exclusive():
+    workspace = Workspace(tmp_path)
+    with workspace.exclusive(), workspace.exclusive():
         pass
 
 
 def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
-    home = Workspace(tmp_path)
+    workspace = Workspace(tmp_path)
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(BusyError, match="another run is using"), home.exclusive():
+        with pytest.raises(BusyError, match="another run is using"), workspace.exclusive():
             pass
         holder.send_signal(signal.SIGKILL)
-    with home.exclusive():
+    with workspace.exclusive():
         pass

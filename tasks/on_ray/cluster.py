@@ -31,7 +31,7 @@ _QUIET = ("ray", "ray.data", "ray.train", "ray._private", "ray.tune")
 
 
 @contextmanager
-def connected(workers: int, home: Workspace) -> Iterator[None]:
+def connected(workers: int, workspace: Workspace) -> Iterator[None]:
     """Be a client of the cluster at `RAY_ADDRESS`, or of a local one with `workers` CPUs.
 
     A local cluster ends with the block, and with this process however that ends.
@@ -44,7 +44,7 @@ def connected(workers: int, home: Workspace) -> Iterator[None]:
     try:
         _quieten()
         if address:
-            _check(address, home)
+            _check(address, workspace)
         yield
     finally:
         ray.shutdown()
@@ -84,10 +84,10 @@ def _quieten() -> None:
     context.execution_options.preserve_order = True
 
 
-def _check(address: str, home: Workspace) -> None:
+def _check(address: str, workspace: Workspace) -> None:
     """Workers must run this code and see this home."""
-    home.root.mkdir(parents=True, exist_ok=True)
-    sign = home.root / f".{uuid.uuid4().hex}"
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    sign = workspace.root / f".{uuid.uuid4().hex}"
     sign.touch()
     try:
         code, seen = ray.get(ray.remote(_look).remote(str(sign)))
@@ -100,7 +100,7 @@ def _check(address: str, home: Workspace) -> None:
         )
     if not seen:
         raise InputError(
-            f"engine ray: the workers of {address} do not see {home.root}; give a --home on a "
+            f"engine ray: the workers of {address} do not see {workspace.root}; give a --home on a "
             "disk that all machines share"
         )
 

@@ -64,7 +64,7 @@ class RayEngine(BlockEngine[RayRows]):
 
     def describe(self, asked: Queries) -> RayRows:
         """See `RawFeatures.describe`."""
-        known = (self.log, asked, self.item_table, self.spec.history, self.prior)
+        known = (self.interactions, asked, self.item_table, self.spec.history, self.prior)
         count = max(self.pieces, math.ceil(len(asked) / self.rows))
         cut = split_history(*known, count=count)
         held = [{"piece": ray.put((piece, asked.take(piece.rows)))} for piece in cut]

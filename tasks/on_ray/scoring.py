@@ -72,11 +72,11 @@ class _Worker:
 
 
 def ray_scorer(
-    model: TrainedModel, log: Interactions, item_table: ItemTable, pieces: int
+    model: TrainedModel, interactions: Interactions, item_table: ItemTable, pieces: int
 ) -> Scorer:
     """As `model_scorer`; probabilities differ by what the size of a batch does to floats."""
     spec, prior = model.transform.spec, model.transform.prior
-    engine = RayEngine(log, item_table, spec, prior, pieces)
+    engine = RayEngine(interactions, item_table, spec, prior, pieces)
 
     def score(asked: Queries) -> NDArray[np.float64]:
         return engine.describe(asked).gathered(partial(_predict, model))

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from rich.console import Console
 from rich.table import Table
 
-from flows.environment import configure, default_home
+from flows.environment import configure, default_workspace
 from tests.benchmarks.speed.peer import Peer
 
 LIBRARIES = ("torch", "numpy", "numba", "pandas", "scikit-learn", "pyarrow")
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--feature-rows", type=int, default=5_000_000)
     parser.add_argument("--peer", type=Peer.of, action="append", default=[])
     options = parser.parse_args()
-    configure(default_home())
+    configure(default_workspace())
     available = parts(options)
     found = {name: available[name]() for name in options.part or available}
     ours = {name: version(name) for name in LIBRARIES}

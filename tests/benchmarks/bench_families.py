@@ -76,20 +76,29 @@ def without(spec: FeatureSpec, names: tuple[str, ...]) -> FeatureSpec:
 
 def train(problem: Problem, chosen: Preset, seed: int):
     """The model that validation chose, and its answers there."""
-    parts = problem.log, problem.item_table, problem.split, chosen.features, chosen.sampling
+    parts = (
+        problem.interactions,
+        problem.item_table,
+        problem.split,
+        chosen.features,
+        chosen.sampling,
+    )
     fitting = TrainingRun(TrainingData.of(cold_parts(*parts)), chosen, None, seed)
     for _ in fitting.epochs():
         pass
-    scorer = model_scorer(fitting.chosen, problem.log, problem.item_table)
+    scorer = model_scorer(fitting.chosen, problem.interactions, problem.item_table)
     return fitting.chosen, problem.ask(scorer, problem.validation)
 
 
 def milliseconds(problem: Problem, model: TrainedModel) -> float:
     """Median of a request on one thread, features included; every second user is a stranger."""
-    ranker = Ranker.of(model, problem.log, problem.item_table)
+    ranker = Ranker.of(model, problem.interactions, problem.item_table)
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
-    users, items = generator.choice(problem.log.user, REQUESTS), np.unique(problem.log.item)
+    users, items = (
+        generator.choice(problem.interactions.user, REQUESTS),
+        np.unique(problem.interactions.item),
+    )
     users[::2] = -1 - np.arange(len(users[::2]))
     took = []
     for user in users:
@@ -120,8 +129,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
     spec = preset("default").features
-    with tempfile.TemporaryDirectory() as home:
-        ratings = IngestedData(ingest(options.data, ArtifactStore(Path(home)), int(time.time())))
+    with tempfile.TemporaryDirectory() as workspace:
+        ratings = IngestedData(
+            ingest(options.data, ArtifactStore(Path(workspace)), int(time.time()))
+        )
         validation_from, holdout_from, _ = SPLITS["reference"]
         end = ratings.last_time + 1
         split = Split.of(ratings.load(end).time, end, validation_from, holdout_from)

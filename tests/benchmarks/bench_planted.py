@@ -92,16 +92,16 @@ def recover(simulation: SimulationConfig, folder: Path) -> Recovered:
     end = ratings.last_time + 1
     problem = Problem.of(ratings, Split.of(ratings.load(end).time, end), preset("default"))
     model = train(problem, seed)
-    log, item_table = problem.log, problem.item_table
+    interactions, item_table = problem.interactions, problem.item_table
     scorers = {
-        BEST: attainable_scores(planted, log),
-        OURS: model_scorer(model, log, item_table),
-        MEAN: user_item_mean(model.transform, log, item_table),
+        BEST: attainable_scores(planted, interactions),
+        OURS: model_scorer(model, interactions, item_table),
+        MEAN: user_item_mean(model.transform, interactions, item_table),
     }
     return Recovered(
         {name: aucs(problem, problem.ask(score, problem.split)) for name, score in scorers.items()},
         recover_exceptions(model, planted),
-        recover_taste(model, planted, log, item_table),
+        recover_taste(model, planted, interactions, item_table),
     )
 
 
@@ -115,7 +115,7 @@ def train(problem: Problem, seed: int) -> TrainedModel:
 
 def aucs(problem: Problem, found: Predictions) -> dict[str, dict[str, float]]:
     """By protocol and part of the holdout."""
-    masks = slices(problem.log, problem.split)
+    masks = slices(problem.interactions, problem.split)
     parts = {name: masks.get(name, slice(None)) for name in PARTS}
     return {
         protocol: {

@@ -124,8 +124,10 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
 
 def results(options: argparse.Namespace, console: Console) -> Iterator[tuple[str, dict]]:
     """Each split's name and JSON values."""
-    with tempfile.TemporaryDirectory() as home:
-        ratings = IngestedData(ingest(options.data, ArtifactStore(Path(home)), int(time.time())))
+    with tempfile.TemporaryDirectory() as workspace:
+        ratings = IngestedData(
+            ingest(options.data, ArtifactStore(Path(workspace)), int(time.time()))
+        )
         for split in ALL if options.split == "all" else (options.split,):
             yield split, compare(ratings, split, options, console)
 

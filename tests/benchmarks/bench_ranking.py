@@ -49,7 +49,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 class Data:
     """KMRD, with the files that a registered model would carry."""
 
-    log: Interactions
+    interactions: Interactions
     item_table: ItemTable
     history: Path
 
@@ -60,14 +60,14 @@ class Data:
         history.mkdir()
         known = DataSnapshot.of(ratings.load(), ratings.items(), ratings.people())
         known.save(history)
-        return cls(known.log, known.item_table, history)
+        return cls(known.interactions, known.item_table, history)
 
     def train(self, name, folder):
         """A model of the preset after one epoch."""
         chosen = preset(name)
         training = replace(chosen.training, epochs=1, catch_up_epochs=1)
-        split = Split(1441884720, 1507421280, int(self.log.time[-1]) + 1)
-        parts = self.log, self.item_table, split, chosen.features, chosen.sampling
+        split = Split(1441884720, 1507421280, int(self.interactions.time[-1]) + 1)
+        parts = self.interactions, self.item_table, split, chosen.features, chosen.sampling
         fitting = TrainingRun(
             TrainingData.of(cold_parts(*parts)), replace(chosen, training=training), None, 0
         )
@@ -80,9 +80,9 @@ class Data:
     def requests(self, count, size):
         """Users and candidates; every second user is a stranger."""
         generator = np.random.default_rng(0)
-        users = generator.choice(self.log.user, count)
+        users = generator.choice(self.interactions.user, count)
         users[::2] = -1 - np.arange(len(users[::2]))
-        items = np.unique(self.log.item)
+        items = np.unique(self.interactions.item)
         return [(int(user), generator.choice(items, size, replace=False)) for user in users]
 
 
@@ -136,7 +136,9 @@ def a_second(ranker, data, workers):
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda request: ranker.rank(*request, at, K), requests))
     in_requests = CANDIDATES * len(requests) / (time.perf_counter() - started)
-    users = np.random.default_rng(0).choice(np.unique(data.log.user), BATCH_USERS, replace=False)
+    users = np.random.default_rng(0).choice(
+        np.unique(data.interactions.user), BATCH_USERS, replace=False
+    )
     batch = BatchRanking.of(ranker, data.item_table.items, at, K)
     started = time.perf_counter()
     for _ in batch.lists(users, workers):

@@ -72,33 +72,37 @@ class Stages:
         return found
 
 
-def run(engine, data, home):
+def run(engine, data, workspace):
     """One run of all stages; returns seconds by stage and the folder of the features."""
     stages, chosen = Stages(), settings()
-    running = engine.running(Workspace(home))
+    running = engine.running(Workspace(workspace))
     stages.time("connect", running.__enter__)
     try:
-        store = ArtifactStore(home / "stages")
+        store = ArtifactStore(workspace / "stages")
         artifact = stages.time("ingest", lambda: ingest(data, store, NOW, None, engine.judge()))
         ratings = IngestedData(artifact)
-        log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
-        split = Split.of(log.time, int(log.time[-1]) + 1, None, None)
+        interactions, item_table = ratings.load(), ItemTable.from_table(ratings.items())
+        split = Split.of(interactions.time, int(interactions.time[-1]) + 1, None, None)
         learned = chosen.features, chosen.sampling
         plan = stages.time(
             "features",
             lambda: TrainingData.of(
-                cold_parts(log, item_table, split, *learned, engines=engine.features(home))
+                cold_parts(
+                    interactions, item_table, split, *learned, engines=engine.features(workspace)
+                )
             ),
         )
-        plan.save(home / "plan")
+        plan.save(workspace / "plan")
         del plan  # workers read the files; of five million ratings it takes four gigabytes
-        model = train(engine, TrainingJob(home / "plan", chosen, None, 0), home / "model", stages)
-        asked = example_queries(log, split.holdout(log.time))
-        scorer = engine.scorer(model, log, item_table)
+        model = train(
+            engine, TrainingJob(workspace / "plan", chosen, None, 0), workspace / "model", stages
+        )
+        asked = example_queries(interactions, split.holdout(interactions.time))
+        scorer = engine.scorer(model, interactions, item_table)
         stages.time("scores", lambda: scorer(asked))
     finally:
         running.__exit__(None, None, None)
-    return stages.seconds, home / "plan"
+    return stages.seconds, workspace / "plan"
 
 
 def train(engine, training, folder, stages):
@@ -129,9 +133,9 @@ def measure(data, ratings, engines, runs, console):
         for i in range(runs):
             first = None
             for name in engines:
-                home = Path(root) / f"{name}-{i}"
-                home.mkdir()
-                seconds, plan = run(engine_of(name), data, home)
+                workspace = Path(root) / f"{name}-{i}"
+                workspace.mkdir()
+                seconds, plan = run(engine_of(name), data, workspace)
                 found[name].append(seconds)
                 equal = equal and (first is None or same(first, plan))
                 first = first or plan
@@ -183,11 +187,13 @@ def show_traffic(data, console):
     table = Table("preset", "processes", "dense kB", "sparse kB", "tables as dense kB")
     with tempfile.TemporaryDirectory() as root:
         ratings = IngestedData(ingest(data, ArtifactStore(Path(root)), NOW))
-        log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
-    split = Split.of(log.time, int(log.time[-1]) + 1, None, None)
+        interactions, item_table = ratings.load(), ItemTable.from_table(ratings.items())
+    split = Split.of(interactions.time, int(interactions.time[-1]) + 1, None, None)
     for name in PRESETS:
         chosen = preset(name)
-        plan = TrainingData.of(cold_parts(log, item_table, split, chosen.features, chosen.sampling))
+        plan = TrainingData.of(
+            cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
+        )
         for replicas in (2, 16):
             figures = bytes_a_step(name, plan, replicas)
             table.add_row(name, str(replicas), *(f"{value / 1e3:,.0f}" for value in figures))

@@ -31,12 +31,12 @@ METRICS = (
 )
 
 
-def retrain(data, home, seed):
+def retrain(data, workspace, seed):
     """One run as a user starts it; returns its JSON object with the wall time."""
     command = [sys.executable, "-m", "flows.cli", "retrain", "--json", "--data", data]
     started = time.perf_counter()
     done = subprocess.run(
-        [*command, *SPLIT, "--home", home, "--seed", str(seed)],
+        [*command, *SPLIT, "--home", workspace, "--seed", str(seed)],
         capture_output=True,
         text=True,
         check=True,
@@ -69,9 +69,9 @@ def main():
     cold, warm = [], []
     with tempfile.TemporaryDirectory() as homes:
         for seed in range(seeds):
-            home = str(Path(homes) / str(seed))
-            cold.append(retrain(data, home, seed))
-            warm.append(retrain(data, home, seed))
+            workspace = str(Path(homes) / str(seed))
+            cold.append(retrain(data, workspace, seed))
+            warm.append(retrain(data, workspace, seed))
     console = Console()
     show("cold", cold, console)
     show("warm, on the same ratings", warm, console)

@@ -57,18 +57,22 @@ class World:
     model: TrainedModel
 
 
-def retrieval_of(ratings: IngestedData, model: TrainedModel, log: Interactions) -> Retriever:
-    """One that knows `log`."""
+def retrieval_of(
+    ratings: IngestedData, model: TrainedModel, interactions: Interactions
+) -> Retriever:
+    """One that knows `interactions`."""
     items = ratings.items()
-    return Retriever.of(model, log, ItemTable.from_table(items), items)
+    return Retriever.of(model, interactions, ItemTable.from_table(items), items)
 
 
 def trained(ratings: IngestedData, split: Split, epochs: int) -> TrainedModel:
     """The default preset, trained briefly up to the holdout."""
     ours, item_table = preset("default"), ItemTable.from_table(ratings.items())
     ours = replace(ours, training=replace(ours.training, epochs=epochs))
-    log = ratings.load(split.as_of)
-    plan = TrainingData.of(cold_parts(log, item_table, split, ours.features, ours.sampling))
+    interactions = ratings.load(split.as_of)
+    plan = TrainingData.of(
+        cold_parts(interactions, item_table, split, ours.features, ours.sampling)
+    )
     fitting = TrainingRun(plan, ours, None, 0)
     for _ in fitting.epochs():
         pass
@@ -87,18 +91,20 @@ def world_of(options: argparse.Namespace, folder: Path) -> World:
     return World(ratings, Split(0, model.learned_until, end), model)
 
 
-def times(retrieval: Retriever, log: Interactions, requests: int) -> dict[str, float]:
+def times(retrieval: Retriever, interactions: Interactions, requests: int) -> dict[str, float]:
     """Milliseconds of a request and of a rating, users drawn as often as they rate."""
     rng = np.random.default_rng(0)
-    rows = rng.integers(0, len(log), requests)
-    at = int(log.time[-1]) + 1
+    rows = rng.integers(0, len(interactions), requests)
+    at = int(interactions.time[-1]) + 1
     seconds = []
-    for user in log.user[rows].tolist():
+    for user in interactions.user[rows].tolist():
         began = time.perf_counter()
         retrieval.candidates(user, at)
         seconds.append(time.perf_counter() - began)
     began = time.perf_counter()
-    for user, item in zip(log.user[rows].tolist(), log.item[rows[::-1]].tolist(), strict=True):
+    for user, item in zip(
+        interactions.user[rows].tolist(), interactions.item[rows[::-1]].tolist(), strict=True
+    ):
         retrieval.observe(user, item, 10, at)
     observed = (time.perf_counter() - began) / requests
     p50, p99 = np.percentile(np.array(seconds[min(WARM_UP, requests // 2) :]) * 1000, [50, 99])
@@ -107,16 +113,16 @@ def times(retrieval: Retriever, log: Interactions, requests: int) -> dict[str, f
 
 def measured(ratings: IngestedData, model: TrainedModel, requests: int) -> dict[str, float]:
     """Building, memory and times with all ratings there are."""
-    log = ratings.load()
+    interactions = ratings.load()
     tracemalloc.start()
-    retrieval = retrieval_of(ratings, model, log)
+    retrieval = retrieval_of(ratings, model, interactions)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     began = time.perf_counter()
-    retrieval = retrieval_of(ratings, model, log)
-    sizes = {"items": len(retrieval.items), "ratings": len(log)}
+    retrieval = retrieval_of(ratings, model, interactions)
+    sizes = {"items": len(retrieval.items), "ratings": len(interactions)}
     sizes |= {"build_s": time.perf_counter() - began, "memory_mb": held / 1e6}
-    return sizes | times(retrieval, log, requests)
+    return sizes | times(retrieval, interactions, requests)
 
 
 def large(model: TrainedModel, folder: Path, requests: int) -> dict[str, float]:
@@ -189,10 +195,10 @@ def main() -> None:
     console = Console(width=max(120, Console().width))
     with tempfile.TemporaryDirectory() as folder:
         world = world_of(options, Path(folder) / "stages")
-        ratings, model, log = world.ratings, world.model, world.ratings.load()
-        scorer = model_scorer(model, log, ItemTable.from_table(ratings.items()))
+        ratings, model, interactions = world.ratings, world.model, world.ratings.load()
+        scorer = model_scorer(model, interactions, ItemTable.from_table(ratings.items()))
         retriever = partial(retrieval_of, ratings, model)
-        report = RetrievalReport.of(retriever, log, world.split, scorer)
+        report = RetrievalReport.of(retriever, interactions, world.split, scorer)
         console.print(recall_table(report), chain_table(report))
         speed = {options.data.name: measured(ratings, model, options.requests)}
         if options.large:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from flows.environment import configure, default_home
+from flows.environment import configure, default_workspace
 
 if TYPE_CHECKING:
     from widedeep.features.engine import FeatureEngines
@@ -62,7 +62,7 @@ def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
     from widedeep.features.history import Queries
     from widedeep.model.presets import preset
 
-    log, spec = log_of(rows), preset("default").features
+    interactions, spec = log_of(rows), preset("default").features
     seconds = {}
 
     def time(stage: str, work: Callable[[], Found]) -> Found:
@@ -71,9 +71,9 @@ def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
         seconds[stage] = perf_counter() - started
         return found
 
-    asked = Queries(log.user, log.item, log.time, log.time)
+    asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
     with running(engine, folder) as engines:
-        made = engines(log, item_table_of(rows), spec, 0.67)
+        made = engines(interactions, item_table_of(rows), spec, 0.67)
         described = time("describe", lambda: made.describe(asked))
         transform = time("fit", lambda: made.fit(described, (), None))
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    configure(default_home())
+    configure(default_workspace())
     if given.only:
         engine, rows, folder = given.only
         sys.stdout.write(json.dumps(run(engine, int(rows), Path(folder))) + "\n")

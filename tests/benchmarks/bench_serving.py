@@ -54,9 +54,18 @@ def process(command, **more):
 
 
 @contextmanager
-def server(home):
+def server(workspace):
     """Our server; gives a client once it answers."""
-    command = [sys.executable, "-m", "flows.cli", "serve", "--home", str(home.root), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.cli",
+        "serve",
+        "--home",
+        str(workspace.root),
+        "--port",
+        "0",
+    ]
     with process(command, stdout=subprocess.PIPE) as running:
         line = running.stdout.readline()
         url = next(word for word in line.split() if word.startswith("http"))
@@ -66,7 +75,7 @@ def server(home):
 
 
 @contextmanager
-def mlflow_server(home, model):
+def mlflow_server(workspace, model):
     """MLflow's server of the same version."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -82,7 +91,7 @@ def mlflow_server(home, model):
     command += ["--env-manager", "local", "--port", str(port)]
     # It calls uvicorn by its name.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": home.tracking_uri, "PATH": path}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": workspace.tracking_uri, "PATH": path}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with (
         process(command, env=environment, **quiet),
@@ -144,12 +153,12 @@ def sequential(ask):
     return 1000 * float(np.median(times))
 
 
-def side_by_side(client, home, model, world):
+def side_by_side(client, workspace, model, world):
     """ms a request of 200 candidates, one after another, of both servers."""
     user, items = world["users"][0], world["items"][:200]
     ours = sequential(lambda: client.post("/rank", json={"user": user, "candidates": items}))
     rows = {"columns": ["user", "item"], "data": [[user, item] for item in items]}
-    with mlflow_server(home, model) as theirs:
+    with mlflow_server(workspace, model) as theirs:
         ask = {"dataframe_split": rows}
         theirs.post("/invocations", json=ask)
         mlflow = sequential(lambda: theirs.post("/invocations", json=ask))
@@ -194,10 +203,10 @@ def in_turn(client, world, options, registry):
     }
 
 
-def second_version(home):
+def second_version(workspace):
     """The champion and another version; MLflow's client, the model, and both numbers."""
-    tracker, client = Tracker(home), MlflowClient(home.tracking_uri)
-    (model,) = decision_log.subjects(home.decisions)
+    tracker, client = Tracker(workspace), MlflowClient(workspace.tracking_uri)
+    (model,) = decision_log.subjects(workspace.decisions)
     number = tracker.champion(model).number
     held = {int(one.version) for one in client.search_model_versions(f"name='{model}'")}
     others = held - {int(number)}
@@ -208,9 +217,9 @@ def second_version(home):
     return client, model, (number, str(again.version))
 
 
-def world_of(home, model):
+def world_of(workspace, model):
     """Users and items to ask for."""
-    history = Tracker(home).champion(model).served.path.with_name("history")
+    history = Tracker(workspace).champion(model).served.path.with_name("history")
     users = pq.read_table(history / "ratings.parquet", columns=["user"])["user"].to_pylist()
     items = pq.read_table(history / "items.parquet", columns=["item"])["item"].to_pylist()
     return {"users": users[::50], "items": items}
@@ -264,12 +273,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         place = options.home or trained(options.data, f"{folder}/trained")
         skipped = shutil.ignore_patterns("artifacts", "stages", "prefect", "events")
-        home = Workspace(Path(shutil.copytree(place, f"{folder}/home", ignore=skipped)))
-        registry = second_version(home)
-        world = world_of(home, registry[1])
-        with server(home) as client:
+        workspace = Workspace(Path(shutil.copytree(place, f"{folder}/home", ignore=skipped)))
+        registry = second_version(workspace)
+        world = world_of(workspace, registry[1])
+        with server(workspace) as client:
             ended(load(client, world, options.rate, 3))
-            found = {"side_by_side": side_by_side(client, home, registry[1], world)}
+            found = {"side_by_side": side_by_side(client, workspace, registry[1], world)}
             found |= in_turn(client, world, options, registry)
     show(found, options.rate, options.pause)
     if os.environ.get("JSON") == "1":

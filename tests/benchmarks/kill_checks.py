@@ -24,12 +24,12 @@ class Checks:
     """A home, the model in it, and the folder of ratings that its retrains read."""
 
     def __init__(self, root, model, data):
-        self.home, self.model, self.data = Workspace(root), model, data
+        self.workspace, self.model, self.data = Workspace(root), model, data
         self._whole = set()
 
     def serves(self):
         """The champion, be it the old or the new one, loads and answers as when it was made."""
-        champion = Tracker(self.home).champion(self.model)
+        champion = Tracker(self.workspace).champion(self.model)
         history = champion.served.path.with_name("history")
         known, golden = DataSnapshot.load(history), GoldenRequests.load(history / GOLDEN)
         model = TrainedModel.load(champion.served.path)
@@ -40,30 +40,30 @@ class Checks:
 
     def everything(self):
         """At rest, after the next retrain: nothing is half done, lost, held or running."""
-        champion, folder = self.serves(), self.home.decisions / self.model
+        champion, folder = self.serves(), self.workspace.decisions / self.model
         assert not list(folder.glob("*.pending")), "a move of the champion is not finished"
         decisions = decision_log.history(folder)
         assert champion == decisions[-1]["champion_version"]
         self.artefacts_are_whole()
         self.versions_are_whole()
         self.rows_are_conserved(decisions)
-        with self.home.exclusive(patience=5):
-            assert not list((self.home.root / "running").iterdir())
-            assert not list((self.home.stages.root / "drafts").glob("*"))
-        with sqlite3.connect(self.home.root / "mlflow.db") as database:
+        with self.workspace.exclusive(patience=5):
+            assert not list((self.workspace.root / "running").iterdir())
+            assert not list((self.workspace.stages.root / "drafts").glob("*"))
+        with sqlite3.connect(self.workspace.root / "mlflow.db") as database:
             statuses = Counter(s for (s,) in database.execute("select status from runs"))
         assert statuses["RUNNING"] == 0, statuses
 
     def artefacts_are_whole(self):
         """Each has its manifest, and every file it names in its full size."""
-        for folder in set(self.home.stages.root.glob("*/*")) - self._whole:
+        for folder in set(self.workspace.stages.root.glob("*/*")) - self._whole:
             if folder.parent.name != "drafts":
                 Artifact.load(folder)
                 self._whole.add(folder)
 
     def versions_are_whole(self):
         """Each registered one can be loaded, both the judged model and the one that serves."""
-        tracker = Tracker(self.home)
+        tracker = Tracker(self.workspace)
         for number in set(self.versions()) - self._whole:
             found = tracker.find(self.model, number)
             for stored in (found.gated, found.served):
@@ -73,7 +73,7 @@ class Checks:
     def rows_are_conserved(self, decisions):
         """Every line of the files is an example, superseded, or set aside; none is there twice."""
         judged = [one["ratings"] for one in decisions if "ratings" in one]
-        folder = self.home.stages.root / "ratings" / judged[-1]
+        folder = self.workspace.stages.root / "ratings" / judged[-1]
         kept = ("ratings", "superseded", "quarantine")
         rows = sum(pq.read_metadata(folder / f"{name}.parquet").num_rows for name in kept)
         assert rows == self.lines()
@@ -89,23 +89,23 @@ class Checks:
         return count
 
     def versions(self):
-        with sqlite3.connect(self.home.root / "mlflow.db") as database:
+        with sqlite3.connect(self.workspace.root / "mlflow.db") as database:
             return [str(v) for (v,) in database.execute("select version from model_versions")]
 
     def has_previous(self):
         """Whether there is a champion to go back to."""
-        return Tracker(self.home).previous(self.model) is not None
+        return Tracker(self.workspace).previous(self.model) is not None
 
     def finished(self):
         """All finished artefacts and decisions, to tell later what a run has added."""
-        found = set(self.home.stages.root.glob("*/*"))
-        return found | set((self.home.decisions / self.model).glob("*.json"))
+        found = set(self.workspace.stages.root.glob("*/*"))
+        return found | set((self.workspace.decisions / self.model).glob("*.json"))
 
     def stage(self, before):
         """What the run was at that began when the home held `before`."""
         added = self.finished() - before
         kinds = {path.parent.name for path in added if path.is_dir()}
-        if not list((self.home.root / "running").glob("*")):
+        if not list((self.workspace.root / "running").glob("*")):
             return "closed" if added else "starting"
         if [path for path in added if path.suffix == ".json"]:
             return "closing"

@@ -100,21 +100,23 @@ class Kit:
     def __init__(self, folder, generator):
         whole, data = folder / "world", folder / "sim-kills"
         sizes = {"users": 300, "items": 60, "ratings": 8000, "seed": 4, "single_share": 0.1}
-        simulate(SimulationConfig(**sizes, user_spread=0.5, item_spread=0.5, taste_spread=3.0), whole)
+        simulate(
+            SimulationConfig(**sizes, user_spread=0.5, item_spread=0.5, taste_spread=3.0), whole
+        )
         shutil.copytree(whole, data)
         rates = pd.read_csv(whole / "rates.csv").sort_values("time", kind="stable")
         rates[:KNOWN].to_csv(data / "rates.csv", index=False)
         self.later, self.added = rates[KNOWN:], 0
-        self.home, self.data, self.generator = folder / "home", data, generator
-        self.home.mkdir()
-        configure(Workspace(self.home))
-        self.checks = Checks(self.home, "widedeep-sim-kills", data)
+        self.workspace, self.data, self.generator = folder / "home", data, generator
+        self.workspace.mkdir()
+        configure(Workspace(self.workspace))
+        self.checks = Checks(self.workspace, "widedeep-sim-kills", data)
         self.site = self.start()
         self.took = {}
 
     def start(self):
         """Offer the deployments; the folder is watched by nobody, so that runs are those asked."""
-        return Site(self.home, "sim")
+        return Site(self.workspace, "sim")
 
     def warm_up(self):
         """Undisturbed runs tell how long each takes; the first one compiles and doesn't count."""

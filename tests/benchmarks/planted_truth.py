@@ -174,18 +174,21 @@ class _Effects(NamedTuple):
     chance: Floats
 
 
-def attainable_scores(planted: PlantedTruth, log: Interactions) -> Scorer:
-    """Score by the posterior probability of a 10, given the ratings of `log` a query may know."""
-    order = np.lexsort((log.time, log.user))
-    user, item, time = (np.array(column[order]) for column in (log.user, log.item, log.time))
-    label = np.where(log.value[order] == POSITIVE, 1.0, -1.0)
-    effects = _effects(planted, log, Queries(user, item, time, time))
+def attainable_scores(planted: PlantedTruth, interactions: Interactions) -> Scorer:
+    """Score by the posterior probability of a 10, given the ratings of `interactions` a query may know."""
+    order = np.lexsort((interactions.time, interactions.user))
+    user, item, time = (
+        np.array(column[order])
+        for column in (interactions.user, interactions.item, interactions.time)
+    )
+    label = np.where(interactions.value[order] == POSITIVE, 1.0, -1.0)
+    effects = _effects(planted, interactions, Queries(user, item, time, time))
     fixed = planted.item_logit(item, time) + effects.known
     rated = _Rated(time, label, fixed, planted.item_vectors(item))
 
     def score(asked: Queries) -> Floats:
         begin, end = (np.searchsorted(user, asked.user, side) for side in ("left", "right"))
-        effects = _effects(planted, log, asked)
+        effects = _effects(planted, interactions, asked)
         fixed = planted.item_logit(asked.item, asked.time) + effects.known
         vectors = planted.item_vectors(asked.item)
         queries = _Asked(np.array(asked.known_until), fixed, vectors, begin, end)
@@ -197,38 +200,41 @@ def attainable_scores(planted: PlantedTruth, log: Interactions) -> Scorer:
     return score
 
 
-def _effects(planted: PlantedTruth, log: Interactions, asked: Queries) -> _Effects:
+def _effects(planted: PlantedTruth, interactions: Interactions, asked: Queries) -> _Effects:
     found = _Effects(*np.zeros((3, len(asked))))
     for pair in planted.exceptions:
         rows = np.flatnonzero(asked.item == pair.candidate)
-        rated_at, liked = _rating_of(pair.liked, log, asked.user[rows])
+        rated_at, liked = _rating_of(pair.liked, interactions, asked.user[rows])
         is_known = rated_at < asked.known_until[rows]
         found.known[rows[is_known & liked]] = pair.effect
         found.possible[rows] = pair.effect
         old = rows[~is_known & (asked.known_until < asked.time)[rows]]
-        found.chance[old] = _chance(pair, log, asked.take(old))
+        found.chance[old] = _chance(pair, interactions, asked.take(old))
     return found
 
 
-def _chance(pair: PlantedException, log: Interactions, asked: Queries) -> Floats:
+def _chance(pair: PlantedException, interactions: Interactions, asked: Queries) -> Floats:
     """How likely the liked item had its 10 since the history's end, if not before; (n,).
 
     That is its share among the known raters of the candidate who had no rating of the liked item
     as old as that; one more without it stands for what has not been seen yet.
     """
-    rows = np.flatnonzero(log.item == pair.candidate)
-    rated_at, liked = _rating_of(pair.liked, log, log.user[rows])
-    since, age = log.time[rows] - rated_at, (asked.time - asked.known_until)[:, None]
-    alike = (log.time[rows] < asked.known_until[:, None]) & (since <= age)
+    rows = np.flatnonzero(interactions.item == pair.candidate)
+    rated_at, liked = _rating_of(pair.liked, interactions, interactions.user[rows])
+    since, age = interactions.time[rows] - rated_at, (asked.time - asked.known_until)[:, None]
+    alike = (interactions.time[rows] < asked.known_until[:, None]) & (since <= age)
     found: Floats = (alike & liked & (since > 0)).sum(axis=1) / (1.0 + alike.sum(axis=1))
     return found
 
 
-def _rating_of(item: int, log: Interactions, user: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+def _rating_of(item: int, interactions: Interactions, user: Ints) -> tuple[Ints, NDArray[np.bool_]]:
     """When each user rated the item (never: far in the future), and whether with a 10; (n,)."""
-    rows = np.flatnonzero(log.item == item)
-    place = pd.Index(log.user[rows]).get_indexer(pd.Index(user))
-    time, liked = np.append(log.time[rows], _NEVER), np.append(log.value[rows] == POSITIVE, False)
+    rows = np.flatnonzero(interactions.item == item)
+    place = pd.Index(interactions.user[rows]).get_indexer(pd.Index(user))
+    time, liked = (
+        np.append(interactions.time[rows], _NEVER),
+        np.append(interactions.value[rows] == POSITIVE, False),
+    )
     return time[place], liked[place]
 
 
@@ -407,23 +413,26 @@ def recover_exceptions(model: TrainedModel, planted: PlantedTruth) -> WideRecove
 
 
 def recover_taste(
-    model: TrainedModel, planted: PlantedTruth, log: Interactions, item_table: ItemTable
+    model: TrainedModel, planted: PlantedTruth, interactions: Interactions, item_table: ItemTable
 ) -> TasteRecovery:
     """Ask for the users and the items with the most ratings, as of the end of training.
 
-    `planted` is the truth behind the ratings of `log`.
+    `planted` is the truth behind the ratings of `interactions`.
     """
-    learned = log.time < model.learned_until
-    users, items = _commonest(log.user[learned], _USERS), _commonest(log.item[learned], _ITEMS)
+    learned = interactions.time < model.learned_until
+    users, items = (
+        _commonest(interactions.user[learned], _USERS),
+        _commonest(interactions.item[learned], _ITEMS),
+    )
     asked = Queries.of_every_pair(users, items, model.learned_until)
     # An exception is no taste: it is planted against it.
-    bound = attainable_scores(planted.without_exceptions(), log)(asked)
+    bound = attainable_scores(planted.without_exceptions(), interactions)(asked)
     truth = planted.taste_logit(asked.user, asked.item)
 
     def agreement(scores: Floats) -> float:
         return _rank_correlation(*(x.reshape(-1, len(items)) for x in (scores, truth)))
 
-    deep = _deep_logits(model, log, item_table, asked)
+    deep = _deep_logits(model, interactions, item_table, asked)
     return TasteRecovery(agreement(deep), agreement(np.log(bound / (1 - bound))))
 
 
@@ -434,9 +443,9 @@ def _commonest(tokens: Ints, most: int) -> Ints:
 
 @torch.no_grad()
 def _deep_logits(
-    model: TrainedModel, log: Interactions, item_table: ItemTable, asked: Queries
+    model: TrainedModel, interactions: Interactions, item_table: ItemTable, asked: Queries
 ) -> Floats:
-    rows = model.transform.encode(model.transform.describe(log, asked, item_table))
+    rows = model.transform.encode(model.transform.describe(interactions, asked, item_table))
     model.network.eval()
     found = model.network.deep_logit(Batch.from_encoded(rows, model.network.bias.device))
     return found.cpu().numpy().astype(np.float64)

@@ -299,7 +299,11 @@ class RetrievalReport:
 
     @classmethod
     def of(
-        cls, retriever: Retriever, log: Interactions, split: Split, scorer: Scorer | None = None
+        cls,
+        retriever: Retriever,
+        interactions: Interactions,
+        split: Split,
+        scorer: Scorer | None = None,
     ) -> Self:
         """Judge by the holdout's positives; without a scorer there is no chain.
 
@@ -308,8 +312,8 @@ class RetrievalReport:
         Raises:
             InputError: The holdout has no positive.
         """
-        start = retriever(log.take(log.time < split.holdout_from))
-        held = log.take(split.holdout(log.time))
+        start = retriever(interactions.take(interactions.time < split.holdout_from))
+        held = interactions.take(split.holdout(interactions.time))
         positive = start.positive(held.value)
         if not positive.any():
             raise InputError(f"no rating of the holdout is positive ({split.describe()})")

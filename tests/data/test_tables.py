@@ -127,13 +127,16 @@ def ratings(tmp_path_factory):
 
 
 def test_all_examples_are_loaded_as_arrays_in_order_of_time(ratings):
-    log = ratings.load()
-    assert len(log) == 30
-    assert log.time.tolist() == [100 * n for n in range(1, 31)]
-    assert log.user.tolist() == list(range(1, 31))
-    assert log.item.tolist() == [1 + n % 3 for n in range(1, 31)]
-    assert log.value.tolist() == [1 + n % 10 for n in range(1, 31)]
-    assert [column.dtype for column in (log.user, log.item, log.value, log.time)] == [
+    interactions = ratings.load()
+    assert len(interactions) == 30
+    assert interactions.time.tolist() == [100 * n for n in range(1, 31)]
+    assert interactions.user.tolist() == list(range(1, 31))
+    assert interactions.item.tolist() == [1 + n % 3 for n in range(1, 31)]
+    assert interactions.value.tolist() == [1 + n % 10 for n in range(1, 31)]
+    assert [
+        column.dtype
+        for column in (interactions.user, interactions.item, interactions.value, interactions.time)
+    ] == [
         np.int64,
         np.int64,
         np.int8,
@@ -179,10 +182,10 @@ def test_a_handle_on_a_reloaded_artefact_reads_the_same(ratings):
 
 
 def test_a_log_is_equal_after_a_round_trip_through_the_disk(ratings, tmp_path):
-    log = ratings.load(until=1500)
-    log.save(tmp_path / "log.parquet")
+    interactions = ratings.load(until=1500)
+    interactions.save(tmp_path / "log.parquet")
     loaded = Interactions.load(tmp_path / "log.parquet")
-    for mine, theirs in zip(astuple(loaded), astuple(log), strict=True):
+    for mine, theirs in zip(astuple(loaded), astuple(interactions), strict=True):
         assert mine.dtype == theirs.dtype
         np.testing.assert_array_equal(mine, theirs)
 
@@ -195,5 +198,5 @@ def test_counts_add_up_and_agree_with_the_log_at_any_moment(ratings, as_of):
     assert counts.examples == len(ratings.load(as_of))
 
 
-def astuple(log):
-    return [getattr(log, field.name) for field in dataclasses.fields(log)]
+def astuple(interactions):
+    return [getattr(interactions, field.name) for field in dataclasses.fields(interactions)]

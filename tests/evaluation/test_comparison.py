@@ -34,15 +34,21 @@ NOW = 1_700_000_000
 def world(simulated, tmp_path_factory):
     """Log, item table and split of the simulated ratings."""
     ratings = IngestedData(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
-    log = ratings.load()
-    return log, ItemTable.from_table(ratings.items()), Split.of(log.time, ratings.last_time + 1)
+    interactions = ratings.load()
+    return (
+        interactions,
+        ItemTable.from_table(ratings.items()),
+        Split.of(interactions.time, ratings.last_time + 1),
+    )
 
 
 def train(world, seed, epochs=1):
-    log, item_table, split = world
+    interactions, item_table, split = world
     chosen = preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
-    plan = TrainingData.of(cold_parts(log, item_table, split, chosen.features, chosen.sampling))
+    plan = TrainingData.of(
+        cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
+    )
     fitting = TrainingRun(plan, chosen, None, seed)
     list(fitting.epochs())
     return fitting.finished()
@@ -100,39 +106,47 @@ def test_another_label_is_not_compared(evaluator, models, tmp_path):
 
 
 def test_frozen_scores_know_nothing_of_the_holdout(world, models):
-    log, item_table, split = world
+    interactions, item_table, split = world
     before = replace(
-        log, **{n: getattr(log, n)[log.time < split.holdout_from] for n in log.__slots__}
+        interactions,
+        **{
+            n: getattr(interactions, n)[interactions.time < split.holdout_from]
+            for n in interactions.__slots__
+        },
     )
-    asked = example_queries(log, split.holdout(log.time), split.holdout_from)
-    whole, cut = (model_scorer(models[0], known, item_table)(asked) for known in (log, before))
+    asked = example_queries(interactions, split.holdout(interactions.time), split.holdout_from)
+    whole, cut = (
+        model_scorer(models[0], known, item_table)(asked) for known in (interactions, before)
+    )
     assert np.array_equal(whole, cut)
 
 
 def test_a_cold_user_and_item_get_a_probability(world, models):
-    log, item_table, split = world
+    interactions, item_table, split = world
     nobody = np.array([-1])
     asked = Queries(nobody, nobody, np.array([split.as_of]), np.array([split.as_of]))
-    model = model_scorer(models[0], log, item_table)
-    means = user_item_mean(models[0].transform, log, item_table)
+    model = model_scorer(models[0], interactions, item_table)
+    means = user_item_mean(models[0].transform, interactions, item_table)
     for score in (model, means):
         assert 0 <= score(asked)[0] <= 1
 
 
 def test_slices_part_the_holdout_by_what_is_known(world):
-    log, _, split = world
-    masks = slices(log, split)
-    held = split.holdout(log.time)
+    interactions, _, split = world
+    masks = slices(interactions, split)
+    held = split.holdout(interactions.time)
     assert (masks["new_user"] ^ masks["returning_user"]).all()
     assert (masks["new_item"] ^ masks["old_item"]).all()
-    for user, time, new in zip(log.user[held], log.time[held], masks["new_user"], strict=True):
-        assert new == (not ((log.user == user) & (log.time < time)).any())
+    for user, time, new in zip(
+        interactions.user[held], interactions.time[held], masks["new_user"], strict=True
+    ):
+        assert new == (not ((interactions.user == user) & (interactions.time < time)).any())
 
 
 def test_predictions_keep_the_order_of_the_log(world, models):
-    log, item_table, split = world
-    scorer = model_scorer(models[0], log, item_table)
-    found = Predictions.of(log, split, models[0].transform.spec.history, scorer)
-    held = split.holdout(log.time)
-    assert np.array_equal(found.user, log.user[held])
-    assert np.array_equal(found.label, log.value[held] >= 10)
+    interactions, item_table, split = world
+    scorer = model_scorer(models[0], interactions, item_table)
+    found = Predictions.of(interactions, split, models[0].transform.spec.history, scorer)
+    held = split.holdout(interactions.time)
+    assert np.array_equal(found.user, interactions.user[held])
+    assert np.array_equal(found.label, interactions.value[held] >= 10)

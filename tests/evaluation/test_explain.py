@@ -39,10 +39,12 @@ def ratings(simulated, tmp_path_factory):
 @pytest.fixture(scope="module")
 def explainer(ratings):
     """A model that was not trained, but has a random weight for two of three wide features."""
-    log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
-    split = Split.of(log.time, ratings.last_time + 1)
+    interactions, item_table = ratings.load(), ItemTable.from_table(ratings.items())
+    split = Split.of(interactions.time, ratings.last_time + 1)
     chosen, fresh = preset("default"), Sampling(staleness=Staleness(copies=0))
-    rows = TrainingData.of(cold_parts(log, item_table, split, chosen.features, fresh)).catch_up
+    rows = TrainingData.of(
+        cold_parts(interactions, item_table, split, chosen.features, fresh)
+    ).catch_up
     generator = torch.Generator().manual_seed(1)
     network = WideDeep(chosen.network, InputShape.of(rows.transform), generator)
     with torch.no_grad():
@@ -54,13 +56,13 @@ def explainer(ratings):
     until = split.holdout_from
     model = TrainedModel(rows.transform, network, chosen.training, state, until, rows.evidence)
     names = DisplayNames.of(ratings.items(), ratings.people())
-    return Explainer(model, log, item_table, names)
+    return Explainer(model, interactions, item_table, names)
 
 
 def encode(explainer, asked):
     transform = explainer.model.transform
     raw = RawFeatures.describe(
-        explainer.log, asked, explainer.item_table, transform.spec.history, transform.prior
+        explainer.interactions, asked, explainer.item_table, transform.spec.history, transform.prior
     )
     return transform.encode(raw)
 
@@ -72,10 +74,10 @@ def queries(draw):
     picks = np.array(rows)
 
     def ask(explainer):
-        log = explainer.log
-        user = np.append(np.unique(log.user), NOBODY)
+        interactions = explainer.interactions
+        user = np.append(np.unique(interactions.user), NOBODY)
         item = np.append(explainer.item_table.items, NOBODY)
-        first, span = log.time[0] - 10, log.time[-1] - log.time[0] + 20
+        first, span = interactions.time[0] - 10, interactions.time[-1] - interactions.time[0] + 20
         time = first + picks[:, 2] % span
         asked = (user[picks[:, 0] % len(user)], item[picks[:, 1] % len(item)])
         return Queries(*asked, time, time - picks[:, 3] % 50_000_000)
@@ -102,7 +104,7 @@ def test_contributions_add_up_to_the_logit_exactly(explainer, queries):
 @given(queries())
 def test_an_explanation_is_of_the_query_and_its_probability_is_the_models(explainer, queries):
     asked = queries(explainer)
-    scores = model_scorer(explainer.model, explainer.log, explainer.item_table)(asked)
+    scores = model_scorer(explainer.model, explainer.interactions, explainer.item_table)(asked)
     for row, found in enumerate(explainer.explain(asked)):
         assert (found.user, found.item) == (asked.user[row], asked.item[row])
         assert (found.time, found.known_until) == (asked.time[row], asked.known_until[row])
@@ -110,7 +112,9 @@ def test_an_explanation_is_of_the_query_and_its_probability_is_the_models(explai
 
 
 def test_the_heaviest_feature_stands_first_and_carries_its_own_weight(explainer):
-    asked = Queries(*(getattr(explainer.log, n)[-5:] for n in ("user", "item", "time", "time")))
+    asked = Queries(
+        *(getattr(explainer.interactions, n)[-5:] for n in ("user", "item", "time", "time"))
+    )
     encoded = encode(explainer, asked)
     for row, found in enumerate(explainer.explain(asked)):
         weights = [fired.weight for fired in found.wide]
@@ -121,8 +125,10 @@ def test_the_heaviest_feature_stands_first_and_carries_its_own_weight(explainer)
 
 def test_a_liked_item_is_told_with_its_candidate(explainer):
     """Whoever likes a item, and is asked of another, fires the pair if it was seen often."""
-    log = explainer.log
-    asked = Queries(*(getattr(log, name)[-200:] for name in ("user", "item", "time", "time")))
+    interactions = explainer.interactions
+    asked = Queries(
+        *(getattr(interactions, name)[-200:] for name in ("user", "item", "time", "time"))
+    )
     pairs = 0
     for found in explainer.explain(asked):
         candidate = explainer.names.item(found.item, "korean")
@@ -158,7 +164,9 @@ def test_no_queries_have_no_explanations(explainer):
 
 
 def test_json_has_all_parts(explainer):
-    asked = Queries(*(getattr(explainer.log, n)[-1:] for n in ("user", "item", "time", "time")))
+    asked = Queries(
+        *(getattr(explainer.interactions, n)[-1:] for n in ("user", "item", "time", "time"))
+    )
     (found,) = explainer.explain(asked)
     values = found.as_json()
     parts = [values[name] for name in ("bias", "offset", "deep")]

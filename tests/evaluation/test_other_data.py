@@ -92,22 +92,24 @@ FORMS = [
 
 def learned(folder, store, name="default"):
     ratings = IngestedData(ingest(folder, ArtifactStore(store), NOW))
-    log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
-    split = Split.of(log.time, ratings.last_time + 1)
+    interactions, item_table = ratings.load(), ItemTable.from_table(ratings.items())
+    split = Split.of(interactions.time, ratings.last_time + 1)
     chosen = preset(name)
     chosen = replace(chosen, training=replace(chosen.training, epochs=2))
-    plan = TrainingData.of(cold_parts(log, item_table, split, chosen.features, chosen.sampling))
+    plan = TrainingData.of(
+        cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
+    )
     fitting = TrainingRun(plan, chosen, None, seed=0)
     list(fitting.epochs())
-    return fitting.finished(), log, item_table, split
+    return fitting.finished(), interactions, item_table, split
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_it_is_learned_and_judged(form, folder, tmp_path):
     form(folder)
-    model, log, item_table, split = learned(folder, tmp_path / "store")
+    model, interactions, item_table, split = learned(folder, tmp_path / "store")
     (tmp_path / "evaluation").mkdir()
-    evaluator = Evaluator(log, item_table, split, GateConfig(replicates=100))
+    evaluator = Evaluator(interactions, item_table, split, GateConfig(replicates=100))
     found = evaluator.compare(model, None, tmp_path / "evaluation")
     assert found.challenger["streaming"]["log_loss"] < 0.8
     assert found.challenger["frozen"]["log_loss"] < 0.8
@@ -117,9 +119,12 @@ def test_it_is_learned_and_judged(form, folder, tmp_path):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_strangers_are_scored_by_what_is_known_of_the_other_side(name, folder, tmp_path):
-    model, log, item_table, split = learned(folder, tmp_path / "store", name)
-    score = model_scorer(model, log, item_table)
+    model, interactions, item_table, split = learned(folder, tmp_path / "store", name)
+    score = model_scorer(model, interactions, item_table)
     time = np.full(3, split.as_of)
-    user, item = np.array([-1, log.user[-1], -1]), np.array([log.item[-1], -1, -1])
+    user, item = (
+        np.array([-1, interactions.user[-1], -1]),
+        np.array([interactions.item[-1], -1, -1]),
+    )
     found = score(Queries(user, item, time, time))
     assert ((found > 0) & (found < 1)).all()

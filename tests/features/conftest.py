@@ -36,19 +36,23 @@ PRIOR = 0.6
 
 @dataclass(frozen=True)
 class World:
-    log: Interactions
+    interactions: Interactions
     item_table: ItemTable
     spec: FeatureSpec = SPEC
     prior: float = PRIOR
 
     def queries(self, rows=slice(None)):
-        time = self.log.time[rows]
-        return Queries(self.log.user[rows], self.log.item[rows], time, time)
+        time = self.interactions.time[rows]
+        return Queries(self.interactions.user[rows], self.interactions.item[rows], time, time)
 
-    def describe(self, queries=None, log=None):
+    def describe(self, queries=None, interactions=None):
         asked = self.queries() if queries is None else queries
         return RawFeatures.describe(
-            self.log if log is None else log, asked, self.item_table, self.spec.history, self.prior
+            self.interactions if interactions is None else interactions,
+            asked,
+            self.item_table,
+            self.spec.history,
+            self.prior,
         )
 
 

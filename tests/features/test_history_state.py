@@ -123,19 +123,27 @@ def test_compiled_code_calls_no_compiled_code_of_another_file(module):
 
 
 def test_read_only_columns_compile_nothing_new():
-    log = Interactions(
+    interactions = Interactions(
         *(np.array([v], dtype) for v, dtype in ((1, int), (2, int), (9, "i1"), (5, int)))
     )
     item_table = ItemTable(np.empty(0, np.int64), {}, {}, no_bags())
     time = np.array([7])
 
     def ask():
-        asked = Queries(log.user, log.item, time, time)
-        return history_columns(log, asked, item_table, HistoryConfig(), 0.5).numeric.tobytes()
+        asked = Queries(interactions.user, interactions.item, time, time)
+        return history_columns(
+            interactions, asked, item_table, HistoryConfig(), 0.5
+        ).numeric.tobytes()
 
     found = ask()
     signatures = len(history_state.run.signatures)
-    for column in (log.user, log.item, log.value, log.time, time):
+    for column in (
+        interactions.user,
+        interactions.item,
+        interactions.value,
+        interactions.time,
+        time,
+    ):
         column.flags.writeable = False
 
     assert ask() == found

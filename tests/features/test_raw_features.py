@@ -28,7 +28,7 @@ def test_every_number_has_a_value_or_nan_for_each_row(world):
     rows = world.describe()
 
     for name in NUMBERS:
-        assert rows.number(name).shape == (len(world.log),)
+        assert rows.number(name).shape == (len(world.interactions),)
 
 
 def test_attributes_stay_by_item_and_are_reached_by_its_row(world, asked):

@@ -11,28 +11,30 @@ from widedeep.features.sampling import DAY, RowSelection, Sampling, Staleness, n
 from widedeep.inputs import InputError
 
 
-def first_ratings(log):
+def first_ratings(interactions):
     """Row by row: nobody of that user before."""
     return np.array(
         [
-            not ((log.user == u) & (log.time < t)).any()
-            for u, t in zip(log.user, log.time, strict=True)
+            not ((interactions.user == u) & (interactions.time < t)).any()
+            for u, t in zip(interactions.user, interactions.time, strict=True)
         ]
     )
 
 
 def test_a_user_is_new_until_the_instant_of_the_first_rating_is_over(world):
-    found = new_user_rows(world.log)
-    np.testing.assert_array_equal(found, first_ratings(world.log))
-    time = np.minimum(world.log.time, int(np.median(world.log.time)))
-    crowded = replace(world.log, time=time)
+    found = new_user_rows(world.interactions)
+    np.testing.assert_array_equal(found, first_ratings(world.interactions))
+    time = np.minimum(world.interactions.time, int(np.median(world.interactions.time)))
+    crowded = replace(world.interactions, time=time)
     assert new_user_rows(crowded).sum() > found.sum()
     np.testing.assert_array_equal(new_user_rows(crowded), first_ratings(crowded))
 
 
 def test_rows_are_all_or_those_of_new_users(world):
-    assert RowSelection.ALL.of(world.log).all()
-    np.testing.assert_array_equal(RowSelection.NEW_USERS.of(world.log), first_ratings(world.log))
+    assert RowSelection.ALL.of(world.interactions).all()
+    np.testing.assert_array_equal(
+        RowSelection.NEW_USERS.of(world.interactions), first_ratings(world.interactions)
+    )
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.floats(0, 5))

@@ -27,7 +27,7 @@ SAMPLING = Sampling(replay=1.5, staleness=STALENESS, seed=3)
 
 @pytest.fixture(scope="module")
 def split(world):
-    time = world.log.time
+    time = world.interactions.time
     return Split(int(time[400]), int(time[550]), int(time[-1]) + 1)
 
 
@@ -41,9 +41,11 @@ def initial(plan):
     return plan.initial
 
 
-def cold(world, split, log=None, sampling=SAMPLING):
+def cold(world, split, interactions=None, sampling=SAMPLING):
     return TrainingData.of(
-        cold_parts(log or world.log, world.item_table, split, world.spec, sampling)
+        cold_parts(
+            interactions or world.interactions, world.item_table, split, world.spec, sampling
+        )
     )
 
 
@@ -53,11 +55,11 @@ def contents(plan, folder):
 
 
 def labels(world, rows):
-    return world.log.value[rows] == 10
+    return world.interactions.value[rows] == 10
 
 
 def test_training_rows_come_fresh_and_in_stale_copies_that_weigh_less(world, split, initial):
-    label = labels(world, split.training(world.log.time))
+    label = labels(world, split.training(world.interactions.time))
 
     training = initial.training
 
@@ -68,8 +70,8 @@ def test_training_rows_come_fresh_and_in_stale_copies_that_weigh_less(world, spl
 
 
 def test_fresh_rows_are_encoded_with_all_that_was_known(world, split, initial):
-    rows = np.flatnonzero(split.training(world.log.time))
-    prior = float((world.log.value[rows] == 10).mean())
+    rows = np.flatnonzero(split.training(world.interactions.time))
+    prior = float((world.interactions.value[rows] == 10).mean())
     described = replace(world, prior=prior).describe(world.queries(rows))
 
     fresh = initial.transform.encode(described)
@@ -92,12 +94,12 @@ def test_stale_copies_know_less(initial):
 def test_without_copies_each_training_row_stands_there_once(world, split):
     found = cold(world, split, sampling=Sampling(staleness=Staleness(copies=0))).initial
 
-    assert len(found.training) == split.training(world.log.time).sum()
+    assert len(found.training) == split.training(world.interactions.time).sum()
     assert (found.training.weight == 1).all()
 
 
 def test_validation_rows_are_there_under_both_protocols(world, split, initial):
-    label = labels(world, split.validation(world.log.time))
+    label = labels(world, split.validation(world.interactions.time))
 
     for name in (STREAMING, FROZEN):
         examples = initial.validation[name]
@@ -108,7 +110,9 @@ def test_validation_rows_are_there_under_both_protocols(world, split, initial):
 
 
 def test_the_catch_up_has_validation_and_a_replay_of_training(world, split, plan):
-    old, new = (labels(world, rows(world.log.time)) for rows in (split.training, split.validation))
+    old, new = (
+        labels(world, rows(world.interactions.time)) for rows in (split.training, split.validation)
+    )
     replayed = round(1.5 * len(new))
 
     caught_up = plan.catch_up
@@ -128,7 +132,7 @@ def test_the_catch_up_knows_new_users_by_the_same_numbers(world, split, plan):
     assert after.prior == before.prior
     for name, normaliser in before.normalisers.items():
         assert after.normalisers[name] is normaliser
-    known = world.log.time < split.holdout_from
+    known = world.interactions.time < split.holdout_from
     described = replace(world, prior=before.prior).describe(world.queries(np.flatnonzero(known)))
     wanted = Transform.fit(world.spec, before.prior, described, before)
     for name, vocabulary in wanted.vocabularies.items():
@@ -137,7 +141,7 @@ def test_the_catch_up_knows_new_users_by_the_same_numbers(world, split, plan):
 
 def test_evidence_counts_each_rating_once_and_no_stale_copy(world, split, plan):
     initial = plan.initial
-    fresh = initial.training.take(np.arange(split.training(world.log.time).sum()))
+    fresh = initial.training.take(np.arange(split.training(world.interactions.time).sum()))
     found = initial.evidence
     assert (found.rows, found.positive_rows) == (len(fresh), fresh.label.sum())
     for wide_id in range(0, initial.transform.wide_size, 7):
@@ -149,21 +153,32 @@ def test_evidence_counts_each_rating_once_and_no_stale_copy(world, split, plan):
 
 
 def test_no_rating_of_the_holdout_is_in_anything(world, split, plan, tmp_path):
-    log, kept = world.log, ~split.holdout(world.log.time)
+    interactions, kept = world.interactions, ~split.holdout(world.interactions.time)
     held = ~kept
-    flipped = Interactions(log.user, log.item, np.where(held, 11 - log.value, log.value), log.time)
+    flipped = Interactions(
+        interactions.user,
+        interactions.item,
+        np.where(held, 11 - interactions.value, interactions.value),
+        interactions.time,
+    )
 
-    found = cold(world, split, log=flipped)
+    found = cold(world, split, interactions=flipped)
 
     assert contents(found, tmp_path / "flipped") == contents(plan, tmp_path / "given")
 
 
 def test_no_rating_of_validation_is_in_what_a_model_is_chosen_with(world, split, plan, tmp_path):
-    log, held = world.log, ~split.training(world.log.time)
-    value = np.where(split.validation(log.time), 11 - log.value, log.value)
-    value[held & (log.user % 2 == 0)] = 5
+    interactions, held = world.interactions, ~split.training(world.interactions.time)
+    value = np.where(
+        split.validation(interactions.time), 11 - interactions.value, interactions.value
+    )
+    value[held & (interactions.user % 2 == 0)] = 5
 
-    found = cold(world, split, log=Interactions(log.user, log.item, value, log.time))
+    found = cold(
+        world,
+        split,
+        interactions=Interactions(interactions.user, interactions.item, value, interactions.time),
+    )
 
     parts = [contents(p.initial, tmp_path / n) for p, n in ((found, "changed"), (plan, "given"))]
     same = [name for name, text in parts[0].items() if parts[1][name] == text]
@@ -190,16 +205,18 @@ def test_what_was_saved_is_loaded_equal(plan, tmp_path):
 
 
 def test_a_warm_plan_goes_on_where_the_previous_model_ended(world, split, plan):
-    moment = int(world.log.time[500])
+    moment = int(world.interactions.time[500])
     previous = plan.initial.transform
 
     warm = TrainingData.of(
-        warm_parts(world.log, world.item_table, split.holdout_from, SAMPLING, previous, moment)
+        warm_parts(
+            world.interactions, world.item_table, split.holdout_from, SAMPLING, previous, moment
+        )
     )
 
     assert warm.initial is None
     assert warm.catch_up.transform.prior == previous.prior
-    new = (world.log.time >= moment) & (world.log.time < split.holdout_from)
+    new = (world.interactions.time >= moment) & (world.interactions.time < split.holdout_from)
     met = warm.catch_up.validation[STREAMING]
     assert met.label.tolist() == labels(world, new).tolist()
     assert len(warm.catch_up.training) == 3 * (new.sum() + round(1.5 * new.sum()))
@@ -211,7 +228,7 @@ def test_a_warm_plan_with_nothing_new_has_nothing_to_learn(world, split, plan, t
 
     until = split.holdout_from
     warm = TrainingData.of(
-        warm_parts(world.log, world.item_table, until, SAMPLING, previous, until)
+        warm_parts(world.interactions, world.item_table, until, SAMPLING, previous, until)
     )
     warm.save(tmp_path)
 
@@ -224,8 +241,8 @@ def test_only_new_users_are_learned_from_if_asked_and_the_transform_knows_all(wo
 
     found = cold(world, split, sampling=sampling)
 
-    first = new_user_rows(world.log)
-    kept = [first & part(world.log.time) for part in (split.training, split.validation)]
+    first = new_user_rows(world.interactions)
+    kept = [first & part(world.interactions.time) for part in (split.training, split.validation)]
     assert len(found.initial.training) == 3 * kept[0].sum()
     assert found.initial.evidence.rows == kept[0].sum()
     assert found.catch_up.evidence.rows == kept[0].sum() + kept[1].sum()
@@ -234,22 +251,24 @@ def test_only_new_users_are_learned_from_if_asked_and_the_transform_knows_all(wo
 
 
 def test_frozen_queries_know_nothing_after_the_moment_and_never_more_than_their_time(world):
-    moment = int(world.log.time[350])
+    moment = int(world.interactions.time[350])
 
-    asked = example_queries(world.log, world.log.time >= 0, moment)
+    asked = example_queries(world.interactions, world.interactions.time >= 0, moment)
 
     assert asked.known_until.max() == moment
-    assert (asked.known_until[:300] == world.log.time[:300]).all()
+    assert (asked.known_until[:300] == world.interactions.time[:300]).all()
 
 
 def test_a_cold_plan_may_catch_up_past_the_holdouts_start(world, split, plan):
     late = TrainingData.of(
-        cold_parts(world.log, world.item_table, split, world.spec, SAMPLING, until=split.as_of)
+        cold_parts(
+            world.interactions, world.item_table, split, world.spec, SAMPLING, until=split.as_of
+        )
     )
 
     assert late.initial.evidence.rows == plan.initial.evidence.rows
     assert late.catch_up.until == split.as_of
-    assert late.catch_up.evidence.rows == len(world.log.time)
+    assert late.catch_up.evidence.rows == len(world.interactions.time)
 
 
 def test_only_a_window_is_learned_from_if_asked(world, split):
@@ -258,7 +277,7 @@ def test_only_a_window_is_learned_from_if_asked(world, split):
 
     found = cold(world, split, sampling=sampling)
 
-    time, since = world.log.time, split.validation_from - days * DAY
+    time, since = world.interactions.time, split.validation_from - days * DAY
     old = ((time >= since) & (time < split.validation_from)).sum()
     assert found.initial.evidence.rows == old
     assert found.catch_up.evidence.rows == old + split.validation(time).sum()
@@ -271,12 +290,14 @@ def test_a_window_shorter_than_validation_still_leaves_something_to_learn(world,
 
 
 def test_a_window_without_a_rating_is_refused(world, split):
-    time = world.log.time
+    time = world.interactions.time
     gap = np.where(time < split.validation_from, time - 400 * DAY, time)
     sampling = replace(SAMPLING, window=30)
     with pytest.raises(InputError, match=r"none before .* 30 days"):
         TrainingData.of(
-            cold_parts(replace(world.log, time=gap), world.item_table, split, world.spec, sampling)
+            cold_parts(
+                replace(world.interactions, time=gap), world.item_table, split, world.spec, sampling
+            )
         )
 
 
@@ -303,7 +324,9 @@ def test_parts_are_let_go_of_once_they_are_written(world, split, tmp_path):
     held = []
 
     def watched():
-        for name, part in cold_parts(world.log, world.item_table, split, world.spec, SAMPLING):
+        for name, part in cold_parts(
+            world.interactions, world.item_table, split, world.spec, SAMPLING
+        ):
             assert all(earlier() is None for earlier in held)
             held.append(weakref.ref(part.training.label))
             yield name, part

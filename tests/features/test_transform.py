@@ -64,7 +64,7 @@ def bag_lists(bag):
 
 
 def test_one_row_is_encoded_as_among_many(world, transform, encoded):
-    for i in range(0, len(world.log), 17):
+    for i in range(0, len(world.interactions), 17):
         alone = transform.encode(world.describe(world.queries([i])))
         assert_equal(alone, encoded.take(np.array([i])))
 
@@ -93,23 +93,29 @@ def test_a_loaded_transform_encodes_equal_and_is_saved_to_the_same_bytes(
 
 def test_fitting_reads_no_label(world, tmp_path):
     """The last instant's labels are in nobody's history, so whatever they are changes nothing."""
-    log, last = world.log, world.log.time == world.log.time[-1]
-    flipped = Interactions(log.user, log.item, np.where(last, 11 - log.value, log.value), log.time)
+    interactions, last = world.interactions, world.interactions.time == world.interactions.time[-1]
+    flipped = Interactions(
+        interactions.user,
+        interactions.item,
+        np.where(last, 11 - interactions.value, interactions.value),
+        interactions.time,
+    )
 
-    for name, given in (("given", log), ("flipped", flipped)):
-        fitted = Transform.fit(world.spec, world.prior, world.describe(log=given))
+    for name, given in (("given", interactions), ("flipped", flipped)):
+        fitted = Transform.fit(world.spec, world.prior, world.describe(interactions=given))
         fitted.save(tmp_path / name)
 
     assert contents(tmp_path / "given") == contents(tmp_path / "flipped")
 
 
 def test_a_rows_own_label_is_not_in_its_encoding(world, transform, encoded):
-    log = world.log
-    for i in range(100, len(log), 97):
-        value = log.value.copy()
+    interactions = world.interactions
+    for i in range(100, len(interactions), 97):
+        value = interactions.value.copy()
         value[i] = 1 if value[i] == 10 else 10
         described = world.describe(
-            world.queries([i]), Interactions(log.user, log.item, value, log.time)
+            world.queries([i]),
+            Interactions(interactions.user, interactions.item, value, interactions.time),
         )
         assert_equal(transform.encode(described), encoded.take(np.array([i])))
 
@@ -353,6 +359,6 @@ def test_a_spec_may_leave_out_any_kind_of_feature(world, tmp_path, parts):
 
     found = transform.encode(world.describe())
 
-    assert len(found) == len(found.wide) == len(found.numbers) == len(world.log)
+    assert len(found) == len(found.wide) == len(found.numbers) == len(world.interactions)
     found.save(tmp_path / "rows.parquet")
     assert_equal(EncodedRows.load(tmp_path / "rows.parquet"), found)

@@ -24,11 +24,11 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 class Site:
     """Both servers and the deployments on one home."""
 
-    def __init__(self, home, data, block=None, **variables):
-        self.home, self.data = home, data
+    def __init__(self, workspace, data, block=None, **variables):
+        self.workspace, self.data = workspace, data
         ports = [free_port(), free_port()]
         self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in ports)
-        command = [sys.executable, "-m", "flows.cli", "up", "--home", str(home)]
+        command = [sys.executable, "-m", "flows.cli", "up", "--home", str(workspace)]
         command += ["--data", str(data), "--prefect-port", str(ports[0])]
         command += ["--mlflow-port", str(ports[1])]
         if block is not None:
@@ -36,7 +36,7 @@ class Site:
         self.process = subprocess.Popen(command, env=os.environ | variables)
         if block is not None:
             self.keep(block)
-        wait(lambda: (home / UP_FILE).exists() and self.deployment("retrain/on-new-data"))
+        wait(lambda: (workspace / UP_FILE).exists() and self.deployment("retrain/on-new-data"))
 
     def keep(self, block):
         """Save a block on the server, as people do in its UI."""
@@ -92,7 +92,7 @@ class Site:
         due = datetime.now(UTC) - timedelta(seconds=late)
         state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
         run = self.ask(f"deployments/{deployment}/create_flow_run", state=state)["id"]
-        with sqlite3.connect(self.home / "prefect" / "prefect.db", timeout=60) as database:
+        with sqlite3.connect(self.workspace / "prefect" / "prefect.db", timeout=60) as database:
             database.execute("update flow_run set auto_scheduled = 1 where id = ?", (run,))
         return run
 

@@ -31,13 +31,13 @@ OPTIONS = ("--seeds", "1", "--variants", *VARIANTS)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, make_home):
+def workspace(tmp_path_factory, make_home):
     return make_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
-def first(home, tiny, run_command):
-    return run_command("ablation", "--home", home, "--data", tiny, *OPTIONS)
+def first(workspace, tiny, run_command):
+    return run_command("ablation", "--home", workspace, "--data", tiny, *OPTIONS)
 
 
 def by_name(result):
@@ -91,9 +91,9 @@ def test_the_tables_are_readable_and_say_the_same_everywhere(first):
     assert "interval" in text
 
 
-def test_mlflow_has_a_run_below_the_ablations_for_each_trial(first, home):
+def test_mlflow_has_a_run_below_the_ablations_for_each_trial(first, workspace):
     result, _ = first
-    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     experiment = client.get_experiment_by_name("widedeep-sim-tiny-ablation")
     runs = client.search_runs([experiment.experiment_id])
     below = [one for one in runs if one.data.tags.get("mlflow.parentRunId") == result["run_id"]]
@@ -114,9 +114,9 @@ def test_mlflow_has_a_run_below_the_ablations_for_each_trial(first, home):
     assert kept == {Path(result[name]).name for name in ("table", "numbers", "slices", "plot")}
 
 
-def test_nothing_is_registered(first, home):
+def test_nothing_is_registered(first, workspace):
     del first
-    assert not mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db").search_registered_models()
+    assert not mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db").search_registered_models()
 
 
 def test_costs_and_slices_are_told(first):
@@ -129,9 +129,9 @@ def test_costs_and_slices_are_told(first):
     assert sum(rows) == result["split"]["holdout"]
 
 
-def test_again_everything_finished_is_reused(first, home, tiny, run_command):
+def test_again_everything_finished_is_reused(first, workspace, tiny, run_command):
     result, _ = first
-    again, out = run_command("ablation", "--home", home, "--data", tiny, *OPTIONS)
+    again, out = run_command("ablation", "--home", workspace, "--data", tiny, *OPTIONS)
     assert "train: epoch" not in out
     same = ("variants", "table", "plot")
     assert {name: again[name] for name in same} == {name: result[name] for name in same}

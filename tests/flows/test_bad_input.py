@@ -16,21 +16,21 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, make_home):
+def workspace(tmp_path_factory, make_home):
     return make_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def champion(home, simulated, prefect_server):
+def champion(workspace, simulated, prefect_server):
     """A champion that no bad input may touch."""
     del prefect_server
-    assert main(["retrain", "--home", str(home), "--data", str(simulated)]) == 0
+    assert main(["retrain", "--home", str(workspace), "--data", str(simulated)]) == 0
 
 
-def fingerprint(home):
+def fingerprint(workspace):
     """Every file of finished work: artefacts, registered models, decisions."""
     folders = ("stages", "artifacts", "decisions")
-    files = [p for f in folders for p in sorted((Path(home) / f).rglob("*")) if p.is_file()]
+    files = [p for f in folders for p in sorted((Path(workspace) / f).rglob("*")) if p.is_file()]
     return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
@@ -93,15 +93,15 @@ def one_class(world):
         (one_class, "both classes"),
     ],
 )
-def test_a_bad_file_stops_the_run_before_anything_changes(capsys, home, world, spoil, wanted):
+def test_a_bad_file_stops_the_run_before_anything_changes(capsys, workspace, world, spoil, wanted):
     spoil(world)
-    before = fingerprint(home)
-    assert main(["retrain", "--home", str(home), "--data", str(world)]) == 2
+    before = fingerprint(workspace)
+    assert main(["retrain", "--home", str(workspace), "--data", str(world)]) == 2
     error = capsys.readouterr().err
     assert wanted in error.splitlines()[0]
     assert "Traceback" not in error
-    assert {k: v for k, v in fingerprint(home).items() if k in before} == before
-    assert not [k for k in set(fingerprint(home)) - set(before) if "/models/" in k]
+    assert {k: v for k, v in fingerprint(workspace).items() if k in before} == before
+    assert not [k for k in set(fingerprint(workspace)) - set(before) if "/models/" in k]
 
 
 @pytest.mark.parametrize(
@@ -119,38 +119,38 @@ def test_a_bad_file_stops_the_run_before_anything_changes(capsys, home, world, s
         ),
     ],
 )
-def test_an_impossible_window_is_refused(capsys, home, simulated, arguments, wanted):
-    before = fingerprint(home)
-    assert main(["retrain", "--home", str(home), "--data", str(simulated), *arguments]) == 2
+def test_an_impossible_window_is_refused(capsys, workspace, simulated, arguments, wanted):
+    before = fingerprint(workspace)
+    assert main(["retrain", "--home", str(workspace), "--data", str(simulated), *arguments]) == 2
     assert wanted in capsys.readouterr().err.splitlines()[0]
-    assert fingerprint(home) == before
+    assert fingerprint(workspace) == before
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_begins(
-    capsys, home, simulated, monkeypatch
+    capsys, workspace, simulated, monkeypatch
 ):
-    before = fingerprint(home)
+    before = fingerprint(workspace)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    arguments = ["--home", str(home), "--data", str(simulated), "--device", "cuda"]
+    arguments = ["--home", str(workspace), "--data", str(simulated), "--device", "cuda"]
     assert main(["retrain", *arguments]) == 2
     assert "device is cuda; torch" in capsys.readouterr().err.splitlines()[0]
-    assert fingerprint(home) == before
+    assert fingerprint(workspace) == before
 
 
-def test_a_stage_that_hangs_is_ended_and_changes_nothing(capsys, home, simulated, monkeypatch):
-    before = fingerprint(home)
+def test_a_stage_that_hangs_is_ended_and_changes_nothing(capsys, workspace, simulated, monkeypatch):
+    before = fingerprint(workspace)
     monkeypatch.setattr("flows.retrain.features", features.with_options(timeout_seconds=1e-3))
-    assert main(["retrain", "--home", str(home), "--data", str(simulated)]) == 1
+    assert main(["retrain", "--home", str(workspace), "--data", str(simulated)]) == 1
     assert "timed out after 0.001 second(s)" in capsys.readouterr().err.splitlines()[0]
-    assert fingerprint(home) == before
+    assert fingerprint(workspace) == before
 
 
-def test_a_missing_folder_is_refused(capsys, home):
-    assert main(["retrain", "--home", str(home), "--data", "/no/such/folder"]) == 2
+def test_a_missing_folder_is_refused(capsys, workspace):
+    assert main(["retrain", "--home", str(workspace), "--data", "/no/such/folder"]) == 2
     assert "/no/such/folder" in capsys.readouterr().err.splitlines()[0]
 
 
-def test_bad_rows_are_set_aside_and_counted(capsys, home, world):
+def test_bad_rows_are_set_aside_and_counted(capsys, workspace, world):
     path = world / "rates.csv"
     user, item, _, time = path.read_text(encoding="utf-8").splitlines()[1].split(",")
     bad = [
@@ -164,7 +164,7 @@ def test_bad_rows_are_set_aside_and_counted(capsys, home, world):
     ]
     with path.open("a", encoding="utf-8") as file:
         file.write("\n".join(bad) + "\n")
-    assert main(["retrain", "--home", str(home), "--json", "--data", str(world)]) == 0
+    assert main(["retrain", "--home", str(workspace), "--json", "--data", str(world)]) == 0
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
     assert rows["quarantined"] == len(bad)
     assert rows["read"] == 8_000 + len(bad)
@@ -179,9 +179,9 @@ def test_usage_errors_end_with_status_2(capsys):
 
 
 @pytest.fixture
-def full_disk(home):
+def full_disk(workspace):
     """Stages on a disk that is too small for what a run writes there."""
-    stages = home / "stages"
+    stages = workspace / "stages"
     command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(stages)]
     if shutil.which("mount") is None or subprocess.run(command, check=False).returncode != 0:
         pytest.skip("no right to mount a small tmpfs here")
@@ -190,16 +190,16 @@ def full_disk(home):
     subprocess.run(["umount", "--lazy", str(stages)], check=True)  # noqa: S607
 
 
-def champion_of(capsys, home):
+def champion_of(capsys, workspace):
     capsys.readouterr()
-    assert main(["status", "--home", str(home), "--json"]) == 0
+    assert main(["status", "--home", str(workspace), "--json"]) == 0
     return json.loads(capsys.readouterr().out)["champion_version"]
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_a_full_disk_ends_the_run_with_status_1_and_keeps_the_champion(capsys, home, world):
-    before = champion_of(capsys, home)
-    assert main(["retrain", "--home", str(home), "--data", str(world), "--seed", "7"]) == 1
+def test_a_full_disk_ends_the_run_with_status_1_and_keeps_the_champion(capsys, workspace, world):
+    before = champion_of(capsys, workspace)
+    assert main(["retrain", "--home", str(workspace), "--data", str(world), "--seed", "7"]) == 1
     assert "No space left on device" in capsys.readouterr().err.splitlines()[0]
-    assert champion_of(capsys, home) == before
-    assert len(list((home / "stages").rglob("manifest.json"))) <= 1
+    assert champion_of(capsys, workspace) == before
+    assert len(list((workspace / "stages").rglob("manifest.json"))) <= 1

@@ -10,13 +10,13 @@ from widedeep.inputs import InputError
 from widedeep.workspace import Workspace
 
 
-def register(home, model):
+def register(workspace, model):
     """One version, without a run, that is the champion."""
-    tracker = Tracker(home)
-    folder = home.root / "models" / model
+    tracker = Tracker(workspace)
+    folder = workspace.root / "models" / model
     (folder / "artifacts" / "id").mkdir(parents=True)
     (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
-    client = MlflowClient(home.tracking_uri)
+    client = MlflowClient(workspace.tracking_uri)
     client.create_registered_model(model)
     tags = {"widedeep.gated_id": "id", "widedeep.served_id": "id"}
     client.create_model_version(model, folder.as_uri(), tags=tags)
@@ -24,26 +24,26 @@ def register(home, model):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, make_home):
+def workspace(tmp_path_factory, make_home):
     """A home with one model."""
-    home = Workspace(make_home(tmp_path_factory.mktemp("home")))
-    register(home, "widedeep-one")
-    return home
+    workspace = Workspace(make_home(tmp_path_factory.mktemp("home")))
+    register(workspace, "widedeep-one")
+    return workspace
 
 
-def test_the_only_model_need_not_be_named(home):
+def test_the_only_model_need_not_be_named(workspace):
     for version in ("champion", "1"):
-        found = choose_version(home, None, version)
+        found = choose_version(workspace, None, version)
         assert (found.model, found.version.number) == ("widedeep-one", "1")
         assert found.title == "widedeep-one version 1"
 
 
-def test_an_unknown_model_or_version_is_refused(home):
+def test_an_unknown_model_or_version_is_refused(workspace):
     with pytest.raises(InputError, match="no model 'widedeep-two'; there are: widedeep-one"):
-        choose_version(home, "widedeep-two", "champion")
+        choose_version(workspace, "widedeep-two", "champion")
     for version in ("2", "previous", "best"):
         with pytest.raises(InputError, match=f"has no version '{version}'"):
-            choose_version(home, None, version)
+            choose_version(workspace, None, version)
 
 
 @pytest.mark.parametrize("command", [["explain", "--user", "1", "--movie", "2"], ["memorisation"]])
@@ -53,8 +53,8 @@ def test_an_empty_home_is_left_empty(capsys, tmp_path, command):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_without_a_report_is_told_so(capsys, home):
-    assert main(["memorisation", "--home", str(home.root)]) == 2
+def test_a_model_without_a_report_is_told_so(capsys, workspace):
+    assert main(["memorisation", "--home", str(workspace.root)]) == 2
     assert "has no memorisation.md" in capsys.readouterr().err
 
 
@@ -66,9 +66,9 @@ def test_a_token_is_a_whole_number_of_64_bits(capsys, tmp_path):
     assert "--user" in capsys.readouterr().err
 
 
-def test_of_several_models_one_must_be_named(home):
+def test_of_several_models_one_must_be_named(workspace):
     """Last, since the shared home has two models from here on."""
-    register(home, "widedeep-two")
+    register(workspace, "widedeep-two")
     with pytest.raises(InputError, match="name one by --model: widedeep-one, widedeep-two"):
-        choose_version(home, None, "champion")
-    assert choose_version(home, "widedeep-two", "champion").model == "widedeep-two"
+        choose_version(workspace, None, "champion")
+    assert choose_version(workspace, "widedeep-two", "champion").model == "widedeep-two"

@@ -35,8 +35,8 @@ def settings(cwd, **variables):
 
 @pytest.mark.parametrize("folder", [PROJECT, PROJECT / "flows", Path("/")])
 def test_state_lies_in_the_projects_mlruns_from_any_folder(folder):
-    home = PROJECT / "mlruns"
-    assert settings(folder) == [str(home / "prefect"), f"sqlite:///{home}/mlflow.db"]
+    workspace = PROJECT / "mlruns"
+    assert settings(folder) == [str(workspace / "prefect"), f"sqlite:///{workspace}/mlflow.db"]
 
 
 def test_another_home_can_be_named(tmp_path):

@@ -17,18 +17,18 @@ EXPLANATION = Explanation(1, 2, 0, 0, -0.5, 0.25, (FIRED, SILENT), 0.75, 0.68)
 
 
 @pytest.fixture
-def home(tmp_path, make_home):
+def workspace(tmp_path, make_home):
     return Workspace(make_home(tmp_path))
 
 
-def explained(home, explanation=EXPLANATION):
-    version = ModelVersion("3", "abc", home.root)
-    registered = RegisteredModel(Tracker(home), "widedeep-test", version)
+def explained(workspace, explanation=EXPLANATION):
+    version = ModelVersion("3", "abc", workspace.root)
+    registered = RegisteredModel(Tracker(workspace), "widedeep-test", version)
     return ExplainReport(registered, "알이씨 [REC]", "[REC]", explanation)
 
 
-def test_every_part_is_shown_and_adds_up(capsys, home):
-    show_explanation(explained(home))
+def test_every_part_is_shown_and_adds_up(capsys, workspace):
+    show_explanation(explained(workspace))
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
     assert ["-0.5000", "bias"] in rows
@@ -39,17 +39,17 @@ def test_every_part_is_shown_and_adds_up(capsys, home):
     assert "1970-01-01T00:00:00Z" in out
 
 
-def test_brackets_in_a_title_are_no_markup(capsys, home):
-    show_explanation(explained(home))
+def test_brackets_in_a_title_are_no_markup(capsys, workspace):
+    show_explanation(explained(workspace))
     out = capsys.readouterr().out
     assert "movie 2: 알이씨 [REC] | [REC]" in out
     assert "movie 알이씨 [REC] | movie [REC]" in out
 
 
-def test_features_without_a_weight_are_counted_only(capsys, home):
-    show_explanation(explained(home))
+def test_features_without_a_weight_are_counted_only(capsys, workspace):
+    show_explanation(explained(workspace))
     out = capsys.readouterr().out
     assert "공포" not in out
     assert "1 more wide features fired; their weight is 0" in out
-    show_explanation(explained(home, replace(EXPLANATION, wide=(FIRED,))))
+    show_explanation(explained(workspace, replace(EXPLANATION, wide=(FIRED,))))
     assert "more wide features" not in capsys.readouterr().out

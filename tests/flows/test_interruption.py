@@ -36,24 +36,24 @@ def kill_when(command, line):
     assert run.returncode == -signal.SIGKILL
 
 
-def states(home):
+def states(workspace):
     """Every run's state in Prefect's and in MLflow's own database."""
-    with sqlite3.connect(home / "prefect" / "prefect.db") as prefect:
+    with sqlite3.connect(workspace / "prefect" / "prefect.db") as prefect:
         flows = [state for (state,) in prefect.execute("select state_type from flow_run")]
         tasks = [state for (state,) in prefect.execute("select state_type from task_run")]
-    with sqlite3.connect(home / "mlflow.db") as mlflow:
+    with sqlite3.connect(workspace / "mlflow.db") as mlflow:
         runs = [status for (status,) in mlflow.execute("select status from runs")]
     return flows, tasks, runs
 
 
-def servers_of(home):
+def servers_of(workspace):
     """Prefect servers that work on this home."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if "prefect.server.api.server:create_app" in (process.info["cmdline"] or []):
             with contextlib.suppress(psutil.Error):
                 found += [process] * (
-                    process.environ().get("PREFECT_HOME") == str(home / "prefect")
+                    process.environ().get("PREFECT_HOME") == str(workspace / "prefect")
                 )
     return found
 

@@ -85,18 +85,18 @@ def test_files_of_models_may_lie_on_a_server(tmp_path, simulated):
     with subprocess.Popen(command, env=environment) as server:
         try:
             wait(lambda: MlflowClient(uri).search_experiments())
-            home = tmp_path / "home"
-            where = ("--home", home, "--data", simulated)
+            workspace = tmp_path / "home"
+            where = ("--home", workspace, "--data", simulated)
             first = run("retrain", *where, WIDEDEEP_TRACKING_URI=uri)
             assert first["champion_version"] == "1"
             again = run("retrain", *where, "--seed", 1, "--mode", "cold", WIDEDEEP_TRACKING_URI=uri)
             assert again["champion"] is not None
             why = ("--reason", "a test")
-            moved = run("promote", "2", *why, "--home", home, WIDEDEEP_TRACKING_URI=uri)
+            moved = run("promote", "2", *why, "--home", workspace, WIDEDEEP_TRACKING_URI=uri)
             assert moved["champion_version"] == "2"
-            back = run("rollback", *why, "--home", home, WIDEDEEP_TRACKING_URI=uri)
+            back = run("rollback", *why, "--home", workspace, WIDEDEEP_TRACKING_URI=uri)
             assert back["champion_version"] == "1"
         finally:
             server.send_signal(signal.SIGINT)
-    assert not (home / "mlflow.db").exists()
-    assert not (home / "artifacts").exists()
+    assert not (workspace / "mlflow.db").exists()
+    assert not (workspace / "artifacts").exists()

@@ -42,30 +42,30 @@ def _same_threads():
 
 
 @pytest.fixture(scope="module")
-def home(tiny, make_home, tmp_path_factory):
+def workspace(tiny, make_home, tmp_path_factory):
     """A home whose champion has fitted features, random weights and a real history."""
-    home = Workspace(make_home(tmp_path_factory.mktemp("home")))
-    ratings = IngestedData(ingest(tiny, ArtifactStore(home.root / "stages"), 1_800_000_000))
-    folder = home.root / "version"
+    workspace = Workspace(make_home(tmp_path_factory.mktemp("home")))
+    ratings = IngestedData(ingest(tiny, ArtifactStore(workspace.root / "stages"), 1_800_000_000))
+    folder = workspace.root / "version"
     history = folder / "artifacts" / "history"
     history.mkdir(parents=True)
     known = DataSnapshot.of(ratings.load(), ratings.items(), ratings.people())
     known.save(history)
     (folder / "artifacts" / "id").mkdir()
-    random_model(known.log, known.item_table).save(folder / "artifacts" / "id")
+    random_model(known.interactions, known.item_table).save(folder / "artifacts" / "id")
     (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
-    tracker, client = Tracker(home), MlflowClient(home.tracking_uri)
+    tracker, client = Tracker(workspace), MlflowClient(workspace.tracking_uri)
     client.create_registered_model(MODEL)
     tags = {"widedeep.gated_id": "id", "widedeep.served_id": "id"}
     client.create_model_version(MODEL, folder.as_uri(), tags=tags)
     tracker.promote(MODEL, "1", replacing=None)
-    return home
+    return workspace
 
 
-def random_model(log, item_table):
+def random_model(interactions, item_table):
     spec, prior = preset("default").features, 0.6
-    asked = Queries(log.user, log.item, log.time, log.time)
-    rows = RawFeatures.describe(log, asked, item_table, spec.history, prior)
+    asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
+    rows = RawFeatures.describe(interactions, asked, item_table, spec.history, prior)
     transform = Transform.fit(spec, prior, rows)
     config = NetworkConfig(embedding=4, hidden=(16,), number_embedding=2)
     generator = torch.Generator().manual_seed(0)
@@ -80,16 +80,16 @@ def random_model(log, item_table):
 
 
 @pytest.fixture(scope="module")
-def registered(home):
-    return choose_version(home, None, "champion")
+def registered(workspace):
+    return choose_version(workspace, None, "champion")
 
 
 @pytest.fixture(scope="module")
 def known(registered):
     """The model's folder, and what it was registered with."""
     history = registered.version.served.path.with_name("history")
-    log = Interactions.load(history / "ratings.parquet")
-    return TrainedModel.load(registered.version.served.path), log, history
+    interactions = Interactions.load(history / "ratings.parquet")
+    return TrainedModel.load(registered.version.served.path), interactions, history
 
 
 def users_file(path, users):
@@ -103,22 +103,24 @@ def order(tmp_path, users="all", k=5, candidates=None, at=None):
 
 def expected(known, user, at, k):
     """The k best items, unrated before `at`, by the model's own scorer."""
-    model, log, history = known
-    early = log.time < at
-    log = Interactions(*(getattr(log, name)[early] for name in Interactions.__slots__))
+    model, interactions, history = known
+    early = interactions.time < at
+    interactions = Interactions(
+        *(getattr(interactions, name)[early] for name in Interactions.__slots__)
+    )
     item_table = ItemTable.from_table(pq.read_table(history / "items.parquet"))
     asked = Queries.of_every_pair(np.array([user]), item_table.items, at)
-    scores = model_scorer(model, log, item_table)(asked)
-    scores[np.isin(item_table.items, log.item[log.user == user])] = -1
+    scores = model_scorer(model, interactions, item_table)(asked)
+    scores[np.isin(item_table.items, interactions.item[interactions.user == user])] = -1
     best = np.argsort(-scores, kind="stable")[:k]
     return item_table.items[best], scores[best]
 
 
 @pytest.mark.parametrize("early", [False, True])
 def test_lists_are_the_best_unrated_items_by_the_model(registered, known, tmp_path, early):
-    log = known[1]
-    asked = [int(log.user[0]), -7, int(log.user[-1])]
-    at = int(log.time[len(log) // 2 if early else -1]) + (0 if early else 1)
+    interactions = known[1]
+    asked = [int(interactions.user[0]), -7, int(interactions.user[-1])]
+    at = int(interactions.time[len(interactions) // 2 if early else -1]) + (0 if early else 1)
     wanted_at = at if early else None
     path = users_file(tmp_path / "users.csv", asked)
     report = rank(registered, order(tmp_path, path, at=wanted_at))
@@ -134,13 +136,13 @@ def test_lists_are_the_best_unrated_items_by_the_model(registered, known, tmp_pa
 
 
 def test_everybody_gets_a_list_without_what_was_rated(registered, known, tmp_path):
-    log = known[1]
+    interactions = known[1]
     rank(registered, order(tmp_path, k=7))
     table = pq.read_table(tmp_path / "lists.parquet")
     assert table.schema.equals(COLUMNS)
     found = table.to_pandas()
-    assert found["user"].drop_duplicates().tolist() == np.unique(log.user).tolist()
-    rated = set(zip(log.user.tolist(), log.item.tolist(), strict=True))
+    assert found["user"].drop_duplicates().tolist() == np.unique(interactions.user).tolist()
+    rated = set(zip(interactions.user.tolist(), interactions.item.tolist(), strict=True))
     assert not rated & set(zip(found["user"], found["item"], strict=True))
     assert (found.groupby("user")["probability"].diff().fillna(0) <= 0).all()
     assert found["title"].str.len().gt(0).all()
@@ -159,11 +161,11 @@ def test_a_short_list_of_candidates_is_ranked_by_the_same_scores(registered, kno
     assert len(known[1]) > 0
 
 
-def test_the_command_writes_the_file_and_says_so(home, known, tmp_path, capsys):
+def test_the_command_writes_the_file_and_says_so(workspace, known, tmp_path, capsys):
     user, out = int(known[1].user[0]), tmp_path / "out.parquet"
     users = tmp_path / "users.parquet"
     pq.write_table(pa.table({"user": [user, user, -1], "other": ["a", "b", "c"]}), users)
-    arguments = ["rank", str(users), "--out", str(out), "--home", str(home.root), "--k", "3"]
+    arguments = ["rank", str(users), "--out", str(out), "--home", str(workspace.root), "--k", "3"]
     assert main([*arguments, "--candidates", "all", "--json"]) == 0
     assert f'"rows": {2 * 3}' in capsys.readouterr().out.splitlines()[-1]
     assert main(arguments) == 0
@@ -186,11 +188,11 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("text", BAD_FILES)
-def test_a_bad_file_of_users_is_refused_and_nothing_is_written(home, tmp_path, capsys, text):
+def test_a_bad_file_of_users_is_refused_and_nothing_is_written(workspace, tmp_path, capsys, text):
     users, out = tmp_path / "users.csv", tmp_path / "out.parquet"
     users.write_text(text, encoding="utf-8")
     out.write_bytes(b"what was there")
-    assert main(["rank", str(users), "--out", str(out), "--home", str(home.root)]) == 2
+    assert main(["rank", str(users), "--out", str(out), "--home", str(workspace.root)]) == 2
     message = capsys.readouterr().err
     assert len(message.splitlines()) == 1
     with pytest.raises(InputError, match=BAD_FILES[text]):

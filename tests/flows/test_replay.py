@@ -20,13 +20,13 @@ MOMENTS = ("--from", "2014-01-01", "--to", "2018-12-31", "--every", "900d")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, make_home):
+def workspace(tmp_path_factory, make_home):
     return make_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
-def first(home, tiny, run_command):
-    return run_command("replay", "--home", home, "--data", tiny, *MOMENTS)
+def first(workspace, tiny, run_command):
+    return run_command("replay", "--home", workspace, "--data", tiny, *MOMENTS)
 
 
 def test_it_tells_all_policies_and_where_the_rest_stands(first):
@@ -42,9 +42,9 @@ def test_it_tells_all_policies_and_where_the_rest_stands(first):
         assert len(list(csv.DictReader(file))) == 3 * len(Policy)
 
 
-def test_mlflow_has_a_run_below_the_replays_for_each_policy(first, home):
+def test_mlflow_has_a_run_below_the_replays_for_each_policy(first, workspace):
     result, _ = first
-    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     experiment = client.get_experiment_by_name("widedeep-sim-tiny-replay")
     runs = client.search_runs([experiment.experiment_id])
     below = [one for one in runs if one.data.tags.get("mlflow.parentRunId") == result["run_id"]]
@@ -60,14 +60,14 @@ def test_mlflow_has_a_run_below_the_replays_for_each_policy(first, home):
     assert kept == {"replay.md", "replay.csv", "replay.png"}
 
 
-def test_nothing_is_registered(first, home):
+def test_nothing_is_registered(first, workspace):
     del first
-    assert not mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db").search_registered_models()
+    assert not mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db").search_registered_models()
 
 
-def test_again_everything_finished_is_reused(first, home, tiny, run_command):
+def test_again_everything_finished_is_reused(first, workspace, tiny, run_command):
     result, _ = first
-    again, _ = run_command("replay", "--home", home, "--data", tiny, *MOMENTS)
+    again, _ = run_command("replay", "--home", workspace, "--data", tiny, *MOMENTS)
     same = ("steps", "policies", "gate", "table", "plot")
     assert {name: again[name] for name in same} == {name: result[name] for name in same}
 

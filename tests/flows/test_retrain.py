@@ -46,22 +46,22 @@ KEYS = {
 POINTWISE = {"auc", "log_loss", "pr_auc", "ece"}
 
 
-def retrain(capsys, home, *arguments):
+def retrain(capsys, workspace, *arguments):
     """Run the command; returns the JSON object and all of stdout."""
-    assert main(["retrain", "--home", str(home), "--json", *map(str, arguments)]) == 0
+    assert main(["retrain", "--home", str(workspace), "--json", *map(str, arguments)]) == 0
     out = capsys.readouterr().out
     return json.loads(out.splitlines()[-1]), out
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def workspace(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
-def first(home, simulated, run_command):
+def first(workspace, simulated, run_command):
     """The first run of a home; later tests of this module build on it."""
-    return run_command("retrain", "--home", home, "--data", simulated)
+    return run_command("retrain", "--home", workspace, "--data", simulated)
 
 
 def test_a_first_run_fulfils_the_contract(first):
@@ -95,27 +95,27 @@ def test_predictions_are_those_that_were_measured(first):
         assert found == pytest.approx(result["challenger"][protocol]["auc"], abs=1e-12)
 
 
-def test_the_summary_says_where_to_look(first, home):
+def test_the_summary_says_where_to_look(first, workspace):
     _, out = first
-    assert f"mlflow ui --backend-store-uri sqlite:///{home}/mlflow.db" in out
-    assert f"PREFECT_HOME={home}/prefect" in out
+    assert f"mlflow ui --backend-store-uri sqlite:///{workspace}/mlflow.db" in out
+    assert f"PREFECT_HOME={workspace}/prefect" in out
 
 
-def test_the_champion_is_served_by_mlflow_outside_our_code(first, home):
+def test_the_champion_is_served_by_mlflow_outside_our_code(first, workspace):
     result, _ = first
     rows = pd.read_parquet(result["predictions"]).tail(50)
     frame = rows[["user", "item"]].assign(time=result["as_of"])
     frame.loc[len(frame)] = [-1, -1, result["as_of"]]
-    frame.to_json(home / "request.json", orient="split", index=False)
+    frame.to_json(workspace / "request.json", orient="split", index=False)
     code = (
         "import mlflow, pandas as pd, sys; "
-        f"frame = pd.read_json({str(home / 'request.json')!r}, orient='split'); "
+        f"frame = pd.read_json({str(workspace / 'request.json')!r}, orient='split'); "
         f"model = mlflow.pyfunc.load_model('models:/{result['model']}@champion'); "
         "print(model.predict(frame).probability.between(0, 1).sum())"
     )
     environment = {
         **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{workspace}/mlflow.db",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PYTHONPATH": "",
     }
@@ -125,14 +125,14 @@ def test_the_champion_is_served_by_mlflow_outside_our_code(first, home):
         text=True,
         check=True,
         env=environment,
-        cwd=home,
+        cwd=workspace,
     )
     assert found.stdout.split() == ["51"]
 
 
-def test_mlflow_has_the_metrics_under_their_stable_names(first, home):
+def test_mlflow_has_the_metrics_under_their_stable_names(first, workspace):
     result, _ = first
-    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     run = client.get_run(result["run_id"])
     assert run.info.status == "FINISHED"
     for protocol, measured in result["challenger"].items():
@@ -144,18 +144,18 @@ def test_mlflow_has_the_metrics_under_their_stable_names(first, home):
     assert [point.step for point in losses] == list(range(1, len(curve) + 5))
 
 
-def test_mlflow_keeps_what_the_wide_part_remembers_with_the_run(first, home):
+def test_mlflow_keeps_what_the_wide_part_remembers_with_the_run(first, workspace):
     result, _ = first
-    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     kept = {found.path for found in client.list_artifacts(result["run_id"])}
     assert {"predictions.parquet", "memorisation.parquet", "memorisation.md"} <= kept
     figures = {found.path for found in client.list_artifacts(result["run_id"], "figures")}
     assert "figures/calibration.png" in figures
 
 
-def test_mlflow_shows_data_processor_and_a_model_card(first, home):
+def test_mlflow_shows_data_processor_and_a_model_card(first, workspace):
     result, _ = first
-    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     run = client.get_run(result["run_id"])
     (used,) = run.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == (
@@ -171,11 +171,11 @@ def test_mlflow_shows_data_processor_and_a_model_card(first, home):
     assert f"{result['challenger']['streaming']['auc']:.4f}" in card
 
 
-def test_explain_takes_apart_what_the_served_model_answers(capsys, first, home):
+def test_explain_takes_apart_what_the_served_model_answers(capsys, first, workspace):
     result, _ = first
     row = pd.read_parquet(result["predictions"]).iloc[-1]
     pair = ["--user", str(row.user), "--movie", str(row.item)]
-    arguments = ["explain", "--home", str(home), *pair, "--at", str(result["as_of"])]
+    arguments = ["explain", "--home", str(workspace), *pair, "--at", str(result["as_of"])]
     assert main([*arguments, "--version", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["model"], found["version"]) == (result["model"], "1")
@@ -193,9 +193,9 @@ def test_explain_takes_apart_what_the_served_model_answers(capsys, first, home):
     assert f"{found['logit']:+.4f}" in out
 
 
-def test_explain_knows_strangers_and_refuses_what_is_no_moment(capsys, first, home):
+def test_explain_knows_strangers_and_refuses_what_is_no_moment(capsys, first, workspace):
     del first
-    arguments = ["explain", "--home", str(home), "--user", "-1", "--movie", "-1"]
+    arguments = ["explain", "--home", str(workspace), "--user", "-1", "--movie", "-1"]
     assert main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["korean"] == "#-1"
     assert main([*arguments, "--at", "yesterday"]) == 2
@@ -205,23 +205,23 @@ def test_explain_knows_strangers_and_refuses_what_is_no_moment(capsys, first, ho
     assert [word in line for word, line in zip(("--at", "'99'", "other"), errors, strict=True)]
 
 
-def test_memorisation_prints_the_report_of_the_run(capsys, first, home):
+def test_memorisation_prints_the_report_of_the_run(capsys, first, workspace):
     del first
-    assert main(["memorisation", "--home", str(home), "--version", "1"]) == 0
+    assert main(["memorisation", "--home", str(workspace), "--version", "1"]) == 0
     report = capsys.readouterr().out
     assert "## Strongest of liked x item" in report
     assert "There is no previous model." in report
-    assert main(["memorisation", "--home", str(home), "--version", "1", "--json"]) == 0
+    assert main(["memorisation", "--home", str(workspace), "--version", "1", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"block", "korean", "english", "weight", "support", "lift"} <= set(rows[0])
     assert all(row["weight"] for row in rows)
 
 
 def test_a_second_run_on_the_same_ratings_leaves_everything_as_it_is(
-    capsys, first, home, simulated
+    capsys, first, workspace, simulated
 ):
     before, _ = first
-    result, out = retrain(capsys, home, "--data", simulated)
+    result, out = retrain(capsys, workspace, "--data", simulated)
     assert (result["mode"], result["warm_started_from"]) == ("warm", "1")
     assert "nothing is new since version 1 learned" in out
     assert (result["version"], result["champion_version"]) == ("1", "1")
@@ -230,12 +230,12 @@ def test_a_second_run_on_the_same_ratings_leaves_everything_as_it_is(
 
 
 def test_a_warm_run_learns_what_is_new_and_is_compared_on_the_same_rows(
-    capsys, first, home, simulated
+    capsys, first, workspace, simulated
 ):
     before, _ = first
     rows = pd.read_parquet(before["predictions"])
     later = int(rows.time.iloc[len(rows) // 2])
-    result, out = retrain(capsys, home, "--data", simulated, "--holdout-from", later)
+    result, out = retrain(capsys, workspace, "--data", simulated, "--holdout-from", later)
     assert (result["mode"], result["warm_started_from"]) == ("warm", "1")
     assert result["version"] != "1"
     assert "epoch 0: validation loss" in out
@@ -246,19 +246,21 @@ def test_a_warm_run_learns_what_is_new_and_is_compared_on_the_same_rows(
     assert "### Learned" in report
 
 
-def test_the_same_run_again_reuses_every_artefact(capsys, first, home, simulated):
+def test_the_same_run_again_reuses_every_artefact(capsys, first, workspace, simulated):
     del first
     arguments = ("--data", simulated, "--mode", "cold")
-    one, _ = retrain(capsys, home, *arguments)
-    other, _ = retrain(capsys, home, *arguments)
+    one, _ = retrain(capsys, workspace, *arguments)
+    other, _ = retrain(capsys, workspace, *arguments)
     assert other["predictions"] == one["predictions"]
     assert other["version"] == one["version"]
 
 
-def test_a_champion_that_saw_the_holdout_is_not_compared_quietly(capsys, first, home, simulated):
+def test_a_champion_that_saw_the_holdout_is_not_compared_quietly(
+    capsys, first, workspace, simulated
+):
     before, _ = first
     earlier = before["split"]["holdout_from"]
-    result, _ = retrain(capsys, home, "--data", simulated, "--as-of", earlier)
+    result, _ = retrain(capsys, workspace, "--data", simulated, "--as-of", earlier)
     assert (result["mode"], result["champion"], result["decision"]) == ("cold", None, "hold")
     assert "unfair" in " ".join(result["reasons"])
     assert result["as_of"] == earlier
@@ -266,16 +268,16 @@ def test_a_champion_that_saw_the_holdout_is_not_compared_quietly(capsys, first, 
     assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"] < 8_000
 
 
-def test_a_warm_start_that_is_impossible_is_refused(capsys, home, first, simulated):
+def test_a_warm_start_that_is_impossible_is_refused(capsys, workspace, first, simulated):
     earlier = str(first[0]["split"]["holdout_from"])
     arguments = ["--data", str(simulated), "--mode", "warm", "--as-of", earlier]
-    assert main(["retrain", "--home", str(home), *arguments]) == 2
+    assert main(["retrain", "--home", str(workspace), *arguments]) == 2
     assert "no warm start is possible" in capsys.readouterr().err.splitlines()[0]
 
 
-def test_status_tells_champion_and_history(capsys, first, home):
+def test_status_tells_champion_and_history(capsys, first, workspace):
     del first
-    assert main(["status", "--home", str(home), "--json"]) == 0
+    assert main(["status", "--home", str(workspace), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
     assert set(status) == {"model", "champion_version", "previous_version", "history"}
     assert status["model"] == "widedeep-sim-small"
@@ -289,11 +291,11 @@ def dry_run(folder, budget):
 
 
 def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_dry_run(
-    first, home, tmp_path
+    first, workspace, tmp_path
 ):
     result, _ = first
     folder = shutil.copytree(
-        Tracker(Workspace(home)).find(result["model"], "1").folder, tmp_path / "m"
+        Tracker(Workspace(workspace)).find(result["model"], "1").folder, tmp_path / "m"
     )
     golden = folder / "artifacts" / "history" / "golden.parquet"
     frame = pd.read_parquet(golden)
@@ -305,10 +307,10 @@ def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_d
     assert all(sentence.startswith("dry run: ") for sentence in found.sentences())
 
 
-def test_a_model_whose_weights_are_gone_fails_its_dry_run(first, home, tmp_path):
+def test_a_model_whose_weights_are_gone_fails_its_dry_run(first, workspace, tmp_path):
     result, _ = first
     folder = shutil.copytree(
-        Tracker(Workspace(home)).find(result["model"], "1").folder, tmp_path / "m"
+        Tracker(Workspace(workspace)).find(result["model"], "1").folder, tmp_path / "m"
     )
     for weights in folder.rglob("*.safetensors"):
         weights.unlink()
@@ -317,14 +319,14 @@ def test_a_model_whose_weights_are_gone_fails_its_dry_run(first, home, tmp_path)
     assert "safetensors" in fault
 
 
-def status_of(capsys, home, *arguments):
-    assert main(["status", "--home", str(home), "--json", *arguments]) == 0
+def status_of(capsys, workspace, *arguments):
+    assert main(["status", "--home", str(workspace), "--json", *arguments]) == 0
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_champion_is_moved_by_hand_and_back_and_the_past_is_told(capsys, first, home):
+def test_the_champion_is_moved_by_hand_and_back_and_the_past_is_told(capsys, first, workspace):
     del first
-    arguments = ["--home", str(home), "--json", "--reason", "a second look"]
+    arguments = ["--home", str(workspace), "--json", "--reason", "a second look"]
     assert main(["promote", "2", *arguments]) == 0
     moved = json.loads(capsys.readouterr().out)
     assert (moved["champion_version"], moved["previous_version"]) == ("2", "1")
@@ -333,16 +335,16 @@ def test_the_champion_is_moved_by_hand_and_back_and_the_past_is_told(capsys, fir
     assert main(["rollback", *arguments]) == 0
     back = json.loads(capsys.readouterr().out)
     assert (back["champion_version"], back["previous_version"]) == ("1", "2")
-    then = status_of(capsys, home, "--at", moved["history"][-1]["at"])
+    then = status_of(capsys, workspace, "--at", moved["history"][-1]["at"])
     assert (then["champion_version"], then["previous_version"]) == ("2", "1")
     assert then["history"] == moved["history"]
-    before = status_of(capsys, home, "--at", "2001-01-01")
+    before = status_of(capsys, workspace, "--at", "2001-01-01")
     assert (before["champion_version"], before["history"]) == (None, [])
 
 
-def test_what_cannot_be_moved_is_refused(capsys, first, home):
+def test_what_cannot_be_moved_is_refused(capsys, first, workspace):
     del first
-    arguments = ["--home", str(home), "--reason", "why"]
+    arguments = ["--home", str(workspace), "--reason", "why"]
     assert main(["promote", "1", *arguments]) == 2
     assert main(["promote", "77", *arguments]) == 2
     errors = capsys.readouterr().err.splitlines()

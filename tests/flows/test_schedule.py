@@ -49,23 +49,23 @@ def then(simulated, rates, middle, tmp_path_factory):
 @pytest.fixture(scope="module")
 def in_time(then, run_command, make_home, tmp_path_factory):
     """The run as it was made then, publishing what it judged."""
-    home = make_home(tmp_path_factory.mktemp("home"))
-    arguments = ("--home", home, "--data", then, "--publish", "as-gated")
+    workspace = make_home(tmp_path_factory.mktemp("home"))
+    arguments = ("--home", workspace, "--data", then, "--publish", "as-gated")
     result, _ = run_command("retrain", *arguments)
-    return Workspace(home), result
+    return Workspace(workspace), result
 
 
 @pytest.fixture(scope="module")
 def backfilled(simulated, middle, run_command, make_home, tmp_path_factory):
     """The run made for that moment from today's files."""
-    home = make_home(tmp_path_factory.mktemp("home"))
-    result, _ = run_command("retrain", "--home", home, "--data", simulated, "--as-of", middle)
-    return Workspace(home), result
+    workspace = make_home(tmp_path_factory.mktemp("home"))
+    result, _ = run_command("retrain", "--home", workspace, "--data", simulated, "--as-of", middle)
+    return Workspace(workspace), result
 
 
-def contents(home, kind):
+def contents(workspace, kind):
     """Digests of the files of the one artefact of a kind."""
-    (folder,) = (home.stages.root / kind).iterdir()
+    (folder,) = (workspace.stages.root / kind).iterdir()
     return digests(folder)
 
 
@@ -76,7 +76,7 @@ def digests(folder):
 
 
 def test_a_backfill_gives_the_same_features_to_the_byte(in_time, backfilled):
-    then, now = (contents(home, "features") for home, _ in (in_time, backfilled))
+    then, now = (contents(workspace, "features") for workspace, _ in (in_time, backfilled))
     assert then == now
     assert len(then) > 10
 
@@ -89,44 +89,44 @@ def test_a_backfill_gives_the_same_model_scores_and_decision(in_time, backfilled
     assert then["split"]["holdout_from"] == now["split"]["holdout_from"]
 
 
-def champion(home, model):
-    return Tracker(home).champion(model)
+def champion(workspace, model):
+    return Tracker(workspace).champion(model)
 
 
 def test_what_serves_has_learned_its_holdout_and_what_was_judged_has_not(backfilled, middle):
-    home, result = backfilled
+    workspace, result = backfilled
     assert result["decision"] == "promote"
-    version = champion(home, result["model"])
+    version = champion(workspace, result["model"])
     gated, served = (TrainedModel.load(model.path) for model in (version.gated, version.served))
     assert gated.learned_until == result["split"]["holdout_from"]
     assert served.learned_until == middle
 
 
 def test_as_gated_serves_the_very_model_that_was_judged(in_time, backfilled):
-    home, result = in_time
-    version = champion(home, result["model"])
+    workspace, result = in_time
+    version = champion(workspace, result["model"])
     assert version.served == version.gated
     other = champion(backfilled[0], result["model"])
     assert digests(version.gated.path) == digests(other.gated.path)
 
 
 def test_the_same_moment_again_changes_nothing(backfilled, simulated, middle, capsys):
-    home, before = backfilled
-    serving = champion(home, before["model"])
-    arguments = ["--home", str(home.root), "--data", str(simulated), "--as-of", str(middle)]
+    workspace, before = backfilled
+    serving = champion(workspace, before["model"])
+    arguments = ["--home", str(workspace.root), "--data", str(simulated), "--as-of", str(middle)]
     assert main(["retrain", *arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["challenger"] == before["challenger"]
     assert (result["version"], result["champion_version"]) == (before["version"],) * 2
-    assert champion(home, before["model"]) == serving
+    assert champion(workspace, before["model"]) == serving
 
 
 def test_missed_moments_are_caught_up_in_order_or_jumped(
     backfilled, simulated, middle, rates, capsys
 ):
-    home, before = backfilled
+    workspace, before = backfilled
     days = (int(rates.time.max()) - middle) // DAY // 2
-    arguments = ["--home", str(home.root), "--data", str(simulated), "--json"]
+    arguments = ["--home", str(workspace.root), "--data", str(simulated), "--json"]
     assert main(["retrain", *arguments, "--every", f"{days}d"]) == 0
     out = capsys.readouterr().out
     results = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
@@ -151,7 +151,7 @@ def test_moments_of_the_split_and_a_series_exclude_each_other(simulated, tmp_pat
 def test_what_arrived_since_the_last_decision_is_told(
     in_time, then, simulated, rates, middle, run_command, tmp_path
 ):
-    home, _ = in_time
+    workspace, _ = in_time
     folder = shutil.copytree(then, tmp_path / then.name)
     (folder / "movies.txt").write_bytes((simulated / "movies.txt").read_bytes())
     header, first, *_ = (folder / "rates.csv").read_text(encoding="utf-8").splitlines()
@@ -160,7 +160,7 @@ def test_what_arrived_since_the_last_decision_is_told(
     user, item, value, time = map(int, first.split(","))
     changed = ",".join(map(str, (user, item, value % 10 + 1, time)))
     (folder / "rates-2.csv").write_text(f"{header}\n{changed}\n", encoding="utf-8")
-    _, out = run_command("retrain", "--home", home.root, "--data", folder)
+    _, out = run_command("retrain", "--home", workspace.root, "--data", folder)
     found = re.search(r"ratings: ([\d,]+) new, 1 changed", out)
     new = rates[rates.time >= middle].drop_duplicates()
     assert int(found[1].replace(",", "")) == len(new)

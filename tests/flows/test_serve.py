@@ -12,45 +12,45 @@ from widedeep.workspace import Workspace
 
 
 @pytest.fixture
-def home(tmp_path):
+def workspace(tmp_path):
     return Workspace(tmp_path)
 
 
-def decide(home, *models):
+def decide(workspace, *models):
     for model in models:
-        decision_log.record(home.decisions / model, {"version": "1"})
+        decision_log.record(workspace.decisions / model, {"version": "1"})
 
 
-def test_the_only_model_need_not_be_named(home):
-    assert model_to_serve(home, None, None) is None, "the first that appears"
-    decide(home, "widedeep-one")
-    assert model_to_serve(home, None, None) == "widedeep-one"
+def test_the_only_model_need_not_be_named(workspace):
+    assert model_to_serve(workspace, None, None) is None, "the first that appears"
+    decide(workspace, "widedeep-one")
+    assert model_to_serve(workspace, None, None) == "widedeep-one"
 
 
-def test_of_several_models_one_must_be_named(home):
-    decide(home, "widedeep-one", "widedeep-two")
+def test_of_several_models_one_must_be_named(workspace):
+    decide(workspace, "widedeep-one", "widedeep-two")
     with pytest.raises(InputError, match="name one by --model: widedeep-one, widedeep-two"):
-        model_to_serve(home, None, None)
-    assert model_to_serve(home, None, "widedeep-two") == "widedeep-two"
+        model_to_serve(workspace, None, None)
+    assert model_to_serve(workspace, None, "widedeep-two") == "widedeep-two"
     with pytest.raises(
         InputError, match=r"no model 'widedeep-three'.*: widedeep-one, widedeep-two"
     ):
-        model_to_serve(home, None, "widedeep-three")
+        model_to_serve(workspace, None, "widedeep-three")
 
 
-def test_a_data_set_names_its_model_and_nothing_is_downloaded_for_that(home, tiny):
-    assert model_to_serve(home, str(tiny), None) == "widedeep-sim-tiny"
-    assert model_to_serve(home, "kmrd-5m", None) == "widedeep-kmrd-5m"
-    assert model_to_serve(home, "sim", None) == "widedeep-sim"
-    assert not [path for path in home.data.rglob("*") if path.name != ".sim.lock"]
+def test_a_data_set_names_its_model_and_nothing_is_downloaded_for_that(workspace, tiny):
+    assert model_to_serve(workspace, str(tiny), None) == "widedeep-sim-tiny"
+    assert model_to_serve(workspace, "kmrd-5m", None) == "widedeep-kmrd-5m"
+    assert model_to_serve(workspace, "sim", None) == "widedeep-sim"
+    assert not [path for path in workspace.data.rglob("*") if path.name != ".sim.lock"]
     with pytest.raises(InputError, match="leave one out"):
-        model_to_serve(home, "sim", "widedeep-sim")
+        model_to_serve(workspace, "sim", "widedeep-sim")
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(home, capsys):
+def test_a_port_that_is_taken_is_said_in_one_line(workspace, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert main(["serve", "--home", str(home.root), "--port", str(port)]) == 1
+        assert main(["serve", "--home", str(workspace.root), "--port", str(port)]) == 1
     said = capsys.readouterr().err
     assert said.splitlines() == [
         f"widedeep: cannot listen on 127.0.0.1 port {port}: Address already in use; try --port"
@@ -64,8 +64,8 @@ def test_an_address_may_be_of_either_kind():
 
 
 @pytest.mark.parametrize("option", [("--port", "70000"), ("--rate-limit", "0"), ("--port", "x")])
-def test_options_out_of_range_are_refused(home, capsys, option):
+def test_options_out_of_range_are_refused(workspace, capsys, option):
     with pytest.raises(SystemExit) as raised:
-        main(["serve", "--home", str(home.root), *option])
+        main(["serve", "--home", str(workspace.root), *option])
     assert raised.value.code == 2
     assert option[0] in capsys.readouterr().err

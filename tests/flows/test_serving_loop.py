@@ -19,9 +19,9 @@ NEWCOMER = 7_000_000
 
 
 @contextmanager
-def server(home):
+def server(workspace):
     """A process that begins to serve; it is killed without warning when the block ends."""
-    command = [sys.executable, "-m", "flows.cli", "serve", "--home", str(home), "--port", "0"]
+    command = [sys.executable, "-m", "flows.cli", "serve", "--home", str(workspace), "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, text=True, **pipes) as process:
         try:
@@ -68,37 +68,37 @@ def rated(client):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def workspace(tmp_path_factory):
     return tmp_path_factory.mktemp("loop")
 
 
-def promote(home, told):
+def promote(workspace, told):
     """By hand: the gate wants more than a tiny world has. The command does a dry run before."""
-    registry = registry_of(Workspace(home), told["model"])
+    registry = registry_of(Workspace(workspace), told["model"])
     reason = "to see it swapped"
     registry.promote(registry.candidate(told["version"], reason), reason)
 
 
-def break_files_of(home, model, version):
+def break_files_of(workspace, model, version):
     """Cut the weights of a version, and make it the champion behind widedeep's back."""
-    client = MlflowClient(Workspace(home).tracking_uri)
+    client = MlflowClient(Workspace(workspace).tracking_uri)
     (weights,) = (
         file
-        for file in (home / "artifacts").rglob("weights.safetensors")
+        for file in (workspace / "artifacts").rglob("weights.safetensors")
         if file.parent.name == client.get_model_version(model, version).tags["widedeep.served_id"]
     )
     weights.write_bytes(weights.read_bytes()[:-100])
     client.set_registered_model_alias(model, "champion", version)
 
 
-def test_the_loop(home, tiny, run_command):
+def test_the_loop(workspace, tiny, run_command):
     # Servers begin while a model is trained, which takes as long.
-    with server(home) as process:
-        first, _ = run_command("retrain", "--data", tiny, "--home", home)
+    with server(workspace) as process:
+        first, _ = run_command("retrain", "--data", tiny, "--home", workspace)
         with client_of(process) as client:
             assert client.get("/health").status_code == 503
             assert "no champion yet" in client.get("/health").text
-            promote(home, first)
+            promote(workspace, first)
             until(lambda: version_of(client), "1")
             before = items_for(client)
             item = before[0]
@@ -107,8 +107,8 @@ def test_the_loop(home, tiny, run_command):
             assert items_for(client) != before
             assert item not in items_for(client)
             os.kill(process.pid, signal.SIGKILL)
-    with server(home) as process:
-        second, _ = run_command("retrain", "--data", tiny, "--home", home)
+    with server(workspace) as process:
+        second, _ = run_command("retrain", "--data", tiny, "--home", workspace)
         assert second["version"] == "2"
         assert second["rows"]["read"] == first["rows"]["read"] + 2
         assert second["rows"]["examples"] == first["rows"]["examples"] + 1
@@ -116,15 +116,15 @@ def test_the_loop(home, tiny, run_command):
         with client_of(process) as client:
             until(lambda: version_of(client), "1")
             assert rated(client) == [item]
-            promote(home, second)
+            promote(workspace, second)
             took = until(lambda: version_of(client), "2")
             assert client.get("/model").json()["promoted"]["version"] == "2"
             assert rated(client) == [item]
-            run_command("rollback", "--reason", "to see it come back", "--home", home)
+            run_command("rollback", "--reason", "to see it come back", "--home", workspace)
             took = max(took, until(lambda: version_of(client), "1"))
             assert took < 10, "on a machine with nothing else to do it is within 2 s"
             assert client.get("/model").json()["promoted"]["action"] == "rollback"
-            break_files_of(home, second["model"], "2")
+            break_files_of(workspace, second["model"], "2")
             until(lambda: bool(client.get("/health").json()["refused"]), wanted=True)
             assert "cannot be loaded" in client.get("/model").json()["refused"][0]["reason"]
             assert version_of(client) == "1"

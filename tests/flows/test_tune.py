@@ -14,23 +14,23 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, make_home):
+def workspace(tmp_path_factory, make_home):
     return make_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
-def searched(home, tiny, run_command):
+def searched(workspace, tiny, run_command):
     """Two trials, a third begun and cut off, then two more."""
-    first, _ = run_command("tune", "--home", home, "--data", tiny, "--trials", 2)
-    (name,) = optuna.get_all_study_names(f"sqlite:///{home}/tune.db")
-    study = optuna.load_study(study_name=name, storage=f"sqlite:///{home}/tune.db")
+    first, _ = run_command("tune", "--home", workspace, "--data", tiny, "--trials", 2)
+    (name,) = optuna.get_all_study_names(f"sqlite:///{workspace}/tune.db")
+    study = optuna.load_study(study_name=name, storage=f"sqlite:///{workspace}/tune.db")
     study.ask()
-    second, out = run_command("tune", "--home", home, "--data", tiny, "--trials", 4)
+    second, out = run_command("tune", "--home", workspace, "--data", tiny, "--trials", 4)
     return (
         first,
         second,
         out,
-        optuna.load_study(study_name=name, storage=f"sqlite:///{home}/tune.db"),
+        optuna.load_study(study_name=name, storage=f"sqlite:///{workspace}/tune.db"),
     )
 
 
@@ -64,9 +64,9 @@ def test_a_search_cut_off_in_its_first_trial_begins_with_the_preset_again(
     assert found["preset_validation_loss"] == study.trials[0].value
 
 
-def test_every_trial_is_a_run_below_the_search(searched, home):
+def test_every_trial_is_a_run_below_the_search(searched, workspace):
     _, second, _, _ = searched
-    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     parent = client.get_run(second["run_id"])
     below = client.search_runs(
         [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{second['run_id']}'"
@@ -77,12 +77,12 @@ def test_every_trial_is_a_run_below_the_search(searched, home):
     assert not [name for run in below for name in run.data.metrics if "holdout" in name]
 
 
-def test_the_best_settings_are_used_by_name(searched, home, tiny, capsys):
+def test_the_best_settings_are_used_by_name(searched, workspace, tiny, capsys):
     _, second, _, _ = searched
-    arguments = ["retrain", "--home", str(home), "--data", str(tiny), "--json"]
+    arguments = ["retrain", "--home", str(workspace), "--data", str(tiny), "--json"]
     assert main([*arguments, "--preset", "tuned"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     parameters = client.get_run(result["run_id"]).data.params
     assert parameters["preset"] == "tuned"
     assert float(parameters["training_learning_rate"]) == pytest.approx(

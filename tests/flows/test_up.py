@@ -48,10 +48,10 @@ def team():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, tiny, team):
-    home = tmp_path_factory.mktemp("up")
+    workspace = tmp_path_factory.mktemp("up")
     said = {"text": "{{subject}}: {{body}}"}
     block = CustomWebhookNotificationBlock(name="team", url=team.url, json_data=said)
-    found = Site(home, shutil.copytree(tiny, home / "data" / "sim-tiny"), block)
+    found = Site(workspace, shutil.copytree(tiny, workspace / "data" / "sim-tiny"), block)
     yield found
     found.process.send_signal(signal.SIGINT)
     found.process.wait(PATIENCE)
@@ -136,8 +136,8 @@ def test_a_decision_and_a_failure_are_told_through_a_block(site, team):
 
 def decided(site):
     """Every decision there is, with what it says."""
-    files = (site.home / "decisions").glob("*/*.json")
-    return {path.relative_to(site.home): path.read_bytes() for path in files}
+    files = (site.workspace / "decisions").glob("*/*.json")
+    return {path.relative_to(site.workspace): path.read_bytes() for path in files}
 
 
 def test_a_cancelled_run_stops_in_seconds_and_leaves_everything_as_before(site, simulated):
@@ -155,11 +155,19 @@ def test_a_cancelled_run_stops_in_seconds_and_leaves_everything_as_before(site, 
     stopped = client.get_experiment_by_name("widedeep-sim-small").experiment_id
     assert [found.info.status for found in client.search_runs([stopped])] == ["KILLED"]
     assert decided(site) == before
-    assert not list((site.home / "running").iterdir())
+    assert not list((site.workspace / "running").iterdir())
 
 
 def test_a_command_shows_in_the_same_server(site):
-    command = [sys.executable, "-m", "flows.cli", "retrain", "--home", str(site.home), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.cli",
+        "retrain",
+        "--home",
+        str(site.workspace),
+        "--json",
+    ]
     done = subprocess.run(
         [*command, "--data", str(site.data)], capture_output=True, text=True, check=True
     )
@@ -174,8 +182,8 @@ def test_ctrl_c_stops_everything_and_no_log_has_an_error(site):
     site.process.send_signal(signal.SIGINT)
     assert site.process.wait(PATIENCE) == 0
     assert not [process for process in started if process.is_running()]
-    assert not (site.home / UP_FILE).exists()
+    assert not (site.workspace / UP_FILE).exists()
     for name in ("deployments", "mlflow", "prefect"):
-        lines = (site.home / "logs" / f"{name}.log").read_text(encoding="utf-8").splitlines()
+        lines = (site.workspace / "logs" / f"{name}.log").read_text(encoding="utf-8").splitlines()
         found = [line for line in lines if "Traceback" in line or "| ERROR" in line]
         assert [line for line in found if "termination signal" not in line] == []

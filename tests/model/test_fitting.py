@@ -39,11 +39,11 @@ def plan(world):
     generator = np.random.default_rng(3)
     time = np.arange(900)
     user, item = generator.integers(1, 30, 900), generator.integers(100, 130, 900)
-    log = Interactions(user, item, np.where(item % 2, 10, 4).astype(np.int8), time)
+    interactions = Interactions(user, item, np.where(item % 2, 10, 4).astype(np.int8), time)
     preset = world.preset
     split = Split(500, 700, 900)
     return TrainingData.of(
-        cold_parts(log, world.item_table, split, preset.features, preset.sampling)
+        cold_parts(interactions, world.item_table, split, preset.features, preset.sampling)
     )
 
 
@@ -100,7 +100,7 @@ COLD = TrainingStart("cold, as asked")
 
 
 @pytest.fixture(scope="module")
-def log():
+def interactions():
     """A rating a second; users and items come and go, and even items are liked."""
     generator = np.random.default_rng(8)
     time = np.arange(RATINGS)
@@ -112,16 +112,16 @@ def log():
 
 
 @pytest.fixture(scope="module")
-def build(world, log):
+def build(world, interactions):
     def build(split, previous=None):
         preset = world.preset
         if previous is None:
             return TrainingData.of(
-                cold_parts(log, world.item_table, split, preset.features, preset.sampling)
+                cold_parts(interactions, world.item_table, split, preset.features, preset.sampling)
             )
         known = previous.transform, previous.learned_until
         return TrainingData.of(
-            warm_parts(log, world.item_table, split.holdout_from, preset.sampling, *known)
+            warm_parts(interactions, world.item_table, split.holdout_from, preset.sampling, *known)
         )
 
     return build
@@ -205,20 +205,24 @@ def test_a_plan_from_disk_gives_the_same_model(world, run_plan, champion, tmp_pa
 
 
 def test_a_warm_fit_is_judged_by_what_is_new_and_reports_what_it_took_over(
-    world, log, build, champion
+    world, interactions, build, champion
 ):
     start = TrainingStart.choose(StartMode.WARM, champion, LATER, world.preset)
     previous = start.model()
     plan = build(LATER, previous)
     fitting, results = fit(plan, world.preset, previous)
-    new = (log.time >= FIRST.holdout_from) & (log.time < LATER.holdout_from)
-    asked = example_queries(log, new)
+    new = (interactions.time >= FIRST.holdout_from) & (interactions.time < LATER.holdout_from)
+    asked = example_queries(interactions, new)
     scores = predict(
         previous.network,
-        previous.transform.encode(previous.transform.describe(log, asked, world.item_table)),
+        previous.transform.encode(
+            previous.transform.describe(interactions, asked, world.item_table)
+        ),
     )
     assert [result.epoch for result in results] == [0, 1, 2]
-    assert results[0].validation_auc == pytest.approx(metrics.auc(log.rate[new] == 10, scores))
+    assert results[0].validation_auc == pytest.approx(
+        metrics.auc(interactions.rate[new] == 10, scores)
+    )
     summary = fitting.summary()
     assert summary["best_epoch"] == 0
     assert set(summary["carried"]["wide"]) == {"carried", "added", "dropped"}

@@ -50,10 +50,10 @@ def ratings(tiny, tmp_path_factory):
 @pytest.fixture(scope="package")
 def world(ratings):
     """Log, item table and split of some thousand ratings."""
-    log = ratings.load()
-    moments = [int(log.time[int(len(log) * share)]) for share in (0.7, 0.85)]
-    split = Split(*moments, int(log.time[-1]) + 1)
-    return log, ItemTable.from_table(ratings.items()), split
+    interactions = ratings.load()
+    moments = [int(interactions.time[int(len(interactions) * share)]) for share in (0.7, 0.85)]
+    split = Split(*moments, int(interactions.time[-1]) + 1)
+    return interactions, ItemTable.from_table(ratings.items()), split
 
 
 @pytest.fixture(scope="package")

@@ -33,10 +33,10 @@ def homes(tiny, tmp_path_factory):
     }
 
 
-def retrain(data, home, engine):
+def retrain(data, workspace, engine):
     # In bfloat16 a share of a minibatch is rounded otherwise than the whole from the first step on.
     how = ("--engine", engine, "--precision", "float32")
-    return command("retrain", "--data", data, "--home", home, *how)
+    return command("retrain", "--data", data, "--home", workspace, *how)
 
 
 def test_a_retrain_on_ray_finds_what_a_local_one_finds(homes):
@@ -53,7 +53,7 @@ def test_a_retrain_on_ray_finds_what_a_local_one_finds(homes):
 
 def test_its_curve_is_the_local_one_until_a_weight_crosses_a_threshold(homes):
     """L1 and ReLU make a difference of the last bit a large one, sooner or later."""
-    local, there = (curve(home) for home, _ in homes.values())
+    local, there = (curve(workspace) for workspace, _ in homes.values())
     assert len(local) > 5
     for wanted, found in zip(local[:5], there[:5], strict=True):
         for name in ("epoch", "train_loss", "validation_loss", "validation_auc"):
@@ -62,13 +62,13 @@ def test_its_curve_is_the_local_one_until_a_weight_crosses_a_threshold(homes):
 
 def test_its_ratings_and_features_have_the_same_id_and_content(homes):
     for kind in ("ratings", "features"):
-        local, there = (contents(home / "stages" / kind) for home, _ in homes.values())
+        local, there = (contents(workspace / "stages" / kind) for workspace, _ in homes.values())
         assert local
         assert there == local
 
 
-def curve(home):
-    (manifest,) = (home / "stages" / "models").glob("*/manifest.json")
+def curve(workspace):
+    (manifest,) = (workspace / "stages" / "models").glob("*/manifest.json")
     return json.loads(manifest.read_text())["summary"]["curve"]
 
 
@@ -78,11 +78,11 @@ def contents(folder):
 
 
 def test_lists_are_the_same(homes, tmp_path):
-    home, _ = homes["ray"]
+    workspace, _ = homes["ray"]
     tables = []
     for engine in ("local", "ray"):
         out = tmp_path / f"{engine}.parquet"
-        asked = ("rank", "all", "--version", "1", "--home", home, "--out", out)
+        asked = ("rank", "all", "--version", "1", "--home", workspace, "--out", out)
         found = command(*asked, "--engine", engine)
         assert found["rows"] > 0
         tables.append(pq.read_table(out))

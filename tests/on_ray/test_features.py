@@ -31,22 +31,22 @@ def test_a_cold_plan_is_the_same_whatever_the_pieces(
 
 
 def test_a_warm_plan_is_the_same(cluster, world, settings, plan, tmp_path):
-    log, item_table, split = world
+    interactions, item_table, split = world
     previous = plan.catch_up.transform, split.holdout_from
-    known = log, item_table, split.as_of, settings.sampling, *previous
+    known = interactions, item_table, split.as_of, settings.sampling, *previous
     TrainingData.of(warm_parts(*known)).save(tmp_path / "local")
     TrainingData.of(warm_parts(*known, engines=cluster.features(tmp_path))).save(tmp_path / "ray")
     assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 
 def test_nothing_new_is_no_trouble(cluster, world, settings, plan, tmp_path):
-    log, item_table, split = world
+    interactions, item_table, split = world
     previous = plan.catch_up.transform, split.holdout_from
-    known = log, item_table, split.holdout_from, settings.sampling, *previous
+    known = interactions, item_table, split.holdout_from, settings.sampling, *previous
     found = TrainingData.of(warm_parts(*known, engines=cluster.features(tmp_path))).catch_up
     assert not len(found.training)
     assert STREAMING not in found.validation
-    assert found.evidence.rows == int((log.time < split.holdout_from).sum())
+    assert found.evidence.rows == int((interactions.time < split.holdout_from).sum())
 
 
 def test_ratings_are_checked_alike(cluster, world_of_files, tmp_path, monkeypatch):
@@ -90,11 +90,13 @@ def test_scores_are_those_of_the_local_engine(cluster, world, plan, settings):
     from widedeep.features.training_data import queries_by_protocol
     from widedeep.model.fitting import TrainingRun
 
-    log, item_table, split = world
+    interactions, item_table, split = world
     fitting = TrainingRun(plan, settings, None, 0)
     list(fitting.epochs())
     model = fitting.finished()
-    asked = queries_by_protocol(log, split.holdout(log.time), split.holdout_from)
-    here, there = (scorer(model, log, item_table) for scorer in (model_scorer, cluster.scorer))
+    asked = queries_by_protocol(interactions, split.holdout(interactions.time), split.holdout_from)
+    here, there = (
+        scorer(model, interactions, item_table) for scorer in (model_scorer, cluster.scorer)
+    )
     for part in asked.values():
         np.testing.assert_allclose(there(part), here(part), rtol=1e-5, atol=1e-6)

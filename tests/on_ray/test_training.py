@@ -102,10 +102,12 @@ def test_a_killed_worker_costs_time_and_nothing_else(cluster, training, on_ray, 
 def test_a_warm_start_goes_on_from_the_same_model(cluster, world, settings, local, tmp_path):
     from tasks.engine import LOCAL
 
-    log, item_table, split = world
+    interactions, item_table, split = world
     local[2].save(_made(tmp_path / "previous"))
     previous = local[2].transform, local[2].learned_until
-    plan = TrainingData.of(warm_parts(log, item_table, split.as_of, settings.sampling, *previous))
+    plan = TrainingData.of(
+        warm_parts(interactions, item_table, split.as_of, settings.sampling, *previous)
+    )
     training = TrainingJob(plan, settings, tmp_path / "previous", 5)
     here = fitted(LOCAL, training, tmp_path / "models")
     there = fitted(cluster, training, tmp_path / "models")

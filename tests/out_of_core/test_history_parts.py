@@ -31,15 +31,17 @@ def world(tiny, tmp_path_factory):
     return ratings.load(), ItemTable.from_table(ratings.items())
 
 
-def asked(log, how):
-    fresh = example_queries(log, np.ones(len(log), np.bool_))
+def asked(interactions, how):
+    fresh = example_queries(interactions, np.ones(len(interactions), np.bool_))
     if how == "fresh":
         return fresh
     if how == "frozen":
-        return example_queries(log, log.time >= log.time[3000], int(log.time[3000]))
+        return example_queries(
+            interactions, interactions.time >= interactions.time[3000], int(interactions.time[3000])
+        )
     if how == "strangers":
         return replace(fresh, user=-fresh.user, item=fresh.item + 1_000_000)
-    cuts = np.random.default_rng(1).integers(0, 800 * 86_400, len(log))
+    cuts = np.random.default_rng(1).integers(0, 800 * 86_400, len(interactions))
     return fresh.known_earlier(cuts)
 
 
@@ -54,35 +56,35 @@ def same(found, wanted):
 @pytest.mark.parametrize("how", ["fresh", "stale", "frozen", "strangers"])
 @pytest.mark.parametrize("many", [2, 5])
 def test_many_walkers_find_what_one_finds(world, how, many):
-    log, item_table = world
+    interactions, item_table = world
     found = []
     for count in (1, many):
-        sweep, items = start_pass(log, asked(log, how), item_table, CONFIG, PRIOR)
+        sweep, items = start_pass(interactions, asked(interactions, how), item_table, CONFIG, PRIOR)
         order = np.argsort(sweep.known_until, kind="stable")
         found.append(HistoryColumns.of_walk(copy_pass(sweep, count), order, items))
     same(*found)
 
 
 def test_only_what_is_wanted_is_kept(world):
-    log, item_table = world
-    known = (log, asked(log, "fresh"), item_table, CONFIG, PRIOR)
+    interactions, item_table = world
+    known = (interactions, asked(interactions, "fresh"), item_table, CONFIG, PRIOR)
     names = ("taste", "item_mean")
     whole, some = (
         history_columns(*known),
         history_columns(*known, wanted=ColumnSelection(names, bags=())),
     )
-    assert some.numeric.shape == (len(log), 2)
+    assert some.numeric.shape == (len(interactions), 2)
     for name in names:
         assert np.array_equal(some.column(name), whole.column(name), equal_nan=True)
     assert not some.liked.codes.lengths.any()
-    assert len(some.disliked) == len(log)
+    assert len(some.disliked) == len(interactions)
 
 
 @pytest.mark.parametrize("how", ["fresh", "stale", "frozen", "strangers"])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_pieces_are_the_whole(world, how, count):
-    log, item_table = world
-    known = (log, asked(log, how), item_table, CONFIG, PRIOR)
+    interactions, item_table = world
+    known = (interactions, asked(interactions, how), item_table, CONFIG, PRIOR)
     whole, rows = history_columns(*known), []
     for piece in reversed(list(split_history(*known, count=count))):
         same(piece.columns(), whole.take(piece.rows))
@@ -92,24 +94,24 @@ def test_pieces_are_the_whole(world, how, count):
 
 
 def test_a_piece_holds_only_those_whom_it_meets(world):
-    log, item_table = world
-    fresh = asked(log, "fresh")
-    for piece in split_history(log, fresh, item_table, CONFIG, PRIOR, count=20):
+    interactions, item_table = world
+    fresh = asked(interactions, "fresh")
+    for piece in split_history(interactions, fresh, item_table, CONFIG, PRIOR, count=20):
         assert len(piece.sweep.state.user) == len(np.unique(fresh.user[piece.rows]))
-        assert len(piece.sweep.state.user) < len(np.unique(log.user)) / 2
+        assert len(piece.sweep.state.user) < len(np.unique(interactions.user)) / 2
 
 
 def test_a_piece_can_be_described_again(world):
-    log, item_table = world
-    fresh = asked(log, "fresh")
-    *_, last = split_history(log, fresh, item_table, CONFIG, PRIOR, count=2)
+    interactions, item_table = world
+    fresh = asked(interactions, "fresh")
+    *_, last = split_history(interactions, fresh, item_table, CONFIG, PRIOR, count=2)
     first, again = (last.columns().numeric for _ in range(2))
     assert np.array_equal(first, again, equal_nan=True)
 
 
 def test_more_pieces_than_rows_are_as_many_as_there_are_rows(world):
-    log, item_table = world
-    few = asked(log, "fresh").take(np.arange(3))
-    assert len(list(split_history(log, few, item_table, CONFIG, PRIOR, count=8))) == 3
+    interactions, item_table = world
+    few = asked(interactions, "fresh").take(np.arange(3))
+    assert len(list(split_history(interactions, few, item_table, CONFIG, PRIOR, count=8))) == 3
     none = few.take(np.arange(0))
-    assert not list(split_history(log, none, item_table, CONFIG, PRIOR, count=8))
+    assert not list(split_history(interactions, none, item_table, CONFIG, PRIOR, count=8))

@@ -27,9 +27,13 @@ def world(tiny, tmp_path_factory):
     """Log, item table and split of some thousand ratings."""
     store = ArtifactStore(tmp_path_factory.mktemp("stages"))
     ratings = IngestedData(ingest(tiny, store, 1_800_000_000))
-    log = ratings.load()
-    moments = [int(log.time[int(len(log) * share)]) for share in (0.7, 0.85)]
-    return log, ItemTable.from_table(ratings.items()), Split(*moments, int(log.time[-1]) + 1)
+    interactions = ratings.load()
+    moments = [int(interactions.time[int(len(interactions) * share)]) for share in (0.7, 0.85)]
+    return (
+        interactions,
+        ItemTable.from_table(ratings.items()),
+        Split(*moments, int(interactions.time[-1]) + 1),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +75,9 @@ def test_crosses_may_be_counted_in_shares(world, settings, cold, tmp_path, monke
 
 
 def test_a_warm_plan_is_the_same(world, settings, cold, tmp_path):
-    log, item_table, split = world
+    interactions, item_table, split = world
     previous = TrainingPart.load(cold / "catch_up").transform, split.holdout_from
-    known = log, item_table, split.as_of, settings[1], *previous
+    known = interactions, item_table, split.as_of, settings[1], *previous
     save_parts(warm_parts(*known), tmp_path / "memory")
     engines = partial(OnDiskEngine, folder=tmp_path, block=900)
     save_parts(warm_parts(*known, engines=engines), tmp_path / "disk")
@@ -81,29 +85,31 @@ def test_a_warm_plan_is_the_same(world, settings, cold, tmp_path):
 
 
 def test_nothing_new_is_no_trouble(world, settings, cold, tmp_path):
-    log, item_table, split = world
+    interactions, item_table, split = world
     previous = TrainingPart.load(cold / "catch_up").transform, split.holdout_from
-    known = log, item_table, split.holdout_from, settings[1], *previous
+    known = interactions, item_table, split.holdout_from, settings[1], *previous
     engines = partial(OnDiskEngine, folder=tmp_path, block=900)
     ((_, found),) = warm_parts(*known, engines=engines)
     assert not len(found.training)
-    assert found.evidence.rows == int((log.time < split.holdout_from).sum())
+    assert found.evidence.rows == int((interactions.time < split.holdout_from).sum())
 
 
 def test_what_is_too_long_for_memory_goes_to_disk(world, settings, tmp_path, monkeypatch):
-    log, item_table, _ = world
-    known = (log, item_table, settings[0], 0.6)
+    interactions, item_table, _ = world
+    known = (interactions, item_table, settings[0], 0.6)
     assert isinstance(engine_by_size(*known, folder=tmp_path), InMemoryEngine)
-    monkeypatch.setattr("widedeep.out_of_core.on_disk.MOST_IN_MEMORY", len(log) - 1)
+    monkeypatch.setattr("widedeep.out_of_core.on_disk.MOST_IN_MEMORY", len(interactions) - 1)
     assert isinstance(engine_by_size(*known, folder=tmp_path), OnDiskEngine)
 
 
 def test_described_rows_come_in_the_order_that_was_asked(world, settings, tmp_path):
-    log, item_table, _ = world
-    engine = OnDiskEngine(log, item_table, settings[0], 0.6, tmp_path, 500)
-    fresh = example_queries(log, np.ones(len(log), np.bool_))
-    cuts = np.random.default_rng(0).integers(0, 800 * 86_400, len(log))
+    interactions, item_table, _ = world
+    engine = OnDiskEngine(interactions, item_table, settings[0], 0.6, tmp_path, 500)
+    fresh = example_queries(interactions, np.ones(len(interactions), np.bool_))
+    cuts = np.random.default_rng(0).integers(0, 800 * 86_400, len(interactions))
     rows = engine.describe(fresh.known_earlier(cuts))
     assert not list(tmp_path.iterdir()), "a file without a name is gone with its process"
-    some = np.random.default_rng(1).permutation(len(log))[:1000]
-    assert np.array_equal(rows.take(some).gathered(lambda raw: raw.queries.user), log.user[some])
+    some = np.random.default_rng(1).permutation(len(interactions))[:1000]
+    assert np.array_equal(
+        rows.take(some).gathered(lambda raw: raw.queries.user), interactions.user[some]
+    )

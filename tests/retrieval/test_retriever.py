@@ -30,25 +30,28 @@ QUICK = settings(max_examples=15)
 
 @dataclass(frozen=True)
 class World:
-    log: Interactions
+    interactions: Interactions
     items: pa.Table
     item_table: ItemTable
     model: TrainedModel
 
     @property
     def now(self):
-        return int(self.log.time[-1]) + 1
+        return int(self.interactions.time[-1]) + 1
 
-    def retrieval(self, log=None, items=None, model=None):
+    def retrieval(self, interactions=None, items=None, model=None):
         listed = self.items if items is None else items
         item_table = ItemTable.from_table(listed)
         return Retriever.of(
-            model or self.model, self.log if log is None else log, item_table, listed
+            model or self.model,
+            self.interactions if interactions is None else interactions,
+            item_table,
+            listed,
         )
 
 
-def cut(log, rows):
-    return Interactions(*(getattr(log, name)[rows] for name in Interactions.__slots__))
+def cut(interactions, rows):
+    return Interactions(*(getattr(interactions, name)[rows] for name in Interactions.__slots__))
 
 
 def model_of(transform, **config):
@@ -58,9 +61,9 @@ def model_of(transform, **config):
     return TrainedModel(transform, net, TrainingConfig(), {}, 0, FeatureSupport(none, none, 0, 0))
 
 
-def ratings_of(log, rows):
+def ratings_of(interactions, rows):
     for i in rows:
-        yield tuple(int(getattr(log, name)[i]) for name in Interactions.__slots__)
+        yield tuple(int(getattr(interactions, name)[i]) for name in Interactions.__slots__)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +81,8 @@ def retrieval(world):
     return world.retrieval()
 
 
-def frequent(log, place=0):
-    users, counts = np.unique(log.user, return_counts=True)
+def frequent(interactions, place=0):
+    users, counts = np.unique(interactions.user, return_counts=True)
     return int(users[np.argsort(-counts, kind="stable")[place]])
 
 
@@ -91,8 +94,11 @@ def items_of(candidates):
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 59), st.integers(1, 10)), max_size=40))
 def test_nothing_is_shown_that_the_user_has_rated_and_nothing_twice(world, ratings):
     retrieval, items = world.retrieval(), world.item_table.items
-    users = [frequent(world.log), frequent(world.log, 100), STRANGER, 10**12]
-    rated = {user: set(world.log.item[world.log.user == user].tolist()) for user in users}
+    users = [frequent(world.interactions), frequent(world.interactions, 100), STRANGER, 10**12]
+    rated = {
+        user: set(world.interactions.item[world.interactions.user == user].tolist())
+        for user in users
+    }
     for i, (user, shown, value) in enumerate(ratings):
         item = int(items[shown % len(items)])
         news = retrieval.observe(users[user], item, value, world.now + i)
@@ -109,7 +115,7 @@ def test_nothing_is_shown_that_the_user_has_rated_and_nothing_twice(world, ratin
 @QUICK
 @given(age=st.integers(0, 18), excluded=st.sets(st.integers(0, 59), max_size=9), data=st.data())
 def test_rules_hold_in_the_list_and_in_every_source(world, retrieval_once, age, excluded, data):
-    user = data.draw(st.sampled_from([*np.unique(world.log.user).tolist(), STRANGER]))
+    user = data.draw(st.sampled_from([*np.unique(world.interactions.user).tolist(), STRANGER]))
     left_out = frozenset(world.item_table.items[list(excluded)].tolist())
     rules = EligibilityRules(audience_age=age, excluded=left_out)
     grades = dict(
@@ -150,9 +156,9 @@ def test_a_liked_item_changes_the_list_at_once(world, retrieval):
 def test_a_user_is_known_by_the_newest_likes_first(world):
     columns = ([7, 5, 7, 7], [1, 1, 2, 3], [10, 10, 3, 10], [1, 2, 3, 4])
     user, item, value, time = (np.array(column) for column in columns)
-    log = Interactions(user, item, value.astype(np.int8), time)
+    interactions = Interactions(user, item, value.astype(np.int8), time)
     newest = RetrieverConfig(likes=2)
-    rated = Retriever.of(world.model, log, world.item_table, world.items, newest)
+    rated = Retriever.of(world.model, interactions, world.item_table, world.items, newest)
     assert rated.observe(7, 9, 10, world.now)
     assert not rated.observe(7, 2, 10, world.now), "a repeat is nothing"
     assert not rated.observe(7, 9, 3, world.now)
@@ -171,7 +177,7 @@ def test_a_disliked_item_only_goes(world, retrieval):
 
 
 def test_a_repeat_changes_nothing(world, retrieval):
-    user, item = (int(column[-1]) for column in (world.log.user, world.log.item))
+    user, item = (int(column[-1]) for column in (world.interactions.user, world.interactions.item))
     popular, shown = retrieval.popularity.copy(), retrieval.candidates(user, world.now)
     assert not retrieval.observe(user, item, 10, world.now)
     assert retrieval.candidates(user, world.now) == shown
@@ -186,7 +192,7 @@ def test_likes_of_others_move_popularity_at_once(world, retrieval):
 
 
 def test_sources_say_who_named_a_item(world, retrieval):
-    user = frequent(world.log, 150)
+    user = frequent(world.interactions, 150)
     lists = retrieval.lists(user, world.now, 20)
     assert tuple(lists) == SOURCES
     for one in retrieval.candidates(user, world.now, 20):
@@ -198,14 +204,18 @@ def test_sources_say_who_named_a_item(world, retrieval):
 @given(st.data())
 def test_the_future_is_not_used(world, data):
     """A log cut at a moment gives the same lists, whatever comes at that moment and after."""
-    at = int(world.log.time[data.draw(st.integers(1000, len(world.log) - 1))])
-    later = world.log.time >= at
+    at = int(world.interactions.time[data.draw(st.integers(1000, len(world.interactions) - 1))])
+    later = world.interactions.time >= at
     seed = data.draw(st.integers(0, 99))
-    value = world.log.value.copy()
+    value = world.interactions.value.copy()
     value[later] = np.random.default_rng(seed).integers(1, 11, later.sum())
-    other = Interactions(world.log.user, world.log.item, value, world.log.time)
-    before, changed = (world.retrieval(cut(log, ~later)) for log in (world.log, other))
-    for user in (frequent(world.log), STRANGER):
+    other = Interactions(
+        world.interactions.user, world.interactions.item, value, world.interactions.time
+    )
+    before, changed = (
+        world.retrieval(cut(interactions, ~later)) for interactions in (world.interactions, other)
+    )
+    for user in (frequent(world.interactions), STRANGER):
         assert before.candidates(user, at) == changed.candidates(user, at)
 
 
@@ -213,13 +223,13 @@ def test_the_future_is_not_used(world, data):
 @given(st.integers(100, 1000))
 def test_what_is_observed_live_counts_as_if_it_had_been_there_at_load(world, rows):
     """All but who likes what together, which is counted at load."""
-    start = len(world.log) - rows
-    live = world.retrieval(cut(world.log, np.arange(len(world.log)) < start))
-    for rating in ratings_of(world.log, range(start, len(world.log))):
+    start = len(world.interactions) - rows
+    live = world.retrieval(cut(world.interactions, np.arange(len(world.interactions)) < start))
+    for rating in ratings_of(world.interactions, range(start, len(world.interactions))):
         assert live.observe(*rating)
     anew = world.retrieval()
     assert live.popularity.tolist() == anew.popularity.tolist()
-    for user in (frequent(world.log), frequent(world.log, 50), STRANGER):
+    for user in (frequent(world.interactions), frequent(world.interactions, 50), STRANGER):
         assert live.seen(user).tolist() == anew.seen(user).tolist()
         ours, theirs = (one.lists(user, world.now) for one in (live, anew))
         for name in set(SOURCES) - {"co-liked"}:
@@ -236,18 +246,18 @@ def test_a_item_of_a_later_year_is_not_shown_before(world):
 
 
 def test_no_ratings_no_items_and_neither_are_answered(world):
-    nothing = cut(world.log, np.zeros(len(world.log), np.bool_))
+    nothing = cut(world.interactions, np.zeros(len(world.interactions), np.bool_))
     unrated = world.retrieval(nothing)
     found = unrated.candidates(STRANGER, world.now)
     assert len(found) == len(unrated.allowed(STRANGER, world.now)) > 0
     assert {one.sources for one in found} == {(ITEM_TABLE,)}
     empty = ITEM_COLUMNS.empty_table()
-    for log in (nothing, world.log):
-        retrieval = world.retrieval(log, empty)
+    for interactions in (nothing, world.interactions):
+        retrieval = world.retrieval(interactions, empty)
         assert retrieval.candidates(STRANGER, world.now) == ()
         assert retrieval.observe(STRANGER, 5, 10, world.now)
         assert retrieval.candidates(STRANGER, world.now) == ()
-        assert retrieval.candidates(frequent(world.log), world.now) == ()
+        assert retrieval.candidates(frequent(world.interactions), world.now) == ()
 
 
 def test_fewer_items_than_the_limit_are_all_shown_the_liked_ones_first(world, retrieval):
@@ -265,7 +275,7 @@ def test_the_short_list_of_one_of_many_users_holds_the_candidates_of_the_user_al
         for item, value in zip(items, rates, strict=False):
             retrieval.observe(user, item, value, world.now)
     short = CandidateLists(retrieval, retrieval.ruled(world.now), 20)
-    users = [-1, -2, -3, -4, -5, -6, *np.unique(world.log.user)[:50].tolist()]
+    users = [-1, -2, -3, -4, -5, -6, *np.unique(world.interactions.user)[:50].tolist()]
     for user in users * 2:
         found = items_of(retrieval.candidates(user, world.now, 20))
         assert short.of(user).tolist() == sorted(found)
@@ -276,7 +286,7 @@ def test_the_short_list_of_one_of_many_users_holds_the_candidates_of_the_user_al
 @pytest.mark.parametrize("config", [{"deep": False}, {"wide": False}])
 def test_a_model_of_one_part_retrieves(world, config):
     retrieval = world.retrieval(model=model_of(world.model.transform, **config))
-    user = frequent(world.log, 150)
+    user = frequent(world.interactions, 150)
     assert len(retrieval.candidates(user, world.now, 20)) == 20
     assert bool(len(retrieval.lists(user, world.now)["nearest"])) == ("wide" in config)
 
@@ -295,7 +305,7 @@ def test_a_limit_below_one_is_refused(world, retrieval):
 
 
 def test_readers_and_a_writer_work_side_by_side(world, retrieval):
-    user, items = frequent(world.log, 150), world.item_table.items.tolist()
+    user, items = frequent(world.interactions, 150), world.item_table.items.tolist()
     unseen = [m for m in items if m not in retrieval.seen(user)]
 
     def read(_):
@@ -312,7 +322,7 @@ def test_readers_and_a_writer_work_side_by_side(world, retrieval):
 
 
 def test_a_request_takes_less_than_a_few_milliseconds(world, retrieval):
-    user = frequent(world.log, 150)
+    user = frequent(world.interactions, 150)
     seconds = []
     for _ in range(50):
         began = time.perf_counter()

@@ -47,12 +47,14 @@ def test_it_is_what_ingest_makes_of_it(companion, tiny, tmp_path_factory, events
 
 def test_a_book_gives_a_users_ratings_in_order_of_time(companion):
     columns = {"user": [5, 5], "item": [10002, 10001], "value": [1, 9], "time": [NOW, NOW - 5]}
-    log = merge_feedback(companion, pa.table(columns))
-    book = UserHistory(InteractionsByUser.of(log))
-    for user in (*set(companion.log.user[:40].tolist()), 5, -1):
+    interactions = merge_feedback(companion, pa.table(columns))
+    book = UserHistory(InteractionsByUser.of(interactions))
+    for user in (*set(companion.interactions.user[:40].tolist()), 5, -1):
         found = [(one.item, one.value, one.time) for one in book.of_user(user)]
-        rows = log.user == user
-        wanted = zip(log.item[rows], log.value[rows], log.time[rows], strict=True)
+        rows = interactions.user == user
+        wanted = zip(
+            interactions.item[rows], interactions.value[rows], interactions.time[rows], strict=True
+        )
         assert found == [tuple(map(int, row)) for row in wanted]
 
 

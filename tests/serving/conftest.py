@@ -35,11 +35,11 @@ def make_version(tiny, tmp_path_factory):
     root = tmp_path_factory.mktemp("versions")
     ratings = IngestedData(ingest(tiny, ArtifactStore(root / "stages"), 1_800_000_000))
     known = DataSnapshot.of(ratings.load(), ratings.items(), ratings.people())
-    log, item_table = known.log, known.item_table
+    interactions, item_table = known.interactions, known.item_table
     spec = preset("default").features
-    asked = Queries(log.user, log.item, log.time, log.time)
+    asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
     transform = Transform.fit(
-        spec, 0.6, Transform(spec, 0.6, {}, {}, ()).describe(log, asked, item_table)
+        spec, 0.6, Transform(spec, 0.6, {}, {}, ()).describe(interactions, asked, item_table)
     )
 
     def make(number):
@@ -57,8 +57,8 @@ def make_version(tiny, tmp_path_factory):
         (folder / "model").mkdir()
         model.save(folder / "model")
         known.save(folder / "history")
-        scorer = model_scorer(model, log, item_table)
-        GoldenRequests.of(log, scorer).save(folder / "history" / GOLDEN)
+        scorer = model_scorer(model, interactions, item_table)
+        GoldenRequests.of(interactions, scorer).save(folder / "history" / GOLDEN)
         return ServedVersion(MODEL, number, folder / "model", folder / "history")
 
     return make

@@ -45,8 +45,13 @@ def log_of(rows):
     return Interactions(user, item, value.astype(np.int8), time)
 
 
-def cut(log, rows):
-    return Interactions(log.user[rows], log.item[rows], log.value[rows], log.time[rows])
+def cut(interactions, rows):
+    return Interactions(
+        interactions.user[rows],
+        interactions.item[rows],
+        interactions.value[rows],
+        interactions.time[rows],
+    )
 
 
 EMPTY = log_of([])
@@ -60,21 +65,26 @@ rating = st.tuples(
 ratings = st.lists(rating, max_size=16).map(log_of)
 
 
-def empty_state(items=None, log=EMPTY, config=CONFIG):
-    return LiveState.of(log, item_table() if items is None else items, config, PRIOR)
+def empty_state(items=None, interactions=EMPTY, config=CONFIG):
+    return LiveState.of(interactions, item_table() if items is None else items, config, PRIOR)
 
 
-def feed(state, log, rows=None):
-    for i in range(len(log)) if rows is None else rows:
-        state.observe(int(log.user[i]), int(log.item[i]), int(log.value[i]), int(log.time[i]))
+def feed(state, interactions, rows=None):
+    for i in range(len(interactions)) if rows is None else rows:
+        state.observe(
+            int(interactions.user[i]),
+            int(interactions.item[i]),
+            int(interactions.value[i]),
+            int(interactions.time[i]),
+        )
 
 
-def assert_as_in_batch(state, log, user, items, at, candidates=None, config=CONFIG):
+def assert_as_in_batch(state, interactions, user, items, at, candidates=None, config=CONFIG):
     """The reading is, bit for bit, what the batch knows of these pairs strictly before `at`."""
     found = state.read(user, np.array(items), at)
     asked = Queries.of_every_pair(np.array([user]), np.array(items), at)
     batch = history_columns(
-        log, asked, item_table() if candidates is None else candidates, config, PRIOR
+        interactions, asked, item_table() if candidates is None else candidates, config, PRIOR
     )
     numeric = found.values[:, : len(NUMERIC)].astype(np.float32)
     np.testing.assert_array_equal(numeric, batch.numeric)
@@ -85,57 +95,63 @@ def assert_as_in_batch(state, log, user, items, at, candidates=None, config=CONF
 
 @patient
 @given(ratings, st.sampled_from((*USERS, 5)), st.integers(-1, 3))
-def test_a_log_fed_one_by_one_is_read_as_the_batch_reads_it(log, user, later):
+def test_a_log_fed_one_by_one_is_read_as_the_batch_reads_it(interactions, user, later):
     state = empty_state()
-    feed(state, log)
-    newest = int(log.time[-1]) if len(log) else 10**9
+    feed(state, interactions)
+    newest = int(interactions.time[-1]) if len(interactions) else 10**9
     at = newest + max(later, 0)
-    assert_as_in_batch(state, log, user, [*ITEMS, 55], at)
+    assert_as_in_batch(state, interactions, user, [*ITEMS, 55], at)
 
 
 @patient
 @given(ratings, st.data())
-def test_reads_between_ratings_are_those_of_the_batch_and_leave_no_trace(log, data):
+def test_reads_between_ratings_are_those_of_the_batch_and_leave_no_trace(interactions, data):
     """Just before a rating, and of later moments while its instant goes on."""
     state = empty_state()
-    for i in range(len(log)):
-        user, item, at = int(log.user[i]), int(log.item[i]), int(log.time[i])
+    for i in range(len(interactions)):
+        user, item, at = (
+            int(interactions.user[i]),
+            int(interactions.item[i]),
+            int(interactions.time[i]),
+        )
         if data.draw(st.booleans()):
-            assert_as_in_batch(state, log, user, [item], at)
-        feed(state, log, [i])
+            assert_as_in_batch(state, interactions, user, [item], at)
+        feed(state, interactions, [i])
         if data.draw(st.booleans()):
-            assert_as_in_batch(state, cut(log, slice(i + 1)), user, [*ITEMS], at + 1)
+            assert_as_in_batch(state, cut(interactions, slice(i + 1)), user, [*ITEMS], at + 1)
 
 
 @patient
 @given(ratings, st.randoms(use_true_random=False))
-def test_ratings_of_one_instant_may_come_in_any_order(log, random):
-    order = sorted(range(len(log)), key=lambda i: (log.time[i], random.random()))
+def test_ratings_of_one_instant_may_come_in_any_order(interactions, random):
+    order = sorted(range(len(interactions)), key=lambda i: (interactions.time[i], random.random()))
     state = empty_state()
-    feed(state, log, order)
+    feed(state, interactions, order)
     for user in USERS:
-        assert_as_in_batch(state, log, user, ITEMS, state.known_until if len(log) else 10**9)
+        assert_as_in_batch(
+            state, interactions, user, ITEMS, state.known_until if len(interactions) else 10**9
+        )
 
 
 @patient
 @given(ratings, st.integers(0, 16))
-def test_a_log_at_the_start_and_ratings_after_it_are_one_history(log, start):
-    state = empty_state(log=cut(log, slice(start)))
-    feed(state, log, range(min(start, len(log)), len(log)))
+def test_a_log_at_the_start_and_ratings_after_it_are_one_history(interactions, start):
+    state = empty_state(interactions=cut(interactions, slice(start)))
+    feed(state, interactions, range(min(start, len(interactions)), len(interactions)))
     for user in USERS:
-        assert_as_in_batch(state, log, user, ITEMS, 2 * 10**9)
+        assert_as_in_batch(state, interactions, user, ITEMS, 2 * 10**9)
 
 
 @patient
 @given(ratings)
-def test_a_read_of_the_newest_instant_knows_nothing_of_it(log):
-    if not len(log):
+def test_a_read_of_the_newest_instant_knows_nothing_of_it(interactions):
+    if not len(interactions):
         return
-    state, at = empty_state(), int(log.time[-1])
-    feed(state, log)
+    state, at = empty_state(), int(interactions.time[-1])
+    feed(state, interactions)
     for user in USERS:
-        assert_as_in_batch(state, log, user, ITEMS, at + 7)
-        assert_as_in_batch(state, cut(log, log.time < at), user, ITEMS, at)
+        assert_as_in_batch(state, interactions, user, ITEMS, at + 7)
+        assert_as_in_batch(state, cut(interactions, interactions.time < at), user, ITEMS, at)
 
 
 def test_a_rating_counts_from_known_until_on():
@@ -167,8 +183,8 @@ def test_a_reading_of_the_past_is_one_of_the_newest_instant():
 
 
 def test_a_repeat_of_a_pair_changes_nothing():
-    log = log_of([(100, 7, 10, 10)])
-    state = empty_state(log=log)
+    interactions = log_of([(100, 7, 10, 10)])
+    state = empty_state(interactions=interactions)
     before = state.read(7, np.array(ITEMS), 900)
     assert not state.observe(7, 10, 1, 800)
     assert state.observe(7, 11, 1, 800)
@@ -179,7 +195,7 @@ def test_a_repeat_of_a_pair_changes_nothing():
 
 
 def test_what_a_user_has_rated_is_known_at_once():
-    state = empty_state(log=log_of([(100, 7, 12, 3), (50, 7, 10, 3), (60, 0, 11, 1)]))
+    state = empty_state(interactions=log_of([(100, 7, 12, 3), (50, 7, 10, 3), (60, 0, 11, 1)]))
     state.observe(7, 99, 5, 200)
     assert state.seen(7).tolist() == [10, 12, 99]
     assert state.seen(0).tolist() == [11]
@@ -202,11 +218,13 @@ def test_thousands_of_new_users_and_items_find_room():
             )
         )
     ]
-    log, state = log_of(rows), empty_state(items)
-    feed(state, log)
+    interactions, state = log_of(rows), empty_state(items)
+    feed(state, interactions)
     assert len(state.users.tokens) == 6000
-    for user in (int(log.user[0]), int(log.user[-1]), -1):
-        assert_as_in_batch(state, log, user, log.item[::500].tolist(), 9000, items)
+    for user in (int(interactions.user[0]), int(interactions.user[-1]), -1):
+        assert_as_in_batch(
+            state, interactions, user, interactions.item[::500].tolist(), 9000, items
+        )
 
 
 def no_bags():
@@ -214,11 +232,11 @@ def no_bags():
 
 
 def test_a_log_out_of_order_is_refused():
-    log = Interactions(
+    interactions = Interactions(
         np.array([1, 2]), np.array([1, 2]), np.array([1, 2], np.int8), np.array([5, 4])
     )
     with pytest.raises(InputError, match="order of time"):
-        empty_state(log=log)
+        empty_state(interactions=interactions)
 
 
 def test_readers_never_see_half_an_instant():
@@ -247,18 +265,23 @@ def test_readers_never_see_half_an_instant():
 def replayed(folder, tmp_path, start, config):
     """Feed the ratings from place `start` on; each is read just before it comes."""
     ratings = IngestedData(ingest(folder, ArtifactStore(tmp_path), 1_800_000_000))
-    log, items = ratings.load(), ItemTable.from_table(ratings.items())
-    state = LiveState.of(cut(log, slice(start)), items, config, PRIOR)
+    interactions, items = ratings.load(), ItemTable.from_table(ratings.items())
+    state = LiveState.of(cut(interactions, slice(start)), items, config, PRIOR)
     values, bags = [], ([], [])
-    for i in range(start, len(log)):
-        user, time = int(log.user[i]), int(log.time[i])
-        found = state.read(user, log.item[i : i + 1], time)
+    for i in range(start, len(interactions)):
+        user, time = int(interactions.user[i]), int(interactions.time[i])
+        found = state.read(user, interactions.item[i : i + 1], time)
         values.append(found.values[0, : len(NUMERIC)])
         for bag, codes in zip(bags, (found.liked, found.disliked), strict=True):
             bag.append(state.items.token(codes).tolist())
-        state.observe(user, int(log.item[i]), int(log.value[i]), time)
-    asked = Queries(log.user[start:], log.item[start:], log.time[start:], log.time[start:])
-    batch = history_columns(log, asked, items, config, PRIOR)
+        state.observe(user, int(interactions.item[i]), int(interactions.value[i]), time)
+    asked = Queries(
+        interactions.user[start:],
+        interactions.item[start:],
+        interactions.time[start:],
+        interactions.time[start:],
+    )
+    batch = history_columns(interactions, asked, items, config, PRIOR)
     np.testing.assert_array_equal(np.array(values, np.float32), batch.numeric)
     remembered = batch.liked.decoded(), batch.disliked.decoded()
     for bag, wanted in zip(bags, remembered, strict=True):

@@ -87,18 +87,20 @@ CASES = {
 
 @dataclass(frozen=True)
 class World:
-    log: Interactions
+    interactions: Interactions
     item_table: ItemTable
     bare: ItemTable
 
     def before(self, rows):
-        return Interactions(*(getattr(self.log, name)[:rows] for name in Interactions.__slots__))
+        return Interactions(
+            *(getattr(self.interactions, name)[:rows] for name in Interactions.__slots__)
+        )
 
     def model(self, spec, config, seed=0):
         """Fitted features, random weights; a third of the wide ones is 0."""
-        time = self.log.time[:4000]
-        asked = Queries(self.log.user[:4000], self.log.item[:4000], time, time)
-        rows = RawFeatures.describe(self.log, asked, self.item_table, spec.history, PRIOR)
+        time = self.interactions.time[:4000]
+        asked = Queries(self.interactions.user[:4000], self.interactions.item[:4000], time, time)
+        rows = RawFeatures.describe(self.interactions, asked, self.item_table, spec.history, PRIOR)
         transform = Transform.fit(spec, PRIOR, rows)
         generator = torch.Generator().manual_seed(seed)
         network = WideDeep(config, InputShape.of(transform), generator)
@@ -137,18 +139,18 @@ def small(world):
 
 @pytest.fixture
 def ranker(world, small):
-    return Ranker.of(small, world.log, world.item_table, Precision.FLOAT32)
+    return Ranker.of(small, world.interactions, world.item_table, Precision.FLOAT32)
 
 
 def asked_of(world):
     """A frequent user, a rare one and a stranger; all items and two unknown ones."""
-    users, counts = np.unique(world.log.user, return_counts=True)
+    users, counts = np.unique(world.interactions.user, return_counts=True)
     items = np.concatenate([world.item_table.items, [-5, 10**12]])
     return [int(users[counts.argmax()]), int(users[counts.argmin()]), -9], items
 
 
-def wanted(model, log, item_table, user, items, at):
-    scorer = model_scorer(model, log, item_table)
+def wanted(model, interactions, item_table, user, items, at):
+    scorer = model_scorer(model, interactions, item_table)
     return scorer(Queries.of_every_pair(np.array([user]), items, at))
 
 
@@ -156,17 +158,17 @@ def wanted(model, log, item_table, user, items, at):
 @pytest.mark.parametrize("items", ["item_table", "bare"])
 def test_scores_are_those_of_the_model(world, name, candidates):
     model, item_table = world.model(*CASES[name]), getattr(world, candidates)
-    half = len(world.log) - 300
+    half = len(world.interactions) - 300
     ranker = Ranker.of(model, world.before(half), item_table, Precision.FLOAT32)
-    for i in range(half, len(world.log)):
-        columns = (getattr(world.log, name)[i] for name in Interactions.__slots__)
+    for i in range(half, len(world.interactions)):
+        columns = (getattr(world.interactions, name)[i] for name in Interactions.__slots__)
         ranker.observe(*map(int, columns))
     users, items = asked_of(world)
     for later in (0, 40 * 86_400):
         at = ranker.known_until + later
         for user in users:
             scores = ranker.scores(user, items, at)
-            expected = wanted(model, world.log, item_table, user, items, at)
+            expected = wanted(model, world.interactions, item_table, user, items, at)
             assert scores.dtype == np.float32
             np.testing.assert_allclose(scores, expected, rtol=0, atol=ranker.tolerance)
             assert np.ptp(expected) > 0.01 or name == "numbers alone"
@@ -176,11 +178,11 @@ def test_scores_are_those_of_the_model(world, name, candidates):
 
 
 def test_a_model_without_ratings_or_items_answers(world, small):
-    log = world.before(0)
+    interactions = world.before(0)
     items = ItemTable.from_table(ITEM_COLUMNS.empty_table())
-    ranker = Ranker.of(small, log, items, Precision.FLOAT32)
+    ranker = Ranker.of(small, interactions, items, Precision.FLOAT32)
     scores = ranker.scores(1, np.array([5, 6]), 10**9)
-    expected = wanted(small, log, items, 1, np.array([5, 6]), 10**9)
+    expected = wanted(small, interactions, items, 1, np.array([5, 6]), 10**9)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
     assert ranker.rank(1, np.array([], np.int64), 10**9, 3) == ()
 
@@ -189,7 +191,7 @@ def test_a_token_that_only_the_model_knows_keeps_its_weights(world, small):
     """The log begins anew; users and candidates are still those of the vocabularies."""
     candidates = ItemTable.from_table(ITEM_COLUMNS.empty_table())
     ranker = Ranker.of(small, world.before(0), candidates, Precision.FLOAT32)
-    user, items = int(world.log.user[0]), world.log.item[:40]
+    user, items = int(world.interactions.user[0]), world.interactions.item[:40]
     expected = wanted(small, world.before(0), candidates, user, items, 10**9)
     np.testing.assert_allclose(ranker.scores(user, items, 10**9), expected, rtol=0, atol=1e-5)
     assert np.ptp(expected) > 0.01
@@ -255,12 +257,17 @@ def test_compiled_code_calls_no_compiled_code_of_another_file_that_may_change():
 def test_many_may_ask_while_ratings_come_in(world, small):
     ranker = Ranker.of(small, world.before(6000), world.item_table, Precision.FLOAT32)
     users, items = asked_of(world)
-    log = world.log
-    rest = range(6000, len(log))
+    interactions = world.interactions
+    rest = range(6000, len(interactions))
 
     def write():
         for i in rest:
-            ranker.observe(int(log.user[i]), int(log.item[i]), int(log.value[i]), int(log.time[i]))
+            ranker.observe(
+                int(interactions.user[i]),
+                int(interactions.item[i]),
+                int(interactions.value[i]),
+                int(interactions.time[i]),
+            )
 
     def ask(user):
         return [ranker.scores(user, items, 2 * 10**9) for _ in range(150)]
@@ -270,7 +277,7 @@ def test_many_may_ask_while_ratings_come_in(world, small):
         writing.result()
         assert all(np.isfinite(scores).all() for one in asking for scores in one.result())
     for user in users:
-        expected = wanted(small, log, world.item_table, user, items, 2 * 10**9)
+        expected = wanted(small, interactions, world.item_table, user, items, 2 * 10**9)
         np.testing.assert_allclose(ranker.scores(user, items, 2 * 10**9), expected, atol=1e-5)
 
 
@@ -278,7 +285,7 @@ def test_bfloat16_is_within_its_stated_tolerance(world):
     """Emulated here if need be: the numbers are the same, only slower."""
     network = replace(preset("paper").network, hidden=(256, 128, 64))
     model = world.model(preset("paper").features, network)
-    state = LiveState.of(world.log, world.item_table, model.transform.spec.history, PRIOR)
+    state = LiveState.of(world.interactions, world.item_table, model.transform.spec.history, PRIOR)
     tokens = state.users.tokens, state.items.tokens
     exact, rounded = (
         FastScorer.of(model, tokens, world.item_table, dtype)

@@ -52,9 +52,9 @@ def test_a_version_answers_by_it_as_by_the_log(versions, handed, before, since):
     version = versions[0]
     bundle = ServingModel.load(version, handed(WarmState.of(version, table(before))))
     model, companion = TrainedModel.load(version.served), DataSnapshot.load(version.history)
-    log, item_table = merge_feedback(companion, table(before)), companion.item_table
-    ranker = Ranker.of(model, log, item_table)
-    retrieval = Retriever.of(model, log, item_table, companion.items)
+    interactions, item_table = merge_feedback(companion, table(before)), companion.item_table
+    ranker = Ranker.of(model, interactions, item_table)
+    retrieval = Retriever.of(model, interactions, item_table, companion.items)
     for row in sorted(since, key=lambda row: row[3]):
         assert (
             bundle.observe(FeedbackEvent(*row)) == ranker.observe(*row) == retrieval.observe(*row)
@@ -134,7 +134,7 @@ def bundle(versions, handed, tmp_path_factory):
 
 def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):
     companion = DataSnapshot.load(versions[0].history)
-    user, items = int(np.bincount(companion.log.user).argmax()), [10001, 10002, 10003, 404]
+    user, items = int(np.bincount(companion.interactions.user).argmax()), [10001, 10002, 10003, 404]
     bundle.observe(FeedbackEvent(user, 10010, 10, LATE))
     bundle.observe(FeedbackEvent(user, 10011, 1, LATE + 60))
     at = LATE + 3600
@@ -143,9 +143,9 @@ def test_they_add_up_to_it_and_are_those_of_the_batch(bundle, versions):
     rows = [(user, 10010, 10, LATE), (user, 10011, 1, LATE + 60)]
     columns = zip(*rows, strict=True)
     events = pa.table(dict(zip(("user", "item", "value", "time"), map(list, columns), strict=True)))
-    log = merge_feedback(companion, events)
+    interactions = merge_feedback(companion, events)
     model = TrainedModel.load(versions[0].served)
-    explainer = Explainer(model, log, companion.item_table, bundle.why.names)
+    explainer = Explainer(model, interactions, companion.item_table, bundle.why.names)
     asked = Queries(*(np.array(c) for c in ([user] * 4, items, [at] * 4, [at] * 4)))
     for reason, score, batch in zip(found, scores, explainer.explain(asked), strict=True):
         ours, tolerance = reason.explanation, bundle.ranker.tolerance

@@ -159,12 +159,12 @@ NOW = 1_700_000_000
 def world(simulated, tmp_path_factory):
     """Log, item table, split, and the default features fitted on the training part."""
     ratings = IngestedData(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
-    log, item_table = ratings.load(), ItemTable.from_table(ratings.items())
-    split = Split.of(log.time, ratings.last_time + 1)
+    interactions, item_table = ratings.load(), ItemTable.from_table(ratings.items())
+    split = Split.of(interactions.time, ratings.last_time + 1)
     spec = preset("default").features
-    asked = example_queries(log, split.training(log.time))
-    rows = RawFeatures.describe(log, asked, item_table, spec.history, 0.6)
-    return log, item_table, split, Transform.fit(spec, 0.6, rows)
+    asked = example_queries(interactions, split.training(interactions.time))
+    rows = RawFeatures.describe(interactions, asked, item_table, spec.history, 0.6)
+    return interactions, item_table, split, Transform.fit(spec, 0.6, rows)
 
 
 @pytest.fixture(scope="module")
@@ -173,15 +173,15 @@ def slices(world, simulated):
 
 
 def test_planted_exceptions_apply_where_the_simulator_applied_them(world, simulated):
-    log = world[0]
-    every = Queries(log.user, log.item, log.time, log.time)
+    interactions = world[0]
+    every = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
     told = json.loads((simulated / "simulation.json").read_text(encoding="utf-8"))["exceptions"]
     planted = read_planted_pairs(simulated)
     assert len(planted) == len(told) > 0
     for pair, truth in zip(planted, told, strict=True):
-        applied = planted_pair_applies([pair], log, every)
+        applied = planted_pair_applies([pair], interactions, every)
         assert applied.sum() == truth["support"] > 0
-        positive = log.value[applied] == 10
+        positive = interactions.value[applied] == 10
         assert positive.mean() == pytest.approx(truth["positive_share"])
 
 
@@ -194,8 +194,8 @@ def test_without_planted_exceptions_there_is_no_such_slice(world):
 
 
 def test_slices_are_rows_of_the_holdout(world, slices):
-    log, _, split, _ = world
-    rows = split.holdout(log.time).sum()
+    interactions, _, split, _ = world
+    rows = split.holdout(interactions.time).sum()
     assert set(slices) == {NEW, RETURNING, REMEMBERED, PLANTED}
     for masks in slices.values():
         assert {name: mask.shape for name, mask in masks.items()} == {
@@ -213,10 +213,12 @@ def test_everybody_is_new_or_returning_and_only_the_returning_are_remembered(sli
 
 
 def test_a_pair_is_remembered_where_a_liked_item_makes_a_kept_cross_with_the_candidate(world):
-    log, item_table, split, transform = world
-    held = np.flatnonzero(split.holdout(log.time))[:300]
-    asked = example_queries(log, np.isin(np.arange(len(log)), held))
-    rows = RawFeatures.describe(log, asked, item_table, transform.spec.history, transform.prior)
+    interactions, item_table, split, transform = world
+    held = np.flatnonzero(split.holdout(interactions.time))[:300]
+    asked = example_queries(interactions, np.isin(np.arange(len(interactions)), held))
+    rows = RawFeatures.describe(
+        interactions, asked, item_table, transform.spec.history, transform.prior
+    )
     index = [set(cross.parts) for cross in transform.spec.crosses].index({"liked", "item"})
     tokens = transform.vocabulary_of("item").tokens
     liked, item = (tokens[ids - 1] for ids in transform.crosses[index].parts())

@@ -114,8 +114,13 @@ def test_no_rating_from_the_moment_on_has_a_say_in_what_is_published(
 ):
     class Flipped(IngestedData):
         def load(self, until=None):
-            log = super().load(until)
-            return replace(log, value=np.where(log.time >= moments[1], 11 - log.value, log.value))
+            interactions = super().load(until)
+            return replace(
+                interactions,
+                value=np.where(
+                    interactions.time >= moments[1], 11 - interactions.value, interactions.value
+                ),
+            )
 
     other = Replay(ArtifactStore(tmp_path), Flipped(ratings.artifact), config())
     first = other.step(*moments[:2], None)

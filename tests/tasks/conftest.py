@@ -11,18 +11,18 @@ MODEL = "widedeep-test"
 
 
 @pytest.fixture
-def home(tmp_path, make_home):
+def workspace(tmp_path, make_home):
     return Workspace(make_home(tmp_path))
 
 
 @pytest.fixture
-def tracker(home):
+def tracker(workspace):
     """A registry with three versions of one model, each with files."""
-    tracker = Tracker(home)
-    client = MlflowClient(home.tracking_uri)
+    tracker = Tracker(workspace)
+    client = MlflowClient(workspace.tracking_uri)
     client.create_registered_model(MODEL)
     for number in ("1", "2", "3"):
-        folder = home.root / "models" / number
+        folder = workspace.root / "models" / number
         (folder / "artifacts" / f"id{number}").mkdir(parents=True)
         (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
         tags = {"widedeep.gated_id": f"id{number}", "widedeep.served_id": f"id{number}"}
@@ -31,11 +31,11 @@ def tracker(home):
 
 
 @pytest.fixture
-def version(home):
+def version(workspace):
     """A version of that model as the tracker gives it."""
 
     def of(number):
-        path = home.root / "models" / number / "artifacts" / f"id{number}"
+        path = workspace.root / "models" / number / "artifacts" / f"id{number}"
         stored = StoredModel(f"id{number}", path)
         return ModelVersion(number, stored, stored)
 

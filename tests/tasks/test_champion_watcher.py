@@ -17,12 +17,12 @@ from widedeep.serving.telemetry import Telemetry
 MODEL = "widedeep-test"
 
 
-def test_each_move_of_the_champion_is_seen_once(home, tracker, version):
-    watch = RegistryWatch(home, None)
+def test_each_move_of_the_champion_is_seen_once(workspace, tracker, version):
+    watch = RegistryWatch(workspace, None)
     assert watch.look() is None
     tracker.promote(MODEL, "1", replacing=None)
     assert watch.look() is None, "the database is left in peace until a decision stands in it"
-    decision_log.record(home.decisions / MODEL, {"version": "1"})
+    decision_log.record(workspace.decisions / MODEL, {"version": "1"})
     found = watch.look()
     assert (found.model, found.number) == (MODEL, "1")
     assert found.served == version("1").served.path
@@ -34,13 +34,13 @@ def test_each_move_of_the_champion_is_seen_once(home, tracker, version):
     assert watch.look() is None
 
 
-def test_of_several_models_none_is_guessed(home, tracker):
+def test_of_several_models_none_is_guessed(workspace, tracker):
     tracker.promote(MODEL, "1", replacing=None)
     for model in (MODEL, "widedeep-other"):
-        decision_log.record(home.decisions / model, {"version": "1"})
-    assert RegistryWatch(home, None).look() is None
-    assert RegistryWatch(home, MODEL).look().number == "1"
-    assert RegistryWatch(home, MODEL, seen="1").look() is None
+        decision_log.record(workspace.decisions / model, {"version": "1"})
+    assert RegistryWatch(workspace, None).look() is None
+    assert RegistryWatch(workspace, MODEL).look().number == "1"
+    assert RegistryWatch(workspace, MODEL, seen="1").look() is None
 
 
 def saying(*told):
@@ -57,15 +57,15 @@ def until(reached, seconds=10):
 
 
 @pytest.fixture
-def service(home):
-    service = RankingService(home, Telemetry())
+def service(workspace):
+    service = RankingService(workspace, Telemetry())
     yield service
     service.close()
 
 
-def test_a_version_that_ends_who_tries_it_is_refused_once(home, service, monkeypatch):
+def test_a_version_that_ends_who_tries_it_is_refused_once(workspace, service, monkeypatch):
     monkeypatch.setattr("tasks.champion_watcher._BEGIN_AGAIN", 0.05)
-    scout = ChampionWatcher(home, MODEL, service, lambda: None)
+    scout = ChampionWatcher(workspace, MODEL, service, lambda: None)
     scout._command = saying({"trying": "7"})
     with scout.working():
         until(lambda: service.refused)
@@ -83,9 +83,11 @@ def sighted(tmp_path):
     return {"model": MODEL, "number": "7", **folders, "groundwork": groundwork, "fault": None}
 
 
-def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_is_heard(home, service, sighted):
+def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_is_heard(
+    workspace, service, sighted
+):
     faulty = {**sighted, "number": "8", "fault": "answers differ"}
-    scout = ChampionWatcher(home, MODEL, service, lambda: None)
+    scout = ChampionWatcher(workspace, MODEL, service, lambda: None)
     scout._command = saying(sighted, faulty, {"trouble": "locked"})
     with scout.working():
         until(lambda: len(service.refused) == 2)
@@ -109,9 +111,9 @@ def begun(monkeypatch):
 
 
 def test_a_version_whose_groundwork_went_with_its_process_is_tried_again(
-    home, service, sighted, begun
+    workspace, service, sighted, begun
 ):
-    scout = ChampionWatcher(home, MODEL, service, lambda: None)
+    scout = ChampionWatcher(workspace, MODEL, service, lambda: None)
     gone = {**sighted, "groundwork": "/nothing"}
     scout._command = saying({"trying": "7"}, gone)
     with scout.working():
@@ -120,18 +122,18 @@ def test_a_version_whose_groundwork_went_with_its_process_is_tried_again(
     assert not service.refused
 
 
-def test_who_dies_before_the_answer_is_followed_by_another(home, service, begun):
-    scout = ChampionWatcher(home, MODEL, service, lambda: None)
+def test_who_dies_before_the_answer_is_followed_by_another(workspace, service, begun):
+    scout = ChampionWatcher(workspace, MODEL, service, lambda: None)
     python, option, code = saying({"wanting": MODEL})
     scout._command = [python, option, f"import os\nos.close(0)\n{code}"]
     with scout.working():
         until(lambda: len(begun) > 1)
 
 
-def test_a_log_that_another_server_has_stops_this_one(home, service):
+def test_a_log_that_another_server_has_stops_this_one(workspace, service):
     stopped = []
-    with FeedbackLog(home.events / MODEL, lambda _: []):
-        scout = ChampionWatcher(home, MODEL, service, lambda: stopped.append(True))
+    with FeedbackLog(workspace.events / MODEL, lambda _: []):
+        scout = ChampionWatcher(workspace, MODEL, service, lambda: stopped.append(True))
         scout._command = saying({"wanting": MODEL})
         with scout.working():
             until(lambda: stopped)

@@ -68,17 +68,17 @@ MODEL = "widedeep-test"
 
 
 @pytest.fixture
-def registry(home, tracker):
-    return Registry(home, tracker, MODEL)
+def registry(workspace, tracker):
+    return Registry(workspace, tracker, MODEL)
 
 
 @pytest.fixture
-def history(home):
+def history(workspace):
     """The decisions of the model, as (action, version, champion, replaced)."""
 
     def read():
         names = ("action", "version", "champion_version", "replaced_version")
-        decisions = decision_log.history(home.decisions / MODEL)
+        decisions = decision_log.history(workspace.decisions / MODEL)
         return [tuple(decision[name] for name in names) for decision in decisions]
 
     return read
@@ -118,9 +118,9 @@ def test_a_version_is_promoted_by_hand_and_rolled_back(registry, tracker, histor
     ]
 
 
-def test_a_record_says_who_when_and_why(registry, home):
+def test_a_record_says_who_when_and_why(registry, workspace):
     let_serve(registry, "1", " because  ")
-    (decision,) = decision_log.history(home.decisions / MODEL)
+    (decision,) = decision_log.history(workspace.decisions / MODEL)
     assert decision["reason"] == "because"
     assert "@" in decision["by"]
     assert decision["at"].endswith("+00:00")
@@ -173,10 +173,10 @@ def test_a_move_that_was_made_but_not_noted_is_noted(registry, tracker, history,
     assert history()[-1] == ("promote", "2", "2", "1")
 
 
-def test_a_champion_moved_in_mlflow_stays_and_is_recorded(registry, home, history):
+def test_a_champion_moved_in_mlflow_stays_and_is_recorded(registry, workspace, history):
     let_serve(registry, "1", "first")
     let_serve(registry, "2", "better")
-    MlflowClient(home.tracking_uri).set_registered_model_alias(MODEL, "champion", "1")
+    MlflowClient(workspace.tracking_uri).set_registered_model_alias(MODEL, "champion", "1")
     assert registry.champion().number == "1"
     assert registry.champion().number == "1"
     assert history()[2:] == [(OUTSIDE, "1", "1", "2")]

@@ -8,13 +8,13 @@ from tasks.tracking import ChampionChangedError, Tracker
 MODEL = "widedeep-test"
 
 
-def test_no_model_and_no_alias_mean_no_champion(home, tracker):
-    assert Tracker(home).champion("widedeep-other") is None
+def test_no_model_and_no_alias_mean_no_champion(workspace, tracker):
+    assert Tracker(workspace).champion("widedeep-other") is None
     assert tracker.champion(MODEL) is None
 
 
-def test_a_broken_database_is_not_taken_for_no_champion(home, tracker):
-    (home.root / "mlflow.db").write_bytes(b"no database" * 1000)
+def test_a_broken_database_is_not_taken_for_no_champion(workspace, tracker):
+    (workspace.root / "mlflow.db").write_bytes(b"no database" * 1000)
     with pytest.raises((Exception, sqlalchemy.exc.DatabaseError), match="not a database"):
         tracker.champion(MODEL)
 

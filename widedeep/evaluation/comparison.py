@@ -82,7 +82,7 @@ class _Judgement:
 class Evaluator:
     """The holdout of one split, the gate, and what scores by a model."""
 
-    log: Interactions
+    interactions: Interactions
     item_table: ItemTable
     split: Split
     gate: GateConfig
@@ -99,14 +99,14 @@ class Evaluator:
 
         `earlier` are all evaluations since this champion serves: they are pooled with this one.
         """
-        scorer = self.scorer(challenger, self.log, self.item_table)
+        scorer = self.scorer(challenger, self.interactions, self.item_table)
         ours = self._predict(challenger, scorer)
         means = self._predict(
-            challenger, user_item_mean(challenger.transform, self.log, self.item_table)
+            challenger, user_item_mean(challenger.transform, self.interactions, self.item_table)
         )
         ours.save(folder / PREDICTIONS)
         means.save(folder / BASELINE_PREDICTIONS)
-        masks = slices(self.log, self.split)
+        masks = slices(self.interactions, self.split)
         objection = self._objection(challenger, champion) if champion else None
         if objection:
             found = _Judgement(hold_incomparable(objection))
@@ -143,7 +143,7 @@ class Evaluator:
         masks: Masks,
         earlier: Sequence[Artifact],
     ) -> _Judgement:
-        other = self.scorer(champion, self.log, self.item_table)
+        other = self.scorer(champion, self.interactions, self.item_table)
         theirs = self._predict(champion, other)
         difference = streaming_difference(ours, theirs, self.gate)
         lists = (self._lists(scorer), self._lists(other))
@@ -159,10 +159,10 @@ class Evaluator:
         return _Judgement(decision, theirs, difference, found)
 
     def _predict(self, model: TrainedModel, scorer: Scorer) -> Predictions:
-        return Predictions.of(self.log, self.split, model.transform.spec.history, scorer)
+        return Predictions.of(self.interactions, self.split, model.transform.spec.history, scorer)
 
     def _lists(self, scorer: Scorer) -> TopLists:
-        return TopLists.of(self.log, self.split.as_of, scorer)
+        return TopLists.of(self.interactions, self.split.as_of, scorer)
 
     def _pooled(
         self, present: tuple[Predictions, Predictions], earlier: Sequence[Artifact]

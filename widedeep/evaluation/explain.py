@@ -160,19 +160,19 @@ class DataSnapshot:
         item table: The items' attributes.
     """
 
-    log: Interactions
+    interactions: Interactions
     items: pa.Table
     people: pa.Table
     item_table: ItemTable
 
     @classmethod
-    def of(cls, log: Interactions, items: pa.Table, people: pa.Table) -> Self:
+    def of(cls, interactions: Interactions, items: pa.Table, people: pa.Table) -> Self:
         """What is known, with its item table."""
-        return cls(log, items, people, ItemTable.from_table(items))
+        return cls(interactions, items, people, ItemTable.from_table(items))
 
     def save(self, folder: Path) -> None:
         """Write everything into `folder`."""
-        self.log.save(folder / _RATINGS)
+        self.interactions.save(folder / _RATINGS)
         pq.write_table(self.items, folder / _ITEMS)
         pq.write_table(self.people, folder / _PEOPLE)
 
@@ -197,7 +197,7 @@ class Explainer:
     """A model with the ratings and items it may know of; `names` are for its words."""
 
     model: TrainedModel
-    log: Interactions
+    interactions: Interactions
     item_table: ItemTable
     names: DisplayNames
 
@@ -206,16 +206,16 @@ class Explainer:
         """Read a registered model's folders."""
         known = DataSnapshot.load(history)
         names = DisplayNames.of(known.items, known.people)
-        return cls(TrainedModel.load(model), known.log, known.item_table, names)
+        return cls(TrainedModel.load(model), known.interactions, known.item_table, names)
 
     @property
     def known_until(self) -> int:
         """UNIX seconds: every rating of the log is older."""
-        return int(self.log.time[-1]) + 1
+        return int(self.interactions.time[-1]) + 1
 
     def explain(self, asked: Queries) -> list[Explanation]:
         """One explanation a query; an unknown user or item is a cold one."""
         transform, network = self.model.transform, self.model.network
-        rows = transform.describe(self.log, asked, self.item_table)
+        rows = transform.describe(self.interactions, asked, self.item_table)
         given = logits(network, transform.encode(rows))
         return WidePart.of(self.model).explain(rows, given, self.names)

@@ -62,15 +62,17 @@ class Predictions:
     frozen: Floats
 
     @classmethod
-    def of(cls, log: Interactions, split: Split, history: HistoryConfig, scorer: Scorer) -> Self:
-        """Score every holdout row of `log` twice."""
-        rows = split.holdout(log.time)
-        asked = queries_by_protocol(log, rows, split.holdout_from)
+    def of(
+        cls, interactions: Interactions, split: Split, history: HistoryConfig, scorer: Scorer
+    ) -> Self:
+        """Score every holdout row of `interactions` twice."""
+        rows = split.holdout(interactions.time)
+        asked = queries_by_protocol(interactions, rows, split.holdout_from)
         return cls(
-            log.user[rows],
-            log.item[rows],
-            log.time[rows],
-            history.positive(log.value[rows]),
+            interactions.user[rows],
+            interactions.item[rows],
+            interactions.time[rows],
+            history.positive(interactions.value[rows]),
             **{name: scorer(part) for name, part in asked.items()},
         )
 
@@ -100,21 +102,23 @@ class Predictions:
         return measured
 
 
-def model_scorer(model: TrainedModel, log: Interactions, item_table: ItemTable) -> Scorer:
+def model_scorer(model: TrainedModel, interactions: Interactions, item_table: ItemTable) -> Scorer:
     """Score by the model, through its own transform."""
 
     def score(asked: Queries) -> Floats:
-        rows = model.transform.describe(log, asked, item_table)
+        rows = model.transform.describe(interactions, asked, item_table)
         return predict(model.network, model.transform.encode(rows))
 
     return score
 
 
-def user_item_mean(transform: Transform, log: Interactions, item_table: ItemTable) -> Scorer:
+def user_item_mean(
+    transform: Transform, interactions: Interactions, item_table: ItemTable
+) -> Scorer:
     """The baseline without training: the item's smoothed mean plus the user's mean residual."""
 
     def score(asked: Queries) -> Floats:
-        known = (log, asked, item_table, transform.spec.history, transform.prior)
+        known = (interactions, asked, item_table, transform.spec.history, transform.prior)
         rows = RawFeatures.describe(
             *known, wanted=ColumnSelection(("mean_plus_residual",), bags=())
         )
@@ -123,14 +127,14 @@ def user_item_mean(transform: Transform, log: Interactions, item_table: ItemTabl
     return score
 
 
-def slices(log: Interactions, split: Split) -> dict[str, NDArray[np.bool_]]:
+def slices(interactions: Interactions, split: Split) -> dict[str, NDArray[np.bool_]]:
     """Holdout rows by what is known of their user and item; masks over the holdout, (n,).
 
     A user is new who has no earlier rating; a item is new that was first rated in the holdout.
     """
-    held = split.holdout(log.time)
-    new_user = new_user_rows(log)[held]
-    new_item = first_times(log.item, log.time)[held] >= split.holdout_from
+    held = split.holdout(interactions.time)
+    new_user = new_user_rows(interactions)[held]
+    new_item = first_times(interactions.item, interactions.time)[held] >= split.holdout_from
     return {
         "new_user": new_user,
         "returning_user": ~new_user,
@@ -187,11 +191,11 @@ class GoldenRequests:
     probability: Floats
 
     @classmethod
-    def of(cls, log: Interactions, scorer: Scorer) -> Self:
+    def of(cls, interactions: Interactions, scorer: Scorer) -> Self:
         """The last rated pairs right after the last rating, with strangers among them."""
-        user, item = log.user[-ROWS:].copy(), log.item[-ROWS:].copy()
+        user, item = interactions.user[-ROWS:].copy(), interactions.item[-ROWS:].copy()
         user[::10], item[5::10] = NOBODY, NOBODY
-        time = np.full(len(user), log.time[-1] + 1)
+        time = np.full(len(user), interactions.time[-1] + 1)
         return cls(user, item, time, scorer(Queries(user, item, time, time)))
 
     def save(self, path: Path) -> None:
@@ -220,14 +224,14 @@ class TopLists:
     item: Ints
 
     @classmethod
-    def of(cls, log: Interactions, at: int, scorer: Scorer) -> Self:
+    def of(cls, interactions: Interactions, at: int, scorer: Scorer) -> Self:
         """Rank for the users seen last before `at` the items rated most in the year before.
 
         Items that a user has rated are not shown again. Who is asked does not depend on the model.
         """
-        users, items = _last_seen(log), _most_rated(log, at)
+        users, items = _last_seen(interactions), _most_rated(interactions, at)
         scores = scorer(Queries.of_every_pair(users, items, at)).reshape(len(users), len(items))
-        scores[_rated(log, users, items)] = -1.0
+        scores[_rated(interactions, users, items)] = -1.0
         best = np.argsort(-scores, axis=1, kind="stable")[:, :LENGTH]
         return cls(users, items[best])
 
@@ -253,23 +257,26 @@ class TopLists:
         return cls(table["user"].to_numpy(), items.reshape(table.num_rows, -1))
 
 
-def _last_seen(log: Interactions) -> Ints:
+def _last_seen(interactions: Interactions) -> Ints:
     """Users by their last rating, the latest USERS of them, by token."""
-    users, newest = np.unique(log.user[::-1], return_index=True)
+    users, newest = np.unique(interactions.user[::-1], return_index=True)
     return np.sort(users[np.argsort(newest, kind="stable")[:USERS]])
 
 
-def _most_rated(log: Interactions, at: int) -> Ints:
+def _most_rated(interactions: Interactions, at: int) -> Ints:
     """The MOVIES tokens rated most in the year before `at` (or ever, if nothing was), by token."""
-    lately = log.item[log.time >= at - _YEAR]
-    items, ratings = np.unique(lately if len(lately) else log.item, return_counts=True)
+    lately = interactions.item[interactions.time >= at - _YEAR]
+    items, ratings = np.unique(lately if len(lately) else interactions.item, return_counts=True)
     return np.sort(items[np.argsort(-ratings, kind="stable")[:ITEMS]])
 
 
-def _rated(log: Interactions, users: Ints, items: Ints) -> NDArray[np.bool_]:
+def _rated(interactions: Interactions, users: Ints, items: Ints) -> NDArray[np.bool_]:
     """Who has rated what, (users, items)."""
-    known = np.isin(log.user, users) & np.isin(log.item, items)
+    known = np.isin(interactions.user, users) & np.isin(interactions.item, items)
     rated = np.zeros((len(users), len(items)), np.bool_)
-    places = (np.searchsorted(users, log.user[known]), np.searchsorted(items, log.item[known]))
+    places = (
+        np.searchsorted(users, interactions.user[known]),
+        np.searchsorted(items, interactions.item[known]),
+    )
     rated[places] = True
     return rated

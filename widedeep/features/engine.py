@@ -66,14 +66,14 @@ FeatureEngines = Callable[[Interactions, ItemTable, FeatureSpec, float], Feature
 class InMemoryEngine:
     """All rows at once, in this process."""
 
-    log: Interactions
+    interactions: Interactions
     item_table: ItemTable
     spec: FeatureSpec
     prior: float
 
     def describe(self, asked: Queries) -> RawFeatures:
         """See `RawFeatures.describe`."""
-        known = (self.log, asked, self.item_table, self.spec.history, self.prior)
+        known = (self.interactions, asked, self.item_table, self.spec.history, self.prior)
         return RawFeatures.describe(*known, wanted=self.spec.reads)
 
     def fit(

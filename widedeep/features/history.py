@@ -247,7 +247,7 @@ class Queries:
 
 
 def history_columns(
-    log: Interactions,
+    interactions: Interactions,
     queries: Queries,
     item_table: ItemTable,
     config: HistoryConfig,
@@ -255,12 +255,12 @@ def history_columns(
     *,
     wanted: ColumnSelection = ALL_COLUMNS,
 ) -> HistoryColumns:
-    """Describe `queries` by the ratings of `log` that each may know.
+    """Describe `queries` by the ratings of `interactions` that each may know.
 
     Raises:
         InputError: the log is not in order of time, so the future could not be told from the past.
     """
-    sweep, tokens = start_pass(log, queries, item_table, config, prior)
+    sweep, tokens = start_pass(interactions, queries, item_table, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
     return HistoryColumns.of_walk(copy_pass(sweep, worker_count()), order, tokens, wanted)
 
@@ -271,30 +271,34 @@ def copy_pass(sweep: HistoryPass, count: int) -> list[HistoryPass]:
     return [sweep, *copies]
 
 
-def check_order(log: Interactions) -> None:
+def check_order(interactions: Interactions) -> None:
     """Raise InputError if the log is not in order of time."""
-    early = np.flatnonzero(np.diff(log.time) < 0)
+    early = np.flatnonzero(np.diff(interactions.time) < 0)
     if len(early):
         row = int(early[0]) + 1
         raise InputError(
-            f"rating {row} of the log has time {log.time[row]}, earlier than {log.time[row - 1]} "
+            f"rating {row} of the log has time {interactions.time[row]}, earlier than {interactions.time[row - 1]} "
             "before it; an order by time is wanted"
         )
 
 
 def start_pass(
-    log: Interactions, queries: Queries, item_table: ItemTable, config: HistoryConfig, prior: float
+    interactions: Interactions,
+    queries: Queries,
+    item_table: ItemTable,
+    config: HistoryConfig,
+    prior: float,
 ) -> tuple[HistoryPass, Ints]:
     """Everything a pass over time needs, in codes, and the item token of each code.
 
     Raises:
         InputError: see `history_columns`.
     """
-    check_order(log)
-    user, users = pd.factorize(np.concatenate([log.user, queries.user]))
-    item, items = pd.factorize(np.concatenate([log.item, queries.item]))
-    rated = len(log.user)
-    events = encode_interactions(log, user[:rated], item[:rated], config)
+    check_order(interactions)
+    user, users = pd.factorize(np.concatenate([interactions.user, queries.user]))
+    item, items = pd.factorize(np.concatenate([interactions.item, queries.item]))
+    rated = len(interactions.user)
+    events = encode_interactions(interactions, user[:rated], item[:rated], config)
     attributes, genres, people = encode_attributes(item_table, items)
     state = empty_state(len(users), len(items), genres, people, config.length)
     asked = (user[rated:], item[rated:], *query_times(queries))
@@ -302,11 +306,13 @@ def start_pass(
 
 
 def encode_interactions(
-    log: Interactions, user: Ints, item: Ints, config: HistoryConfig
+    interactions: Interactions, user: Ints, item: Ints, config: HistoryConfig
 ) -> CodedInteractions:
     """The ratings, with the codes of their users and items."""
-    label = config.positive(log.value).astype(np.float64)
-    return CodedInteractions(user, item, _writable(log.time), label, log.value / 10.0)
+    label = config.positive(interactions.value).astype(np.float64)
+    return CodedInteractions(
+        user, item, _writable(interactions.time), label, interactions.value / 10.0
+    )
 
 
 def query_times(queries: Queries) -> tuple[Ints, Ints]:

@@ -50,7 +50,7 @@ class RawFeatures:
     @classmethod
     def describe(
         cls,
-        log: Interactions,
+        interactions: Interactions,
         queries: Queries,
         item_table: ItemTable,
         config: HistoryConfig,
@@ -59,7 +59,7 @@ class RawFeatures:
         wanted: ColumnSelection = ALL_COLUMNS,
     ) -> "RawFeatures":
         """Look up history, as far as it is wanted, and attributes of each query."""
-        history = history_columns(log, queries, item_table, config, prior, wanted=wanted)
+        history = history_columns(interactions, queries, item_table, config, prior, wanted=wanted)
         return cls.of(queries, history, item_table)
 
     @classmethod

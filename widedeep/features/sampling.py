@@ -20,12 +20,12 @@ class RowSelection(StrEnum):
     ALL = "all"
     NEW_USERS = "of users who had no earlier rating"
 
-    def of(self, log: Interactions) -> NDArray[np.bool_]:
+    def of(self, interactions: Interactions) -> NDArray[np.bool_]:
         """Which ratings these are, shape (n,)."""
         return (
-            new_user_rows(log)
+            new_user_rows(interactions)
             if self is RowSelection.NEW_USERS
-            else np.ones(len(log.time), np.bool_)
+            else np.ones(len(interactions.time), np.bool_)
         )
 
 
@@ -76,10 +76,10 @@ class Sampling:
         if not (isfinite(self.replay) and self.replay >= 0):
             raise InputError(f"replay is {self.replay}; a number from 0 is wanted")
 
-    def learned(self, log: Interactions, new_from: int) -> NDArray[np.bool_]:
+    def learned(self, interactions: Interactions, new_from: int) -> NDArray[np.bool_]:
         """Which ratings are learned from, shape (n,); the window is that before `new_from`."""
         since = new_from - self.window * DAY if self.window else 0
-        return self.rows.of(log) & (log.time >= since)
+        return self.rows.of(interactions) & (interactions.time >= since)
 
     def generator(self) -> np.random.Generator:
         """A new source of what is random."""
@@ -91,7 +91,9 @@ class Sampling:
         return np.sort(generator.choice(old, wanted, replace=False))
 
 
-def new_user_rows(log: Interactions) -> NDArray[np.bool_]:
+def new_user_rows(interactions: Interactions) -> NDArray[np.bool_]:
     """Which ratings are their user's first (or of that same instant), shape (n,)."""
-    found: NDArray[np.bool_] = first_times(log.user, log.time) == log.time
+    found: NDArray[np.bool_] = (
+        first_times(interactions.user, interactions.time) == interactions.time
+    )
     return found

@@ -85,19 +85,22 @@ class TrainingPart:
 
 
 def example_queries(
-    log: Interactions, rows: NDArray[np.bool_], until: int | None = None
+    interactions: Interactions, rows: NDArray[np.bool_], until: int | None = None
 ) -> Queries:
     """The rated pairs of `rows`, knowing all before each rating, or only what is before `until`."""
-    time = log.time[rows]
+    time = interactions.time[rows]
     known_until = time if until is None else np.minimum(time, until)
-    return Queries(log.user[rows], log.item[rows], time, known_until)
+    return Queries(interactions.user[rows], interactions.item[rows], time, known_until)
 
 
 def queries_by_protocol(
-    log: Interactions, rows: NDArray[np.bool_], frozen_from: int
+    interactions: Interactions, rows: NDArray[np.bool_], frozen_from: int
 ) -> dict[str, Queries]:
     """The rated pairs of `rows` under each protocol; frozen history ends at `frozen_from`."""
-    return {STREAMING: example_queries(log, rows), FROZEN: example_queries(log, rows, frozen_from)}
+    return {
+        STREAMING: example_queries(interactions, rows),
+        FROZEN: example_queries(interactions, rows, frozen_from),
+    }
 
 
 _INITIAL = "initial"
@@ -150,7 +153,7 @@ class TrainingData:
 
 
 def cold_parts(  # noqa: PLR0917  each is a stage's product of its own
-    log: Interactions,
+    interactions: Interactions,
     item_table: ItemTable,
     split: Split,
     spec: FeatureSpec,
@@ -164,9 +167,11 @@ def cold_parts(  # noqa: PLR0917  each is a stage's product of its own
     Without `until`, that is all before the holdout. `engines` says where features are made.
     """
     until = split.holdout_from if until is None else until
-    prior = float(spec.history.positive(log.value[split.training(log.time)]).mean())
-    engine = engines(log, item_table, spec, prior)
-    known = _KnownRows.describe(log, engine, until, spec, sampling, prior)
+    prior = float(
+        spec.history.positive(interactions.value[split.training(interactions.time)]).mean()
+    )
+    engine = engines(interactions, item_table, spec, prior)
+    known = _KnownRows.describe(interactions, engine, until, spec, sampling, prior)
     initial = known.initial(split)
     transform = initial.transform
     yield _INITIAL, initial
@@ -175,7 +180,7 @@ def cold_parts(  # noqa: PLR0917  each is a stage's product of its own
 
 
 def warm_parts(  # noqa: PLR0917  see `cold_parts`
-    log: Interactions,
+    interactions: Interactions,
     item_table: ItemTable,
     until: int,
     sampling: Sampling,
@@ -186,8 +191,8 @@ def warm_parts(  # noqa: PLR0917  see `cold_parts`
 ) -> Parts:
     """Go on to `until` from a model with the transform `previous` and its `learned_until`."""
     spec, prior = previous.spec, previous.prior
-    engine = engines(log, item_table, spec, prior)
-    known = _KnownRows.describe(log, engine, until, spec, sampling, prior)
+    engine = engines(interactions, item_table, spec, prior)
+    known = _KnownRows.describe(interactions, engine, until, spec, sampling, prior)
     yield _CATCH_UP, known.catch_up(previous, learned_until, judged=True)
 
 
@@ -208,7 +213,7 @@ class _KnownRows(Generic[RowsT]):
     A transform is fitted on all of them, whichever are learned from.
     """
 
-    log: Interactions
+    interactions: Interactions
     engine: FeatureEngine[RowsT]
     until: int
     spec: FeatureSpec
@@ -220,17 +225,17 @@ class _KnownRows(Generic[RowsT]):
     @classmethod
     def describe(  # noqa: PLR0917  see `cold_parts`
         cls,
-        log: Interactions,
+        interactions: Interactions,
         engine: FeatureEngine[RowsT],
         until: int,
         spec: FeatureSpec,
         sampling: Sampling,
         prior: float,
     ) -> Self:
-        before = log.time < until
-        rows = engine.describe(example_queries(log, before))
-        label = spec.history.positive(log.value[before])
-        return cls(log, engine, until, spec, sampling, prior, rows, label)
+        before = interactions.time < until
+        rows = engine.describe(example_queries(interactions, before))
+        label = spec.history.positive(interactions.value[before])
+        return cls(interactions, engine, until, spec, sampling, prior, rows, label)
 
     def initial(self, split: Split) -> TrainingPart:
         training = np.flatnonzero(split.training(self.rows.queries.time))
@@ -279,7 +284,9 @@ class _KnownRows(Generic[RowsT]):
 
     def _validation(self, transform: Transform, split: Split) -> dict[str, Examples]:
         held = np.flatnonzero(split.validation(self.rows.queries.time))
-        frozen = example_queries(self.log, split.validation(self.log.time), split.validation_from)
+        frozen = example_queries(
+            self.interactions, split.validation(self.interactions.time), split.validation_from
+        )
         rows = {STREAMING: self.rows.take(held), FROZEN: self.engine.describe(frozen)}
         return {
             name: Examples.unweighted(self.engine.encode(transform, [part]), self.label[held])
@@ -288,7 +295,7 @@ class _KnownRows(Generic[RowsT]):
 
     def _learned(self, new_from: int) -> Rows:
         """The rows that may be learned from, where what is new begins at `new_from`."""
-        return np.flatnonzero(self.sampling.learned(self.log, new_from)[: len(self.rows)])
+        return np.flatnonzero(self.sampling.learned(self.interactions, new_from)[: len(self.rows)])
 
     def _fresh_and_stale(self, rows: Rows) -> list[RowsT]:
         fresh = self.rows.take(rows)

@@ -101,9 +101,11 @@ class Transform:
         )
         return replace(self, crosses=crosses)
 
-    def describe(self, log: Interactions, asked: Queries, item_table: ItemTable) -> RawFeatures:
+    def describe(
+        self, interactions: Interactions, asked: Queries, item_table: ItemTable
+    ) -> RawFeatures:
         """The raw columns of queries, as those it was fitted on were described."""
-        known = (log, asked, item_table, self.spec.history, self.prior)
+        known = (interactions, asked, item_table, self.spec.history, self.prior)
         return RawFeatures.describe(*known, wanted=self.spec.reads)
 
     def fired(self, rows: RawFeatures) -> Ragged:

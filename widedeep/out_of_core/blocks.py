@@ -126,7 +126,7 @@ def on_block(
 class BlockEngine(ABC, Generic[Held]):
     """A `FeatureEngine` of rows in blocks."""
 
-    log: Interactions
+    interactions: Interactions
     item_table: ItemTable
     spec: FeatureSpec
     prior: float
@@ -176,7 +176,7 @@ class BlockEngine(ABC, Generic[Held]):
 
     def _here(self, rows: Held) -> RawFeatures:
         """Rows that are so few that they are described in this process."""
-        return InMemoryEngine(self.log, self.item_table, self.spec, self.prior).describe(
+        return InMemoryEngine(self.interactions, self.item_table, self.spec, self.prior).describe(
             rows.queries
         )
 

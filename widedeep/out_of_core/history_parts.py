@@ -46,7 +46,7 @@ Ints = NDArray[np.int64]
 
 
 def history_in_batches(
-    log: Interactions,
+    interactions: Interactions,
     queries: Queries,
     item_table: ItemTable,
     config: HistoryConfig,
@@ -62,8 +62,8 @@ def history_in_batches(
     Raises:
         InputError: see `history_columns`.
     """
-    check_order(log)
-    users, items = _all(log.user, queries.user), _all(log.item, queries.item)
+    check_order(interactions)
+    users, items = _all(interactions.user, queries.user), _all(interactions.item, queries.item)
     attributes, genres, people = encode_attributes(item_table, items.tokens)
     sizes = len(users.tokens), len(items.tokens)
     states = [empty_state(*sizes, genres, people, config.length) for _ in range(worker_count())]
@@ -71,8 +71,8 @@ def history_in_batches(
     for begin in range(0, len(order), rows):
         places = order[begin : begin + rows]
         asked = queries.take(places)
-        known = int(np.searchsorted(log.time, asked.known_until[-1]))
-        new = log.take(slice(done, known))
+        known = int(np.searchsorted(interactions.time, asked.known_until[-1]))
+        new = interactions.take(slice(done, known))
         events = encode_interactions(new, _codes(users, new.user), _codes(items, new.item), config)
         own = (_codes(users, asked.user), _codes(items, asked.item), *query_times(asked))
         known_by_all = (attributes, config.params(prior), events, *own)
@@ -120,7 +120,7 @@ class HistoryPart:
 
 
 def split_history(
-    log: Interactions,
+    interactions: Interactions,
     queries: Queries,
     item_table: ItemTable,
     config: HistoryConfig,
@@ -133,7 +133,7 @@ def split_history(
     Raises:
         InputError: see `history_columns`.
     """
-    sweep, items = start_pass(log, queries, item_table, config, prior)
+    sweep, items = start_pass(interactions, queries, item_table, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
     done = 0
     for rows in np.array_split(order, min(count, len(order)) or 1):

@@ -83,7 +83,7 @@ class OnDiskEngine(BlockEngine[DiskRows]):
         return DiskRows(asked, every_place(len(asked)), scratch, self.item_table)
 
     def _described(self, asked: Queries) -> Iterator[pa.Table]:
-        known = (self.log, asked, self.item_table, self.spec.history, self.prior)
+        known = (self.interactions, asked, self.item_table, self.spec.history, self.prior)
         for places, history in history_in_batches(*known, rows=self.block, wanted=self.spec.reads):
             yield block_of(RawFeatures.of(asked.take(places), history, self.item_table), places)
 
@@ -99,9 +99,14 @@ def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> No
 
 
 def engine_by_size(
-    log: Interactions, item_table: ItemTable, spec: FeatureSpec, prior: float, *, folder: Path
+    interactions: Interactions,
+    item_table: ItemTable,
+    spec: FeatureSpec,
+    prior: float,
+    *,
+    folder: Path,
 ) -> FeatureEngine[Any]:
     """In memory, or with files in `folder` where the log is longer than is well for memory."""
-    if len(log) <= MOST_IN_MEMORY:
-        return InMemoryEngine(log, item_table, spec, prior)
-    return OnDiskEngine(log, item_table, spec, prior, folder)
+    if len(interactions) <= MOST_IN_MEMORY:
+        return InMemoryEngine(interactions, item_table, spec, prior)
+    return OnDiskEngine(interactions, item_table, spec, prior, folder)

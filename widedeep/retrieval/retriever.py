@@ -112,24 +112,24 @@ class CandidateSources:
     def of(
         cls,
         model: TrainedModel,
-        log: Interactions,
+        interactions: Interactions,
         item_table: ItemTable,
         items: pa.Table,
         config: RetrieverConfig,
     ) -> Self:
-        """Observe `log`; `items` is the table the item table was read from.
+        """Observe `interactions`; `items` is the table the item table was read from.
 
         A rating is a like if it is a positive label to the model.
         """
-        rows, count = item_table.rows(log.item), len(item_table.items)
-        positive = model.transform.spec.history.positive(log.value)
+        rows, count = item_table.rows(interactions.item), len(item_table.items)
+        positive = model.transform.spec.history.positive(interactions.value)
         likes = np.flatnonzero(positive & (rows < count))
         popular = Popularity.of(count, config.half_life)
-        popular.take(rows[likes], log.time[likes])
+        popular.take(rows[likes], interactions.time[likes])
         return cls(
             ItemEligibility.of(item_table, items),
             popular,
-            CoLiked.of(log.user[likes], rows[likes], count, config.co_liked),
+            CoLiked.of(interactions.user[likes], rows[likes], count, config.co_liked),
             SharedAttributes.of(item_table),
             NearestItems.of(model, item_table.items),
         )
@@ -185,14 +185,16 @@ class Retriever:
     def of(
         cls,
         model: TrainedModel,
-        log: Interactions,
+        interactions: Interactions,
         item_table: ItemTable,
         items: pa.Table,
         config: RetrieverConfig | None = None,
     ) -> Self:
-        """Observe `log`; `items` is the table the item table was read from."""
-        sources = CandidateSources.of(model, log, item_table, items, config or RetrieverConfig())
-        book = UserHistory(InteractionsByUser.of(log))
+        """Observe `interactions`; `items` is the table the item table was read from."""
+        sources = CandidateSources.of(
+            model, interactions, item_table, items, config or RetrieverConfig()
+        )
+        book = UserHistory(InteractionsByUser.of(interactions))
         return cls(sources, book, model.transform.spec.history, config)
 
     @property

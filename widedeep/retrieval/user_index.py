@@ -43,13 +43,19 @@ class InteractionsByUser:
     time: Ints
 
     @classmethod
-    def of(cls, log: Interactions) -> Self:
+    def of(cls, interactions: Interactions) -> Self:
         """Bring a log, which is in order of time, into order."""
-        order = np.argsort(log.user, kind="stable")
-        by_user = log.user[order]
+        order = np.argsort(interactions.user, kind="stable")
+        by_user = interactions.user[order]
         starts = np.flatnonzero(np.diff(by_user, prepend=by_user[:1] - 1))
-        offsets = np.append(starts, len(log))
-        return cls(by_user[starts], offsets, log.item[order], log.value[order], log.time[order])
+        offsets = np.append(starts, len(interactions))
+        return cls(
+            by_user[starts],
+            offsets,
+            interactions.item[order],
+            interactions.value[order],
+            interactions.time[order],
+        )
 
     def rows(self, user: int) -> slice:
         """Where the ratings of a user stand."""
@@ -107,13 +113,13 @@ def merge_feedback(companion: DataSnapshot, events: pa.Table) -> Interactions:
         companion: What the model came with.
         events: user, item, rate, time int64 (n,), in the order in which they came.
     """
-    log = companion.log
+    interactions = companion.interactions
     columns = [events[name].to_numpy() for name in ("user", "item", "value", "time")]
     good = np.isin(columns[1], companion.item_table.items)
     good &= (columns[2] >= _RATES[0]) & (columns[2] <= _RATES[1])
     if not good.any():
-        return log
-    ours = (log.user, log.item, log.value, log.time)
+        return interactions
+    ours = (interactions.user, interactions.item, interactions.value, interactions.time)
     user, item, value, time = (
         np.concatenate([before, since[good]]) for before, since in zip(ours, columns, strict=True)
     )

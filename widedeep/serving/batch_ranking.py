@@ -199,7 +199,7 @@ class ListMaker:
     """What gives the lists, and what it knows: ratings, cards, and the moment `at`."""
 
     batch: BatchRanking
-    log: Interactions
+    interactions: Interactions
     known: DataSnapshot
     at: int
 
@@ -212,23 +212,23 @@ class ListMaker:
         """
         model = TrainedModel.load(order.folder)
         known = DataSnapshot.load(order.folder.with_name("history"))
-        log, item_table = _until(known.log, order.at), known.item_table
+        interactions, item_table = _until(known.interactions, order.at), known.item_table
         torch.set_num_threads(1)  # a thread ranks for one user, so that all cores have work
-        ranker = Ranker.of(model, log, item_table, order.precision)
+        ranker = Ranker.of(model, interactions, item_table, order.precision)
         at = ranker.known_until if order.at is None else order.at
         shortlist = None
         if order.candidates is not None:
-            retrieval = Retriever.of(model, log, item_table, known.items)
+            retrieval = Retriever.of(model, interactions, item_table, known.items)
             shortlist = CandidateLists(retrieval, retrieval.ruled(at), order.candidates)
         batch = BatchRanking.of(ranker, item_table.items, at, order.k, shortlist)
-        return cls(batch, log, known, at)
+        return cls(batch, interactions, known, at)
 
 
-def _until(log: Interactions, at: int | None) -> Interactions:
+def _until(interactions: Interactions, at: int | None) -> Interactions:
     if at is not None:
-        log = log.take(slice(int(np.searchsorted(log.time, at))))
-    if not len(log):
+        interactions = interactions.take(slice(int(np.searchsorted(interactions.time, at))))
+    if not len(interactions):
         raise InputError(
             f"--at is {to_iso(at or 0)}, and no rating is older; a later one is wanted"
         )
-    return log
+    return interactions

@@ -144,28 +144,34 @@ class HistorySnapshot:
     @classmethod
     def of(
         cls,
-        log: Interactions,
+        interactions: Interactions,
         item_table: ItemTable,
         config: HistoryConfig,
         prior: float,
         tokens: tuple[Ints, Ints] = (_NONE, _NONE),
     ) -> Self:
-        """Take all of `log`; `tokens` are users and items that get a code, too.
+        """Take all of `interactions`; `tokens` are users and items that get a code, too.
 
         Raises:
             InputError: The log is not in order of time.
         """
-        if (np.diff(log.time) < 0).any():
+        if (np.diff(interactions.time) < 0).any():
             raise InputError("the log is not in order of time; a state takes ratings in order")
-        users = IdCodes.of(np.concatenate([log.user, tokens[0]]))
-        items = IdCodes.of(np.concatenate([item_table.items, log.item, tokens[1]]))
+        users = IdCodes.of(np.concatenate([interactions.user, tokens[0]]))
+        items = IdCodes.of(np.concatenate([item_table.items, interactions.item, tokens[1]]))
         attributes, genres, people = encode_attributes(item_table, items.tokens)
         state = empty_state(len(users), len(items), genres, people, config.length)
-        events = encode_interactions(log, users.codes(log.user), items.codes(log.item), config)
-        last = int(np.searchsorted(log.time, log.time[-1])) if len(log) else 0
+        events = encode_interactions(
+            interactions, users.codes(interactions.user), items.codes(interactions.item), config
+        )
+        last = (
+            int(np.searchsorted(interactions.time, interactions.time[-1]))
+            if len(interactions)
+            else 0
+        )
         update(state, attributes, config.params(prior), events, 0, last)
         held = with_room(attributes, len(items))
-        return cls(users.tokens, items.tokens, state, held, log.take(slice(last, None)))
+        return cls(users.tokens, items.tokens, state, held, interactions.take(slice(last, None)))
 
 
 def with_room(attributes: ItemAttributes, items: int) -> ItemAttributes:
@@ -260,19 +266,19 @@ class LiveState:
     @classmethod
     def of(
         cls,
-        log: Interactions,
+        interactions: Interactions,
         item_table: ItemTable,
         config: HistoryConfig,
         prior: float,
         tokens: tuple[Ints, Ints] = (_NONE, _NONE),
     ) -> Self:
-        """Take all of `log`; `tokens` are users and items that get a code at the start, too.
+        """Take all of `interactions`; `tokens` are users and items that get a code at the start, too.
 
         Raises:
             InputError: The log is not in order of time.
         """
-        snapshot = HistorySnapshot.of(log, item_table, config, prior, tokens)
-        return cls(snapshot, InteractionsByUser.of(log), config, prior)
+        snapshot = HistorySnapshot.of(interactions, item_table, config, prior, tokens)
+        return cls(snapshot, InteractionsByUser.of(interactions), config, prior)
 
     @property
     def known_until(self) -> int:

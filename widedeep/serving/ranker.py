@@ -61,18 +61,18 @@ class Ranker:
     def of(
         cls,
         model: TrainedModel,
-        log: Interactions,
+        interactions: Interactions,
         item_table: ItemTable,
         precision: Precision = Precision.AUTO,
     ) -> Self:
-        """Observe `log`, prepare the model, and answer a first request, so that all is compiled.
+        """Observe `interactions`, prepare the model, and answer a first request, so that all is compiled.
 
         Raises:
             InputError: The log is not in order of time, or the processor lacks the precision.
         """
         transform = model.transform
         history, prior = transform.spec.history, transform.prior
-        state = LiveState.of(log, item_table, history, prior, known_tokens(model))
+        state = LiveState.of(interactions, item_table, history, prior, known_tokens(model))
         return cls.on(state, model, item_table, precision)
 
     @classmethod
@@ -91,7 +91,9 @@ class Ranker:
     ) -> Self:
         """Read a registered model's folders; raises as `of`."""
         known = DataSnapshot.load(history_folder)
-        return cls.of(TrainedModel.load(model_folder), known.log, known.item_table, precision)
+        return cls.of(
+            TrainedModel.load(model_folder), known.interactions, known.item_table, precision
+        )
 
     @property
     def state(self) -> LiveState:

@@ -54,8 +54,8 @@ class RankingService:
     lock of it.
     """
 
-    def __init__(self, home: Workspace, telemetry: Telemetry) -> None:
-        self._home = home
+    def __init__(self, workspace: Workspace, telemetry: Telemetry) -> None:
+        self._home = workspace
         self._serving: ServingState | None = None
         self._refused: tuple[RefusedVersion, ...] = ()
         self._log: FeedbackLog | None = None

@@ -114,15 +114,17 @@ class WarmState:
         """For what a version came with, and the `events` since, as an event log has them."""
         model, companion = TrainedModel.load(version.served), DataSnapshot.load(version.history)
         history, prior = model.transform.spec.history, model.transform.prior
-        log, item_table = merge_feedback(companion, events), companion.item_table
-        snapshot = HistorySnapshot.of(log, item_table, history, prior, known_tokens(model))
+        interactions, item_table = merge_feedback(companion, events), companion.item_table
+        snapshot = HistorySnapshot.of(interactions, item_table, history, prior, known_tokens(model))
         tokens = snapshot.users, snapshot.items
         return cls(
             FastScorer.of(model, tokens, item_table, matmul_dtype(precision)),
             WidePart.of(model),
-            InteractionsByUser.of(log),
+            InteractionsByUser.of(interactions),
             snapshot,
-            CandidateSources.of(model, log, item_table, companion.items, RetrieverConfig()),
+            CandidateSources.of(
+                model, interactions, item_table, companion.items, RetrieverConfig()
+            ),
         )
 
     def save(self, path: Path) -> None:
@@ -146,7 +148,7 @@ def check_version(version: ServedVersion, precision: Precision) -> str | None:
         companion = DataSnapshot.load(version.history)
         golden = GoldenRequests.load(version.history / GOLDEN)
         model = TrainedModel.load(version.served)
-        exact = Ranker.of(model, companion.log, companion.item_table, Precision.FLOAT32)
+        exact = Ranker.of(model, companion.interactions, companion.item_table, Precision.FLOAT32)
         served = Ranker.on(exact.state, model, companion.item_table, precision)
         return _differs(exact, golden) or _differs(served, golden) or _fails_strangers(served)
     except Exception as error:  # noqa: BLE001  a model from elsewhere may fail in any way

@@ -204,12 +204,18 @@ def read_planted_pairs(folder: Path) -> list[tuple[int, int]]:
     return [(pair["liked"], pair["candidate"]) for pair in exceptions]
 
 
-def planted_pair_applies(planted: Pairs, log: Interactions, asked: Queries) -> NDArray[np.bool_]:
+def planted_pair_applies(
+    planted: Pairs, interactions: Interactions, asked: Queries
+) -> NDArray[np.bool_]:
     """Rows whose user is known to have liked the first item of a pair that they end, shape (n,)."""
     found = np.zeros(len(asked), bool)
     for liked, candidate in planted:
-        fans = (log.item == liked) & (log.value >= POSITIVE)
-        since = pd.Series(log.time[fans], index=log.user[fans]).reindex(asked.user).to_numpy()
+        fans = (interactions.item == liked) & (interactions.value >= POSITIVE)
+        since = (
+            pd.Series(interactions.time[fans], index=interactions.user[fans])
+            .reindex(asked.user)
+            .to_numpy()
+        )
         found |= (asked.item == candidate) & (since < asked.known_until)
     return found
 
@@ -227,7 +233,11 @@ Masks = Mapping[str, Bools]
 
 
 def slice_holdout(
-    log: Interactions, item_table: ItemTable, split: Split, transform: Transform, planted: Pairs
+    interactions: Interactions,
+    item_table: ItemTable,
+    split: Split,
+    transform: Transform,
+    planted: Pairs,
 ) -> dict[str, Masks]:
     """Mark the rows of each slice, under both protocols.
 
@@ -236,20 +246,20 @@ def slice_holdout(
     candidate; planted exceptions (if there are any) rows where the user liked the first item of a
     planted pair and the candidate is the second. Both by what that protocol knows.
     """
-    users = slices(log, split)
+    users = slices(interactions, split)
     found: dict[str, Masks] = {
         NEW: dict.fromkeys(PROTOCOLS, users["new_user"]),
         RETURNING: dict.fromkeys(PROTOCOLS, users["returning_user"]),
     }
-    held = split.holdout(log.time)
-    asked = queries_by_protocol(log, held, split.holdout_from)
+    held = split.holdout(interactions.time)
+    asked = queries_by_protocol(interactions, held, split.holdout_from)
     found[REMEMBERED] = {
-        name: remembered(transform, transform.describe(log, rows, item_table))
+        name: remembered(transform, transform.describe(interactions, rows, item_table))
         for name, rows in asked.items()
     }
     if planted:
         found[PLANTED] = {
-            name: planted_pair_applies(planted, log, rows) for name, rows in asked.items()
+            name: planted_pair_applies(planted, interactions, rows) for name, rows in asked.items()
         }
     return found
 

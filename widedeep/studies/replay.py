@@ -85,7 +85,7 @@ class ReplayClock:
     """What is known at `at`; UNIX seconds."""
 
     at: int
-    log: Interactions
+    interactions: Interactions
     split: Split
 
 
@@ -120,11 +120,11 @@ class Replay:
         """Score the ratings of `at` … `until`, and the lists that are shown at `at`."""
 
         def build(folder: Path) -> Json:
-            log, trained = self._ratings.load(until), TrainedModel.load(model.path)
-            scorer = model_scorer(trained, log, self._item_table)
+            interactions, trained = self._ratings.load(until), TrainedModel.load(model.path)
+            scorer = model_scorer(trained, interactions, self._item_table)
             period = Split(0, at, until)
             history = trained.transform.spec.history
-            predictions = Predictions.of(log, period, history, scorer)
+            predictions = Predictions.of(interactions, period, history, scorer)
             predictions.save(folder / PREDICTIONS)
             TopLists.of(self._ratings.load(at), at, scorer).save(folder / LISTS)
             return {"rows": len(predictions.label)}
@@ -178,10 +178,10 @@ class Replay:
         return ReplayStep(clock.at, until, published, trained, candidate, gate, looks)
 
     def _clock(self, at: int) -> ReplayClock:
-        log = self._ratings.load(at)
-        clock = ReplayClock(at, log, Split.of(log.time, at))
-        label = self._config.preset.features.history.positive(log.value)
-        clock.split.check(log.time, label)
+        interactions = self._ratings.load(at)
+        clock = ReplayClock(at, interactions, Split.of(interactions.time, at))
+        label = self._config.preset.features.history.positive(interactions.value)
+        clock.split.check(interactions.time, label)
         return clock
 
     def _cold_models(self, clock: ReplayClock) -> tuple[Artifact, Artifact]:
@@ -203,7 +203,7 @@ class Replay:
 
         def plan() -> TrainingData:
             return TrainingData.of(
-                cold_parts(clock.log, self._item_table, clock.split, spec, sampling, until)
+                cold_parts(clock.interactions, self._item_table, clock.split, spec, sampling, until)
             )
 
         key = self._key(sampling=asdict(sampling), split=asdict(clock.split), until=until)
@@ -216,7 +216,7 @@ class Replay:
         def plan() -> TrainingData:
             known = model.transform, model.learned_until
             return TrainingData.of(
-                warm_parts(clock.log, self._item_table, until, self._sampling, *known)
+                warm_parts(clock.interactions, self._item_table, until, self._sampling, *known)
             )
 
         key = self._key(sampling=asdict(self._sampling), previous=previous.id, until=until)
@@ -253,7 +253,9 @@ class Replay:
         earlier: tuple[Artifact, ...],
     ) -> Artifact:
         def build(folder: Path) -> Json:
-            evaluator = Evaluator(clock.log, self._item_table, clock.split, self._config.gate)
+            evaluator = Evaluator(
+                clock.interactions, self._item_table, clock.split, self._config.gate
+            )
             ours, theirs = (TrainedModel.load(model.path) for model in (candidate, champion))
             return evaluator.compare(ours, theirs, folder, earlier).as_json()
 

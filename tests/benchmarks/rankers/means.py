@@ -35,5 +35,5 @@ class UserItemMean:
 
     def train(self, _: int) -> Run:
         transform = self.problem.training_set.transform
-        score = user_item_mean(transform, self.problem.log, self.problem.item_table)
+        score = user_item_mean(transform, self.problem.interactions, self.problem.item_table)
         return Run(*both_parts(self.problem, score, score), seconds=0.0)

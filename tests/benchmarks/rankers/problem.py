@@ -53,7 +53,7 @@ class Lesson:
 class Problem:
     """The ratings known at the split's end, and the training plan of the default preset."""
 
-    log: Interactions
+    interactions: Interactions
     item_table: ItemTable
     split: Split
     preset: Preset
@@ -62,10 +62,12 @@ class Problem:
     @classmethod
     def of(cls, ratings: IngestedData, split: Split, preset: Preset):
         """Load what is known at the end of `split`, and describe and encode it."""
-        log = ratings.load(split.as_of)
+        interactions = ratings.load(split.as_of)
         item_table = ItemTable.from_table(ratings.items())
-        plan = TrainingData.of(cold_parts(log, item_table, split, preset.features, preset.sampling))
-        return cls(log, item_table, split, preset, plan)
+        plan = TrainingData.of(
+            cold_parts(interactions, item_table, split, preset.features, preset.sampling)
+        )
+        return cls(interactions, item_table, split, preset, plan)
 
     @property
     def training_set(self) -> TrainingPart:
@@ -97,12 +99,12 @@ class Problem:
     def describe(self, asked: Queries, prior: float) -> RawFeatures:
         """Point-in-time features of the default preset."""
         history = self.preset.features.history
-        return RawFeatures.describe(self.log, asked, self.item_table, history, prior)
+        return RawFeatures.describe(self.interactions, asked, self.item_table, history, prior)
 
     def questions(self, part: Split) -> dict[str, Queries]:
         """The rows of the part's holdout, by protocol."""
-        rows = part.holdout(self.log.time)
-        return queries_by_protocol(self.log, rows, part.holdout_from)
+        rows = part.holdout(self.interactions.time)
+        return queries_by_protocol(self.interactions, rows, part.holdout_from)
 
     def ask(self, scorer: Callable[[Queries], Floats], part: Split) -> Predictions:
         """Both protocols' answers of a ranker that scores on demand."""
@@ -111,19 +113,25 @@ class Problem:
 
     def answered(self, answers: Answers, part: Split) -> Predictions:
         """The part's rows and labels with the answers to its `questions`."""
-        rows = part.holdout(self.log.time)
-        log = self.log
+        rows = part.holdout(self.interactions.time)
+        interactions = self.interactions
         label = self._positive()[rows]
-        return Predictions(log.user[rows], log.item[rows], log.time[rows], label, **answers)
+        return Predictions(
+            interactions.user[rows],
+            interactions.item[rows],
+            interactions.time[rows],
+            label,
+            **answers,
+        )
 
     def _positive(self) -> NDArray[np.bool_]:
-        return self.preset.features.history.positive(self.log.value)
+        return self.preset.features.history.positive(self.interactions.value)
 
     def _lesson(self, until: int) -> Lesson:
-        rows, sampling = self.log.time < until, self.preset.sampling
+        rows, sampling = self.interactions.time < until, self.preset.sampling
         label = self._positive()[rows]
         prior = float(label.mean())
-        fresh = example_queries(self.log, rows)
+        fresh = example_queries(self.interactions, rows)
         asked = [fresh, *sampling.staleness.stale(fresh, sampling.generator())]
         return Lesson(
             prior,

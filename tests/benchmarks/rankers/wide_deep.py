@@ -28,8 +28,10 @@ class WideAndDeep:
     def of(cls, problem: Problem, preset: Preset, *, refit: bool) -> Self:
         if (preset.features, preset.sampling) == (problem.preset.features, problem.preset.sampling):
             return cls(problem, preset, problem.plan, refit)
-        log, item_table, split = problem.log, problem.item_table, problem.split
-        plan = TrainingData.of(cold_parts(log, item_table, split, preset.features, preset.sampling))
+        interactions, item_table, split = problem.interactions, problem.item_table, problem.split
+        plan = TrainingData.of(
+            cold_parts(interactions, item_table, split, preset.features, preset.sampling)
+        )
         return cls(problem, preset, plan, refit)
 
     def train(self, seed: int) -> Run:
@@ -40,7 +42,7 @@ class WideAndDeep:
                 pass
         final = fitting.finished() if self.refit else fitting.chosen
         scorers = (
-            model_scorer(model, self.problem.log, self.problem.item_table)
+            model_scorer(model, self.problem.interactions, self.problem.item_table)
             for model in (fitting.chosen, final)
         )
         note = f"best epoch {fitting.best_epoch}"

@@ -38,14 +38,14 @@ BASIC = FeatureSpec(
 
 def measure(rows: int, runs: int) -> dict:
     """Median rows a second."""
-    log, item_table = log_of(rows), item_table_of(rows)
+    interactions, item_table = log_of(rows), item_table_of(rows)
     full = preset("default").features
     rates = medians(
         alternate(
             {
-                "basic": partial(_encode, log, item_table, BASIC),
-                "full": partial(_encode, log, item_table, full),
-                "pandas basic": partial(_pandas, log),
+                "basic": partial(_encode, interactions, item_table, BASIC),
+                "full": partial(_encode, interactions, item_table, full),
+                "pandas basic": partial(_pandas, interactions),
             },
             runs,
         )
@@ -83,19 +83,21 @@ def _tags(generator: np.random.Generator, items: int, size: int) -> Ragged:
     return Ragged.from_lengths(generator.integers(0, size, lengths.sum()), lengths)
 
 
-def _encode(log: Interactions, item_table: ItemTable, spec: FeatureSpec) -> float:
+def _encode(interactions: Interactions, item_table: ItemTable, spec: FeatureSpec) -> float:
     started = perf_counter()
-    asked = Queries(log.user, log.item, log.time, log.time)
-    engine = InMemoryEngine(log, item_table, spec, 0.67)
+    asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
+    engine = InMemoryEngine(interactions, item_table, spec, 0.67)
     rows = engine.describe(asked)
     engine.encode(engine.fit(rows, (), None), [rows])
-    return len(log) / (perf_counter() - started)
+    return len(interactions) / (perf_counter() - started)
 
 
-def _pandas(log: Interactions) -> float:
+def _pandas(interactions: Interactions) -> float:
     started = perf_counter()
-    table = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time})
-    table["label"] = (log.rate == 10).astype(np.float64)
+    table = pd.DataFrame(
+        {"user": interactions.user, "item": interactions.item, "time": interactions.time}
+    )
+    table["label"] = (interactions.value == 10).astype(np.float64)
     for name in ("user", "item"):
         Vocabulary.fit(table[name].to_numpy(), 5).encode(table[name].to_numpy())
         at_once = table.groupby([name, "time"], sort=True)["label"].agg(["size", "sum"])
@@ -105,4 +107,4 @@ def _pandas(log: Interactions) -> float:
         for column in (known["size"], mean):
             values = column.to_numpy(np.float64)
             QuantileNormaliser.fit(values, 100).normalise(values)
-    return len(log) / (perf_counter() - started)
+    return len(interactions) / (perf_counter() - started)
