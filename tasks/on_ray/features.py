@@ -67,7 +67,7 @@ class RayEngine(BlockEngine[RayRows]):
         known = (self.interactions, asked, self.item_table, self.spec.history, self.prior)
         count = max(self.pieces, math.ceil(len(asked) / self.rows))
         cut = split_history(*known, count=count)
-        held = [{"piece": ray.put((piece, asked.take(piece.rows)))} for piece in cut]
+        held = [{"piece": ray.put((piece, asked.select_rows(piece.rows)))} for piece in cut]
         item_table = ray.put(self.item_table)
         blocks = None
         if held:

@@ -73,7 +73,7 @@ class LineBlock:
             return self
         return type(self)(*(part.filter(rows) for part in (self.number, self.text, self.fields)))
 
-    def take(self, rows: pa.Int64Array) -> Self:
+    def select_rows(self, rows: pa.Int64Array) -> Self:
         """Take the lines at the positions `rows`."""
         return type(self)(*(part.take(rows) for part in (self.number, self.text, self.fields)))
 

@@ -138,7 +138,7 @@ class Interactions:
         """Number of examples."""
         return len(self.time)
 
-    def take(self, rows: NDArray[Any] | slice) -> "Interactions":
+    def select_rows(self, rows: NDArray[Any] | slice) -> "Interactions":
         """The named rows, as indexing an array names them."""
         return Interactions(*(getattr(self, name)[rows] for name in self.__slots__))
 

@@ -112,7 +112,7 @@ def check_rows(file: DelimitedFile, lines: LineBlock, schema: Schema) -> RowChec
     passed[failed.to_numpy()] = False
     bad = [
         _set_aside(file, shapeless, _faults_of_form(file, shapeless), None),
-        _set_aside(file, formed.take(failed), failures["reason"], times),
+        _set_aside(file, formed.select_rows(failed), failures["reason"], times),
     ]
     good = values.add_column(0, "line", formed.number).filter(pa.array(passed))
     return RowCheck(good, pa.concat_tables(bad).sort_by("line"))

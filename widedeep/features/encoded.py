@@ -51,14 +51,14 @@ class EncodedRows:
         """Number of rows."""
         return len(self.categories)
 
-    def take(self, rows: NDArray[Any]) -> "EncodedRows":
+    def select_rows(self, rows: NDArray[Any]) -> "EncodedRows":
         """The named rows, in that order."""
-        bags = tuple(bag.take(rows) for bag in self.bags)
+        bags = tuple(bag.select_rows(rows) for bag in self.bags)
         return EncodedRows(
             self.categories[rows],
             bags,
-            self.numbers.take(rows),
-            self.wide.take(rows),
+            self.numbers.select_rows(rows),
+            self.wide.select_rows(rows),
             self.offset[rows],
         )
 
@@ -129,9 +129,9 @@ class Examples:
         """Number of rows."""
         return len(self.rows)
 
-    def take(self, rows: NDArray[np.int64]) -> "Examples":
+    def select_rows(self, rows: NDArray[np.int64]) -> "Examples":
         """The named rows, in that order."""
-        return Examples(self.rows.take(rows), self.label[rows], self.weight[rows])
+        return Examples(self.rows.select_rows(rows), self.label[rows], self.weight[rows])
 
     def save(self, folder: Path) -> None:
         """Write Parquet files into a new `folder`."""

@@ -32,7 +32,7 @@ class DescribedRows(Protocol):
     def __len__(self) -> int:
         """Number of rows."""
 
-    def take(self, rows: NDArray[np.int64]) -> Self:
+    def select_rows(self, rows: NDArray[np.int64]) -> Self:
         """The named rows, in that order, none of them twice."""
 
 
@@ -90,7 +90,7 @@ class InMemoryEngine:
         """See `FeatureSupport.count`; by blocks, as `encode` is."""
         return FeatureSupport.total(
             FeatureSupport.count(
-                transform.fired(rows.take(block)), label[block], transform.wide_size
+                transform.fired(rows.select_rows(block)), label[block], transform.wide_size
             )
             for block in _blocks(len(rows))
         )
@@ -99,7 +99,7 @@ class InMemoryEngine:
 def _by_blocks(transform: Transform, parts: list[RawFeatures]) -> Iterator[EncodedRows]:
     for rows in drain(parts):
         for block in _blocks(len(rows)):
-            yield transform.encode(rows.take(block))
+            yield transform.encode(rows.select_rows(block))
 
 
 def _blocks(rows: int) -> list[NDArray[np.int64]]:

@@ -91,9 +91,9 @@ class HistoryColumns:
         liked, disliked = parallel_map(bag, zip(*found, strict=True))
         return cls(numeric, liked, disliked, wanted.numbers)
 
-    def take(self, rows: Ints) -> "HistoryColumns":
+    def select_rows(self, rows: Ints) -> "HistoryColumns":
         """The named rows, in that order."""
-        liked, disliked = self.liked.take(rows), self.disliked.take(rows)
+        liked, disliked = self.liked.select_rows(rows), self.disliked.select_rows(rows)
         numeric = self.numeric[consecutive(rows, len(self.numeric))]
         return HistoryColumns(numeric, liked, disliked, self.names)
 
@@ -129,7 +129,7 @@ def _walk(
 def _bag(parts: Sequence[Ragged], order: Ints, tokens: Ints) -> IndexedBag:
     """Rows in the queries' own order, out of rows of codes in `order`."""
     bag = IndexedBag(Ragged.concatenate(parts), tokens)
-    return bag.take(np.argsort(order)) if (np.diff(order) < 0).any() else bag
+    return bag.select_rows(np.argsort(order)) if (np.diff(order) < 0).any() else bag
 
 
 _POSITIVE = {
@@ -237,7 +237,7 @@ class Queries:
         moment = np.full(len(users) * len(items), at)
         return cls(np.repeat(users, len(items)), np.tile(items, len(users)), moment, moment)
 
-    def take(self, rows: NDArray[Any]) -> "Queries":
+    def select_rows(self, rows: NDArray[Any]) -> "Queries":
         """The named rows."""
         return Queries(self.user[rows], self.item[rows], self.time[rows], self.known_until[rows])
 

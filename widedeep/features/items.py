@@ -57,7 +57,7 @@ class ItemTable:
 
     def bag(self, name: str, rows: NDArray[np.int64]) -> Ragged:
         """Tokens of a bag attribute for the given rows."""
-        return self.bags[name].take(rows)
+        return self.bags[name].select_rows(rows)
 
 
 def positions_of(held: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -39,7 +39,7 @@ class QuantisedNumbers:
         """Number of rows."""
         return len(self.quantile)
 
-    def take(self, rows: NDArray[Any]) -> "QuantisedNumbers":
+    def select_rows(self, rows: NDArray[Any]) -> "QuantisedNumbers":
         """The named rows, in that order."""
         return QuantisedNumbers(self.quantile[rows], self.counts)
 

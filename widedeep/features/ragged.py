@@ -83,7 +83,7 @@ class Ragged:
         parallel_map(append, parts)
         return joined
 
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Ragged":
+    def select_rows(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Ragged":
         """The named rows, in that order (repeats allowed), as indexing an array names them."""
         run = consecutive(rows, len(self))
         if isinstance(run, slice):

@@ -71,11 +71,11 @@ class RawFeatures:
         """Number of rows."""
         return len(self.queries)
 
-    def take(self, rows: NDArray[np.int64]) -> "RawFeatures":
+    def select_rows(self, rows: NDArray[np.int64]) -> "RawFeatures":
         """The named rows, in that order; without a copy if they follow one another."""
         return RawFeatures(
-            self.queries.take(rows),
-            self.history.take(rows),
+            self.queries.select_rows(rows),
+            self.history.select_rows(rows),
             self.item_table,
             self.item_rows[consecutive(rows, len(self))],
         )

@@ -248,7 +248,7 @@ class _KnownRows(Generic[RowsT]):
             )
         transform, parts = self._fitted(training, learned)
         examples = self._examples(transform, learned, parts)
-        fired = examples.rows.wide.take(np.arange(len(learned)))
+        fired = examples.rows.wide.select_rows(np.arange(len(learned)))
         return TrainingPart(
             transform,
             examples,
@@ -261,7 +261,7 @@ class _KnownRows(Generic[RowsT]):
         """Fitted on the `training` rows, of which those that are `learned` are given."""
         fresh, *stale = self._fresh_and_stale(training)
         transform = self.engine.fit(fresh, stale, None)
-        return transform, [part.take(learned) for part in (fresh, *stale)]
+        return transform, [part.select_rows(learned) for part in (fresh, *stale)]
 
     def catch_up(
         self, previous: Transform, learned_until: int, *, judged: bool = False
@@ -277,8 +277,8 @@ class _KnownRows(Generic[RowsT]):
         return TrainingPart(
             transform,
             examples,
-            {STREAMING: examples.take(met)} if judged and len(new) else {},
-            self.engine.count(transform, self.rows.take(learned), self.label[learned]),
+            {STREAMING: examples.select_rows(met)} if judged and len(new) else {},
+            self.engine.count(transform, self.rows.select_rows(learned), self.label[learned]),
             self.until,
         )
 
@@ -287,7 +287,7 @@ class _KnownRows(Generic[RowsT]):
         frozen = example_queries(
             self.interactions, split.validation(self.interactions.time), split.validation_from
         )
-        rows = {STREAMING: self.rows.take(held), FROZEN: self.engine.describe(frozen)}
+        rows = {STREAMING: self.rows.select_rows(held), FROZEN: self.engine.describe(frozen)}
         return {
             name: Examples.unweighted(self.engine.encode(transform, [part]), self.label[held])
             for name, part in rows.items()
@@ -298,7 +298,7 @@ class _KnownRows(Generic[RowsT]):
         return np.flatnonzero(self.sampling.learned(self.interactions, new_from)[: len(self.rows)])
 
     def _fresh_and_stale(self, rows: Rows) -> list[RowsT]:
-        fresh = self.rows.take(rows)
+        fresh = self.rows.select_rows(rows)
         stale = self.sampling.staleness.stale(fresh.queries, self.sampling.generator())
         return [fresh, *(self.engine.describe(asked) for asked in stale)]
 

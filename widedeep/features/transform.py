@@ -219,7 +219,7 @@ class Transform:
         if remembered is not None:
             return remembered.encode(vocabulary)
         by_item = rows.attribute_bag(bag.name)
-        return by_item.replace(vocabulary.encode(by_item.values)).take(rows.item_rows)
+        return by_item.replace(vocabulary.encode(by_item.values)).select_rows(rows.item_rows)
 
     def _numbers(self, rows: RawFeatures) -> QuantisedNumbers:
         columns = [rows.number(number.name) for number in self.spec.numbers]

@@ -156,9 +156,9 @@ class IndexedBag:
         """Number of rows."""
         return len(self.codes)
 
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "IndexedBag":
+    def select_rows(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "IndexedBag":
         """The named rows, see `Ragged.take`."""
-        return IndexedBag(self.codes.take(rows), self.tokens)
+        return IndexedBag(self.codes.select_rows(rows), self.tokens)
 
     def decoded(self) -> Ragged:
         """Rows of tokens."""

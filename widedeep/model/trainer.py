@@ -284,7 +284,7 @@ class Trainer:
     def _taken(self, training: Examples, rows: NDArray[np.int64]) -> Minibatch:
         share = BatchSlice(len(rows), self._replicas.part(len(rows)))
         kept = self.network.draw(share)
-        return Minibatch.of(training.take(rows[share.part]), kept, self._device)
+        return Minibatch.of(training.select_rows(rows[share.part]), kept, self._device)
 
     @threads(1)
     def _step(self, minibatch: Minibatch) -> float:
@@ -358,7 +358,7 @@ def logits(network: WideDeep, rows: EncodedRows, asked: slice = slice(None)) -> 
     parts = []
     first, stop, _ = asked.indices(len(rows))
     for start in range(first, stop, SCORING_BATCH):
-        part = rows.take(np.arange(start, min(start + SCORING_BATCH, stop)))
+        part = rows.select_rows(np.arange(start, min(start + SCORING_BATCH, stop)))
         parts.append(network(Batch.from_encoded(part, network.bias.device)).cpu().numpy())
     return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
 

@@ -72,12 +72,12 @@ class BlockRows(ABC):
         """Number of chosen rows."""
         return len(self.queries)
 
-    def take(self, rows: Ints) -> Self:
+    def select_rows(self, rows: Ints) -> Self:
         """The named ones of the chosen rows, in that order, none of them twice."""
         back = np.full(len(self) + 1, _NOWHERE, np.int32)
         back[rows] = np.arange(len(rows), dtype=np.int32)
         # The last entry is where `_NOWHERE` leads.
-        return replace(self, queries=self.queries.take(rows), place=back[self.place])
+        return replace(self, queries=self.queries.select_rows(rows), place=back[self.place])
 
     @abstractmethod
     def each(self, work: Work[Found], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Found]:
@@ -116,7 +116,7 @@ def on_block(
     places = place[block[_ROW].to_numpy()]
     chosen = np.flatnonzero(places != _NOWHERE)
     return (
-        [work(raw_from_table(block, item_table).take(chosen), places[chosen])]
+        [work(raw_from_table(block, item_table).select_rows(chosen), places[chosen])]
         if len(chosen)
         else []
     )
@@ -172,7 +172,7 @@ class BlockEngine(ABC, Generic[Held]):
                 yield block
 
         encoded, places = EncodedRows.concatenate(blocks()), np.concatenate(met)
-        return encoded if (np.diff(places) > 0).all() else encoded.take(np.argsort(places))
+        return encoded if (np.diff(places) > 0).all() else encoded.select_rows(np.argsort(places))
 
     def _here(self, rows: Held) -> RawFeatures:
         """Rows that are so few that they are described in this process."""

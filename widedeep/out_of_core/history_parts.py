@@ -70,9 +70,9 @@ def history_in_batches(
     order, done = np.argsort(queries.known_until, kind="stable"), 0
     for begin in range(0, len(order), rows):
         places = order[begin : begin + rows]
-        asked = queries.take(places)
+        asked = queries.select_rows(places)
         known = int(np.searchsorted(interactions.time, asked.known_until[-1]))
-        new = interactions.take(slice(done, known))
+        new = interactions.select_rows(slice(done, known))
         events = encode_interactions(new, _codes(users, new.user), _codes(items, new.item), config)
         own = (_codes(users, asked.user), _codes(items, asked.item), *query_times(asked))
         known_by_all = (attributes, config.params(prior), events, *own)
@@ -185,6 +185,6 @@ def _own_codes(*codes: Ints) -> tuple[list[Ints], Ints]:
 
 
 def _attributes(attributes: ItemAttributes, items: Ints) -> ItemAttributes:
-    genres = Ragged(attributes.genres, attributes.genre_offsets).take(items)
-    people = Ragged(attributes.people, attributes.people_offsets).take(items)
+    genres = Ragged(attributes.genres, attributes.genre_offsets).select_rows(items)
+    people = Ragged(attributes.people, attributes.people_offsets).select_rows(items)
     return ItemAttributes(genres.values, genres.offsets, people.values, people.offsets)

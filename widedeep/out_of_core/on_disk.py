@@ -85,7 +85,7 @@ class OnDiskEngine(BlockEngine[DiskRows]):
     def _described(self, asked: Queries) -> Iterator[pa.Table]:
         known = (self.interactions, asked, self.item_table, self.spec.history, self.prior)
         for places, history in history_in_batches(*known, rows=self.block, wanted=self.spec.reads):
-            yield block_of(RawFeatures.of(asked.take(places), history, self.item_table), places)
+            yield block_of(RawFeatures.of(asked.select_rows(places), history, self.item_table), places)
 
 
 def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> None:

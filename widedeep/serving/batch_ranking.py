@@ -145,7 +145,7 @@ class BatchRanking:
         """The lists of some users, whose candidates go through the layers at once."""
         fresh = [self._fresh(user) for user in users]
         readings = [
-            self.state.read_again(user, self.read.take(places))
+            self.state.read_again(user, self.read.select_rows(places))
             for user, places in zip(users, fresh, strict=True)
             if len(places)
         ]
@@ -226,7 +226,7 @@ class ListMaker:
 
 def _until(interactions: Interactions, at: int | None) -> Interactions:
     if at is not None:
-        interactions = interactions.take(slice(int(np.searchsorted(interactions.time, at))))
+        interactions = interactions.select_rows(slice(int(np.searchsorted(interactions.time, at))))
     if not len(interactions):
         raise InputError(
             f"--at is {to_iso(at or 0)}, and no rating is older; a later one is wanted"

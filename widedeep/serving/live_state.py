@@ -106,7 +106,7 @@ class _Rows:
         cls, state: HistoryState, attributes: ItemAttributes, events: CodedInteractions
     ) -> "_Rows":
         users, items = np.unique(events.user), np.unique(events.item)
-        people = Ragged(attributes.people, attributes.people_offsets).take(items).values
+        people = Ragged(attributes.people, attributes.people_offsets).select_rows(items).values
         rows = {
             **dict.fromkeys(("user", "taste", "liked", "disliked"), users),
             **dict.fromkeys(("item", "peers"), items),
@@ -171,7 +171,7 @@ class HistorySnapshot:
         )
         update(state, attributes, config.params(prior), events, 0, last)
         held = with_room(attributes, len(items))
-        return cls(users.tokens, items.tokens, state, held, interactions.take(slice(last, None)))
+        return cls(users.tokens, items.tokens, state, held, interactions.select_rows(slice(last, None)))
 
 
 def with_room(attributes: ItemAttributes, items: int) -> ItemAttributes:
@@ -219,7 +219,7 @@ class FeatureRow:
     liked: Ints
     disliked: Ints
 
-    def take(self, rows: Ints) -> "FeatureRow":
+    def select_rows(self, rows: Ints) -> "FeatureRow":
         """With only the items in these rows, in that order."""
         return replace(self, items=self.items[rows], values=self.values[rows])
 
