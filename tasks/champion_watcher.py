@@ -63,7 +63,7 @@ class ChampionWatcher:
         """`stop` is called if the service can't go on; `fatal` says why."""
         self.fatal: BusyError | None = None
         said = (str(workspace.root), model or "", precision)
-        self._command = [sys.executable, "-m", "tasks.scout", *said]
+        self._command = [sys.executable, "-m", "tasks.champion_watcher_worker", *said]
         self._told = Acknowledged(Path(), 0)
         self._seen = ""
         self._trying: str | None = None

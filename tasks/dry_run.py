@@ -1,6 +1,6 @@
 """Try a registered model as a stranger would, in a fresh process, before anybody depends on it.
 
-What the process does is in `stranger.py`.
+What the process does is in `dry_run_worker.py`.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 TIMEOUT = 300
-_STRANGER = Path(__file__).with_name("stranger.py")
+_STRANGER = Path(__file__).with_name("dry_run_worker.py")
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class CandidateSources:
         positive = model.transform.spec.history.positive(interactions.value)
         likes = np.flatnonzero(positive & (rows < count))
         popular = Popularity.of(count, config.half_life)
-        popular.select_rows(rows[likes], interactions.time[likes])
+        popular.count_likes(rows[likes], interactions.time[likes])
         return cls(
             ItemEligibility.of(item_table, items),
             popular,

@@ -59,7 +59,7 @@ class Popularity:
         """Begin at 0."""
         return cls(half_life, np.zeros(items))
 
-    def select_rows(self, rows: Ints, times: Ints) -> None:
+    def count_likes(self, rows: Ints, times: Ints) -> None:
         """Count likes of the items `rows` at `times`, UNIX seconds; (n,) each."""
         if not len(rows):
             return
@@ -71,7 +71,7 @@ class Popularity:
 
     def add(self, row: int, time: int) -> None:
         """Count one like."""
-        self.select_rows(np.array([row]), np.array([time]))
+        self.count_likes(np.array([row]), np.array([time]))
 
     def _begin(self, newest: int) -> None:
         """Count in larger units before the newest like would be too large a number."""

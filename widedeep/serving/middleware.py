@@ -93,7 +93,7 @@ class RequestGuard:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         client = scope["client"][0] if scope.get("client") else "unknown"
-        wait = self._buckets.select_rows(client, time.monotonic())
+        wait = self._buckets.take(client, time.monotonic())
         if wait:
             headers = {"retry-after": str(math.ceil(wait))}
             message = f"more than {self._limits.per_second:g} requests a second"
