@@ -1,17 +1,20 @@
-"""The Prefect flows. Importing this package settles where Prefect and MLflow keep their state."""
+"""The Prefect flows and the command line.
+
+Importing this package settles where Prefect and MLflow keep their state, see `flows.environment`.
+"""
 
 import atexit
 import gc
 
 from flows.environment import configure, default_workspace
 
-_RARELY = 50_000
-"""New objects after which garbage is looked for.
+_COLLECTION_THRESHOLD = 50_000
+"""New objects after which Python looks for garbage.
 
-What is imported stays, and by Python's own setting (700) a quarter of a start was spent on looking
-through it; the look at the end of a process took seconds.
+With Python's own 700, a quarter of the start was spent on searching imported modules, which stay
+anyway; the search at the end of a process took seconds.
 """
 
 configure(default_workspace())
-gc.set_threshold(_RARELY)
+gc.set_threshold(_COLLECTION_THRESHOLD)
 atexit.register(gc.freeze)

@@ -1,6 +1,6 @@
-"""What each part of the model is worth: ingest → (features → train → score) x trials → compare.
+"""What each part of the model is worth: ingest → (features → train → score) per trial → compare.
 
-The end of an ablation, for people.
+`ablation` is the flow, an `AblationReport` is what it returns, and `show_ablation` prints it.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,10 @@ from prefect.runtime import flow_run
 
 from flows.console import figures, plain_console, show_files, split_line
 from flows.environment import default_workspace
-from flows.exclusive_run import exclusive_run
-from flows.retrain import Stopwatch
-from flows.run_form import DataSet, Moments, run_name
-from tasks.ingest import Ingested, SplitMoments, ingest
+from flows.exclusive_run import Stopwatch, exclusive_run, run_name
+from tasks.ingest import Ingested, ingest
 from tasks.run import RunContext
+from tasks.run_form import Ablation, AtLeastOne, DataSet, Moments
 from tasks.studies import (
     FILES,
     NUMBERS,
@@ -30,7 +29,6 @@ from tasks.studies import (
 from tasks.tracking import TrackedRun, Tracker
 from tasks.training import features, train
 from widedeep.evaluation.scoring import PREDICTIONS
-from widedeep.inputs import InputError
 from widedeep.model.warm_start import TrainingStart
 from widedeep.store import Artifact
 from widedeep.studies.ablation import Variant, select_variants
@@ -40,7 +38,7 @@ from widedeep.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class AblationReport:
-    """Everything a finished ablation has to say; its artefact's summary holds the figures."""
+    """The result of a finished ablation; the summary of `comparison` holds the figures."""
 
     ingested: Ingested
     run_id: str
@@ -49,7 +47,7 @@ class AblationReport:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `widedeep ablation --json` prints."""
+        """Return the object that `widedeep ablation --json` prints."""
         folder, split = self.comparison.path, self.ingested.split
         sizes = zip(("train", "validation", "holdout"), self.ingested.examples, strict=True)
         files = {"table": TABLE, "numbers": NUMBERS, "slices": SLICES, "plot": PLOT}
@@ -61,26 +59,29 @@ class AblationReport:
             "model": self.ingested.model,
             "seeds": sorted({trial.seed for trial in self.trials}),
             "variants": [
-                {**found, "predictions": self._predictions(found["name"])}
-                for found in self.comparison.summary["variants"]
+                {**variant, "predictions": self._predictions(variant["name"])}
+                for variant in self.comparison.summary["variants"]
             ],
             **{name: str(folder / file) for name, file in files.items()},
             "seconds": self.seconds,
         }
 
     def _predictions(self, variant: str) -> list[str]:
-        mine = [trial for trial in self.trials if trial.variant.name == variant]
-        return [str(trial.scores.path / PREDICTIONS) for trial in mine]
+        trials = [trial for trial in self.trials if trial.variant.name == variant]
+        return [str(trial.scores.path / PREDICTIONS) for trial in trials]
+
+
+_DEFAULTS = Ablation()
 
 
 @flow(name="ablation", flow_run_name=run_name)
 def ablation(
     data: DataSet = DataSet(),
     moments: Moments = Moments(),
-    seeds: int = 3,
-    variants: list[str] | None = None,
+    seeds: AtLeastOne = _DEFAULTS.seeds,
+    variants: list[str] | None = _DEFAULTS.variants,
 ) -> AblationReport:
-    """Train the model with parts left out, and compare it on the holdout; nothing is promoted.
+    """Train the model with parts left out, and compare it on the holdout; promote nothing.
 
     Args:
         data: Where the ratings come from.
@@ -89,45 +90,51 @@ def ablation(
         variants: Names of those to train. Empty: all.
 
     Returns:
-        All that was found.
+        The report, whose `as_json` is the object that `widedeep ablation --json` prints.
     """
     workspace = default_workspace()
-    if seeds < 1:
-        raise InputError(f"seeds is {seeds}; a whole number from 1 is wanted")
-    wanted = select_variants(variants)
+    selected = select_variants(variants)
     with exclusive_run(workspace):
-        return _chain(workspace, (data.text, moments.window), wanted, seeds)
-
-
-def _chain(
-    workspace: Workspace, asked: tuple[str, SplitMoments], variants: Sequence[Variant], seeds: int
-) -> AblationReport:
-    watch = Stopwatch()
-    ingested = ingest(workspace, *asked)
-    tracker = Tracker(workspace)
-    run = tracker.start_ablation(ingested, seeds, flow_run.id)
-    every = [(variant, seed) for variant in variants for seed in range(seeds)]
-    trials = []
-    with tracker.closing(run):
-        for number, (variant, seed) in enumerate(every, 1):
-            where = f"{number} of {len(every)}: {variant.name}, seed {seed}"
-            get_run_logger().info("ablation: %s", where)
-            start = TrainingStart(f"cold, {variant.name}")
-            job = RunContext(workspace, ingested, variant.preset, None, start, seed)
-            trials.append(_trial(tracker, run, job, variant))
-        comparison = compare_variants(workspace, ingested, trials)
-        _log(tracker, run, comparison)
+        watch = Stopwatch()
+        ingested = ingest(workspace, data, moments)
+        tracker = Tracker(workspace)
+        run = tracker.start_ablation(ingested, seeds, flow_run.id)
+        contexts = [
+            (variant, _context(workspace, ingested, variant, seed))
+            for variant in selected
+            for seed in range(seeds)
+        ]
+        with tracker.closing(run):
+            trials = _trials(tracker, run, contexts)
+            comparison = compare_variants(workspace, ingested, trials)
+            _log(tracker, run, comparison)
     return AblationReport(ingested, run.run_id, trials, comparison, watch.seconds()["total"])
 
 
+def _context(workspace: Workspace, ingested: Ingested, variant: Variant, seed: int) -> RunContext:
+    start = TrainingStart(f"cold, {variant.name}")
+    return RunContext(workspace, ingested, variant.preset, None, start, seed)
+
+
+def _trials(
+    tracker: Tracker, ablation: TrackedRun, contexts: Sequence[tuple[Variant, RunContext]]
+) -> list[AblationTrial]:
+    trials = []
+    for number, (variant, context) in enumerate(contexts, 1):
+        which = f"{number} of {len(contexts)}: {variant.name}, seed {context.seed}"
+        get_run_logger().info("ablation: %s", which)
+        trials.append(_trial(tracker, ablation, variant, context))
+    return trials
+
+
 def _trial(
-    tracker: Tracker, ablation: TrackedRun, job: RunContext, variant: Variant
+    tracker: Tracker, ablation: TrackedRun, variant: Variant, context: RunContext
 ) -> AblationTrial:
-    run = tracker.start_trial(ablation, job, variant.name)
+    run = tracker.start_trial(ablation, context, variant.name)
     with tracker.closing(run):
-        model = train(job, features(job))
-        scores = score(job, model)
-        trial = AblationTrial(variant, job.seed, model, scores)
+        model = train(context, features(context))
+        scores = score(context, model)
+        trial = AblationTrial(variant, context.seed, model, scores)
         tracker.log_training(run, model)
         tracker.log_scores(run, scores.summary)
         tracker.log_seconds(run, {"train": trial.seconds})
@@ -139,18 +146,18 @@ def _log(tracker: Tracker, run: TrackedRun, comparison: Artifact) -> None:
     tracker.log_files(run, [comparison.path / name for name in FILES], note)
 
 
-def show_ablation(found: AblationReport, workspace: Workspace) -> None:
+def show_ablation(report: AblationReport, workspace: Workspace) -> None:
     """Print data, tables, and where to look next."""
     console = plain_console()
-    ingested, report = found.ingested, found.as_json()
+    ingested, values = report.ingested, report.as_json()
     console.print(f"\n[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
     console.print(split_line(ingested))
-    summary = found.comparison.summary
+    summary = report.comparison.summary
     for table in (*summary["tables"], *summary["slice_tables"]):
         console.print()
         shown = figures(table["columns"], table["rows"], table["words"])
         shown.title = table["title"]
         console.print(shown)
     console.print(f"\n{NOTE}\n")
-    files = {name: report[name] for name in ("plot", "table", "numbers", "slices")}
-    show_files(console, files, workspace, f"{report['model']}-ablation", "runs")
+    files = {name: values[name] for name in ("plot", "table", "numbers", "slices")}
+    show_files(console, files, workspace, f"{ingested.model}-ablation", "runs")

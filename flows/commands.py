@@ -1,261 +1,328 @@
-"""What each command of `widedeep` does with its options."""
+"""What each command of `widedeep` does with its arguments.
 
-import argparse
+The parameters are the command's options (see `flows.options`) and the docstring is its help. A
+command imports what it needs when it runs: the workspace has to be settled before Prefect and
+MLflow are imported, and a command that only looks something up loads neither Prefect nor torch.
+"""
+
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
-from flows.environment import configure, default_workspace, prepare_command
-from tasks.engine import Engine, EngineName
-from widedeep.inputs import InputError, parse_time
+from pydantic import Field
+
+from flows.environment import configure, default_workspace, prepare_command, stop_orphans
+from flows.options import (
+    DATA,
+    Data,
+    Home,
+    Id,
+    Json,
+    Listening,
+    Model,
+    RankRequest,
+    Reason,
+    Servers,
+    SimulationSize,
+    VersionChoice,
+)
+from tasks.engine import Engine
+from tasks.form import Option
+from tasks.run_form import (
+    Ablation,
+    Clock,
+    DataSet,
+    Days,
+    Moments,
+    Publication,
+    ReplayTraining,
+    Search,
+    Training,
+)
+from widedeep.inputs import InputError, Moment
 from widedeep.workspace import Workspace
 
-SPLIT = {
-    "--as-of": "as_of",
-    "--validation-from": "validation_from",
-    "--holdout-from": "holdout_from",
-}
-"""The moments of a split: their options, and their names in a run form."""
 
-
-def retrain(options: argparse.Namespace) -> None:
-    """Run the chain once in this process, or once for each moment that was missed."""
-    workspace, moments = _home(options), _moments(options)
-    if options.every is not None and (moments["validation_from"] or moments["holdout_from"]):
-        raise InputError("--every moves the split with as-of: leave its other moments out")
-    _engine(options).require()
-    with _held(workspace) as starting:
-        with starting():
-            from flows.retrain import missed_moments, show_retrain
-            from flows.retrain import retrain as flow
-            from flows.run_form import Computing, DataSet, Gate, Moments, Training
-
-        as_of, every = moments["as_of"], options.every
-        due = [as_of] if every is None else missed_moments(workspace, options.data, as_of, every)
-        training = Training(
-            mode=options.mode,
-            preset=options.preset,
-            seed=options.seed,
-            precision=options.precision,
-            device=options.device,
+def retrain(
+    *,
+    data: Data = DataSet(),
+    moments: Moments,
+    training: Training,
+    publication: Publication,
+    computing: Engine,
+    every: Annotated[
+        Days | None,
+        Option(metavar="90d"),
+        Field(description="Catch up: retrain once for each such step since the last decision."),
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Retrain on rating files, and promote the model if it is really better."""
+    workspace = _workspace(home)
+    if every is not None and (moments.validation_from or moments.holdout_from):
+        raise InputError(
+            "--every moves validation-from and holdout-from with as-of; leave these options out"
         )
-        gate = Gate(publish=options.publish)
-        computing = Computing(engine=options.engine, workers=options.workers)
-        for moment in due:
-            known = Moments(**moments | {"as_of": moment})
-            report = flow(DataSet.parse(options.data), known, training, gate, computing)
+    computing.require()
+    with _exclusive(workspace):
+        with _server_starting():
+            from flows.retrain import Gate, missed_moments, show_retrain
+            from flows.retrain import retrain as flow
+
+        gate = Gate(publish=publication.publish)
+        due = [moments.as_of]
+        if every is not None:
+            due = [*missed_moments(workspace, data, moments.as_of, every)]
+        for as_of in due:
+            then = moments.model_copy(update={"as_of": as_of})
+            report = flow(data, then, training, gate, computing)
             show_retrain(report, workspace)
-            if options.json:
+            if as_json:
                 _write_json(report.as_json())
 
 
-def ablation(options: argparse.Namespace) -> None:
-    """Train the model with parts left out, and compare."""
-    workspace, moments = _home(options), _moments(options)
-    with _held(workspace) as starting:
-        with starting():
+def ablation(
+    *,
+    data: Data = DataSet(),
+    moments: Moments,
+    settings: Ablation,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Train the model with parts left out, and compare what each part is worth."""
+    workspace = _workspace(home)
+    with _exclusive(workspace):
+        with _server_starting():
             from flows.ablation import ablation as flow
             from flows.ablation import show_ablation
-            from flows.run_form import DataSet, Moments
 
-        data, known = DataSet.parse(options.data), Moments(**moments)
-        found = flow(data, known, options.seeds, options.variants)
-        show_ablation(found, workspace)
-    if options.json:
-        _write_json(found.as_json())
+        report = flow(data, moments, **dict(settings))
+        show_ablation(report, workspace)
+    if as_json:
+        _write_json(report.as_json())
 
 
-def replay(options: argparse.Namespace) -> None:
-    """Retrain on a simulated clock under several policies, and compare."""
-    workspace = _home(options)
-    begin, end = _moment(getattr(options, "from"), "--from"), _moment(options.to, "--to")
-    with _held(workspace) as starting:
-        with starting():
+def replay(
+    *,
+    data: Data = DataSet(),
+    clock: Clock,
+    training: ReplayTraining,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Retrain over years on a simulated clock, under several policies."""
+    workspace = _workspace(home)
+    with _exclusive(workspace):
+        with _server_starting():
             from flows.replay import replay as flow
             from flows.replay import show_replay
-            from flows.run_form import Clock, DataSet
 
-        clock = Clock(begin=begin, end=end, every_days=options.every)
-        found = flow(DataSet.parse(options.data), clock, options.preset, options.seed)
-        show_replay(found, workspace)
-    if options.json:
-        _write_json(found.as_json())
+        report = flow(data, clock, **dict(training))
+        show_replay(report, workspace)
+    if as_json:
+        _write_json(report.as_json())
 
 
-def tune(options: argparse.Namespace) -> None:
-    """Search for better settings on validation."""
-    workspace, moments = _home(options), _moments(options)
-    with _held(workspace) as starting:
-        with starting():
-            from flows.run_form import DataSet, Moments
+def tune(
+    *,
+    data: Data = DataSet(),
+    moments: Moments,
+    search: Search,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Search for better settings on validation; the holdout is never read."""
+    workspace = _workspace(home)
+    with _exclusive(workspace):
+        with _server_starting():
             from flows.tune import show_tune
             from flows.tune import tune as flow
 
-        data, known = DataSet.parse(options.data), Moments(**moments)
-        found = flow(data, known, options.trials, options.seed)
-        show_tune(found, workspace)
-    if options.json:
-        _write_json(found.as_json())
+        report = flow(data, moments, **dict(search))
+        show_tune(report, workspace)
+    if as_json:
+        _write_json(report.as_json())
 
 
-def status(options: argparse.Namespace) -> None:
-    """Print the champion, the one before it, and the decisions of each model in the home."""
-    from flows.status import show_status, statuses
+def status(
+    *,
+    at: Annotated[Moment | None, Field(description="Show what served at this moment.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Show which version of each model serves, and what was decided."""
+    workspace = _workspace(home)
+    from flows.status import show_statuses, statuses
 
-    at = None if options.at is None else parse_time(options.at, "--at")
-    found = statuses(_home(options), at)
-    if options.json:
-        for one in found:
-            _write_json(one)
-    else:
-        show_status(found)
-
-
-def promote(options: argparse.Namespace) -> None:
-    """Let a version serve, by hand."""
-    _move(options, lambda by_hand, *where: by_hand.promote(*where, options.version, options.reason))
-
-
-def rollback(options: argparse.Namespace) -> None:
-    """Let the version serve again that served before the champion."""
-    _move(options, lambda by_hand, *where: by_hand.roll_back(*where, options.reason))
+    models = statuses(workspace, at)
+    if not as_json:
+        show_statuses(models)
+        return
+    for model in models:
+        _write_json(model)
 
 
-def _move(options: argparse.Namespace, move: Callable[..., Any]) -> None:
-    workspace = _home(options)
-    from flows import champion as by_hand
-    from flows.status import show_status, statuses
+def promote(
+    *,
+    version: Annotated[
+        str, Option("VERSION"), Field(description="The version: its number or an alias.")
+    ],
+    reason: Reason,
+    model: Model = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Let a version serve that the gate did not choose."""
+    workspace = _workspace(home)
+    from tasks.registry import open_registry, promote_after_dry_run
 
     with workspace.exclusive():
-        model = move(by_hand, workspace, options.model).model
-        found = [one for one in statuses(workspace) if one["model"] == model]
-    if options.json:
-        _write_json(found[0])
+        registry = open_registry(workspace, model)
+        promote_after_dry_run(registry, version, reason)
+        _show_status_of(registry.model, workspace, as_json=as_json)
+
+
+def rollback(
+    *, reason: Reason, model: Model = None, home: Home = None, as_json: Json = False
+) -> None:
+    """Let the previous champion serve again."""
+    workspace = _workspace(home)
+    from tasks.registry import open_registry
+
+    with workspace.exclusive():
+        registry = open_registry(workspace, model)
+        registry.roll_back(reason)
+        _show_status_of(registry.model, workspace, as_json=as_json)
+
+
+def explain(
+    *,
+    user: Annotated[Id, Field(description="The user's id; an unknown one is a new user.")],
+    item: Annotated[Id, Field(description="The item's id; an unknown one is a new item.")],
+    choice: VersionChoice,
+    at: Annotated[
+        Moment | None, Field(description="Only ratings before this moment are known.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Show what adds up to the score of one user and one item."""
+    workspace = _workspace(home)
+    from flows.explain import explain_pair, show_explanation
+    from tasks.registry import choose_version
+
+    registered = choose_version(workspace, choice.model, choice.version)
+    report = explain_pair(registered, user, item, at)
+    if as_json:
+        _write_json(report.as_json())
     else:
-        show_status(found)
+        show_explanation(report)
 
 
-def explain(options: argparse.Namespace) -> None:
-    """Print what adds up to the logit of one user and item."""
-    workspace = _home(options)
-    from flows.champion import choose_version
-    from flows.explain import explain as explained
-    from flows.explain import show_explanation
-
-    at = None if options.at is None else parse_time(options.at, "--at")
-    registered = choose_version(workspace, options.model, options.version)
-    found = explained(registered, options.user, options.item, at)
-    if options.json:
-        _write_json(found.as_json())
-    else:
-        show_explanation(found)
-
-
-def memorisation(options: argparse.Namespace) -> None:
-    """Print the memorisation report of a registered model."""
-    workspace = _home(options)
-    from flows.champion import choose_version
+def memorisation(*, choice: VersionChoice, home: Home = None, as_json: Json = False) -> None:
+    """Show what the wide part of a registered model remembers."""
+    workspace = _workspace(home)
     from flows.explain import show_memorisation, write_memorisation
+    from tasks.registry import choose_version
 
-    registered = choose_version(workspace, options.model, options.version)
-    (write_memorisation if options.json else show_memorisation)(registered)
+    registered = choose_version(workspace, choice.model, choice.version)
+    (write_memorisation if as_json else show_memorisation)(registered)
 
 
-def rank(options: argparse.Namespace) -> None:
-    """Rank items for many users and write a Parquet file."""
-    workspace = _home(options)
-    from flows.champion import choose_version
-    from flows.rank import RankRequest, show_rank
-    from flows.rank import rank as ranked
-    from widedeep.choices import Precision
+def rank(
+    *,
+    request: RankRequest,
+    computing: Engine,
+    choice: VersionChoice,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Rank films for many users, and write the lists to a Parquet file."""
+    workspace = _workspace(home)
+    computing.require()
+    from flows.rank import rank_users, show_rank
+    from tasks.registry import choose_version
 
-    at = None if options.at is None else parse_time(options.at, "--at")
-    engine = _engine(options)
-    engine.require()
-    how = at, Precision(options.precision), engine
-    order = RankRequest(options.users, options.out, options.k, options.candidates, *how)
-    registered = choose_version(workspace, options.model, options.version)
-    with engine.running(workspace):
-        found = ranked(registered, order)
-    if options.json:
-        _write_json(found.as_json())
+    registered = choose_version(workspace, choice.model, choice.version)
+    with computing.running(workspace):
+        report = rank_users(registered, request, computing)
+    if as_json:
+        _write_json(report.as_json())
     else:
-        show_rank(found)
+        show_rank(report)
 
 
-def serve(options: argparse.Namespace) -> None:
-    """Answer requests by the champion until Ctrl-C."""
-    workspace = _home(options)
+def serve(
+    *,
+    data: Annotated[str | None, DATA, Field(description="Serve this data set's model.")] = None,
+    model: Model = None,
+    listening: Listening,
+    home: Home = None,
+) -> None:
+    """Answer requests with the champion over HTTP, until Ctrl-C."""
+    workspace = _workspace(home)
     from flows.serve import Address, model_to_serve
     from flows.serve import serve as run
-    from widedeep.choices import Precision
     from widedeep.serving.middleware import RequestLimits
 
-    model = model_to_serve(workspace, options.data, options.model)
-    limits = RequestLimits(per_second=options.rate_limit, burst=2 * options.rate_limit)
-    address = Address(options.host, options.port)
-    run(workspace, model, address, limits, Precision(options.precision))
+    limits = RequestLimits(per_second=listening.rate_limit, burst=2 * listening.rate_limit)
+    name = model_to_serve(workspace, data, model)
+    address = Address(listening.host, listening.port)
+    run(workspace, name, address, limits, listening.precision)
 
 
-def up(options: argparse.Namespace) -> None:
-    """Run the servers and the deployments until Ctrl-C."""
-    workspace = _home(options)
-    # Prefect's home is made below it as soon as Prefect is imported.
+def up(*, data: Data = DataSet(), servers: Servers, home: Home = None) -> None:
+    """Run Prefect, MLflow and the deployments together, until Ctrl-C."""
+    workspace = _workspace(home)
+    # Prefect creates its home in the workspace as soon as Prefect is imported.
     workspace.root.mkdir(parents=True, exist_ok=True)
     from flows.up import Ports
     from flows.up import up as run
 
-    given = {"--data": options.data, "--cron": options.cron, "--notify": options.notify}
-    deployments = [text for pair in given.items() if pair[1] for text in pair]
+    options = {"--data": str(data), "--cron": servers.cron, "--notify": servers.notify}
+    deployments = [text for name, value in options.items() if value for text in (name, value)]
     try:
-        run(workspace, Ports(options.prefect_port, options.mlflow_port), deployments)
+        run(workspace, Ports(servers.prefect_port, servers.mlflow_port), deployments)
     except KeyboardInterrupt:
         sys.stdout.write("stopped\n")
 
 
-def simulate(options: argparse.Namespace) -> None:
-    """Write files in KMRD's form from a known truth."""
-    from widedeep.data.simulator.write import SimulationConfig
+def simulate(
+    *,
+    folder: Annotated[Path, Option("DIR"), Field(description="A new or empty folder.")],
+    size: SimulationSize,
+) -> None:
+    """Write rating files whose truth is known."""
+    from widedeep.data.simulator.config import SimulationConfig
     from widedeep.data.simulator.write import simulate as write
 
-    given = {name: getattr(options, name) for name in ("users", "items", "ratings", "seed")}
-    write(SimulationConfig(**{k: v for k, v in given.items() if v is not None}), options.folder)
-    sys.stdout.write(f"written: {options.folder.resolve()}\n")
+    write(SimulationConfig(**size.model_dump(exclude_none=True)), folder)
+    sys.stdout.write(f"written: {folder.resolve()}\n")
 
 
-def _write_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-
-
-def _engine(options: argparse.Namespace) -> Engine:
-    return Engine(EngineName(options.engine), options.workers)
-
-
-def _home(options: argparse.Namespace) -> Workspace:
-    workspace = (
-        Workspace(options.home.expanduser().resolve()) if options.home else default_workspace()
-    )
+def _workspace(home: Path | None) -> Workspace:
+    """Settle where Prefect and MLflow keep their state."""
+    workspace = Workspace(home.expanduser().resolve()) if home else default_workspace()
     configure(workspace)
     return workspace
 
 
 @contextmanager
-def _held(workspace: Workspace) -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Hold the home for a flow; gives the block in which it is to be imported."""
+def _exclusive(workspace: Workspace) -> Iterator[None]:
+    """Hold the workspace for a run in this process; raise BusyError if another run holds it."""
     prepare_command()
     with workspace.exclusive():
-        from flows.exclusive_run import stop_orphans
-
         stop_orphans()
-        yield _starting
+        yield
 
 
 @contextmanager
-def _starting() -> Iterator[None]:
-    """Prefect's server starts while the block imports a flow, which takes as long."""
+def _server_starting() -> Iterator[None]:
+    """Start Prefect's server while the block imports a flow, which takes as long."""
     from flows import temporary_server
 
     with temporary_server.starting():
@@ -265,10 +332,16 @@ def _starting() -> Iterator[None]:
         yield
 
 
-def _moments(options: argparse.Namespace) -> dict[str, datetime | None]:
-    """As of, validation from, holdout from."""
-    return {field: _moment(getattr(options, field), name) for name, field in SPLIT.items()}
+def _show_status_of(model: str, workspace: Workspace, *, as_json: bool) -> None:
+    """Show the status of one model, after its champion was moved."""
+    from flows.status import model_status, show_statuses
+
+    status_ = model_status(workspace, model)
+    if as_json:
+        _write_json(status_)
+    else:
+        show_statuses([status_])
 
 
-def _moment(text: str | None, name: str) -> datetime | None:
-    return None if text is None else datetime.fromtimestamp(parse_time(text, name), UTC)
+def _write_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

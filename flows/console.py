@@ -1,79 +1,84 @@
-"""What the commands show on a terminal: what our own tasks say, and nothing of the machinery."""
+"""What the commands show on a terminal: tables, and what our own tasks log."""
 
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tasks.ingest import Ingested
 from widedeep.inputs import to_iso
 from widedeep.workspace import Workspace
 
-WIDTH = 120
-"""Columns where there is no terminal to ask."""
+# Commands that only look something up import this file, and do not load Prefect.
+if TYPE_CHECKING:
+    from tasks.ingest import Ingested
 
-_OURS = {"tasks", "flows"}
+WIDTH = 120
+"""Columns of the output where it is not a terminal."""
+
+_LOGGED_FOLDERS = {"tasks", "flows"}
 _LOGGERS = ("prefect.task_runs", "prefect.flow_runs")
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes to whatever stdout is at the moment, so that lines stay above a progress bar."""
+    """Writes log records of our own tasks to the present stdout, above a progress bar."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
-        self.addFilter(lambda record: Path(record.pathname).parent.name in _OURS)
+        self.addFilter(lambda record: Path(record.pathname).parent.name in _LOGGED_FOLDERS)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
+        """Write one record as one line."""
         sys.stdout.write(self.format(record) + "\n")
         sys.stdout.flush()
 
 
+def show_progress() -> None:
+    """Show on stdout what the tasks and flows of this process log."""
+    handler = ConsoleHandler()
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+
+
 def plain_console() -> Console:
-    """Stdout for tables and sentences: lines are not broken, numbers not coloured."""
+    """Return a console on stdout for tables and sentences: no line breaks, no coloured numbers."""
     width = None if sys.stdout.isatty() else WIDTH
     return Console(soft_wrap=True, highlight=False, width=width)
 
 
 def figures(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> Table:
-    """A table for `plain_console`: the first `words` columns are text, the rest figures."""
+    """Return a table for `plain_console`: the first `words` columns are text, the rest figures."""
     table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.title_justify, table.title_style = "left", "bold"
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place < words else "right")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position < words else "right")
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def split_line(ingested: Ingested) -> str:
-    """The parts of the split and the moments between them."""
+def split_line(ingested: "Ingested") -> str:
+    """Return the sizes of the parts of the split, with the moments between them."""
     train, validation, holdout = ingested.examples
     split = ingested.split
     return (
-        f"split     {train:,} training | {to_iso(split.validation_from)} | {validation:,} validation "
-        f"| {to_iso(split.holdout_from)} | {holdout:,} holdout | {to_iso(split.as_of)}"
+        f"split     {train:,} training | {to_iso(split.validation_from)} | "
+        f"{validation:,} validation | {to_iso(split.holdout_from)} | "
+        f"{holdout:,} holdout | {to_iso(split.as_of)}"
     )
 
 
 def show_files(
-    console: Console, files: Mapping[str, str], workspace: Workspace, experiment: str, what: str
+    console: Console, files: Mapping[str, str], workspace: Workspace, experiment: str, runs: str
 ) -> None:
-    """Say where files and MLflow's experiment are; `what` is to be ticked there."""
+    """Print where the files and MLflow's experiment are; `runs` are what to tick there."""
     console.print("look next", style="bold")
     for name, path in files.items():
         console.print(f"  {name:8} {path}")
     console.print(f"  MLflow   .venv/bin/mlflow ui --backend-store-uri {workspace.tracking_uri}")
-    console.print(f"           experiment {experiment}: tick {what}, press Compare")
-
-
-def show_progress() -> None:
-    """Let this process's runs speak on stdout."""
-    handler = ConsoleHandler()
-    for name in _LOGGERS:
-        logging.getLogger(name).addHandler(handler)
+    console.print(f"           experiment {experiment}: tick {runs}, press Compare")

@@ -1,16 +1,15 @@
 """The flows as a Prefect server offers them: on schedule, on new data, and on a press of Run.
 
-`python -m flows.deployments --help` serves them to the server that PREFECT_API_URL names.
-
-What the server does by itself: end runs whose process is dead, and tell people.
-
-Notices that rating files have changed, and says so once they have come to rest.
+`python -m flows.deployments` serves the deployments to the server that PREFECT_API_URL names, with
+automations that end dead runs and send notices, and announces new files of the data's folder.
+`python -m flows.deployments --prefect-yaml` prints the same deployments for work pools: that is the
+file prefect.yaml.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +18,7 @@ from threading import Event, Thread
 from typing import Any, cast
 from uuid import UUID
 
+import yaml
 from prefect import serve
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
@@ -37,27 +37,164 @@ from flows.environment import default_workspace
 from flows.exclusive_run import SKIPPED, end_dead_runs
 from flows.replay import replay
 from flows.retrain import retrain
-from flows.run_form import DataSet
 from flows.tune import tune
-from tasks.prefect_page import ARRIVED, DECISION, arrived
+from tasks.prefect_page import ARRIVED, DECISION, announce_arrival
+from tasks.run_form import DataSet
 from widedeep.inputs import InputError
-from widedeep.store import drafted
+from widedeep.store import atomic_write
+
+WEEKLY = "0 4 * * 1"
+"""When retrain/scheduled runs by default (cron, UTC): Mondays at 4."""
+
+TAG = "widedeep"
+"""Tag of the deployments and their runs, and name of the work pool in prefect.yaml."""
+
+_NEW_DATA = {
+    "name": "widedeep: new data",
+    "expect": [ARRIVED],
+    "parameters": {"data": {"folder": "{{ event.payload.folder }}"}},
+}
+_PREFECT_YAML = """\
+# Written by `python -m flows.deployments --prefect-yaml`; change flows/deployments.py instead.
+# For work pools: `WIDEDEEP_CHECKOUT=$PWD prefect deploy --all`, with a worker beside the workspace:
+#   prefect work-pool create widedeep --type process
+#   prefect work-pool set-concurrency-limit widedeep 1
+#   prefect worker start --pool widedeep
+# `widedeep up` offers the same deployments without a pool.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A flow as it is offered on a Prefect server.
+
+    Attributes:
+        flow: What a run executes.
+        name: The deployment is `<name of the flow>/<name>`.
+        cron: When it runs by itself (UTC). None: never.
+        trigger: The event that starts a run, as in prefect.yaml. None: no event does.
+        has_data: Whether the flow reads a data set, which its run form begins with.
+    """
+
+    flow: Flow[..., Any]
+    name: str
+    cron: str | None = None
+    trigger: Mapping[str, Any] | None = None
+    has_data: bool = True
+
+    @property
+    def description(self) -> str:
+        """The flow's docstring without its arguments."""
+        return (self.flow.__doc__ or "").partition("Args:")[0].strip()
+
+    @property
+    def entrypoint(self) -> str:
+        """The flow's file and function, as `flows/retrain.py:retrain`."""
+        function = self.flow.fn
+        return f"{function.__module__.replace('.', '/')}.py:{function.__name__}"
+
+
+def all_deployments(cron: str = WEEKLY) -> list[Deployment]:
+    """Return every deployment there is; `cron` is the schedule of retrain/scheduled."""
+    return [
+        Deployment(retrain, "scheduled", cron=cron),
+        Deployment(retrain, "on-new-data", trigger=_NEW_DATA),
+        Deployment(replay, "backfill"),
+        Deployment(tune, "search"),
+        Deployment(promote_by_hand, "manual", has_data=False),
+        Deployment(rollback, "manual", has_data=False),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve the deployments until a signal ends the process; return the exit status."""
+    parser = argparse.ArgumentParser("python -m flows.deployments")
+    parser.add_argument("--data", default="auto", help="what the run forms begin with")
+    parser.add_argument("--cron", default=WEEKLY, help="when retrain/scheduled runs, in UTC")
+    parser.add_argument("--notify", metavar="BLOCK", help="reports failures and decisions")
+    parser.add_argument("--prefect-yaml", action="store_true", help="print prefect.yaml and exit")
+    options = parser.parse_args(arguments)
+    if options.prefect_yaml:
+        sys.stdout.write(prefect_yaml())
+        return 0
+    data = DataSet.parse(options.data)
+    try:
+        notices = notice_automations(options.notify) if options.notify else []
+    except InputError as error:
+        sys.stderr.write(f"widedeep: {error}\n")
+        return 2
+    for automation in (crash_automation(), *notices):
+        put_automation(automation)
+    end_dead_runs(TAG)
+    with watching(_folder_watch(data)):
+        # The schedule stays active while nothing serves it: the newest of the runs that become due
+        # meanwhile is run afterwards.
+        serve(
+            *(_to_runner(deployment, data) for deployment in all_deployments(options.cron)),
+            limit=1,
+            pause_on_shutdown=False,
+            print_starting_message=False,
+        )
+    return 0
+
+
+def prefect_yaml() -> str:
+    """Return the deployments as the text of prefect.yaml, for `prefect deploy --all`."""
+    step = "prefect.deployments.steps.set_working_directory"
+    project = {
+        "name": "widedeep",
+        "pull": [{step: {"directory": "{{ $WIDEDEEP_CHECKOUT }}"}}],
+        "deployments": [_to_yaml(deployment) for deployment in all_deployments()],
+    }
+    return f"{_PREFECT_YAML}{yaml.safe_dump(project, sort_keys=False)}"
+
+
+def _to_yaml(deployment: Deployment) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "name": deployment.name,
+        "entrypoint": deployment.entrypoint,
+        "work_pool": {"name": TAG},
+        "tags": [TAG],
+    }
+    if deployment.cron is not None:
+        values["schedules"] = [{"cron": deployment.cron, "timezone": "UTC"}]
+    if deployment.trigger is not None:
+        values["triggers"] = [{"type": "event", **deployment.trigger}]
+    return values
+
+
+def _to_runner(deployment: Deployment, data: DataSet) -> RunnerDeployment:
+    trigger = deployment.trigger
+    return RunnerDeployment.from_flow(
+        deployment.flow,
+        deployment.name,
+        parameters={"data": data.model_dump(mode="json")} if deployment.has_data else {},
+        description=deployment.description,
+        tags=[TAG],
+        cron=deployment.cron,
+        triggers=None if trigger is None else [DeploymentEventTrigger.model_validate(trigger)],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+
 
 SILENCE = timedelta(seconds=90)
-"""Three heartbeats long."""
+"""Time without a sign of life after which a run counts as dead: three heartbeats."""
 
 _RUN = "prefect.flow-run"
-_TROUBLE = {f"{_RUN}.{state}" for state in ("Failed", "TimedOut", "Crashed")}
-_FINAL = _TROUBLE | {f"{_RUN}.{state}" for state in ("Completed", SKIPPED, "Cancelled")}
+_FAILURES = {f"{_RUN}.{state}" for state in ("Failed", "TimedOut", "Crashed")}
+_ENDS = _FAILURES | {f"{_RUN}.{state}" for state in ("Completed", SKIPPED, "Cancelled")}
 """Events are named after a state's name, not after its type."""
 
 
 def crash_automation() -> AutomationCore:
-    """Runs that were killed together with whoever ran them, so that nobody else would notice."""
+    """Return an automation that ends runs which were killed together with their runner.
+
+    Without it they would stay Running: no process is left to report their end.
+    """
     heartbeat = f"{_RUN}.heartbeat"
     trigger = EventTrigger(
         after={heartbeat},
-        expect={heartbeat, *_FINAL},
+        expect={heartbeat, *_ENDS},
         match=ResourceSpecification({"prefect.resource.id": f"{_RUN}.*"}),
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
@@ -71,13 +208,16 @@ def crash_automation() -> AutomationCore:
 
 
 def notice_automations(block: str) -> list[AutomationCore]:
-    """Tell of failures and of decisions through a block, as `slack-webhook/team`.
+    """Return automations that report failures and decisions through a block.
+
+    Args:
+        block: Type and name of the block, as `slack-webhook/team`.
 
     Raises:
         InputError: There is no such block on the server.
     """
     failed = EventTrigger(
-        expect=_TROUBLE,
+        expect=_FAILURES,
         match=ResourceSpecification({"prefect.resource.id": f"{_RUN}.*"}),
         posture=Posture.Reactive,
         threshold=1,
@@ -87,102 +227,105 @@ def notice_automations(block: str) -> list[AutomationCore]:
         posture=Posture.Reactive,
         threshold=1,
     )
-    of_run = "{{ flow_run.name }}: {{ flow_run.state.name }}: {{ flow_run.state.message }}"
-    of_model = (
+    run_text = "{{ flow_run.name }}: {{ flow_run.state.name }}: {{ flow_run.state.message }}"
+    model_text = (
         "{{ event.payload.model }}: {{ event.payload.decision }} version "
         "{{ event.payload.version }}; {% if event.payload.champion %}version "
         "{{ event.payload.champion }} serves{% else %}nothing serves yet{% endif %}. "
         "{{ event.payload.reasons }}"
     )
-    identity, calls = _identity(block), block.startswith("webhook/")
-    told = {"failures": (failed, of_run), "decisions": (decided, of_model)}
+    notices = {"failures": (failed, run_text), "decisions": (decided, model_text)}
     return [
         AutomationCore(
-            name=f"widedeep: tell of {what}",
-            trigger=trigger,
-            actions=[_call(identity, text) if calls else _tell(identity, text)],
+            name=f"widedeep: tell of {subject}", trigger=trigger, actions=[_notice(block, text)]
         )
-        for what, (trigger, text) in told.items()
+        for subject, (trigger, text) in notices.items()
     ]
 
 
 def put_automation(automation: AutomationCore) -> None:
-    """Have the server keep it as it is here; one that is there already goes on undisturbed."""
+    """Create an automation on the server, or replace the one of that name if it is another one."""
     with get_client(sync_client=True) as client:
-        for found in client.read_automations_by_name(automation.name):
-            if found.model_dump(exclude={"id"}) == automation.model_dump(exclude={"id"}):
+        for existing in client.read_automations_by_name(automation.name):
+            if existing.model_dump(exclude={"id"}) == automation.model_dump(exclude={"id"}):
                 return
-            client.delete_automation(found.id)
+            client.delete_automation(existing.id)
         client.create_automation(automation)
 
 
-def _identity(block: str) -> UUID:
+def _notice(block: str, text: str) -> CallWebhook | SendNotification:
+    identity = _block_id(block)
+    if block.startswith("webhook/"):
+        return CallWebhook(block_document_id=identity, payload=text)
+    return SendNotification(block_document_id=identity, subject="widedeep", body=text)
+
+
+def _block_id(block: str) -> UUID:
     try:
-        found = cast("Block", Block.load(block))
+        loaded = cast("Block", Block.load(block))
     except (ValueError, ObjectNotFound) as error:
-        wanted = "one made in Prefect's UI (Blocks) is wanted, as slack-webhook/team"
-        raise InputError(f"there is no block {block!r}; {wanted}") from error
-    identity = found._block_document_id  # noqa: SLF001  Prefect gives it under this name alone
+        raise InputError(
+            f"there is no block {block!r}; expected one made in Prefect's UI (Blocks), as "
+            "slack-webhook/team"
+        ) from error
+    identity = loaded._block_document_id  # noqa: SLF001  Prefect has no public name for it
     if identity is None:
         raise InputError(f"block {block!r} was never saved")
     return identity
 
 
-def _call(identity: UUID, text: str) -> CallWebhook:
-    return CallWebhook(block_document_id=identity, payload=text)
-
-
-def _tell(identity: UUID, text: str) -> SendNotification:
-    return SendNotification(block_document_id=identity, subject="widedeep", body=text)
-
-
-SECONDS = 30.0
-"""Between two looks: files that are being written change from one to the next."""
+WATCH_SECONDS = 30.0
+"""Time between two looks; a file that is still being written changes from one to the next."""
 
 Files = list[tuple[str, int, int]]
+"""Name, size in bytes and time of change in ns of each file of a folder."""
 
 
 @dataclass
 class FolderWatch:
-    """A folder, and the file that remembers what was last announced of it."""
+    """Notices new, changed and removed files of a folder once they no longer change.
+
+    Attributes:
+        folder: What is watched.
+        memory: A file that holds the state of the folder that was last announced.
+    """
 
     folder: Path
     memory: Path
-    _moving: Files | None = field(default=None, init=False)
+    _changing: Files | None = field(default=None, init=False)
 
     def look(self) -> bool:
-        """Whether there is something new, the same as at the last look; it is told once."""
-        found = self._files()
+        """Return whether there is a change that has come to rest; each change is returned once."""
+        files = self._files()
         if not self.memory.exists():
-            self._remember(found)
-        if found == self._known() or found != self._moving:
-            self._moving = found
+            self._remember(files)
+        if files == self._remembered() or files != self._changing:
+            self._changing = files
             return False
-        self._remember(found)
+        self._remember(files)
         return True
 
     def _files(self) -> Files:
-        """Name, size and time of change (ns) of each file."""
         files = sorted(file for file in self.folder.glob("*") if file.is_file())
         return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
-    def _known(self) -> Files:
+    def _remembered(self) -> Files:
         return [tuple(file) for file in json.loads(self.memory.read_text(encoding="utf-8"))]
 
-    def _remember(self, found: Files) -> None:
+    def _remember(self, files: Files) -> None:
         self.memory.parent.mkdir(parents=True, exist_ok=True)
-        with drafted(self.memory) as draft:
-            draft.write_text(json.dumps(found), encoding="utf-8")
+        with atomic_write(self.memory) as draft:
+            draft.write_text(json.dumps(files), encoding="utf-8")
 
 
 @contextmanager
-def watching(watch: FolderWatch | None, seconds: float = SECONDS) -> Iterator[None]:
-    """Look again and again while the block works, and announce what arrives."""
+def watching(watch: FolderWatch | None, seconds: float = WATCH_SECONDS) -> Iterator[None]:
+    """Look at a folder every `seconds` while the block works, and announce what arrives."""
     if watch is None:
         yield
         return
     done = Event()
-    thread = Thread(target=_look, args=(watch, done, seconds), daemon=True)
+    thread = Thread(target=_announce_arrivals, args=(watch, done, seconds), daemon=True)
     thread.start()
     try:
         yield
@@ -191,86 +334,17 @@ def watching(watch: FolderWatch | None, seconds: float = SECONDS) -> Iterator[No
         thread.join()
 
 
-def _look(watch: FolderWatch, done: Event, seconds: float) -> None:
+def _announce_arrivals(watch: FolderWatch, done: Event, seconds: float) -> None:
     while not done.wait(seconds):
         if watch.look():
-            arrived(str(watch.folder))
+            announce_arrival(str(watch.folder))
 
 
-WEEKLY = "0 4 * * 1"
-TAG = "widedeep"
-
-
-def deployments(data: DataSet, cron: str) -> list[RunnerDeployment]:
-    """All of them; `data` is what their run forms begin with, `cron` is in UTC."""
-    given = {"data": data.model_dump()}
-    arrived = DeploymentEventTrigger(
-        name="widedeep: new data",
-        expect={ARRIVED},
-        parameters={"data": {"folder": "{{ event.payload.folder }}"}},
-    )
-    return [
-        _deployment(retrain, "scheduled", given, cron=cron),
-        _deployment(retrain, "on-new-data", given, triggers=[arrived]),
-        _deployment(replay, "backfill", given),
-        _deployment(tune, "search", given),
-        _deployment(promote_by_hand, "manual", {}),
-        _deployment(rollback, "manual", {}),
-    ]
-
-
-def serve_all(offered: Sequence[RunnerDeployment]) -> None:
-    """Run what is asked for, one run at a time, until the process is told to stop.
-
-    The schedule goes on while nobody serves it; of the runs that became due the newest is run.
-    """
-    serve(*offered, limit=1, pause_on_shutdown=False, print_starting_message=False)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; returns the exit status."""
-    parser = argparse.ArgumentParser("python -m flows.deployments")
-    parser.add_argument("--data", default="auto", help="what the run forms begin with")
-    parser.add_argument("--cron", default=WEEKLY, help="when retrain/scheduled runs, in UTC")
-    parser.add_argument("--notify", metavar="BLOCK", help="told of failures and decisions")
-    options = parser.parse_args(arguments)
-    data = DataSet.parse(options.data)
-    try:
-        told = notice_automations(options.notify) if options.notify else []
-    except InputError as error:
-        sys.stderr.write(f"widedeep: {error}\n")
-        return 2
-    for automation in (crash_automation(), *told):
-        put_automation(automation)
-    end_dead_runs(TAG)
-    with watching(_watch(data)):
-        serve_all(deployments(data, options.cron))
-    return 0
-
-
-def _watch(data: DataSet) -> FolderWatch | None:
+def _folder_watch(data: DataSet) -> FolderWatch | None:
     if not data.folder:
         return None
     folder = Path(data.folder).expanduser().resolve()
     return FolderWatch(folder, default_workspace().root / "watched" / f"{folder.name}.json")
-
-
-def _deployment(
-    flow: Flow[..., Any],
-    name: str,
-    parameters: dict[str, Any],
-    **when: Any,  # noqa: ANN401
-) -> RunnerDeployment:
-    description = (flow.__doc__ or "").partition("Args:")[0].strip()
-    return RunnerDeployment.from_flow(
-        flow,
-        name,
-        parameters=parameters,
-        description=description,
-        tags=[TAG],
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        **when,
-    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""Settings of Prefect, MLflow and torch, which read them from the environment at import.
+"""The environment of this process and of the processes it starts.
 
-The home decides where their state lies, so it must be known before they are imported.
+Prefect, MLflow and torch read their settings from the environment when they are imported. The
+workspace decides where their state lies, so `configure` has to be called before that; importing the
+package `flows` does so for the default workspace.
 """
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,19 +17,24 @@ from widedeep.workspace import TRACKING_VARIABLE, UI_VARIABLE, Workspace
 
 HOME_VARIABLE = "WIDEDEEP_HOME"
 PID_VARIABLE = "WIDEDEEP_PID"
+"""Holds the process that started a server, which has no use without it."""
 UP_FILE = "up.json"
-"""In the home of a `widedeep up` that works: its pid and the addresses of its servers."""
+"""A file in the workspace of a running `widedeep up`: its pid and the addresses of its servers."""
 _PROJECT = Path(__file__).resolve().parent.parent
-_OURS_VARIABLE = "WIDEDEEP_SETTINGS"
-"""Names the variables that a parent process set by `configure`, so that no user set them."""
+_CONFIGURED_VARIABLE = "WIDEDEEP_SETTINGS"
+"""Holds the names of the variables that `configure` set in a parent process, not the user."""
 
-_GIVEN = frozenset(os.environ) - set(os.environ.get(_OURS_VARIABLE, "").split())
-if "MLFLOW_TRACKING_URI" in _GIVEN:
+_SET_BY_USER = frozenset(os.environ) - set(os.environ.get(_CONFIGURED_VARIABLE, "").split())
+if "MLFLOW_TRACKING_URI" in _SET_BY_USER:
     os.environ.setdefault(TRACKING_VARIABLE, os.environ["MLFLOW_TRACKING_URI"])
 
 
 def default_workspace() -> Workspace:
-    """WIDEDEEP_HOME, else `mlruns/` of the checkout this code runs from, else of this folder."""
+    """Return the workspace of this process.
+
+    It is the folder WIDEDEEP_HOME, else `mlruns/` in the checkout that this code runs from, else
+    `mlruns/` in the current folder.
+    """
     if HOME_VARIABLE in os.environ:
         return Workspace(Path(os.environ[HOME_VARIABLE]).expanduser().resolve())
     checkout = (_PROJECT / "pyproject.toml").exists()
@@ -33,7 +42,7 @@ def default_workspace() -> Workspace:
 
 
 def configure(workspace: Workspace) -> None:
-    """Point both tools at `workspace`; what the user set in the environment stays."""
+    """Point Prefect and MLflow at `workspace`; variables that the user set stay as they are."""
     settings = {
         HOME_VARIABLE: str(workspace.root),
         "PREFECT_HOME": str(workspace.prefect),
@@ -46,36 +55,57 @@ def configure(workspace: Workspace) -> None:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "DO_NOT_TRACK": "true",
-        # By its heartbeat a server notices a run whose process and runner are both dead.
+        # Without heartbeats the server would not notice that a run's process and runner are dead.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-        # Who presses Run waits for a new process anyway, not for 10 s before it.
+        # Prefect's default is 10 s, during which a user who pressed Run sees nothing happen.
         "PREFECT_RUNNER_POLL_FREQUENCY": "2",
-        # torch's threads wait for one another by spinning: with one other busy process on two
-        # cores training became 10 to 20 times slower. Waiting passively costs 5 % when alone.
+        # By default torch's threads wait for each other by spinning: beside one other busy process
+        # on two cores training became 10 to 20 times slower. Passive waiting costs 5 % when alone.
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-    settings |= _addresses(workspace)
-    ours = {k: v for k, v in settings.items() if k not in _GIVEN or k == HOME_VARIABLE}
-    os.environ.update(ours)
-    os.environ[_OURS_VARIABLE] = " ".join(ours)
-
-
-def _addresses(workspace: Workspace) -> dict[str, str]:
-    """Of the servers of a `widedeep up` on this home: its UIs show what commands do, too."""
-    try:
-        found = json.loads((workspace.root / UP_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    if not psutil.pid_exists(found["pid"]):
-        return {}
-    return {"PREFECT_API_URL": f"{found['prefect']}/api", UI_VARIABLE: found["mlflow"]}
+    settings |= _server_addresses(workspace)
+    settings = {k: v for k, v in settings.items() if k not in _SET_BY_USER or k == HOME_VARIABLE}
+    os.environ.update(settings)
+    os.environ[_CONFIGURED_VARIABLE] = " ".join(settings)
 
 
 def prepare_command() -> None:
-    """Settings of a run in this process, with Prefect's temporary server.
+    """Set what a run in this process needs, with Prefect's temporary server.
 
-    The server is told whose it is, and the terminal is left to `console`; the lines of Prefect
-    itself go to its own log, which its UI shows.
+    The server learns which process started it, so that the next command can end it if that process
+    was killed. The terminal is left to `flows.console`; Prefect's own lines go to its log, which
+    its UI shows.
     """
     os.environ[PID_VARIABLE] = str(os.getpid())
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def stop_orphans() -> None:
+    """End the processes whose starter, named by PID_VARIABLE in their environment, is dead."""
+    for process, starter in processes_with(PID_VARIABLE):
+        if not psutil.pid_exists(int(starter)):
+            with suppress(psutil.Error):
+                process.terminate()
+
+
+def processes_with(variable: str) -> Iterator[tuple[psutil.Process, str]]:
+    """Yield the processes of this machine that were started with a variable, and its value.
+
+    Processes that have just ended, or whose environment may not be read, are left out.
+    """
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            value = process.environ().get(variable)
+            if value is not None:
+                yield process, value
+
+
+def _server_addresses(workspace: Workspace) -> dict[str, str]:
+    """Return settings that make commands use the servers of a running `widedeep up`, if any."""
+    try:
+        up = json.loads((workspace.root / UP_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    if not psutil.pid_exists(up["pid"]):
+        return {}
+    return {"PREFECT_API_URL": f"{up['prefect']}/api", UI_VARIABLE: up["mlflow"]}

@@ -1,41 +1,41 @@
-"""Why a registered model scores one user and item as it does.
+"""What a registered model knows: why it scores a pair as it does, and what its wide part remembers.
 
-What a registered model's wide part remembers, as its own run reported it.
+`explain_pair` takes the score of one user and item apart. The memorisation report was written when
+the model was trained and is read from its run. Neither needs Prefect, and only an explanation needs
+the model itself, so torch is imported there.
 """
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
-from flows.champion import RegisteredModel
 from flows.console import plain_console
-from widedeep.evaluation.explain import Explainer, Explanation
-from widedeep.evaluation.memorisation import REPORT, TABLE
-from widedeep.evaluation.naming import Language
-from widedeep.features.history import Queries
-from widedeep.inputs import InputError, to_iso
+from tasks.registry import RegisteredModel
+from widedeep.evaluation import MEMORISATION_REPORT, MEMORISATION_TABLE
+from widedeep.inputs import InputError, Moment, to_iso
+
+if TYPE_CHECKING:
+    from widedeep.evaluation.explain import Explanation
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainReport:
-    """An explanation, whose it is, and what the item is called."""
+    """The explanation of one score by a registered model, and the item's titles."""
 
     registered: RegisteredModel
     korean: str
     english: str
-    explanation: Explanation
+    explanation: "Explanation"
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `widedeep explain --json` prints."""
+        """Return the object that `widedeep explain --json` prints."""
         return {
             "model": self.registered.model,
             "version": self.registered.version.number,
@@ -45,55 +45,46 @@ class ExplainReport:
         }
 
 
-def explain(registered: RegisteredModel, user: int, item: int, at: int | None) -> ExplainReport:
-    """Explain as the model is served: by the ratings it was registered with, before `at`.
+def explain_pair(
+    registered: RegisteredModel, user: int, item: int, at: Moment | None = None
+) -> ExplainReport:
+    """Explain the score of `user` and `item` as MLflow serves the model.
 
-    `at` is in UNIX seconds; None stands for the moment after the last of these ratings.
+    Only the ratings that the model was registered with are known, and of those only the ones before
+    `at`. If `at` is None, it is the moment after the last of them.
     """
+    import numpy as np
+
+    from widedeep.evaluation.explain import Explainer
+    from widedeep.evaluation.naming import Language
+    from widedeep.features.history import Queries
+
     path = registered.version.served.path
     explainer = Explainer.load(path, path.with_name("history"))
-    known = explainer.known_until
-    time = known if at is None else at
-    asked = Queries(*(np.array([value]) for value in (user, item, time, min(time, known))))
+    time = explainer.known_until if at is None else at
+    known_until = min(time, explainer.known_until)
+    query = Queries(*(np.array([value]) for value in (user, item, time, known_until)))
     korean, english = (explainer.names.item(item, language) for language in Language)
-    return ExplainReport(registered, korean, english, explainer.explain(asked)[0])
+    return ExplainReport(registered, korean, english, explainer.explain(query)[0])
 
 
-def show_explanation(found: ExplainReport) -> None:
-    """Print it for people: what moves the logit, the heaviest first."""
-    console, one = plain_console(), found.explanation
-    console.print(f"\n[bold]{found.registered.title}[/bold]")
-    console.print(f"user {one.user}, movie {one.item}: {_both(found.korean, found.english)}")
-    console.print(f"at {to_iso(one.time)}, knowing the ratings before {to_iso(one.known_until)}")
-    console.print(_table(one))
-    silent = sum(fired.weight == 0 for fired in one.wide)
+def show_explanation(report: ExplainReport) -> None:
+    """Print what adds up to the logit, the heaviest wide features first."""
+    console, explanation = plain_console(), report.explanation
+    titles = _both(report.korean, report.english)
+    time, known_until = to_iso(explanation.time), to_iso(explanation.known_until)
+    console.print(f"\n[bold]{report.registered.title}[/bold]")
+    console.print(f"user {explanation.user}, item {explanation.item}: {titles}")
+    console.print(f"at {time}, knowing the ratings before {known_until}")
+    console.print(_contributions(explanation))
+    silent = sum(fired.weight == 0 for fired in explanation.wide)
     if silent:
         console.print(f"{silent} more wide features fired; their weight is 0")
 
 
-def _table(one: Explanation) -> Table:
-    table = Table(box=box.SIMPLE, show_footer=True)
-    table.add_column("adds", f"{one.logit:+.4f}", justify="right")
-    table.add_column("part", "logit")
-    table.add_column("", f"probability {one.probability:.4f}")
-    table.add_row(f"{one.bias:+.4f}", "bias", "")
-    if one.offset:
-        table.add_row(f"{one.offset:+.4f}", "offset", "the online model's expectation")
-    table.add_row(f"{one.deep:+.4f}", "deep", "")
-    for fired in one.wide:
-        if fired.weight:
-            table.add_row(f"{fired.weight:+.4f}", "wide", _both(fired.korean, fired.english))
-    return table
-
-
-def _both(korean: str, english: str) -> str:
-    """One or both, with brackets left as they are."""
-    return escape(korean if korean == english else f"{korean} | {english}")
-
-
 def show_memorisation(registered: RegisteredModel) -> None:
-    """Print the report for people: laid out on a terminal, as Markdown elsewhere."""
-    text = _file(registered, REPORT).read_text(encoding="utf-8")
+    """Print the report: laid out on a terminal, as Markdown elsewhere."""
+    text = _run_file(registered, MEMORISATION_REPORT).read_text(encoding="utf-8")
     if sys.stdout.isatty():
         Console(highlight=False).print(Markdown(text))
     else:
@@ -101,18 +92,46 @@ def show_memorisation(registered: RegisteredModel) -> None:
 
 
 def write_memorisation(registered: RegisteredModel) -> None:
-    """Print the table to stdout, one JSON object a wide feature, see `memory_table.COLUMNS`."""
-    features = pd.read_parquet(_file(registered, TABLE))
+    """Print the table to stdout, one JSON object for each wide feature.
+
+    Its columns are `widedeep.evaluation.memorisation.COLUMNS`.
+    """
+    import pandas as pd
+
+    features = pd.read_parquet(_run_file(registered, MEMORISATION_TABLE))
     features.to_json(
         sys.stdout, orient="records", lines=True, force_ascii=False, double_precision=15
     )
 
 
-def _file(registered: RegisteredModel, name: str) -> Path:
-    found = registered.tracker.file(registered.model, registered.version, name)
-    if found is None:
-        raise InputError(
-            f"{registered.title} has no {name}; it was made by another version of widedeep, or its "
-            "run is gone: retrain to have one"
+def _contributions(explanation: "Explanation") -> Table:
+    table = Table(box=box.SIMPLE, show_footer=True)
+    table.add_column("adds", f"{explanation.logit:+.4f}", justify="right")
+    table.add_column("part", "logit")
+    table.add_column("", f"probability {explanation.probability:.4f}")
+    table.add_row(f"{explanation.bias:+.4f}", "bias", "")
+    if explanation.prior_logit:
+        table.add_row(
+            f"{explanation.prior_logit:+.4f}", "prior logit", "the online model's expectation"
         )
-    return found
+    table.add_row(f"{explanation.deep:+.4f}", "deep", "")
+    for fired in explanation.wide:
+        if fired.weight:
+            table.add_row(f"{fired.weight:+.4f}", "wide", _both(fired.korean, fired.english))
+    return table
+
+
+def _both(korean: str, english: str) -> str:
+    """Return both texts, or one if they are equal, with brackets that rich does not interpret."""
+    return escape(korean if korean == english else f"{korean} | {english}")
+
+
+def _run_file(registered: RegisteredModel, name: str) -> Path:
+    """Return a file that the run of a version kept; raise InputError if there is none."""
+    path = registered.tracker.file(registered.model, registered.version, name)
+    if path is None:
+        raise InputError(
+            f"{registered.title} has no {name}: it was made by another version of widedeep, or its "
+            "run was deleted; retrain to get one"
+        )
+    return path

@@ -1,10 +1,11 @@
-"""Prefect's command, for its server on SQLite: transactions wait for one another.
+"""Prefect's command line, with a server whose SQLite transactions wait for one another.
 
 `python -m flows.prefect_server server start …` is `prefect server start …`. Prefect 3.8 begins each
-transaction of its server as a reader, whatever it is going to do. One that reads and then writes,
-while another has written in between, is told "database is locked" at once (SQLITE_BUSY_SNAPSHOT),
-however long Prefect would have waited: requests answered by 503, events handled twice, errors in
-the log. Begun as a writer, it waits its turn. Single reads are not in a transaction, and do not.
+transaction of its server as a reader, even one that will write. A transaction that reads, and then
+writes after another one has written in between, fails at once with "database is locked"
+(SQLITE_BUSY_SNAPSHOT), whatever the timeout: requests were answered with 503, events were handled
+twice, and the log was full of errors. A transaction that begins as a writer waits its turn. Single
+reads are not in a transaction and do not wait.
 """
 
 from typing import Any

@@ -1,7 +1,4 @@
-"""Ranked items for a file of users, or for all of them, as one Parquet file.
-
-A file that names users.
-"""
+"""Ranked items for a file of users, or for all of them, as one Parquet file."""
 
 import time
 from collections.abc import Iterator
@@ -17,62 +14,18 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from flows.champion import RegisteredModel
 from flows.console import plain_console
+from flows.options import ALL, RankRequest
 from tasks.engine import LOCAL, Engine
-from widedeep.choices import Precision
+from tasks.registry import RegisteredModel
 from widedeep.evaluation.naming import DisplayNames, Language
 from widedeep.inputs import InputError, to_iso
 from widedeep.serving.batch_ranking import ListMaker, ListsRequest, RankedLists
-from widedeep.store import drafted
+from widedeep.store import atomic_write
 
-COLUMN = "user"
+USER_COLUMN = "user"
+"""The column of the input file that is read."""
 
-
-def read_users(path: Path) -> NDArray[np.int64]:
-    """The users in the column `user` of a CSV or Parquet file, each once, as they first come.
-
-    Raises:
-        InputError: There is no such file, it is of another kind, or its users are not integers.
-    """
-    column = _column(path)
-    if not len(column):
-        raise InputError(f"{path} has no row; at least one user is wanted")
-    if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
-        raise InputError(f"{path}: users are of type {column.type}; integers are wanted")
-    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
-    good = pc.fill_null(pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$"), False)
-    if not pc.all(good).as_py():
-        row = pc.index(good, False).as_py()
-        found = column[row].as_py()
-        raise InputError(f"{path}: user {found!r} in row {row + 1}; an integer is wanted")
-    users: NDArray[np.int64] = pd.unique(texts.cast(pa.int64()).to_numpy())
-    return users
-
-
-def _column(path: Path) -> pa.ChunkedArray:
-    if not path.is_file():
-        raise InputError(f"{path} is no file; one with a column {COLUMN!r} is wanted")
-    readers = {".csv": _read_csv, ".parquet": pq.read_table}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"{path} ends in {path.suffix!r}; .csv or .parquet is wanted")
-    try:
-        table = readers[path.suffix.lower()](path)
-    except (pa.ArrowException, UnicodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from error
-    if table.column_names.count(COLUMN) != 1:
-        raise InputError(f"{path} has columns {table.column_names}; one named {COLUMN!r} is wanted")
-    return table[COLUMN]
-
-
-def _read_csv(path: Path) -> pa.Table:
-    """With users as text: what is an integer is for us to judge."""
-    options = pa_csv.ConvertOptions(column_types={COLUMN: pa.string()})
-    return pa_csv.read_csv(path, convert_options=options)
-
-
-EVERYBODY = "all"
 COLUMNS = pa.schema(
     {
         "user": pa.int64(),
@@ -82,47 +35,13 @@ COLUMNS = pa.schema(
         "title": pa.string(),
     }
 )
-"""A row a ranked item, user by user, the best (rank 1) first; the title is the Korean one."""
-
-
-@dataclass(frozen=True, slots=True)
-class RankRequest:
-    """What is to be ranked.
-
-    Attributes:
-        users: A CSV or Parquet file with a column `user`, or `EVERYBODY`.
-        out: The Parquet file to write.
-        k: Items a user.
-        candidates: How many of the items are ranked for each user; None for all of them.
-        at: UNIX seconds, ratings strictly before it are known; None for after the last.
-        precision: Of the scores; float32 gives the registered model's, on any machine.
-        engine: Where it is done; on Ray within its `running`.
-    """
-
-    users: str
-    out: Path
-    k: int
-    candidates: int | None
-    at: int | None
-    precision: Precision = Precision.FLOAT32
-    engine: Engine = LOCAL
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise InputError(f"--k is {self.k}; at least 1 film a user is wanted")
-        if self.candidates is not None and self.candidates < self.k:
-            raise InputError(
-                f"--candidates is {self.candidates}; at least as many as --k, {self.k}, are wanted"
-            )
-        if self.out.suffix != ".parquet" or self.out.is_dir():
-            raise InputError(f"--out is {self.out}; a file that ends in .parquet is wanted")
-        if not self.out.parent.is_dir():
-            raise InputError(f"--out is {self.out}; there is no folder {self.out.parent}")
+"""Columns of the output: a row for each ranked item, user by user, best (rank 1) first. The title
+is the Korean one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankReport:
-    """What was written; `items` are those in the item table, `seconds` are of the ranking alone."""
+    """What was written; `items` is the size of the item table, `seconds` are of ranking alone."""
 
     model: str
     version: str
@@ -134,40 +53,53 @@ class RankReport:
     out: str
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `widedeep rank --json` prints."""
+        """Return the object that `widedeep rank --json` prints."""
         return asdict(self)
 
 
-def rank(registered: RegisteredModel, order: RankRequest) -> RankReport:
-    """Rank by a registered model, with the ratings that it was registered with.
+def rank_users(
+    registered: RegisteredModel, request: RankRequest, engine: Engine = LOCAL
+) -> RankReport:
+    """Rank items with a registered model and the ratings that it was registered with.
+
+    Args:
+        registered: The version that ranks.
+        request: Who gets lists, of which length, and where they are written.
+        engine: Where the lists are made; Ray has to be running (`Engine.running`).
 
     Raises:
-        InputError: The file of users is not one, or nothing was rated before the moment; nothing
-            was written.
-        OSError: The file could not be written; nothing is left of it.
+        InputError: The file of users cannot be used, or nothing was rated before the moment;
+            nothing was written.
+        OSError: The output could not be written; nothing is left of it.
     """
-    asked = None if order.users == EVERYBODY else read_users(Path(order.users))
-    path = registered.version.served.path
-    wanted = ListsRequest(path, order.k, order.candidates, order.at, order.precision)
-    lister = ListMaker.of(wanted)
-    users = np.unique(lister.interactions.user) if asked is None else asked
-    names = DisplayNames.of(lister.known.items, lister.known.people)
+    file_users = None if request.users == ALL else read_users(Path(request.users))
+    lists = ListsRequest(
+        registered.version.served.path,
+        request.k,
+        request.candidates,
+        request.at,
+        request.precision,
+    )
+    list_maker = ListMaker.load(lists)
+    users = np.unique(list_maker.interactions.user) if file_users is None else file_users
+    snapshot = list_maker.snapshot
+    names = DisplayNames.from_tables(snapshot.items, snapshot.people)
     started = time.perf_counter()
-    rows = _write(order.engine.lists(wanted, lister, users), order.out, names)
+    rows = _write(engine.lists(lists, list_maker, users), request.out, names)
     return RankReport(
         registered.model,
         registered.version.number,
-        lister.at,
+        list_maker.at,
         len(users),
-        len(lister.known.item_table.items),
+        len(snapshot.item_table.ids),
         rows,
         time.perf_counter() - started,
-        str(order.out.resolve()),
+        str(request.out.resolve()),
     )
 
 
 def show_rank(report: RankReport) -> None:
-    """Say in two lines what was written."""
+    """Print in two lines what was written."""
     console = plain_console()
     console.print(
         f"{report.model} version {report.version}, knowing the ratings before {to_iso(report.at)}: "
@@ -177,10 +109,58 @@ def show_rank(report: RankReport) -> None:
     console.print(report.out)
 
 
+def read_users(path: Path) -> NDArray[np.int64]:
+    """Return the distinct users in the column `user` of a CSV or Parquet file, (n,) int64.
+
+    They are in the order in which they first appear.
+
+    Raises:
+        InputError: There is no such file, it is of another kind, or its users are not integers.
+    """
+    column = _user_column(path)
+    if not len(column):
+        raise InputError(f"{path} has no row; expected at least one user")
+    if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
+        raise InputError(f"{path}: users are of type {column.type}; expected integers")
+    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    valid = pc.fill_null(pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$"), False)
+    if not pc.all(valid).as_py():
+        row = pc.index(valid, False).as_py()
+        raise InputError(
+            f"{path}: user {column[row].as_py()!r} in row {row + 1}; expected an integer"
+        )
+    users: NDArray[np.int64] = pd.unique(texts.cast(pa.int64()).to_numpy())
+    return users
+
+
+def _user_column(path: Path) -> pa.ChunkedArray:
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; expected one with a column {USER_COLUMN!r}")
+    readers = {".csv": _read_csv, ".parquet": pq.read_table}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"{path} ends in {path.suffix!r}; expected .csv or .parquet")
+    try:
+        table = readers[path.suffix.lower()](path)
+    except (pa.ArrowException, UnicodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from error
+    if table.column_names.count(USER_COLUMN) != 1:
+        raise InputError(
+            f"{path} has columns {table.column_names}; expected one named {USER_COLUMN!r}"
+        )
+    return table[USER_COLUMN]
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """Read a CSV file with its users as text, so that `read_users` can name a bad one."""
+    options = pa_csv.ConvertOptions(column_types={USER_COLUMN: pa.string()})
+    return pa_csv.read_csv(path, convert_options=options)
+
+
 def _write(parts: Iterator[RankedLists], out: Path, names: DisplayNames) -> int:
-    """Write all parts, and rename into place when they are on the disk; gives the rows."""
+    """Write all parts to a draft, rename it when it is on disk, and return the number of rows."""
     rows = 0
-    with drafted(out) as draft, pq.ParquetWriter(draft, COLUMNS) as writer:
+    with atomic_write(out) as draft, pq.ParquetWriter(draft, COLUMNS) as writer:
         for part in parts:
             writer.write_table(_table(part, names))
             rows += len(part.item)
@@ -188,9 +168,9 @@ def _write(parts: Iterator[RankedLists], out: Path, names: DisplayNames) -> int:
 
 
 def _table(part: RankedLists, names: DisplayNames) -> pa.Table:
-    items, place = np.unique(part.item, return_inverse=True)
+    items, codes = np.unique(part.item, return_inverse=True)
     titles = pa.array([names.item(item, Language.KOREAN) for item in items.tolist()], pa.string())
     return pa.table(
-        [part.user, part.rank, part.item, part.probability, titles.take(pa.array(place))],
+        [part.user, part.rank, part.item, part.probability, titles.take(pa.array(codes))],
         schema=COLUMNS,
     )

@@ -1,22 +1,21 @@
-"""Years of retraining on a simulated clock: ingest → a step at a time → what it was worth.
+"""Years of retraining on a simulated clock: ingest → one step after another → what it was worth.
 
-The end of a replay, for people.
+`replay` is the flow, a `ReplayReport` is what it returns, and `show_replay` prints it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.console import figures, plain_console, show_files
 from flows.environment import default_workspace
-from flows.exclusive_run import exclusive_run
-from flows.retrain import Stopwatch
-from flows.run_form import Clock, DataSet, run_name, seconds
-from tasks.ingest import Ingested, SplitMoments, ingest
+from flows.exclusive_run import Stopwatch, exclusive_run, run_name
+from tasks.ingest import Ingested, ingest
+from tasks.run_form import Clock, DataSet, FixedPreset, Moments, ReplayTraining, Seed
 from tasks.studies import (
     REPLAY_FILES,
     REPLAY_NUMBERS,
@@ -29,33 +28,37 @@ from tasks.tracking import TrackedRun, Tracker
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.gate import GateConfig
 from widedeep.features.sampling import DAY
-from widedeep.inputs import InputError, to_iso
-from widedeep.model.presets import preset as named
+from widedeep.inputs import InputError, Moment, to_iso
+from widedeep.model.presets import get_preset
 from widedeep.store import Artifact
 from widedeep.studies.replay import Policy, Replay, ReplayConfig, ReplayStep, train_cold_ahead
-from widedeep.studies.replay_report import COLUMNS, PolicyStep
+from widedeep.studies.replay_report import POLICY_COLUMNS
+from widedeep.studies.replay_result import PolicyStep
 from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """Everything a finished replay has to say; its artefact's summary holds the figures."""
+    """The result of a finished replay; `moments` are those of the retrains, in UNIX seconds.
+
+    The summary of the artefact `summary` holds the figures.
+    """
 
     ingested: Ingested
     run_id: str
-    moments: Sequence[int]
-    every: int
+    moments: Sequence[Moment]
+    every_days: int
     summary: Artifact
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `widedeep replay --json` prints."""
+        """Return the object that `widedeep replay --json` prints."""
         folder = self.summary.path
         return {
             "data": self.ingested.source.name,
             "model": self.ingested.model,
             "run_id": self.run_id,
-            "every_days": self.every,
+            "every_days": self.every_days,
             "steps": list(self.moments),
             "policies": self.summary.summary["policies"],
             "gate": self.summary.summary["gate"],
@@ -66,80 +69,83 @@ class ReplayReport:
         }
 
 
+_DEFAULTS = ReplayTraining()
+
+
 @flow(name="replay", flow_run_name=run_name)
 def replay(
     data: DataSet = DataSet(),
     clock: Clock = Clock(),
-    preset: Literal["default", "paper"] = "default",
-    seed: int = 0,
+    preset: FixedPreset = _DEFAULTS.preset,
+    seed: Seed = _DEFAULTS.seed,
 ) -> ReplayReport:
-    """Retrain again and again as if it were then, under several policies; nothing is promoted.
+    """Retrain again and again with the clock put back, under several policies; promote nothing.
 
     Args:
         data: Where the ratings come from.
-        clock: Where it begins and ends, and how far it goes at a step.
+        clock: Where the clock begins and ends, and how far it moves at a step.
         preset: Settings of features, network and training.
-        seed: Of the initial weights and the order of the rows.
+        seed: Seed of the initial weights and of the order of the rows.
 
     Returns:
-        All that was found.
+        The report, whose `as_json` is the object that `widedeep replay --json` prints.
     """
     workspace = default_workspace()
-    config = ReplayConfig(named(preset), GateConfig(), seed)
+    config = ReplayConfig(get_preset(preset), GateConfig(), seed)
     with exclusive_run(workspace):
         watch = Stopwatch()
-        ingested = ingest(workspace, data.text, SplitMoments(as_of=seconds(clock.end)))
-        moments = _moments(ingested, seconds(clock.begin), clock.every_days * DAY)
+        ingested = ingest(workspace, data, Moments(as_of=clock.end))
+        moments = _moments(ingested, clock.begin, clock.every_days * DAY)
         tracker = Tracker(workspace)
         run = tracker.start_replay(ingested, _parameters(config, clock.every_days), flow_run.id)
         with tracker.closing(run):
             work = Replay(workspace.stages, IngestedData(ingested.artifact), config)
             steps = _steps(work, tracker, run, moments)
-            summary = summarise(
-                workspace.stages, work, steps, _title(ingested, moments, clock.every_days)
-            )
+            title = _title(ingested, moments, clock.every_days)
+            summary = summarise(workspace.stages, work, steps, title)
             tracker.log_files(run, [summary.path / name for name in REPLAY_FILES], "")
         total = watch.seconds()["total"]
     return ReplayReport(ingested, run.run_id, moments[:-1], clock.every_days, summary, total)
 
 
+def _moments(ingested: Ingested, begin: Moment | None, step: int) -> list[Moment]:
+    """Return the moments of the retrains, `step` seconds apart, and the end of the last period."""
+    end = ingested.split.as_of
+    if begin is None:
+        times = ingested.known().time
+        begin = int(times[len(times) // 2])
+    moments = list(range(begin, end, step))
+    if not moments:
+        raise InputError(f"the replay begins {to_iso(begin)}, not before its end {to_iso(end)}")
+    return [*moments, min(moments[-1] + step, end)]
+
+
 def _steps(
-    work: Replay, tracker: Tracker, run: TrackedRun, moments: Sequence[int]
+    work: Replay, tracker: Tracker, run: TrackedRun, moments: Sequence[Moment]
 ) -> list[ReplayStep]:
-    below = {policy: tracker.start_policy(run, policy) for policy in Policy}
+    """Retrain at each moment under every policy, and log what its users got until the next."""
+    policy_runs = {policy: tracker.start_policy(run, policy) for policy in Policy}
     steps: list[ReplayStep] = []
-    ahead = train_cold_ahead(work, moments[:-1])
-    with tracker.all_closing(below.values()), ahead as cold:
+    cold_trainings = train_cold_ahead(work, moments[:-1])
+    with tracker.all_closing(policy_runs.values()), cold_trainings as cold:
         for at, until in pairwise(moments):
             cold.wait(at)
-            step, judged = retrain_step(work, at, until, steps[-1] if steps else None)
-            for policy, found in judged.items():
-                tracker.log_period(below[policy], len(steps), _measured(found), at)
+            step, results = retrain_step(work, at, until, steps[-1] if steps else None)
+            for policy, result in results.items():
+                tracker.log_period(policy_runs[policy], len(steps), _metrics(result), at)
             steps.append(step)
     return steps
 
 
-def _moments(ingested: Ingested, begin: int | None, every: int) -> list[int]:
-    """Where the clock stands, and the end of the last period."""
-    end = ingested.split.as_of
-    if begin is None:
-        time = ingested.known().time
-        begin = int(time[len(time) // 2])
-    moments = list(range(begin, end, every))
-    if not moments:
-        raise InputError(f"the replay begins {to_iso(begin)}, not before its end {to_iso(end)}")
-    return [*moments, min(moments[-1] + every, end)]
-
-
-def _measured(found: PolicyStep) -> Mapping[str, float | None]:
+def _metrics(result: PolicyStep) -> Mapping[str, float | None]:
     return {
-        "next_auc": found.score.auc if found.score else None,
-        "next_log_loss": found.score.log_loss if found.score else None,
-        "next_rows": found.rows,
-        "seconds_train": found.seconds,
-        "training_rows": found.training_rows,
-        "tokens": found.tokens,
-        "churn": found.churn,
+        "next_auc": result.score.auc if result.score else None,
+        "next_log_loss": result.score.log_loss if result.score else None,
+        "next_rows": result.rows,
+        "seconds_train": result.seconds,
+        "training_rows": result.training_rows,
+        "tokens": result.tokens,
+        "churn": result.churn,
     }
 
 
@@ -152,20 +158,20 @@ def _parameters(config: ReplayConfig, every_days: int) -> Mapping[str, Any]:
     }
 
 
-def _title(ingested: Ingested, moments: Sequence[int], every_days: int) -> str:
-    first, last = (to_iso(moments[place])[:10] for place in (0, -1))
+def _title(ingested: Ingested, moments: Sequence[Moment], every_days: int) -> str:
+    first, last = (to_iso(moments[position])[:10] for position in (0, -1))
     return f"Replay of {ingested.model}, {first} to {last}, every {every_days} days"
 
 
-def show_replay(found: ReplayReport, workspace: Workspace) -> None:
+def show_replay(report: ReplayReport, workspace: Workspace) -> None:
     """Print the policies, what the gate was worth, and where to look next."""
     console = plain_console()
-    report, summary = found.as_json(), found.summary.summary
-    console.print(f"\n[bold]{found.ingested.model}[/bold]  ({found.ingested.source.origin})")
-    console.print(figures(COLUMNS, summary["rows"], words=1))
+    ingested, values, summary = report.ingested, report.as_json(), report.summary.summary
+    console.print(f"\n[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
+    console.print(figures(POLICY_COLUMNS, summary["rows"], words=1))
     console.print("\nthe gate", style="bold")
     for sentence in summary["sentences"]:
         console.print(f"  {sentence}")
     console.print()
-    files = {name: report[name] for name in ("plot", "table", "numbers")}
-    show_files(console, files, workspace, f"{report['model']}-replay", "the policies")
+    files = {name: values[name] for name in ("plot", "table", "numbers")}
+    show_files(console, files, workspace, f"{ingested.model}-replay", "the policies")

@@ -1,106 +1,126 @@
-"""The chain: ingest → features → train → evaluate → promote.
+"""The chain of a retrain: ingest → features → train → evaluate → promote.
 
-What a run found: the contract's JSON object.
-
-The moments at which a schedule should have retrained since the last decision.
-
-The end of a run, for people.
+`retrain` is the flow and `Gate` a part of its run form. A `RetrainReport` is what a finished run
+returns, `show_retrain` prints it. `missed_moments` says for which moments a schedule should have
+retrained since the last decision.
 """
 
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
+from pydantic import Field
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from flows.console import plain_console, split_line
 from flows.environment import default_workspace
-from flows.exclusive_run import exclusive_run, newest_only
-from flows.run_form import Computing, DataSet, Gate, Moments, Training, run_name, seconds
+from flows.exclusive_run import Stopwatch, exclusive_run, newest_only, run_name
 from tasks.dry_run import DryRunProcess
+from tasks.engine import Engine
 from tasks.evaluation import evaluate
-from tasks.ingest import checked, describe, ingest
+from tasks.ingest import arrivals_to_text, ingest, ingest_source
 from tasks.prefect_page import show_data
-from tasks.promotion import Challenger, PromotionOutcome, Registry, passed_gate, promote
-from tasks.run import RunContext, RunRequest, preset_by_name
+from tasks.promotion import Challenger, PromotionOutcome, passed_gate, promote
+from tasks.registry import Registry
+from tasks.run import RunContext, preset_by_name
+from tasks.run_form import AtLeastOne, DataSet, Moments, Publication, Training
 from tasks.tracking import Tracker
 from tasks.training import catch_up, features, train
 from widedeep import decision_log
-from widedeep.choices import Device, Precision, Publish
-from widedeep.data.source import resolve
+from widedeep.choices import Publish
+from widedeep.data.source import resolve_source
 from widedeep.data.tables import IngestedData
-from widedeep.evaluation.comparison import headlines, opponent_name
 from widedeep.evaluation.gate import GateConfig
+from widedeep.evaluation.report import headlines, opponent_name
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.features.sampling import DAY
-from widedeep.inputs import InputError
+from widedeep.inputs import Moment
 from widedeep.model.compute import resolve_device
-from widedeep.model.warm_start import StartMode, TrainingStart
+from widedeep.model.warm_start import TrainingStart
 from widedeep.store import Artifact
 from widedeep.workspace import Workspace
 
+_DEFAULT_GATE = GateConfig()
 
-class Stopwatch:
-    """Seconds of each stage and in all."""
 
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self._stages: dict[str, float] = {}
+class Gate(Publication):
+    """What a challenger has to show to be promoted."""
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the block."""
-        started = time.perf_counter()
-        yield
-        self._stages[name] = time.perf_counter() - started
+    confidence: float = Field(
+        _DEFAULT_GATE.confidence,
+        ge=0.5,
+        lt=1,
+        title="Confidence",
+        description="The interval of the AUC's difference must lie above 0 with this confidence.",
+    )
+    log_loss_margin: float = Field(
+        _DEFAULT_GATE.log_loss_margin,
+        gt=0,
+        title="Margin of log loss",
+        description="By how many nats log loss may rise where AUC is better.",
+    )
+    ece_margin: float = Field(
+        _DEFAULT_GATE.ece_margin,
+        gt=0,
+        title="Margin of calibration",
+        description="By how much the calibration error may rise.",
+    )
+    slice_margin: float = Field(
+        _DEFAULT_GATE.slice_margin,
+        gt=0,
+        title="Margin of slices",
+        description="By how much AUC may fall for new or returning users, new or known films.",
+    )
+    coverage_margin: float = Field(
+        _DEFAULT_GATE.coverage_margin,
+        gt=0,
+        title="Margin of coverage",
+        description="By which share the number of films in top-10 lists may fall.",
+    )
+    minimum_rows: AtLeastOne = Field(
+        _DEFAULT_GATE.minimum_rows,
+        title="Least rows of the holdout",
+        description="With fewer rows nothing is promoted.",
+    )
 
-    def seconds(self) -> dict[str, float]:
-        """Up to now, rounded to milliseconds."""
-        total = {"total": time.perf_counter() - self._started}
-        return {name: round(value, 3) for name, value in (self._stages | total).items()}
+    @property
+    def config(self) -> GateConfig:
+        """The gate's own settings."""
+        return GateConfig(**self.model_dump(exclude={"publish"}))
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainReport:
-    """Everything a finished run has to say."""
+    """The result of a finished retrain: artefacts, decision, and seconds by stage."""
 
-    job: RunContext
+    context: RunContext
     run_id: str
     evaluation: Artifact
     outcome: PromotionOutcome
     seconds: Mapping[str, float]
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `widedeep retrain --json` prints."""
-        ingested, previous = self.job.ingested, self.job.start.previous
-        split = ingested.split
-        train, validation, holdout = ingested.examples
-        found = self.evaluation.summary
+        """Return the object that `widedeep retrain --json` prints."""
+        ingested, previous = self.context.ingested, self.context.start.previous
+        sizes = zip(("train", "validation", "holdout"), ingested.examples, strict=True)
+        summary = self.evaluation.summary
         return {
             "data": ingested.source.name,
-            "as_of": split.as_of,
+            "as_of": ingested.split.as_of,
             "run_id": self.run_id,
             "mode": "warm" if previous else "cold",
             "warm_started_from": previous.number if previous else None,
             "rows": asdict(ingested.counts),
-            "split": {
-                **asdict(split),
-                "train": train,
-                "validation": validation,
-                "holdout": holdout,
-            },
-            "challenger": found["challenger"],
-            "champion": found["champion"],
+            "split": {**asdict(ingested.split), **dict(sizes)},
+            "challenger": summary["challenger"],
+            "champion": summary["champion"],
             "decision": str(self.outcome.decision.verdict),
-            "reasons": [self.job.start.reason, *self.outcome.decision.reasons],
+            "reasons": [self.context.start.reason, *self.outcome.decision.reasons],
             "model": ingested.model,
             "version": self.outcome.version,
             "champion_version": self.outcome.champion,
@@ -116,134 +136,116 @@ def retrain(
     moments: Moments = Moments(),
     training: Training = Training(),
     gate: Gate = Gate(),
-    computing: Computing = Computing(),
+    computing: Engine = Engine(),
 ) -> RetrainReport:
     """Retrain on the ratings known at a moment, and promote the model if it is really better.
 
     Args:
         data: Where the ratings come from.
         moments: What is known when.
-        training: How the model is made.
+        training: How the model is trained.
         gate: What a promotion takes.
         computing: Where the work is done.
 
     Returns:
-        All that was found; `RetrainReport.as_json` is the contract's object.
+        The report, whose `as_json` is the object that `widedeep retrain --json` prints.
     """
     workspace = default_workspace()
-    request = RunRequest(
-        data.text,
-        moments.window,
-        StartMode(training.mode),
-        training.preset,
-        Publish(gate.publish),
-        training.seed,
-        Precision(training.precision),
-        computing.config,
-        Device(training.device),
-    )
-    with exclusive_run(workspace), request.engine.running(workspace):
-        return _chain(workspace, request, gate.config)
+    with exclusive_run(workspace), computing.running(workspace):
+        if not computing.on_ray:  # on Ray the workers' devices are used
+            resolve_device(training.device)
+        watch = Stopwatch()
+        with watch.stage("ingest"):
+            ingested = ingest(workspace, data, moments, computing)
+        show_data(ingested)
+        tracker = Tracker(workspace)
+        champion = Registry(workspace, tracker, ingested.model).champion()
+        preset = preset_by_name(workspace, ingested.model, training.preset)
+        preset = preset.with_precision(training.precision).with_device(training.device)
+        start = TrainingStart.choose(training.mode, champion, ingested.split, preset)
+        context = RunContext(workspace, ingested, preset, champion, start, training.seed, computing)
+        return _train_and_promote(context, tracker, gate, watch)
 
 
-def _chain(workspace: Workspace, request: RunRequest, gate: GateConfig) -> RetrainReport:
-    if not request.engine.on_ray:  # there it is the workers' devices that count
-        resolve_device(request.device)
-    watch = Stopwatch()
-    with watch.stage("ingest"):
-        ingested = ingest(workspace, request.data, request.window, request.engine)
-    show_data(ingested)
-    tracker = Tracker(workspace)
-    champion = Registry(workspace, tracker, ingested.model).champion()
-    asked = preset_by_name(workspace, ingested.model, request.preset)
-    preset = asked.multiplied_in(request.precision).trained_on(request.device)
-    start = TrainingStart.choose(request.mode, champion, ingested.split, preset)
-    job = RunContext(workspace, ingested, preset, champion, start, request.seed, request.engine)
-    run = tracker.start(job, flow_run.id)
+def _train_and_promote(
+    context: RunContext, tracker: Tracker, gate: Gate, watch: Stopwatch
+) -> RetrainReport:
+    run = tracker.start(context, flow_run.id)
     with tracker.closing(run), tracker.observing(run):
         with watch.stage("features"):
-            encoded = features(job)
+            encoded = features(context)
         with watch.stage("train"):
-            model = train(job, encoded)
-        if model.id != start.model_id:
+            model = train(context, encoded)
+        if model.id != context.start.model_id:
             tracker.log_training(run, model)
         with watch.stage("evaluate"):
-            evaluation = evaluate(job, model, gate)
-        with watch.stage("promote"), DryRunProcess() as stranger:
+            evaluation = evaluate(context, model, gate.config)
+        with watch.stage("promote"), DryRunProcess() as process:
             served = model
             if passed_gate(evaluation):
-                stranger.call()
-                served = _published(job, request.publication, model)
-            candidate = Challenger(model, served, evaluation)
-            outcome = promote(job, run, candidate, gate, stranger)
-        report = RetrainReport(job, run.run_id, evaluation, outcome, watch.seconds())
+                process.start()
+                if gate.publish is Publish.CAUGHT_UP:
+                    served = catch_up(context, model)
+            challenger = Challenger(model, served, evaluation)
+            outcome = promote(context, run, challenger, gate.config, process)
+        report = RetrainReport(context, run.run_id, evaluation, outcome, watch.seconds())
         tracker.log_seconds(run, report.seconds)
     return report
 
 
-def _published(job: RunContext, publication: Publish, gated: Artifact) -> Artifact:
-    return catch_up(job, gated) if publication is Publish.CAUGHT_UP else gated
-
-
 def missed_moments(
-    workspace: Workspace, data: str, as_of: datetime | None, every: int
-) -> list[datetime]:
-    """Each `every` days since the last decision's as-of, and at the end `as_of`, in order.
+    workspace: Workspace, data: DataSet, as_of: Moment | None, every_days: int
+) -> list[Moment]:
+    """Return each `every_days` since the last decision's as-of, and `as_of` itself, in order.
 
-    Without `as_of` it is the moment after the last rating; with no decision yet nothing was missed.
-
-    Raises:
-        InputError: `every` is not at least 1.
+    `as_of` is the moment after the last rating if it is None. If there is no decision yet, no
+    moment was missed.
     """
-    if every < 1:
-        raise InputError(f"every is {every} days; a whole number from 1 is wanted")
-    source = resolve(data, workspace.data, os.environ)
-    end = seconds(as_of)
-    if end is None:
-        end = IngestedData(checked(workspace, source)).last_time + 1
+    source = resolve_source(str(data), workspace.data, os.environ)
+    if as_of is None:
+        as_of = IngestedData(ingest_source(workspace, source)).last_time + 1
     decisions = decision_log.history(workspace.decisions / source.model)
     decided = [decision["as_of"] for decision in decisions if "as_of" in decision]
-    begin = max(decided) + every * DAY if decided else end
-    moments = [*range(begin, end, every * DAY), end]
-    return [datetime.fromtimestamp(moment, UTC) for moment in moments]
+    step = every_days * DAY
+    begin = max(decided) + step if decided else as_of
+    return [*range(begin, as_of, step), as_of]
 
 
 def show_retrain(report: RetrainReport, workspace: Workspace) -> None:
     """Print data, split, comparison, decision, and where to look next."""
     console = plain_console()
-    ingested = report.job.ingested
+    ingested = report.context.ingested
     counts = ingested.counts
     console.print()
     console.print(f"[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
     console.print(
         f"rows      {counts.read:,} read = {counts.examples:,} examples + "
-        f"{counts.superseded:,} superseded + {counts.quarantined:,} set aside"
+        f"{counts.superseded:,} superseded + {counts.quarantined:,} quarantined"
     )
     if ingested.arrivals is not None:
-        console.print(f"arrived   {describe(ingested.arrivals)}")
+        console.print(f"arrived   {arrivals_to_text(ingested.arrivals)}")
     console.print(split_line(ingested))
-    console.print(f"start     {report.job.start.reason}")
-    console.print(_table(report))
+    console.print(f"start     {report.context.start.reason}")
+    console.print(_comparison(report.evaluation.summary))
     _show_decision(report, console)
     _show_next(report, workspace, console)
 
 
-def _table(report: RetrainReport) -> Table:
-    found = report.evaluation.summary
-    columns = ("holdout", "challenger", opponent_name(found), "difference, 95 % interval")
+def _comparison(summary: Mapping[str, Any]) -> Table:
+    columns = ("holdout", "challenger", opponent_name(summary), "difference, 95 % interval")
     table = Table(*columns, box=box.SIMPLE)
-    for one in headlines(found):
-        if one.challenger is None or one.other is None:
-            table.add_row(one.title, "no user has rows to rank", "", "")
+    for headline in headlines(summary):
+        challenger, other = headline.challenger, headline.other
+        if challenger is None or other is None:
+            table.add_row(headline.title, "no user has rows to rank", "", "")
             continue
-        apart = f"{one.challenger - one.other:+.4f}  {one.interval}".rstrip()
-        table.add_row(one.title, f"{one.challenger:.4f}", f"{one.other:.4f}", apart)
+        difference = f"{challenger - other:+.4f}  {headline.interval}".rstrip()
+        table.add_row(headline.title, f"{challenger:.4f}", f"{other:.4f}", difference)
     return table
 
 
 def _show_decision(report: RetrainReport, console: Console) -> None:
-    decision = report.outcome.decision
-    champion = report.outcome.champion
+    decision, champion = report.outcome.decision, report.outcome.champion
     serving = f"version {champion} is the champion" if champion else "there is no champion yet"
     console.print(
         f"decision  [bold]{decision.verdict}[/bold] version {report.outcome.version}; {serving}"

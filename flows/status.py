@@ -1,65 +1,155 @@
-"""Which model serves, and how it came to that."""
+"""Which version of each model serves, and what was decided.
 
-from collections.abc import Sequence
+Aliases are read straight from MLflow's SQLite file where the workspace has one, and through MLflow
+otherwise: importing MLflow and Prefect would take many times as long as the answer.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from flows.console import plain_console
-from tasks.tracking import Tracker
 from widedeep import decision_log
-from widedeep.workspace import Workspace
+from widedeep.inputs import Moment
+from widedeep.workspace import BusyError, Workspace
+
+Aliases = Mapping[str, str]
+"""Version number by alias, of one model."""
+
+_SQLITE = "sqlite:///"
+_SQLITE_SECONDS = 60.0
+"""How long to wait for a transaction of MLflow's to end."""
+_QUERY = """
+    select name, alias, version
+    from registered_models left join registered_model_aliases using (name)
+"""
+_SHOWN = ("at", "version", "action", "reason")
 
 
-def statuses(workspace: Workspace, at: int | None = None) -> list[dict[str, Any]]:
-    """The contract's object for each registered model of the home.
+def statuses(workspace: Workspace, at: Moment | None = None) -> list[dict[str, Any]]:
+    """Return the status of each registered model, as `widedeep status --json` prints it.
 
-    As it is, or as it was at a moment (UNIX seconds), which is read from the records alone.
+    A move that was interrupted is finished, and one that was made in MLflow itself is recorded,
+    unless a run holds the workspace.
+
+    Args:
+        workspace: Where the registry and the decisions are.
+        at: What served at this moment, from the records alone. None: what serves now.
     """
-    if not workspace.tracked:
+    if not workspace.has_tracking_store:
         return []
-    tracker = Tracker(workspace)
-    return [_status(workspace, tracker, model, at) for model in tracker.models()]
+    aliases = _read_aliases(workspace)
+    if at is not None:
+        return [_past_status(workspace, model, at) for model in aliases]
+    unsettled = [model for model in aliases if _is_unsettled(workspace, model, aliases[model])]
+    if unsettled and _settle(workspace, unsettled):
+        aliases = _read_aliases(workspace)
+    return [_status(workspace, model, aliases[model]) for model in aliases]
 
 
-def show_status(found: Sequence[dict[str, Any]]) -> None:
-    """Print them for people."""
+def model_status(workspace: Workspace, model: str) -> dict[str, Any]:
+    """Return the present status of one registered model."""
+    return next(status for status in statuses(workspace) if status["model"] == model)
+
+
+def show_statuses(models: Sequence[Mapping[str, Any]]) -> None:
+    """Print the champion and the decisions of each model."""
     console = plain_console()
-    if not found:
+    if not models:
         console.print("no model yet; begin with: widedeep retrain")
-    for one in found:
-        champion = one["champion_version"] or "none"
-        console.print(f"\n[bold]{one['model']}[/bold]  champion: version {champion}")
+    for status in models:
+        champion = status["champion_version"] or "none"
+        console.print(f"\n[bold]{status['model']}[/bold]  champion: version {champion}")
         table = Table(box=box.SIMPLE)
-        for column in ("at", "version", "action"):
-            table.add_column(column, no_wrap=True)
-        table.add_column("reason")
-        for decision in one["history"]:
-            table.add_row(*(str(decision[name]) for name in ("at", "version", "action", "reason")))
+        for column in _SHOWN:
+            table.add_column(column, no_wrap=column != "reason")
+        for decision in status["history"]:
+            table.add_row(*(str(decision[column]) for column in _SHOWN))
         console.print(table)
 
 
-def _status(workspace: Workspace, tracker: Tracker, model: str, at: int | None) -> dict[str, Any]:
+def _status(workspace: Workspace, model: str, aliases: Aliases) -> dict[str, Any]:
     decisions = decision_log.history(workspace.decisions / model)
-    if at is None:
-        found, before = tracker.champion(model), tracker.previous(model)
-        champion, previous = (one and one.number for one in (found, before))
-    else:
-        until = datetime.fromtimestamp(at, UTC)
-        decisions = [one for one in decisions if datetime.fromisoformat(one["at"]) <= until]
-        champion, previous = _served(decisions)
-    names = ("at", "version", "action", "reason")
+    return _as_json(model, aliases.get("champion"), aliases.get("previous"), decisions)
+
+
+def _past_status(workspace: Workspace, model: str, at: Moment) -> dict[str, Any]:
+    until = datetime.fromtimestamp(at, UTC)
+    decisions = [
+        decision
+        for decision in decision_log.history(workspace.decisions / model)
+        if datetime.fromisoformat(decision["at"]) <= until
+    ]
+    moves = [d for d in decisions if d["champion_version"] != d["replaced_version"]]
+    last = moves[-1] if moves else {"champion_version": None, "replaced_version": None}
+    return _as_json(model, last["champion_version"], last["replaced_version"], decisions)
+
+
+def _as_json(
+    model: str, champion: str | None, previous: str | None, decisions: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     return {
         "model": model,
         "champion_version": champion,
         "previous_version": previous,
-        "history": [{name: decision[name] for name in names} for decision in decisions],
+        "history": [{name: decision[name] for name in _SHOWN} for decision in decisions],
     }
 
 
-def _served(decisions: Sequence[dict[str, Any]]) -> tuple[str | None, str | None]:
-    """Which version served after all these decisions, and which before it."""
-    moves = [one for one in decisions if one["champion_version"] != one["replaced_version"]]
-    return (moves[-1]["champion_version"], moves[-1]["replaced_version"]) if moves else (None, None)
+def _is_unsettled(workspace: Workspace, model: str, aliases: Aliases) -> bool:
+    """Return whether the registry and the decision log disagree about the champion."""
+    folder = workspace.decisions / model
+    decisions = decision_log.history(folder)
+    recorded = decisions[-1]["champion_version"] if decisions else None
+    return decision_log.pending(folder) is not None or recorded != aliases.get("champion")
+
+
+def _settle(workspace: Workspace, models: Sequence[str]) -> bool:
+    """Bring registry and decision log into agreement; return False if a run holds the workspace."""
+    from tasks.registry import Registry
+    from tasks.tracking import Tracker
+
+    try:
+        with workspace.exclusive():
+            tracker = Tracker(workspace)
+            for model in models:
+                Registry(workspace, tracker, model).champion()
+    except BusyError:
+        return False
+    return True
+
+
+def _read_aliases(workspace: Workspace) -> dict[str, Aliases]:
+    """Return the aliases of each registered model, by the model's name."""
+    uri = workspace.tracking_uri
+    if uri.startswith(_SQLITE):
+        try:
+            return _aliases_in_file(Path(uri.removeprefix(_SQLITE)))
+        except sqlite3.Error:
+            pass  # MLflow repairs a file that a killed process left, and knows other tables
+    from tasks.tracking import Tracker
+
+    tracker = Tracker(workspace)
+    return {model: tracker.aliases(model) for model in tracker.models()}
+
+
+def _aliases_in_file(path: Path) -> dict[str, Aliases]:
+    """Read MLflow's SQLite file.
+
+    Raises:
+        sqlite3.Error: It cannot be read without being written, or has other tables.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, _SQLITE_SECONDS, uri=True)) as database:
+        rows = database.execute(_QUERY).fetchall()
+    aliases: dict[str, dict[str, str]] = {model: {} for model in sorted({row[0] for row in rows})}
+    for model, alias, version in rows:
+        if alias is not None:
+            aliases[model][alias] = str(version)
+    return dict(aliases)

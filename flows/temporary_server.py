@@ -1,8 +1,8 @@
-"""Prefect's temporary server, which serves a run that was started without one.
+"""Prefect's temporary server, for a run that is started from the command line without a server.
 
-Prefect would start it when it is first asked for something. Started before, it gets ready while
-this process imports torch and MLflow, which takes as long. One whose process was killed lives on;
-the next run ends it (see `orphans`).
+Prefect itself would start it at the first request. Started earlier, it gets ready while this
+process imports torch and MLflow, which takes as long. If this process is killed, the server lives
+on until the next command ends it (`flows.environment.stop_orphans`).
 """
 
 import atexit
@@ -18,55 +18,52 @@ from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
 
 _APP = "prefect.server.api.server:create_app"
-# As Prefect starts its own: without a UI and the services of a server that stays.
-_TEMPORARY = {
+# The settings with which Prefect starts it: no UI, and none of a lasting server's services.
+_SETTINGS = {
     "PREFECT_UI_ENABLED": "false",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
 }
-_PATIENCE = 5.0
-"""Seconds for its end, as Prefect gives it."""
+_STOP_SECONDS = 5.0
+"""Time for the server to end, the same as Prefect's own."""
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Start the server while the block works, or reach the one that is configured, after it.
+    """Start the server while the block works, unless one is configured, and wait for its answer.
 
     Raises:
-        httpx.HTTPError: It does not answer.
+        httpx.HTTPError: The server does not answer.
     """
     settings = get_current_settings()
     if settings.api.url is None and settings.server.ephemeral.enabled:
         os.environ["PREFECT_API_URL"] = _start()
         refresh_global_settings_context()
     yield
-    _reach(settings.server.ephemeral.startup_timeout_seconds)
+    seconds = settings.server.ephemeral.startup_timeout_seconds
+    with get_client(httpx_settings={"timeout": seconds}, sync_client=True) as client:
+        client.hello()
 
 
 def _start() -> str:
-    """Start a server that ends after all else of this process; the address of its API."""
-    # Whoever calls before the server is ready waits at the door, and is not turned away.
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        place, port = door.fileno(), door.getsockname()[1]
-        command = [sys.executable, "-m", "uvicorn", "--factory", _APP, "--fd", str(place)]
+    """Start a server that is stopped when this process ends; return the address of its API."""
+    # The socket listens from now on, so early requests wait for the server instead of failing.
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        descriptor, port = listening.fileno(), listening.getsockname()[1]
+        command = [sys.executable, "-m", "uvicorn", "--factory", _APP, "--fd", str(descriptor)]
         server = subprocess.Popen(  # noqa: S603  Prefect's own
             [*command, "--log-level", "error", "--lifespan", "on"],
-            env={**os.environ, **_TEMPORARY},
-            pass_fds=[place],
+            env={**os.environ, **_SETTINGS},
+            pass_fds=[descriptor],
         )
     atexit.register(_stop, server)
     return f"http://127.0.0.1:{port}/api"
 
 
-def _reach(seconds: float) -> None:
-    with get_client(httpx_settings={"timeout": seconds}, sync_client=True) as client:
-        client.hello()
-
-
 def _stop(server: "subprocess.Popen[bytes]") -> None:
     server.terminate()
     try:
-        server.wait(_PATIENCE)
+        server.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()

@@ -1,6 +1,6 @@
-"""Everything that people look at, by one command: Prefect's server, MLflow's UI, the deployments.
+"""Prefect's server, MLflow's UI and the deployments, started and kept running by one command.
 
-Each is a process of its own with a log in the home; one that dies is started again.
+Each is a process of its own with a log in the workspace. A process that dies is started again.
 """
 
 import json
@@ -19,9 +19,8 @@ from typing import NoReturn
 import httpx
 from filelock import FileLock, Timeout
 
-from flows.environment import PID_VARIABLE, UP_FILE
-from flows.exclusive_run import stop_orphans
-from tasks.tracking import TRAINING_VIEW
+from flows.environment import PID_VARIABLE, UP_FILE, stop_orphans
+from tasks.tracking import TRAINING_VIEW, Tracker
 from widedeep.workspace import UI_VARIABLE, BusyError, Workspace
 
 HOST = "127.0.0.1"
@@ -32,43 +31,46 @@ RESTART_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the two servers listen, on this machine alone."""
+    """The ports of this machine on which the two servers listen."""
 
-    prefect: int = 4200
-    mlflow: int = 5000
+    prefect: int
+    mlflow: int
 
     @property
     def prefect_url(self) -> str:
-        """Of Prefect's UI."""
+        """Address of Prefect's UI."""
         return f"http://{HOST}:{self.prefect}"
 
     @property
     def mlflow_url(self) -> str:
-        """Of MLflow's UI."""
+        """Address of MLflow's UI."""
         return f"http://{HOST}:{self.mlflow}"
 
 
 class ServerProcess:
-    """A process with a log, and where to ask whether it is there."""
+    """A child process with a log and, if it is a server, an address that tells its health."""
 
-    def __init__(self, name: str, command: Sequence[str], health: str | None, log: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], health_url: str | None, log: Path
+    ) -> None:
         self.name = name
         self._command = [sys.executable, "-m", *command]
-        self._health = health
+        self._health_url = health_url
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def dead(self) -> bool:
-        """Whether it ended by itself."""
+        """Whether the process has ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Start it (again), out of reach of the terminal's Ctrl-C.
+        """Start the process, or start it again, in a session that Ctrl-C does not reach.
 
-        What a server leaves behind would hold its port; what the deployments leave is a run.
+        Children that a dead server left behind are killed first, because they would hold its port.
+        A child of the deployments is left alone: it is a run.
         """
-        if self._process is not None and self._health is not None:
+        if self._process is not None and self._health_url is not None:
             self._end_group(self._process)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own commands
@@ -80,19 +82,19 @@ class ServerProcess:
             )
 
     def wait(self) -> None:
-        """Until it answers.
+        """Wait until the server answers.
 
         Raises:
-            OSError: It ended, or did not answer in time.
+            OSError: It ended, or did not answer within START_SECONDS.
         """
         limit = time.monotonic() + START_SECONDS
-        while self._health is not None and not _answers(self._health):
+        while self._health_url is not None and not _answers(self._health_url):
             if self.dead or time.monotonic() > limit:
                 raise OSError(f"{self.name} did not start; see {self._log}")
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Ask it to end, and end it with all its children if it does not."""
+        """End the process, and kill it with all its children if it has not ended in time."""
         if self._process is None or self.dead:
             return
         self._process.terminate()
@@ -112,15 +114,19 @@ def up(workspace: Workspace, ports: Ports, deployments: Sequence[str]) -> NoRetu
     """Start everything and keep it running until Ctrl-C or SIGTERM.
 
     Args:
-        home: Where all state lies.
-        ports: Of the servers.
-        deployments: Options of `flows.deployments`.
+        workspace: Where all state lies.
+        ports: The ports of the servers.
+        deployments: Options of `flows.deployments`, as on its command line.
+
+    Raises:
+        BusyError: Another `widedeep up` works on the workspace.
+        OSError: A server did not start.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job ignores the latter
-        signal.signal(number, _stop)
-    with _alone(workspace):
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job ignores SIGINT
+        signal.signal(number, _interrupt)
+    with _only_one(workspace):
         stop_orphans()
-        services = _services(workspace, ports, deployments)
+        processes = _processes(workspace, ports, deployments)
         environment = {
             **os.environ,
             PID_VARIABLE: str(os.getpid()),
@@ -129,55 +135,55 @@ def up(workspace: Workspace, ports: Ports, deployments: Sequence[str]) -> NoRetu
             UI_VARIABLE: ports.mlflow_url,
         }
         try:
-            _run(workspace, ports, services, environment)
+            _run(workspace, ports, processes, environment)
         finally:
             (workspace.root / UP_FILE).unlink(missing_ok=True)
-            for service in reversed(services):
-                _say(f"stopping {service.name}")
-                service.stop()
+            for process in reversed(processes):
+                _print(f"stopping {process.name}")
+                process.stop()
 
 
 def _run(
     workspace: Workspace,
     ports: Ports,
-    services: Sequence[ServerProcess],
+    processes: Sequence[ServerProcess],
     environment: Mapping[str, str],
 ) -> NoReturn:
-    _start(workspace, services, environment)
-    where = {"pid": os.getpid(), "prefect": ports.prefect_url, "mlflow": ports.mlflow_url}
-    (workspace.root / UP_FILE).write_text(json.dumps(where), encoding="utf-8")
-    _say(f"Prefect  {ports.prefect_url}   press Run at Deployments")
-    _say(f"MLflow   {ports.mlflow_url}/#/experiments?{TRAINING_VIEW}")
-    _say(f"logs     {workspace.logs}   (Ctrl-C stops everything)")
+    _start(workspace, processes, environment)
+    up = {"pid": os.getpid(), "prefect": ports.prefect_url, "mlflow": ports.mlflow_url}
+    (workspace.root / UP_FILE).write_text(json.dumps(up), encoding="utf-8")
+    _print(f"Prefect  {ports.prefect_url}   press Run at Deployments")
+    _print(f"MLflow   {ports.mlflow_url}/#/experiments?{TRAINING_VIEW}")
+    _print(f"logs     {workspace.logs}   (Ctrl-C stops everything)")
     while True:
         time.sleep(RESTART_SECONDS)
-        for service in services:
-            if service.dead:
-                _say(f"{service.name} ended; starting it again")
-                service.start(environment)
+        for process in processes:
+            if process.dead:
+                _print(f"{process.name} ended; starting it again")
+                process.start(environment)
 
 
 def _start(
-    workspace: Workspace, services: Sequence[ServerProcess], environment: Mapping[str, str]
+    workspace: Workspace, processes: Sequence[ServerProcess], environment: Mapping[str, str]
 ) -> None:
-    """The servers side by side; what needs both of them once they answer."""
-    for service in services:
-        if service.name == "MLflow":
+    """Start the servers side by side, and the deployments once both servers answer."""
+    for process in processes:
+        if process.name == "MLflow":
             _create_store(workspace)
-        if service.name == "deployments":
-            for server in services:
-                server.wait()
-        _say(f"starting {service.name}")
-        service.start(environment)
+        if process.name == "deployments":
+            for other in processes:
+                other.wait()
+        _print(f"starting {process.name}")
+        process.start(environment)
 
 
-def _services(
+def _processes(
     workspace: Workspace, ports: Ports, deployments: Sequence[str]
 ) -> list[ServerProcess]:
     workspace.logs.mkdir(parents=True, exist_ok=True)
-    where = ["--host", HOST, "--port"]
-    prefect = ["flows.prefect_server", "server", "start", *where, str(ports.prefect)]
-    mlflow = ["mlflow", "server", *where, str(ports.mlflow), "--workers", "1"]
+    address = ["--host", HOST, "--port"]
+    prefect = ["flows.prefect_server", "server", "start", *address, str(ports.prefect)]
+    mlflow = ["mlflow", "server", *address, str(ports.mlflow), "--workers", "1"]
     mlflow += ["--backend-store-uri", workspace.tracking_uri]
     mlflow += (
         ["--default-artifact-root", workspace.artifacts_uri] if workspace.artifacts_uri else []
@@ -197,16 +203,15 @@ def _services(
 
 
 def _create_store(workspace: Workspace) -> None:
-    """MLflow's, before two processes could begin it at once."""
-    if not workspace.tracked:
-        from tasks.tracking import Tracker
-
+    """Create MLflow's store, which two processes must not do at once."""
+    if not workspace.has_tracking_store:
         with workspace.exclusive():
             Tracker(workspace).models()
 
 
 @contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
+def _only_one(workspace: Workspace) -> Iterator[None]:
+    """Raise BusyError if another `widedeep up` works on the workspace."""
     workspace.root.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(workspace.root / "up.lock", blocking=False):
@@ -224,11 +229,11 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     del number, frame
     raise KeyboardInterrupt
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

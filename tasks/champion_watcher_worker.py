@@ -1,9 +1,9 @@
-"""Watch the champion of a home, and try each new one before a server hears of it.
+"""The process of a `ChampionWatcher`: poll the registry, and check each new champion.
 
-Executed by `scouting.py` in a process of its own, so that neither MLflow nor a broken model can
-slow or end the server; nothing imports it. It ends when its input does. Each line of its output is
-a JSON object: the version that is being tried (`trying`), the model whose acknowledged ratings it
-is `wanting` (a line of the input answers that), a `Sighting`, or `trouble` with the registry.
+Started by `champion_watcher.py`, which describes the messages, as a program: neither MLflow nor a
+broken model can slow or end the server. It ends when its input is closed. Its arguments are the
+folder of the workspace, the model ("" for the only one), the precision, and the number of a version
+not to be checked again ("" for none).
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tasks.champion_watcher import LAST, LOOK_EVERY, CandidateVersion
+from tasks.champion_watcher import CHECKING_NICENESS, POLL_SECONDS, CandidateVersion
 from tasks.tracking import Tracker
 from widedeep import decision_log
 from widedeep.choices import Precision
@@ -27,82 +27,88 @@ from widedeep.serving.serving_model import ServedVersion, WarmState, check_versi
 from widedeep.workspace import Workspace
 
 
-class RegistryWatch:
-    """The champion of one model, or of the only one there is."""
+class RegistryPoller:
+    """Watches the champion of `model`, or of the only model of a workspace."""
 
-    def __init__(self, workspace: Workspace, model: str | None, seen: str | None = None) -> None:
-        """`seen` is the number of a version that is not to be tried (again)."""
-        self._home = workspace
+    def __init__(
+        self, workspace: Workspace, model: str | None, last_seen: str | None = None
+    ) -> None:
+        """`last_seen` is the number of a version that is not reported (again)."""
+        self._workspace = workspace
         self._model = model
         self._tracker: Tracker | None = None
-        self._seen = seen
+        self._last_seen = last_seen
 
-    def look(self) -> ServedVersion | None:
-        """A champion that was none at the last look."""
+    def poll(self) -> ServedVersion | None:
+        """Return the champion if it is another one than at the last call, else None."""
         model = self._model or self._only_model()
-        if model is None or model not in decision_log.subjects(self._home.decisions):
+        if model is None or model not in decision_log.recorded_models(self._workspace.decisions):
             return None
-        # MLflow's database is whole by the first decision; before that it is left in peace.
-        self._tracker = self._tracker or Tracker(self._home)
+        # MLflow's database is complete once a decision is logged; do not touch it before.
+        self._tracker = self._tracker or Tracker(self._workspace)
         champion = self._tracker.champion(model)
-        before, self._seen = self._seen, champion.number if champion else None
+        before, self._last_seen = self._last_seen, champion.number if champion else None
         if champion is None or champion.number == before:
             return None
         served = champion.served.path
         return ServedVersion(model, champion.number, served, served.with_name("history"))
 
     def _only_model(self) -> str | None:
-        models = decision_log.subjects(self._home.decisions)
+        models = decision_log.recorded_models(self._workspace.decisions)
         return models[0] if len(models) == 1 else None
 
 
-def main(watch: RegistryWatch, precision: Precision) -> None:
-    """Look until the input ends."""
+def main(poller: RegistryPoller, precision: Precision) -> None:
+    """Poll until the input is closed."""
     torch.set_num_threads(1)
-    trouble, groundwork, before = "", SharedFile(), SharedFile()
-    while not select.select([sys.stdin], [], [], LOOK_EVERY)[0]:
-        # Whoever lets go of a file last frees its memory, some ms in which a server answers nobody.
-        before.close()
+    last_error, warm_state, previous = "", SharedFile(), SharedFile()
+    while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
+        # The process that closes a file last frees its memory, which takes some ms. Closing it
+        # one poll later makes that this process, and not the server, which answers meanwhile.
+        previous.close()
         try:
-            version = watch.look()
-        except Exception as error:  # noqa: BLE001  the registry may be back at the next look
-            if str(error) != trouble:
-                _tell({"trouble": f"{type(error).__name__}: {error}"})
-            trouble = str(error)
+            version = poller.poll()
+        except Exception as error:  # noqa: BLE001  the registry may be back at the next poll
+            if str(error) != last_error:
+                _send({"error": f"{type(error).__name__}: {error}"})
+            last_error = str(error)
         else:
-            trouble = ""
+            last_error = ""
             if version is not None:
-                _tell({"trying": version.number})
-                before, groundwork = groundwork, SharedFile()
-                _tell(asdict(_tried(version, precision, groundwork.path)))
-                os.setpriority(os.PRIO_PROCESS, 0, LAST)
+                _send({"checking": version.number})
+                previous, warm_state = warm_state, SharedFile()
+                _send(asdict(_check(version, precision, warm_state.path)))
+                os.setpriority(os.PRIO_PROCESS, 0, CHECKING_NICENESS)
 
 
-def _tried(version: ServedVersion, precision: Precision, groundwork: Path) -> CandidateVersion:
-    fault = check_version(version, precision) or _do_groundwork(version, precision, groundwork)
-    paths = (str(version.served), str(version.history), str(groundwork))
+def _check(version: ServedVersion, precision: Precision, warm_state: Path) -> CandidateVersion:
+    fault = check_version(version, precision) or _warm_up(version, precision, warm_state)
+    paths = (str(version.served), str(version.history), str(warm_state))
     return CandidateVersion(version.model, version.number, *paths, fault)
 
 
-def _do_groundwork(version: ServedVersion, precision: Precision, path: Path) -> str | None:
-    """Save what the server of a sound version need not work out then; any fault."""
-    _tell({"wanting": version.model})
-    told = json.loads(sys.stdin.readline())
-    if "trouble" in told:
-        return str(told["trouble"])
+def _warm_up(version: ServedVersion, precision: Precision, path: Path) -> str | None:
+    """Save the warm state of a sound version; return what is wrong if that fails."""
+    _send({"needs_feedback": version.model})
+    acknowledged = json.loads(sys.stdin.readline())
+    if "error" in acknowledged:
+        return str(acknowledged["error"])
     try:
-        events = read_feedback(Path(told["path"]), end=told["end"])
-        WarmState.of(version, events, precision).save(path)
+        feedback = read_feedback(Path(acknowledged["path"]), end=acknowledged["end"])
+        WarmState.compute(version, feedback, precision).save(path)
     except Exception as error:  # noqa: BLE001  the next version may be better
-        return f"its groundwork cannot be done: {type(error).__name__}: {error}"
+        return f"its warm state cannot be computed: {type(error).__name__}: {error}"
     return None
 
 
-def _tell(told: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told) + "\n")
+def _send(message: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    place, name, chosen, known = sys.argv[1:]
-    main(RegistryWatch(Workspace(Path(place)), name or None, known or None), Precision(chosen))
+    folder, name, chosen_precision, seen_number = sys.argv[1:]
+    main(
+        RegistryPoller(Workspace(Path(folder)), name or None, seen_number or None),
+        Precision(chosen_precision),
+    )

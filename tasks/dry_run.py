@@ -1,6 +1,7 @@
-"""Try a registered model as a stranger would, in a fresh process, before anybody depends on it.
+"""The dry run: load a registered model in a fresh process and ask it, before it may serve.
 
-What the process does is in `dry_run_worker.py`.
+The paper verifies each new model by a dry run before it is loaded into the servers (section 3.2).
+`dry_run_worker.py` is what the process executes.
 """
 
 import json
@@ -11,36 +12,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-TIMEOUT = 300
-_STRANGER = Path(__file__).with_name("dry_run_worker.py")
+TIMEOUT_SECONDS = 300
+_WORKER = Path(__file__).with_name("dry_run_worker.py")
 
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """What was found.
+    """The outcome of a dry run.
 
     Attributes:
-        faults: What is wrong, for people; none if all is well.
-        rows: Golden requests answered.
-        seconds: Median time of an answer to all of them.
+        faults: One sentence for each thing that is wrong; empty if the model works.
+        rows: Number of golden requests that were answered.
+        seconds: Median time of answering all of them.
     """
 
     faults: tuple[str, ...]
     rows: int = 0
     seconds: float = 0.0
 
-    def sentences(self) -> tuple[str, ...]:
-        """For a decision's reasons."""
+    def reasons(self) -> tuple[str, ...]:
+        """Return the sentences that a decision records about this dry run."""
         if self.faults:
             return tuple(f"dry run: {fault}" for fault in self.faults)
-        answered = f"{self.rows} requests answered as in training, strangers too"
+        answered = f"{self.rows} requests answered as in training, unknown users and items included"
         return (f"dry run: loaded without pickle, {answered}, in {1000 * self.seconds:.0f} ms",)
 
 
 class DryRunProcess:
-    """A fresh process that may not unpickle and knows the project by its name alone.
+    """A fresh process that refuses pickle and has only the installed package to import from.
 
-    It takes seconds to load what a model needs, so it is called before there is one.
+    Importing what a model needs takes the process some seconds, so it is started before there is a
+    model to try.
     """
 
     def __init__(self) -> None:
@@ -54,8 +56,8 @@ class DryRunProcess:
             self._process.kill()
             self._process.communicate()
 
-    def call(self) -> subprocess.Popen[str]:
-        """Start it, if it has not been started."""
+    def start(self) -> subprocess.Popen[str]:
+        """Start the process unless it runs already, and return it."""
         if self._process is None:
             environment = {
                 **os.environ,
@@ -64,7 +66,7 @@ class DryRunProcess:
                 "PYTHONWARNINGS": "ignore",
             }
             self._process = subprocess.Popen(  # noqa: S603  our own file
-                [sys.executable, str(_STRANGER)],
+                [sys.executable, str(_WORKER)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -73,23 +75,23 @@ class DryRunProcess:
             )
         return self._process
 
-    def try_out(self, folder: Path, budget: float) -> DryRunResult:
-        """Have it load the MLflow model in `folder` and ask for the golden requests.
+    def try_model(self, folder: Path, budget: float) -> DryRunResult:
+        """Load the MLflow model in `folder` in the process and send it the golden requests.
 
         Args:
-            folder: Where MLmodel is.
-            budget: Seconds within which the requests have to be answered.
+            folder: The folder that holds the file MLmodel.
+            budget: Seconds within which all golden requests have to be answered.
         """
-        process = self.call()
+        process = self.start()
         try:
-            out, trouble = process.communicate(f"{folder}\n", TIMEOUT)
+            output, errors = process.communicate(f"{folder}\n", TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
-            return DryRunResult((f"no answer within {TIMEOUT} s",))
+            return DryRunResult((f"no answer within {TIMEOUT_SECONDS} s",))
         if process.returncode:
-            last = (trouble.strip() or "no message").splitlines()[-1]
-            return DryRunResult((f"the model cannot be loaded and asked: {last}",))
-        found = DryRunResult(**json.loads(out.splitlines()[-1]))
-        if found.seconds > budget:
-            slow = f"{found.seconds:.1f} s for {found.rows} requests, wanted are {budget:g} s"
-            return DryRunResult((*found.faults, slow))
-        return DryRunResult(tuple(found.faults), found.rows, found.seconds)
+            last_line = (errors.strip() or "no message").splitlines()[-1]
+            return DryRunResult((f"the model cannot be loaded and asked: {last_line}",))
+        report = json.loads(output.splitlines()[-1])
+        faults, rows, seconds = tuple(report["faults"]), report["rows"], report["seconds"]
+        if seconds > budget:
+            faults += (f"{seconds:.1f} s for {rows} requests; expected at most {budget:g} s",)
+        return DryRunResult(faults, rows, seconds)

@@ -1,7 +1,7 @@
-"""Load an MLflow model and ask it, as a stranger would.
+"""Load an MLflow model and send it requests: the process of a dry run.
 
-Executed by `dry_run.py` in a process of its own; nothing imports it. It reads the model's folder
-from its input; the last line of its output is a JSON object, see `DryRun`.
+`dry_run.py` executes this file; nothing imports it. It reads the model's folder from its standard
+input. The last line of its output is a JSON object with the fields of `DryRunResult`.
 """
 
 import atexit
@@ -20,30 +20,32 @@ from mlflow.pyfunc import PyFuncModel
 
 REPEATS = 5
 TOLERANCE = 1e-6
+"""Largest difference of a probability from the one computed in training."""
 
 
 def main(folder: Path) -> None:
-    """Ask for the golden requests, and for what must be refused."""
+    """Send the golden requests to the model in `folder`, and requests that it has to refuse."""
     model = mlflow.pyfunc.load_model(str(folder))
     golden = pd.read_parquet(folder / "artifacts" / "history" / "golden.parquet")
-    asked, wanted = golden[["user", "item", "time"]], golden["probability"].to_numpy()
-    took, faults = [], []
+    requests, expected = golden[["user", "item", "time"]], golden["probability"].to_numpy()
+    seconds, faults = [], []
     for _ in range(REPEATS):
         begun = time.perf_counter()
-        given = model.predict(asked)["probability"].to_numpy()
-        took.append(time.perf_counter() - begun)
-    apart = float(np.abs(given - wanted).max()) if len(given) == len(wanted) else float("inf")
-    if not apart <= TOLERANCE:
-        faults.append(f"answers differ by up to {apart:.2g} from those in training")
+        answers = model.predict(requests)["probability"].to_numpy()
+        seconds.append(time.perf_counter() - begun)
+    same_length = len(answers) == len(expected)
+    error = float(np.abs(answers - expected).max()) if same_length else float("inf")
+    if not error <= TOLERANCE:
+        faults.append(f"answers differ by up to {error:.2g} from those in training")
     malformed = {
-        "a request without item": asked.drop(columns="item"),
-        "a user that is a text": asked.assign(user="somebody"),
+        "a request without item": requests.drop(columns="item"),
+        "a user that is a text": requests.assign(user="someone"),
     }
     faults += [
         f"{name} was answered" for name, request in malformed.items() if _answers(model, request)
     ]
-    found = {"faults": faults, "rows": len(golden), "seconds": median(took)}
-    sys.stdout.write(json.dumps(found) + "\n")
+    report = {"faults": faults, "rows": len(golden), "seconds": median(seconds)}
+    sys.stdout.write(json.dumps(report) + "\n")
 
 
 def _answers(model: PyFuncModel, request: pd.DataFrame) -> bool:
@@ -55,8 +57,8 @@ def _answers(model: PyFuncModel, request: pd.DataFrame) -> bool:
 
 
 if __name__ == "__main__":
-    # Python ends with a look at all that was imported; who asked waits for the end.
+    # The caller waits for this process to end: skip the last garbage collection of all imports.
     atexit.register(gc.freeze)
-    asked_for = sys.stdin.readline().strip()
-    if asked_for:
-        main(Path(asked_for))
+    model_folder = sys.stdin.readline().strip()
+    if model_folder:
+        main(Path(model_folder))

@@ -1,11 +1,7 @@
 """Where the heavy parts of a run are computed: in this process, or on a Ray cluster.
 
-Both engines run the same functions of the library. What they make of ratings and features is the
-same, row for row; trained weights agree up to the order in which floats are added.
-
-Seconds after which a task is taken to hang, and ended as failed.
-
-Far above what five million ratings need; nothing is meant to come near them.
+Both engines run the same functions of the library. Ratings and features come out the same, row for
+row; trained weights agree up to the order in which floats are added.
 """
 
 from __future__ import annotations
@@ -13,15 +9,18 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from pydantic import ConfigDict, Field
+
+from tasks.form import Form
+from tasks.run_form import AtLeastOne
+from widedeep.choices import EngineName
 from widedeep.inputs import InputError
 
-# A run form needs the settings alone: what computes is loaded when it is asked for.
+# The command line and the run form need the settings alone; what computes is loaded when used.
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -29,54 +28,55 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from widedeep.data.ingest import Judge
+    from widedeep.data.ingest import RowChecker
     from widedeep.data.tables import Interactions
     from widedeep.evaluation.scoring import Scorer
-    from widedeep.features.engine import FeatureEngines
+    from widedeep.features.engine import EngineFactory
     from widedeep.features.items import ItemTable
-    from widedeep.model.fitting import TrainingJob, TrainingProcess
+    from widedeep.model.fitting import TrainingHandle, TrainingJob
     from widedeep.model.trained_model import TrainedModel
     from widedeep.serving.batch_ranking import ListMaker, ListsRequest, RankedLists
     from widedeep.workspace import Workspace
 
+STAGE_SECONDS = 2 * 3600.0
+TRAINING_SECONDS = 24 * 3600.0
+"""Seconds after which a task counts as hanging and fails; far above what 5 million ratings take."""
+
 PIECES_A_WORKER = 2
-"""So that one that is slow is not waited for by all others."""
+"""Pieces of work for each Ray worker: with more than one, a slow worker delays the others less."""
 
 
-class EngineName(StrEnum):
-    """The values are what users write."""
+class Engine(Form):
+    """Where the work of the run is done."""
 
-    LOCAL = "local"
-    RAY = "ray"
+    model_config = ConfigDict(title="Computing")
 
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What a user asked for; `workers` count on Ray only."""
-
-    name: EngineName = EngineName.LOCAL
-    workers: int = 2
-
-    def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise InputError(f"workers is {self.workers}; at least 1 is wanted")
-
-    @property
-    def replicas(self) -> int:
-        """Processes that train one model together."""
-        return self.workers if self.on_ray else 1
+    engine: EngineName = Field(
+        EngineName.LOCAL,
+        title="Engine",
+        description="local: this process; ray: the Ray cluster at RAY_ADDRESS, else one that is "
+        "started on this machine (needs the extra [ray]).",
+    )
+    workers: AtLeastOne = Field(
+        2, title="Workers", description="Processes on Ray that share the work."
+    )
 
     @property
     def on_ray(self) -> bool:
-        """Whether there is a cluster."""
-        return self.name is EngineName.RAY
+        """Whether the work is done on a Ray cluster."""
+        return self.engine is EngineName.RAY
+
+    @property
+    def replicas(self) -> int:
+        """Number of processes that train one model together."""
+        return self.workers if self.on_ray else 1
 
     def as_key(self) -> dict[str, int]:
-        """What of it makes another model: as floats do not add up in any order alike."""
+        """Return what of the engine changes a trained model: in which order floats are added."""
         return {"replicas": self.replicas} if self.replicas > 1 else {}
 
     def require(self) -> None:
-        """Raise InputError if it needs what is not installed; at once, nothing is loaded."""
+        """Raise InputError if the engine needs a package that is not installed; load nothing."""
         if self.on_ray and find_spec("ray") is None:
             raise InputError(
                 "engine ray: Ray is not installed; install the extra, as in "
@@ -85,7 +85,7 @@ class Engine:
 
     @contextmanager
     def running(self, workspace: Workspace) -> Iterator[None]:
-        """Connect to the cluster that RAY_ADDRESS names, or start a local one, for a while.
+        """Connect to the cluster at RAY_ADDRESS, or start a local one, while the block runs.
 
         Raises:
             InputError: Ray is not installed, or the cluster cannot be reached or used.
@@ -99,8 +99,8 @@ class Engine:
         with connected(self.workers, workspace):
             yield
 
-    def judge(self) -> Judge:
-        """Where rows of ratings are checked."""
+    def row_checker(self) -> RowChecker:
+        """Return the function that checks rows of ratings."""
         if not self.on_ray:
             from widedeep.data.ingest import check_locally
 
@@ -109,8 +109,8 @@ class Engine:
 
         return check_on_ray
 
-    def features(self, folder: Path) -> FeatureEngines:
-        """Where features are described, fitted and encoded; files for a while are in `folder`."""
+    def feature_engines(self, folder: Path) -> EngineFactory:
+        """Return what computes, fits and encodes features; temporary files lie in `folder`."""
         if not self.on_ray:
             from widedeep.out_of_core.on_disk import engine_by_size
 
@@ -120,10 +120,10 @@ class Engine:
         return partial(RayEngine, pieces=PIECES_A_WORKER * self.workers)
 
     @contextmanager
-    def fitting(self, training: TrainingJob, folder: Path) -> Iterator[TrainingProcess]:
-        """A training; what it writes meanwhile lies beside the `folder` that its owner fills."""
+    def training(self, training: TrainingJob, folder: Path) -> Iterator[TrainingHandle]:
+        """Yield a run of `training`; Ray's temporary files lie beside `folder`, the model's."""
         if not self.on_ray:
-            yield training.fitting()
+            yield training.create_run()
             return
         from tasks.on_ray.training import RayTraining
 
@@ -134,19 +134,22 @@ class Engine:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def lists(
-        self, order: ListsRequest, lister: ListMaker, users: NDArray[np.int64]
+        self, request: ListsRequest, list_maker: ListMaker, users: NDArray[np.int64]
     ) -> Iterator[RankedLists]:
-        """The lists of `users`, in their order; `lister` is the order's, in this process."""
+        """Yield the lists of `users`, (n,) int64, in their order.
+
+        `list_maker` is the one loaded for `request`; it makes the lists in this process.
+        """
         if not self.on_ray:
-            return lister.batch.lists(users, os.cpu_count() or 1)
+            return list_maker.batch.lists(users, os.cpu_count() or 1)
         from tasks.on_ray.scoring import ray_lists
 
-        return ray_lists(order, users, self.workers)
+        return ray_lists(request, users, self.workers)
 
     def scorer(
         self, model: TrainedModel, interactions: Interactions, item_table: ItemTable
     ) -> Scorer:
-        """See `model_scorer`."""
+        """Return a function that scores queries with `model`, see `model_scorer`."""
         if not self.on_ray:
             from widedeep.evaluation.scoring import model_scorer
 
@@ -157,8 +160,4 @@ class Engine:
 
 
 LOCAL = Engine()
-"""What needs nothing but this process."""
-
-
-STAGE_SECONDS = 2 * 3600.0
-TRAINING_SECONDS = 24 * 3600.0
+"""Computes everything in this process."""

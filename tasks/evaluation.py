@@ -1,4 +1,4 @@
-"""From a trained model to numbers, intervals and a decision."""
+"""The stage `evaluate`: score the challenger and the champion on the holdout, and decide."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,10 +11,10 @@ from tasks.engine import STAGE_SECONDS
 from tasks.run import RunContext
 from widedeep import decision_log
 from widedeep.evaluation.comparison import Evaluator
-from widedeep.evaluation.gate import GateConfig
+from widedeep.evaluation.figures import draw_figures
+from widedeep.evaluation.gate import BASELINE_NAME, GateConfig
 from widedeep.evaluation.memorisation import Memorisation
 from widedeep.evaluation.naming import DisplayNames
-from widedeep.evaluation.report import draw_figures
 from widedeep.evaluation.scoring import (
     BASELINE_PREDICTIONS,
     CHAMPION_PREDICTIONS,
@@ -28,15 +28,20 @@ from widedeep.store import Artifact, code_version
 
 @task(
     name="evaluate",
-    task_run_name="evaluate on {job.title}",
+    task_run_name="evaluate on {context.title}",
     cache_policy=NO_CACHE,
     timeout_seconds=STAGE_SECONDS,
 )
-def evaluate(job: RunContext, challenger: Artifact, gate: GateConfig) -> Artifact:
-    """Score challenger and champion on the same holdout rows, decide, and report the memory."""
+def evaluate(context: RunContext, challenger: Artifact, gate: GateConfig) -> Artifact:
+    """Score challenger and champion on the same holdout rows, decide, and report the wide part.
+
+    Returns:
+        The artefact (kind `evaluations`): the comparison as its summary, and as files the
+        predictions, the memorisation report and the figures.
+    """
     logger = get_run_logger()
-    ingested, champion = job.ingested, job.champion
-    earlier = _looks(job, challenger) if champion else []
+    ingested, champion = context.ingested, context.champion
+    earlier = _earlier_looks(context, challenger) if champion else []
     key = {
         "ratings": ingested.artifact.id,
         "split": asdict(ingested.split),
@@ -44,25 +49,25 @@ def evaluate(job: RunContext, challenger: Artifact, gate: GateConfig) -> Artifac
         "champion": champion.gated.id if champion else None,
         "gate": asdict(gate),
         "earlier": [evaluation.id for evaluation in earlier],
-        "code": code_version("data", "features", "model", "evaluation"),
+        "code": code_version("evaluation"),
     }
 
     def build(folder: Path) -> dict[str, Any]:
         items = ingested.items()
         item_table = ItemTable.from_table(items)
-        known, split = ingested.known(), ingested.split
-        evaluator = Evaluator(known, item_table, split, gate, job.engine.scorer)
-        ours = TrainedModel.load(challenger.path)
-        theirs = TrainedModel.load(champion.gated.path) if champion else None
-        names = DisplayNames.of(items, ingested.people())
-        memorisation = Memorisation.of(ours, names, previous=theirs)
+        scorer = context.engine.scorer
+        evaluator = Evaluator(ingested.known(), item_table, ingested.split, gate, scorer)
+        model = TrainedModel.load(challenger.path)
+        previous = TrainedModel.load(champion.gated.path) if champion else None
+        names = DisplayNames.from_tables(items, ingested.people())
+        memorisation = Memorisation.compute(model, names, previous=previous)
         memorisation.save(folder)
-        found = evaluator.compare(ours, theirs, folder, earlier)
+        comparison = evaluator.compare(model, previous, folder, earlier)
         memory = memorisation.summary()
-        draw_figures(_predictions(folder), found.guards, challenger.summary, memory, folder)
-        return {**found.as_json(), "memorisation": memory}
+        draw_figures(_predictions(folder), comparison.guardrails, challenger.summary, memory, folder)
+        return {**comparison.as_json(), "memorisation": memory}
 
-    evaluation = job.workspace.stages.get("evaluations", key, build)
+    evaluation = context.workspace.stages.get_or_build("evaluations", key, build)
     logger.info("evaluate: %s", evaluation.summary["decision"]["verdict"])
     for reason in evaluation.summary["decision"]["reasons"]:
         logger.info("evaluate: %s", reason)
@@ -70,29 +75,30 @@ def evaluate(job: RunContext, challenger: Artifact, gate: GateConfig) -> Artifac
 
 
 def _predictions(folder: Path) -> dict[str, Predictions]:
-    """The challenger's and those it is compared with, by title."""
-    files = {"champion": CHAMPION_PREDICTIONS, "user + item mean": BASELINE_PREDICTIONS}
+    """Return the challenger's predictions and those it is compared with, by title."""
+    files = {"champion": CHAMPION_PREDICTIONS, BASELINE_NAME: BASELINE_PREDICTIONS}
     title = next(title for title, name in files.items() if (folder / name).exists())
-    ours, theirs = (Predictions.load(folder / name) for name in (PREDICTIONS, files[title]))
-    return {"challenger": ours, title: theirs}
+    challenger, other = (Predictions.load(folder / name) for name in (PREDICTIONS, files[title]))
+    return {"challenger": challenger, title: other}
 
 
-def _looks(job: RunContext, challenger: Artifact) -> list[Artifact]:
-    """The comparisons with the present champion up to this holdout, without this very one."""
-    decided = decision_log.history(job.workspace.decisions / job.ingested.model)
-    ids = dict.fromkeys(decision.get("evaluation") for decision in decided)
-    found = [job.workspace.stages.held("evaluations", identity) for identity in ids if identity]
-    return [look for look in found if look is not None and _counts(look, job, challenger)]
+def _earlier_looks(context: RunContext, challenger: Artifact) -> list[Artifact]:
+    """Return the evaluations in which the present champion was compared before, without this one."""
+    decisions = decision_log.history(context.workspace.decisions / context.ingested.model)
+    ids = dict.fromkeys(decision.get("evaluation") for decision in decisions)
+    stages = context.workspace.stages
+    evaluations = [stages.find_by_id("evaluations", evaluation) for evaluation in ids if evaluation]
+    return [e for e in evaluations if e is not None and _is_look(e, context, challenger)]
 
 
-def _counts(look: Artifact, job: RunContext, challenger: Artifact) -> bool:
-    """Whether a comparison was a look at the present champion by a model other than itself."""
-    champion, split = job.champion, asdict(job.ingested.split)
-    this_one = look.key["challenger"] == challenger.id and look.key["split"] == split
+def _is_look(evaluation: Artifact, context: RunContext, challenger: Artifact) -> bool:
+    """Return whether an evaluation compared the present champion with another model before."""
+    champion, split = context.champion, asdict(context.ingested.split)
+    is_this_one = evaluation.key["challenger"] == challenger.id and evaluation.key["split"] == split
     return (
         champion is not None
-        and look.summary["difference"] is not None
-        and look.key["champion"] == champion.gated.id != look.key["challenger"]
-        and look.summary["holdout_from"] <= job.ingested.split.holdout_from
-        and not this_one
+        and evaluation.summary["difference"] is not None
+        and evaluation.key["champion"] == champion.gated.id != evaluation.key["challenger"]
+        and evaluation.summary["holdout_from"] <= context.ingested.split.holdout_from
+        and not is_this_one
     )

@@ -1,4 +1,7 @@
-"""From `--data` to checked Parquet."""
+"""The first stage of every run: read the data, check every row, and split what is known by time.
+
+The task `ingest` returns an `Ingested`, a small reference that later stages load their tables from.
+"""
 
 import os
 import time
@@ -15,12 +18,13 @@ from prefect.runtime import task_run
 from prefect.tasks import exponential_backoff
 
 from tasks.engine import LOCAL, STAGE_SECONDS, Engine
+from tasks.run_form import DataSet, Moments
 from widedeep import decision_log
-from widedeep.data.changes import HOW, TABLE, compare_data
+from widedeep.data.changes import CHANGES, UNEXPECTED_FILE, compare_data
 from widedeep.data.download import TransferError
-from widedeep.data.feedback_log import FEEDBACK_FILE as EVENTS
+from widedeep.data.feedback_log import FEEDBACK_FILE
 from widedeep.data.ingest import ingest as ingest_files
-from widedeep.data.source import Source, resolve
+from widedeep.data.source import Source, resolve_source
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions, RowCounts, first_times
 from widedeep.inputs import to_iso
@@ -29,20 +33,17 @@ from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class SplitMoments:
-    """The moments a run was asked for, UNIX seconds; None leaves the choice to the data."""
-
-    as_of: int | None = None
-    validation_from: int | None = None
-    holdout_from: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Ingested:
-    """Checked ratings, and the split of those known at its `as_of`.
+    """Checked ratings, and how those known at the split's `as_of` are split.
 
-    `compare_data` is what the files gained since the last decision on this data set; None if there was
-    none, or on the same files.
+    Attributes:
+        source: The folder that the ratings come from.
+        artifact: The checked Parquet files.
+        split: The moments between training, validation and holdout.
+        counts: Rows read, examples, superseded and quarantined rows known at `as_of`.
+        examples: Number of training, validation and holdout examples.
+        arrivals: What changed in the files since the last decision on this data set; None if there
+            was no decision, or the last one was on the same files.
     """
 
     source: Source
@@ -54,64 +55,63 @@ class Ingested:
 
     @property
     def model(self) -> str:
-        """The registered model's name: simulated and real data never meet in one."""
+        """Name of the registered model; simulated and real data never share one."""
         return self.source.model
 
     def known(self) -> Interactions:
-        """The examples known at the split's `as_of`."""
-        return IngestedData(self.artifact).load(until=self.split.as_of)
+        """Return the examples known at the split's `as_of`."""
+        return IngestedData(self.artifact).interactions(until=self.split.as_of)
 
     def items(self) -> pa.Table:
-        """What is known of each item."""
+        """Return the item table: a row an item, with its attributes and titles."""
         return IngestedData(self.artifact).items()
 
     def people(self) -> pa.Table:
-        """The names of people."""
+        """Return the table of people: ids with their names."""
         return IngestedData(self.artifact).people()
 
-    def newcomers(self) -> "NewData":
-        """Users and items whose first rating is one of the holdout."""
+    def new_in_holdout(self) -> "NewData":
+        """Count the users and items whose first rating is in the holdout."""
         interactions = self.known()
         users, items = (
-            len(
-                np.unique(tokens[first_times(tokens, interactions.time) >= self.split.holdout_from])
-            )
-            for tokens in (interactions.user, interactions.item)
+            len(np.unique(ids[first_times(ids, interactions.time) >= self.split.holdout_from]))
+            for ids in (interactions.user, interactions.item)
         )
         return NewData(users, items)
 
 
 @dataclass(frozen=True, slots=True)
 class NewData:
-    """How many had no rating before."""
+    """Number of users and of items that had no rating before the holdout."""
 
     users: int
     items: int
 
 
-def checked(workspace: Workspace, source: Source, engine: Engine = LOCAL) -> Artifact:
-    """The data set as it is now: its files, and the ratings that servers of its model took."""
-    events = workspace.events / source.model / EVENTS
-    return ingest_files(source.folder, workspace.stages, int(time.time()), events, engine.judge())
+def ingest_source(workspace: Workspace, source: Source, engine: Engine = LOCAL) -> Artifact:
+    """Ingest the files of `source` and the feedback that servers of its model have logged."""
+    feedback = workspace.events / source.model / FEEDBACK_FILE
+    now = int(time.time())
+    return ingest_files(source.folder, workspace.stages, now, feedback, engine.row_checker())
 
 
-def _may_succeed_later(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect passes them
-    """A download that broke off may; files that are not as they should be never will."""
+def _broke_off(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect passes them
+    """Return whether a download broke off, the only failure that may pass by itself."""
     try:
         state.result()
     except TransferError:
         return True
-    except Exception:  # noqa: BLE001  whatever else it was is no matter of patience
+    except Exception:  # noqa: BLE001  a second try reads the same files
         return False
     return False
 
 
 def _title() -> str:
-    """For people: the data's short name, and as of when they are asked for."""
-    given = task_run.parameters
-    as_of = given["window"].as_of
+    """Return the name of a task run, as `ingest kmrd-small as of 2018-10-01`."""
+    parameters = task_run.parameters
+    as_of = parameters["moments"].as_of
     known = "" if as_of is None else f" as of {to_iso(as_of)[:10]}"
-    return f"ingest {Path(given['data']).name}{known}"
+    return f"ingest {Path(str(parameters['data'])).name}{known}"
 
 
 @task(
@@ -122,56 +122,62 @@ def _title() -> str:
     retries=2,
     retry_delay_seconds=exponential_backoff(3),
     retry_jitter_factor=0.5,
-    retry_condition_fn=_may_succeed_later,
+    retry_condition_fn=_broke_off,
 )
 def ingest(
-    workspace: Workspace, data: str, window: SplitMoments, engine: Engine = LOCAL
+    workspace: Workspace, data: DataSet, moments: Moments, engine: Engine = LOCAL
 ) -> Ingested:
-    """Find the data, check every row, and split what was known by time."""
+    """Find the data, check every row, and split the ratings known at a moment by time.
+
+    Raises:
+        InputError: The data are not there or not readable, or a part of the split has no rating.
+    """
     logger = get_run_logger()
-    source = resolve(data, workspace.data, os.environ)
+    source = resolve_source(str(data), workspace.data, os.environ)
     logger.info("data: %s", source.origin)
-    artifact = checked(workspace, source, engine)
+    artifact = ingest_source(workspace, source, engine)
     ratings = IngestedData(artifact)
-    moments = ratings.load().time
-    as_of = window.as_of if window.as_of is not None else ratings.last_time + 1
-    split = Split.of(moments, as_of, window.validation_from, window.holdout_from)
-    parts = (split.training(moments), split.validation(moments), split.holdout(moments))
+    times = ratings.interactions().time
+    as_of = ratings.last_time + 1 if moments.as_of is None else moments.as_of
+    split = Split.from_times(times, as_of, moments.validation_from, moments.holdout_from)
+    parts = (split.training(times), split.validation(times), split.holdout(times))
     examples = (int(parts[0].sum()), int(parts[1].sum()), int(parts[2].sum()))
     counts = ratings.counts(as_of)
     logger.info(
-        "ingest: %s ratings read, %s examples, %s superseded, %s set aside",
+        "ingest: %s ratings read, %s examples, %s superseded, %s quarantined",
         *(f"{n:,}" for n in (counts.read, counts.examples, counts.superseded, counts.quarantined)),
     )
     for reason, rows in artifact.summary["quarantined_by_reason"].items():
-        logger.warning("set aside: %s rows: %s (see %s)", f"{rows:,}", reason, artifact.path)
-    logger.info("split: %s / %s / %s examples; %s", *(f"{n:,}" for n in examples), split.describe())
-    arrived = _arrivals(workspace, source, artifact)
-    if arrived is not None:
-        logger.info("ingest: %s", describe(arrived))
-        if unexpected(arrived):
-            logger.warning("ingest: the past has changed: see %s", arrived.path / TABLE)
-    return Ingested(source, artifact, split, counts, examples, arrived)
+        logger.warning("quarantined: %s rows: %s (see %s)", f"{rows:,}", reason, artifact.path)
+    logger.info("split: %s / %s / %s examples; %s", *(f"{n:,}" for n in examples), split.to_text())
+    arrivals = _arrivals(workspace, source, artifact)
+    if arrivals is not None:
+        logger.info("ingest: %s", arrivals_to_text(arrivals))
+        if _has_unexpected(arrivals):
+            logger.warning("ingest: the past has changed: see %s", arrivals.path / UNEXPECTED_FILE)
+    return Ingested(source, artifact, split, counts, examples, arrivals)
 
 
-def describe(arrived: Artifact) -> str:
-    """What the files gained since the last decision, for people."""
+def arrivals_to_text(arrivals: Artifact) -> str:
+    """Return what changed in the files since the last decision, as one line."""
     phrases = []
-    for what, counts in arrived.summary.items():
-        found = [f"{counts[how]:,} {how}" for how in HOW if counts.get(how)]
-        phrases += [f"{what}: {', '.join(found)}"] if found else []
+    for table, counts in arrivals.summary.items():
+        changes = [f"{counts[change]:,} {change}" for change in CHANGES if counts.get(change)]
+        phrases += [f"{table}: {', '.join(changes)}"] if changes else []
     return f"since the last decision: {'; '.join(phrases) or 'nothing is new'}"
 
 
-def unexpected(arrived: Artifact) -> bool:
-    """Whether ratings came late, changed or vanished."""
-    return any(count for how, count in arrived.summary["ratings"].items() if how != "new")
+def _has_unexpected(arrivals: Artifact) -> bool:
+    """Return whether ratings came late, changed or vanished."""
+    counts = arrivals.summary["ratings"].items()
+    return any(count for change, count in counts if change != "new")
 
 
 def _arrivals(workspace: Workspace, source: Source, artifact: Artifact) -> Artifact | None:
+    """Compare the data with those of the last decision on the same data set."""
     decisions = decision_log.history(workspace.decisions / source.model)
-    known = [decision["ratings"] for decision in decisions if "ratings" in decision]
-    if not known or known[-1] == artifact.id:
+    ids = [decision["ratings"] for decision in decisions if "ratings" in decision]
+    if not ids or ids[-1] == artifact.id:
         return None
-    before = workspace.stages.held(artifact.kind, known[-1])
+    before = workspace.stages.find_by_id(artifact.kind, ids[-1])
     return None if before is None else compare_data(before, artifact, workspace.stages)

@@ -1,7 +1,4 @@
-"""What a run shows on its page in Prefect: tables, texts and links, each with a history by key.
-
-What people and automations are told: of a decision, and of data that arrived.
-"""
+"""What a run shows in Prefect: artifacts on its page, each with a history by key, and events."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,18 +13,23 @@ from prefect.artifacts import (
 )
 from prefect.events import emit_event
 
-from tasks.ingest import Ingested, describe
-from widedeep.evaluation.comparison import Headline, headlines, opponent_name
-from widedeep.evaluation.report import markdown_table
+from tasks.ingest import Ingested, arrivals_to_text
+from widedeep.evaluation.report import Headline, headlines, markdown_table, opponent_name
 from widedeep.inputs import to_iso
 from widedeep.store import Artifact
 
 if TYPE_CHECKING:
     from uuid import UUID
 
+DECISION = "widedeep.decision"
+"""The start of an event's name; the verdict follows: `.promote`, `.hold`, `.rollback`, …"""
+
+ARRIVED = "widedeep.data.arrived"
+"""The event that new files have come to rest in a data folder."""
+
 
 def show_data(ingested: Ingested) -> None:
-    """What was read, what was set aside and why, how it is split, and who is new."""
+    """Show the rows read, set aside and why, the split, and the new users and items."""
     counts, split = ingested.counts, ingested.split
     rows = [
         ("read", counts.read),
@@ -42,30 +44,30 @@ def show_data(ingested: Ingested) -> None:
         ingested.examples,
         strict=True,
     )
-    new = ingested.newcomers()
+    new = ingested.new_in_holdout()
     text = [
         f"# {ingested.source.name} as of {to_iso(split.as_of)}\n\n{ingested.source.origin}\n\n",
         markdown_table(("ratings", "rows"), [(name, f"{n:,}") for name, n in rows], 1),
         "\n",
         markdown_table(("part", "from", "rows"), [(p, at, f"{n:,}") for p, at, n in parts], 2),
-        f"\nNew in the holdout: {new.users:,} users and {new.items:,} movies.\n",
-        f"\n{describe(ingested.arrivals)}\n" if ingested.arrivals else "",
+        f"\nNew in the holdout: {new.users:,} users and {new.items:,} items.\n",
+        f"\n{arrivals_to_text(ingested.arrivals)}\n" if ingested.arrivals else "",
     ]
-    create_markdown_artifact("".join(text), f"{ingested.model}-data", "what was learned from")
+    create_markdown_artifact("".join(text), f"{ingested.model}-data", "the data of this run")
 
 
 def show_evaluation(model: str, evaluation: Artifact) -> None:
-    """Challenger and champion (the user + item mean if there is none) on the same rows."""
+    """Show the challenger beside the champion (or the baseline model) on the same rows."""
     other = opponent_name(evaluation.summary)
     rows = [
         {
-            "holdout": one.title,
-            "challenger": _figure(one.challenger, ".4f"),
-            other: _figure(one.other, ".4f"),
-            "difference": _figure(_apart(one), "+.4f"),
-            "95 % interval": one.interval,
+            "holdout": headline.title,
+            "challenger": _format(headline.challenger, ".4f"),
+            other: _format(headline.other, ".4f"),
+            "difference": _format(_difference(headline), "+.4f"),
+            "95 % interval": headline.interval,
         }
-        for one in headlines(evaluation.summary)
+        for headline in headlines(evaluation.summary)
     ]
     create_table_artifact(rows, f"{model}-evaluation", "challenger against champion")
 
@@ -73,7 +75,7 @@ def show_evaluation(model: str, evaluation: Artifact) -> None:
 def show_decision(
     model: str, verdict: str, version: str, champion: str | None, reasons: Sequence[str]
 ) -> None:
-    """What was decided of a version, why, and what serves now."""
+    """Show the verdict on a version, its reasons, and which version serves now."""
     serving = f"version {champion} serves" if champion else "nothing serves yet"
     sentences = "".join(f"- {reason}\n" for reason in reasons)
     text = f"# {verdict}: {model} version {version}\n\nNow {serving}.\n\n{sentences}"
@@ -81,45 +83,40 @@ def show_decision(
 
 
 def show_link(model: str, url: str | None) -> None:
-    """The way to the run in MLflow, where its UI is known."""
+    """Show a link to the run in MLflow; do nothing where the address of its UI is unknown."""
     if url is not None:
         create_link_artifact(url, "this run in MLflow", f"{model}-mlflow", "figures, files, model")
 
 
 @contextmanager
-def progress(key: str, steps: int, what: str) -> Iterator[Callable[[int, str], None]]:
-    """A bar on the run's page, full when the block ends well.
+def progress(key: str, steps: int, description: str) -> Iterator[Callable[[int, str], None]]:
+    """Show a progress bar on the run's page, which is full when the block ends well.
 
-    Gives a function that takes how many steps are done, and what the last one found.
+    Yields a function that takes the number of finished steps and a line about the last one.
     """
-    bar = cast("UUID", create_progress_artifact(0.0, key, what))
+    bar = cast("UUID", create_progress_artifact(0.0, key, description))
 
-    def advance(done: int, found: str) -> None:
-        update_progress_artifact(bar, 100.0 * min(done / max(steps, 1), 1.0), found)
+    def advance(done: int, line: str) -> None:
+        update_progress_artifact(bar, 100.0 * min(done / max(steps, 1), 1.0), line)
 
     yield advance
     update_progress_artifact(bar, 100.0)
 
 
-def _apart(one: Headline) -> float | None:
-    if one.challenger is None or one.other is None:
+def _difference(headline: Headline) -> float | None:
+    if headline.challenger is None or headline.other is None:
         return None
-    return one.challenger - one.other
+    return headline.challenger - headline.other
 
 
-def _figure(value: float | None, form: str) -> str:
+def _format(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
-
-
-DECISION = "widedeep.decision"
-"""Followed by what was decided: promote, hold, insufficient_evidence, rollback."""
-ARRIVED = "widedeep.data.arrived"
 
 
 def announce(
     model: str, verdict: str, version: str, champion: str | None, reasons: Sequence[str]
 ) -> None:
-    """On the run's page, and as an event: a version was judged or moved, and `champion` serves."""
+    """Show a verdict or a move on the run's page and emit it as an event; `champion` serves now."""
     show_decision(model, verdict, version, champion, reasons)
     payload = {
         "model": model,
@@ -131,8 +128,8 @@ def announce(
     emit_event(f"{DECISION}.{verdict}", _resource("model", model), payload=payload)
 
 
-def arrived(folder: str) -> None:
-    """As an event: a folder of rating files has something new."""
+def announce_arrival(folder: str) -> None:
+    """Emit the event that a data folder has new or changed files."""
     emit_event(ARRIVED, _resource("data", folder), payload={"folder": folder})
 
 

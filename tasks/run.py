@@ -1,50 +1,39 @@
-"""One retrain: what its stages need to know besides each other's artefacts.
+"""The context of a run: what its stages need to know besides each other's artefacts.
 
-What is worth knowing of a run besides its numbers: settings, moments, origin.
-
-The settings that a search found best, kept for each registered model.
+Also what MLflow records of a run besides its numbers (`run_inputs`, `run_parameters`,
+`run_origin`), and the settings that a search found best, which are kept for each registered model
+(`save_tuned`, `preset_by_name`).
 """
+
+from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.engine import LOCAL, Engine
-from tasks.ingest import Ingested, SplitMoments
-from widedeep.choices import Device, Precision, Publish
+from widedeep.choices import PresetName
 from widedeep.inputs import InputError, to_iso
-from widedeep.model.presets import Preset, Setting, preset, with_settings
-from widedeep.model.trained_model import ModelVersion
-from widedeep.model.warm_start import StartMode, TrainingStart
-from widedeep.store import code_version, drafted
-from widedeep.workspace import Workspace
+from widedeep.store import atomic_write, code_version
 
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What a user asked for."""
-
-    data: str
-    window: SplitMoments
-    mode: StartMode
-    preset: str
-    publication: Publish
-    seed: int
-    precision: Precision = Precision.AUTO
-    engine: Engine = LOCAL
-    device: Device = Device.AUTO
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; a whole number from 0 is wanted")
+# Commands that only look something up load neither Prefect nor torch for their types.
+if TYPE_CHECKING:
+    from tasks.ingest import Ingested
+    from widedeep.model.presets import Preset, Setting
+    from widedeep.model.warm_start import TrainingStart
+    from widedeep.store import ModelVersion
+    from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """`champion` is the version that served when the job began."""
+    """One training: its data, its settings, where it starts, and where it is computed.
+
+    `champion` is the version that served when the run began; None: none did.
+    """
 
     workspace: Workspace
     ingested: Ingested
@@ -56,7 +45,7 @@ class RunContext:
 
     @property
     def title(self) -> str:
-        """Data and as-of, for people."""
+        """Data set and as-of, as `kmrd-small as of 2018-10-01`."""
         return f"{self.ingested.source.name} as of {to_iso(self.ingested.split.as_of)[:10]}"
 
 
@@ -71,7 +60,7 @@ class RunInputs:
 
 
 def run_inputs(ingested: Ingested) -> RunInputs:
-    """The ratings that a run knew."""
+    """Return the data set of a run, with the number of rows in each part."""
     counts = asdict(ingested.counts)
     parts = dict(zip(("train", "validation", "holdout"), ingested.examples, strict=True))
     profile = {**counts, **parts}
@@ -79,19 +68,19 @@ def run_inputs(ingested: Ingested) -> RunInputs:
     return RunInputs(source.name, ingested.artifact.id, str(source.folder), profile)
 
 
-def run_parameters(job: RunContext) -> dict[str, Any]:
-    """Everything that made the model, for comparing runs."""
-    preset, start = job.preset, job.start
+def run_parameters(context: RunContext) -> dict[str, Any]:
+    """Return all settings that made the model, by which runs are compared."""
+    preset, start = context.preset, context.start
     return {
-        "data": job.ingested.source.name,
+        "data": context.ingested.source.name,
         "preset": preset.name,
-        "seed": job.seed,
-        "engine": job.engine.name.value,
-        "replicas": job.engine.replicas,
+        "seed": context.seed,
+        "engine": context.engine.engine.value,
+        "replicas": context.engine.replicas,
         "mode": "warm" if start.warm else "cold",
         "warm_started_from": start.previous.number if start.previous else "nothing",
         "positive_rating": preset.features.history.positive_rating,
-        **split_moments(job.ingested),
+        **split_moments(context.ingested),
         **flatten("sampling", asdict(preset.sampling)),
         **flatten("network", asdict(preset.network)),
         **flatten("training", asdict(preset.training)),
@@ -99,7 +88,7 @@ def run_parameters(job: RunContext) -> dict[str, Any]:
 
 
 def split_moments(ingested: Ingested) -> dict[str, str]:
-    """The split's, as ISO-8601."""
+    """Return the moments of the split as ISO-8601."""
     split = ingested.split
     return {
         name: to_iso(getattr(split, name)) for name in ("validation_from", "holdout_from", "as_of")
@@ -107,65 +96,64 @@ def split_moments(ingested: Ingested) -> dict[str, str]:
 
 
 def run_origin(ingested: Ingested, prefect_run: str | None) -> dict[str, str]:
-    """Tags that lead back to where a run came from."""
+    """Return tags that lead back to the Prefect run, the ratings and the code."""
     commit = git_commit()
     return {
         "prefect.flow_run_id": prefect_run or "none",
         "widedeep.ratings": ingested.artifact.id,
         "widedeep.origin": ingested.source.origin,
-        "widedeep.code": code_version("data", "features", "model", "evaluation"),
+        "widedeep.code": code_version("evaluation"),
         **({"mlflow.source.git.commit": commit} if commit else {}),
     }
 
 
 def flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings as `prefix_name`."""
-    found: dict[str, Any] = {}
+    """Return nested settings as one mapping whose names are `prefix_name`."""
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         nested = isinstance(value, Mapping)
-        found |= flatten(f"{prefix}_{name}", value) if nested else {f"{prefix}_{name}": value}
-    return found
+        flat |= flatten(f"{prefix}_{name}", value) if nested else {f"{prefix}_{name}": value}
+    return flat
 
 
 def git_commit() -> str | None:
-    """The project's commit, where it is a checkout and git is installed."""
+    """Return the project's commit, if the project is a checkout and git is installed."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     except FileNotFoundError:
         return None
-    return found.stdout.strip() or None if found.returncode == 0 else None
-
-
-TUNED = "tuned"
+    return process.stdout.strip() or None if process.returncode == 0 else None
 
 
 def save_tuned(
     workspace: Workspace, model: str, settings: Mapping[str, Setting], validation_loss: float
 ) -> Path:
-    """Write settings where `preset_by_name` finds them; returns the file."""
-    path = _file(workspace, model)
+    """Write settings where `preset_by_name` reads them; return the file."""
+    path = _tuned_file(workspace, model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {"settings": dict(settings), "validation_loss": validation_loss}
-    with drafted(path) as draft:
-        draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    tuned = {"settings": dict(settings), "validation_loss": validation_loss}
+    with atomic_write(path) as draft:
+        draft.write_text(json.dumps(tuned, indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def preset_by_name(workspace: Workspace, model: str, name: str) -> Preset:
-    """A preset by its name, `TUNED` being what the last search on a model's data found best.
+def preset_by_name(workspace: Workspace, model: str, name: PresetName) -> Preset:
+    """Return a preset; `TUNED` is the default one with the settings that the last search found.
 
     Raises:
-        InputError: There is none of that name, or no search yet.
+        InputError: There was no search on the data of `model` yet.
     """
-    if name != TUNED:
-        return preset(name)
-    path = _file(workspace, model)
+    from widedeep.model.presets import get_preset, with_settings
+
+    if name is not PresetName.TUNED:
+        return get_preset(name)
+    path = _tuned_file(workspace, model)
     if not path.exists():
         raise InputError(f"there are no tuned settings for {model}; begin with: widedeep tune")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return with_settings(preset("default"), found["settings"], TUNED)
+    tuned: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return with_settings(get_preset(PresetName.DEFAULT), tuned["settings"], name.value)
 
 
-def _file(workspace: Workspace, model: str) -> Path:
-    return workspace.root / TUNED / f"{model}.json"
+def _tuned_file(workspace: Workspace, model: str) -> Path:
+    return workspace.root / PresetName.TUNED / f"{model}.json"

@@ -1,7 +1,8 @@
-"""The registered model as MLflow loads it (models from code): probabilities for user and item.
+"""The registered model as MLflow loads it: a table of users and items in, probabilities out.
 
-It carries the ratings known when it was made, so it answers as a nightly batch would (the frozen
-protocol). MLflow executes this file; nothing of the project imports it.
+The model carries the ratings known when it was registered, so it answers as a nightly batch would
+(the frozen protocol). MLflow copies this file into the model and executes it there (models from
+code); nothing in this project imports it.
 """
 
 import importlib
@@ -23,21 +24,21 @@ from widedeep.model.trained_model import TrainedModel
 
 
 def _reuse_compiled(carried: Path) -> None:
-    """Take the installed library if it is, byte for byte, the code that the model carries.
+    """Import the installed library if it is, byte for byte, the code carried in a folder.
 
-    numba keeps compiled functions beside their source: a new copy compiles for some 15 s.
+    numba caches compiled functions beside their source: a new copy takes some 15 s to compile.
     """
     if "widedeep" in sys.modules or str(carried) not in sys.path:
         return
-    place = sys.path.index(str(carried))
-    del sys.path[place]
+    position = sys.path.index(str(carried))
+    del sys.path[position]
     try:
         installed = Path(str(importlib.import_module("widedeep").__file__)).parent
     except ModuleNotFoundError:
         installed = None
     if installed is None or _sources(installed) != _sources(carried / "widedeep"):
         sys.modules.pop("widedeep", None)
-        sys.path.insert(place, str(carried))
+        sys.path.insert(position, str(carried))
 
 
 def _sources(folder: Path) -> dict[Path, bytes]:
@@ -48,10 +49,10 @@ _reuse_compiled(Path(__file__).parent / "code")
 
 
 class ServedModel(PythonModel):
-    """Columns `user`, `item` and optionally `time` (UNIX seconds) → `probability`."""
+    """An MLflow model: columns `user`, `item`, optionally `time` (UNIX seconds) → `probability`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the model and the ratings beside it."""
+        """Read the model, and the ratings and items it was registered with."""
         model = TrainedModel.load(Path(context.artifacts["model"]))
         history = Path(context.artifacts["history"])
         interactions = Interactions.load(history / "ratings.parquet")
@@ -65,12 +66,14 @@ class ServedModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002  likewise
     ) -> pd.DataFrame:
-        """Score each row; an unknown user or item is a cold one."""
+        """Return P(positive) of each row; unknown ids are scored as new users and new items."""
         user, item = (model_input[name].to_numpy(np.int64) for name in ("user", "item"))
-        given = model_input.get("time")
-        time = np.full(len(user), self._known_until) if given is None else given.to_numpy(np.int64)
-        known = np.minimum(time, self._known_until)
-        return pd.DataFrame({"probability": self._score(Queries(user, item, time, known))})
+        time = np.full(len(user), self._known_until)
+        if "time" in model_input:
+            time = model_input["time"].to_numpy(np.int64)
+        known_until = np.minimum(time, self._known_until)
+        queries = Queries(user, item, time, known_until)
+        return pd.DataFrame({"probability": self._score(queries)})
 
 
 set_model(ServedModel())

@@ -1,7 +1,4 @@
-"""The stages that an ablation has besides those of a retrain.
-
-The stages of a replay: a step of the clock, and what all steps come to.
-"""
+"""The stages that only an ablation or a replay has: score and compare, step and summarise."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,13 +14,13 @@ from tasks.engine import STAGE_SECONDS, TRAINING_SECONDS
 from tasks.ingest import Ingested
 from tasks.run import RunContext
 from widedeep.evaluation.report import write_csv
-from widedeep.evaluation.scoring import PREDICTIONS, Predictions, model_scorer
+from widedeep.evaluation.scoring import PREDICTIONS, Masks, Predictions, model_scorer
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import PROTOCOLS, STREAMING
 from widedeep.inputs import to_iso
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import Artifact, ArtifactStore, code_version
-from widedeep.studies.ablation import FULL, Masks, Pairs, Variant, read_planted_pairs, slice_holdout
+from widedeep.studies.ablation import FULL, Pairs, Variant, read_planted_pairs, slice_holdout
 from widedeep.studies.ablation_report import (
     NOTE,
     draw_ablation,
@@ -35,15 +32,13 @@ from widedeep.studies.ablation_report import (
 from widedeep.studies.ablation_result import ScoredVariant, variant_results
 from widedeep.studies.replay import Policy, Replay, ReplayStep
 from widedeep.studies.replay_report import (
-    PolicyStep,
     draw_replay,
     gate_sentences,
-    judge_step,
     policy_numbers,
     policy_rows,
     replay_markdown,
-    replay_result,
 )
+from widedeep.studies.replay_result import PolicyStep, replay_result, score_step
 from widedeep.workspace import Workspace
 
 TABLE = "ablation.md"
@@ -64,35 +59,35 @@ class AblationTrial:
 
     @property
     def seconds(self) -> float:
-        """What its training took (when it was trained, if it was found finished)."""
+        """Return the seconds of its training, even if a finished model was reused now."""
         return float(sum(epoch["seconds"] for epoch in self.model.summary["curve"]))
 
 
 @task(
     name="score",
-    task_run_name="score on {job.title}, {job.start.reason}",
+    task_run_name="score on {context.title}, {context.start.reason}",
     cache_policy=NO_CACHE,
     timeout_seconds=STAGE_SECONDS,
 )
-def score(job: RunContext, model: Artifact) -> Artifact:
-    """Predict the holdout under both protocols, and measure."""
-    ingested = job.ingested
+def score(context: RunContext, model: Artifact) -> Artifact:
+    """Predict the holdout under both protocols; the summary holds the metrics."""
+    ingested = context.ingested
     key = {
         "ratings": ingested.artifact.id,
         "split": asdict(ingested.split),
         "model": model.id,
-        "code": code_version("data", "features", "model", "evaluation"),
+        "code": code_version("studies"),
     }
 
     def build(folder: Path) -> dict[str, Any]:
         trained, interactions = TrainedModel.load(model.path), ingested.known()
         scorer = model_scorer(trained, interactions, ItemTable.from_table(ingested.items()))
         history = trained.transform.spec.history
-        predictions = Predictions.of(interactions, ingested.split, history, scorer)
+        predictions = Predictions.compute(interactions, ingested.split, history, scorer)
         predictions.save(folder / PREDICTIONS)
         return predictions.measure()
 
-    return job.workspace.stages.get("scores", key, build)
+    return context.workspace.stages.get_or_build("scores", key, build)
 
 
 @task(
@@ -104,13 +99,13 @@ def score(job: RunContext, model: Artifact) -> Artifact:
 def compare_variants(
     workspace: Workspace, ingested: Ingested, trials: Sequence[AblationTrial]
 ) -> Artifact:
-    """Tables, numbers and a plot of all trials; the summary holds them for programs, too."""
+    """Write tables, numbers and a plot of all trials; the summary holds the same as JSON."""
     planted = read_planted_pairs(ingested.source.folder)
     key = {
         "data": ingested.source.name,
         "trials": [(t.variant.as_json(), t.seed, t.model.id, t.scores.id) for t in trials],
         "planted": planted,
-        "code": code_version("data", "features", "model", "evaluation"),
+        "code": code_version("studies"),
     }
 
     def build(folder: Path) -> dict[str, Any]:
@@ -120,8 +115,8 @@ def compare_variants(
         title = f"Ablation of {ingested.model}: {examples}, seeds: {seeds}"
         whole = holdout_tables(results)
         parts = {protocol: slice_tables(protocol, results) for protocol in PROTOCOLS}
-        every = [*whole, *chain(*parts.values())]
-        text = "\n".join([f"# {title}\n", f"{NOTE}\n", *(t.as_markdown() for t in every)])
+        all_tables = [*whole, *chain(*parts.values())]
+        text = "\n".join([f"# {title}\n", f"{NOTE}\n", *(t.as_markdown() for t in all_tables)])
         (folder / TABLE).write_text(text, encoding="utf-8")
         write_csv(folder / NUMBERS, holdout_numbers(results))
         write_csv(folder / SLICES, slice_numbers(results))
@@ -132,11 +127,11 @@ def compare_variants(
             "slice_tables": [asdict(table) for table in parts[STREAMING]],
         }
 
-    return workspace.stages.get("ablations", key, build)
+    return workspace.stages.get_or_build("ablations", key, build)
 
 
 def _scored(trials: Sequence[AblationTrial]) -> list[ScoredVariant]:
-    """One entry a variant, in the order of the trials."""
+    """Return one entry for each variant, in the order of the trials."""
     by_variant: dict[str, list[AblationTrial]] = {}
     for trial in trials:
         by_variant.setdefault(trial.variant.name, []).append(trial)
@@ -155,7 +150,7 @@ def _scored(trials: Sequence[AblationTrial]) -> list[ScoredVariant]:
 def _slices(
     ingested: Ingested, trials: Sequence[AblationTrial], planted: Pairs
 ) -> dict[str, Masks]:
-    """By the features of the full model: which crosses it keeps doesn't depend on the seed."""
+    """Mark slices by the features of the full model, whose crosses do not depend on the seed."""
     full = next(trial for trial in trials if trial.variant.name == FULL)
     return slice_holdout(
         ingested.known(),
@@ -172,23 +167,23 @@ REPLAY_PLOT = "replay.png"
 REPLAY_FILES = (REPLAY_TABLE, REPLAY_NUMBERS, REPLAY_PLOT)
 
 
-def _title() -> str:
+def _step_name() -> str:
     return f"retrain as of {to_iso(task_run.parameters['at'])[:10]}"
 
 
-@task(name="retrain", task_run_name=_title, cache_policy=NO_CACHE, timeout_seconds=TRAINING_SECONDS)
+@task(name="retrain", task_run_name=_step_name, cache_policy=NO_CACHE, timeout_seconds=TRAINING_SECONDS)
 def retrain_step(
     replay: Replay, at: int, until: int, before: ReplayStep | None
 ) -> tuple[ReplayStep, Mapping[Policy, PolicyStep]]:
-    """Retrain under every policy with the clock at `at`, and judge by what came until `until`."""
+    """Retrain under every policy as of `at`, and score each on the interactions before `until`."""
     step = replay.step(at, until, before)
-    judged = judge_step(replay, step, before)
+    results = score_step(replay, step, before)
     logger = get_run_logger()
-    for policy, found in judged.items():
-        logger.info("replay: %s", describe_policy(policy, found))
+    for policy, result in results.items():
+        logger.info("replay: %s", describe_policy(policy, result))
     if step.gate is not None:
         logger.info("replay: the gate: %s", step.gate.summary["decision"]["verdict"])
-    return step, judged
+    return step, results
 
 
 @task(
@@ -200,30 +195,30 @@ def retrain_step(
 def summarise(
     store: ArtifactStore, replay: Replay, steps: Sequence[ReplayStep], title: str
 ) -> Artifact:
-    """Table, numbers and a plot of all steps; the summary holds them for programs, too."""
+    """Write a table, numbers and a plot of all steps; the summary holds the same as JSON."""
     key = {
         "steps": [(step.at, step.until, step.candidate.id) for step in steps],
         "published": [{str(p): m.id for p, m in step.published.items()} for step in steps],
         "title": title,
-        "code": code_version("data", "features", "model", "evaluation"),
+        "code": code_version("studies"),
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        found = replay_result(replay, steps)
-        (folder / REPLAY_TABLE).write_text(replay_markdown(found, title), encoding="utf-8")
-        write_csv(folder / REPLAY_NUMBERS, policy_numbers(found))
-        draw_replay(found, title, folder / REPLAY_PLOT)
-        return {**found.as_json(), "rows": policy_rows(found), "sentences": gate_sentences(found)}
+        result = replay_result(replay, steps)
+        (folder / REPLAY_TABLE).write_text(replay_markdown(result, title), encoding="utf-8")
+        write_csv(folder / REPLAY_NUMBERS, policy_numbers(result))
+        draw_replay(result, title, folder / REPLAY_PLOT)
+        return {**result.as_json(), "rows": policy_rows(result), "sentences": gate_sentences(result)}
 
-    return store.get("replays", key, build)
+    return store.get_or_build("replays", key, build)
 
 
-def describe_policy(policy: Policy, found: PolicyStep) -> str:
-    """One line for people."""
+def describe_policy(policy: Policy, step: PolicyStep) -> str:
+    """Return the log line about one policy at one step."""
     score = "one class only"
-    if found.score:
-        score = f"AUC {found.score.auc:.4f}, log loss {found.score.log_loss:.4f}"
+    if step.score:
+        score = f"AUC {step.score.auc:.4f}, log loss {step.score.log_loss:.4f}"
     return (
-        f"{to_iso(found.at)[:10]} {policy}: {score} on the next {found.rows:,} ratings; "
-        f"{found.seconds:.1f} s of training"
+        f"{to_iso(step.at)[:10]} {policy}: {score} on the next {step.rows:,} ratings; "
+        f"{step.seconds:.1f} s of training"
     )

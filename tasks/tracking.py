@@ -1,6 +1,6 @@
 """Runs, models and aliases in MLflow.
 
-With `served_model.py` and `stranger.py`, which are executed by MLflow and in a process of their
+With `served_model.py` and `dry_run_process.py`, which are executed by MLflow and in a process of their
 own, the only file that imports mlflow.
 
 What a registered model carries beside its weights: the ratings known when it was made.
@@ -8,16 +8,17 @@ What a registered model carries beside its weights: the ratings known when it wa
 What an address of MLflow's UI has to say.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import mlflow
 import numpy as np
@@ -32,27 +33,33 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 import widedeep
-from tasks.ingest import Ingested
 from tasks.run import RunContext, flatten, run_inputs, run_origin, run_parameters, split_moments
-from widedeep.evaluation import memorisation
-from widedeep.evaluation.explain import DataSnapshot
-from widedeep.evaluation.gate import Decision
-from widedeep.evaluation.report import FIGURES
-from widedeep.evaluation.scoring import GOLDEN, PREDICTIONS, GoldenRequests, model_scorer
+from widedeep.evaluation import MEMORISATION_REPORT, MEMORISATION_TABLE
 from widedeep.inputs import to_iso
-from widedeep.model.trained_model import ModelVersion, StoredModel, TrainedModel
-from widedeep.model.trainer import EpochResult
-from widedeep.store import Artifact
+from widedeep.store import Artifact, ModelVersion, StoredModel
 from widedeep.workspace import UI_VARIABLE, Workspace
+
+# Commands that only look something up load neither Prefect nor torch: what needs them is imported
+# where a run is logged.
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from tasks.ingest import Ingested
+    from widedeep.evaluation.gate import Decision
+    from widedeep.model.trainer import EpochResult
 
 
 def save_companion(ingested: Ingested, served: Artifact, folder: Path) -> None:
     """Write ratings, items and people into a new folder, and requests with their answers."""
+    from widedeep.evaluation.scoring import model_scorer
+    from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
+    from widedeep.model.trained_model import TrainedModel
+
     folder.mkdir()
-    known = DataSnapshot.of(ingested.known(), ingested.items(), ingested.people())
+    known = DataSnapshot.from_tables(ingested.known(), ingested.items(), ingested.people())
     known.save(folder)
     scorer = model_scorer(TrainedModel.load(served.path), known.interactions, known.item_table)
-    GoldenRequests.of(known.interactions, scorer).save(folder / GOLDEN)
+    GoldenRequests.compute(known.interactions, scorer).save(folder / GOLDEN)
 
 
 TRAINING_VIEW = "workflowType=machine_learning"
@@ -122,15 +129,15 @@ class Tracker:
         mlflow.set_registry_uri(workspace.tracking_uri)
         self._client = MlflowClient(workspace.tracking_uri, workspace.tracking_uri)
 
-    def start(self, job: RunContext, prefect_run: str | None) -> TrackedRun:
+    def start(self, context: RunContext, prefect_run: str | None) -> TrackedRun:
         """Begin a run in the model's experiment, after closing those a killed process left."""
-        ingested = job.ingested
+        ingested = context.ingested
         tags = run_origin(ingested, prefect_run)
-        how = job.start.reason.split(",")[0]
+        how = context.start.reason.split(",")[0]
         name = f"{ingested.source.name} as of {to_iso(ingested.split.as_of)[:10]}, {how}"
         experiment = self._experiment(ingested.model)
         self._close_stale()
-        run = self._begin(experiment, ingested.model, name, run_parameters(job), tags)
+        run = self._begin(experiment, ingested.model, name, run_parameters(context), tags)
         self._client.log_inputs(run.run_id, [_data_set(ingested)])
         return run
 
@@ -148,16 +155,16 @@ class Tracker:
         parameters = {"data": ingested.source.name, "seeds": seeds, **split_moments(ingested)}
         return self._begin_above(ingested, "ablation", "as of", parameters, prefect_run)
 
-    def start_trial(self, ablation: TrackedRun, job: RunContext, variant: str) -> TrackedRun:
+    def start_trial(self, ablation: TrackedRun, context: RunContext, variant: str) -> TrackedRun:
         """Begin a run below an ablation's."""
-        parameters = {"variant": variant, **run_parameters(job)}
+        parameters = {"variant": variant, **run_parameters(context)}
         tags = {"widedeep.variant": variant}
-        return self._begin_below(ablation, f"{variant}, seed {job.seed}", parameters, tags)
+        return self._begin_below(ablation, f"{variant}, seed {context.seed}", parameters, tags)
 
-    def start_search(self, job: RunContext, trials: int, prefect_run: str | None) -> TrackedRun:
+    def start_search(self, context: RunContext, trials: int, prefect_run: str | None) -> TrackedRun:
         """Begin the run that holds a search's trials, in an experiment of its own."""
-        parameters = {"trials": trials, **run_parameters(job)}
-        return self._begin_above(job.ingested, "tune", "as of", parameters, prefect_run)
+        parameters = {"trials": trials, **run_parameters(context)}
+        return self._begin_above(context.ingested, "tune", "as of", parameters, prefect_run)
 
     def log_settings(
         self,
@@ -230,6 +237,8 @@ class Tracker:
     @_patiently
     def log_training(self, run: TrackedRun, model: Artifact) -> None:
         """The learning curve by epoch, the model's size, how its layers multiplied, and where."""
+        from widedeep.model.trainer import EpochResult
+
         for result in model.summary["curve"]:
             self._log(run, _judged(EpochResult(**result)), result["epoch"])
         sizes = ("best_epoch", "wide_weights", "wide_nonzero")
@@ -240,13 +249,16 @@ class Tracker:
     @_patiently
     def log_evaluation(self, run: TrackedRun, evaluation: Artifact) -> None:
         """`holdout_streaming_auc` … of the challenger, its advantage, predictions and pictures."""
+        from widedeep.evaluation.figures import FIGURES
+        from widedeep.evaluation.scoring import PREDICTIONS
+
         measured = flatten("holdout", evaluation.summary["challenger"])
         difference = evaluation.summary["difference"]
         if difference is not None:
             for metric in ("auc", "log_loss", "ece"):
                 measured |= flatten(f"difference_{metric}", difference[metric])
         self._log(run, measured)
-        for name in (PREDICTIONS, memorisation.TABLE, memorisation.REPORT):
+        for name in (PREDICTIONS, MEMORISATION_TABLE, MEMORISATION_REPORT):
             self._client.log_artifact(run.run_id, str(evaluation.path / name))
         for name in FIGURES:
             self._client.log_artifact(run.run_id, str(evaluation.path / name), "figures")
@@ -345,6 +357,11 @@ class Tracker:
                 "promoted"
             )
 
+    def aliases(self, model: str) -> dict[str, str]:
+        """Return the version number by alias of a model; none if there is no such model."""
+        registered = _if_there(lambda: self._client.get_registered_model(model))
+        return {} if registered is None else {k: str(v) for k, v in registered.aliases.items()}
+
     def models(self) -> list[str]:
         """Names of all registered models."""
         return sorted(model.name for model in self._client.search_registered_models())
@@ -392,10 +409,10 @@ class Tracker:
         return self._begin(experiment, above.model, name, parameters, tags)
 
     def _aliased(self, model: str, alias: str) -> ModelVersion | None:
-        found = _if_there(lambda: self._client.get_registered_model(model))
-        if found is None or alias not in found.aliases:
+        number = self.aliases(model).get(alias)
+        if number is None:
             return None
-        return self._version(self._client.get_model_version(model, found.aliases[alias]))
+        return self._version(self._client.get_model_version(model, number))
 
     def _registered(self, model: str, gated: Artifact, served: Artifact) -> ModelVersion | None:
         """The newest version with these models; where both are one, with that gated one."""
@@ -425,7 +442,7 @@ class Tracker:
         stored = self._client.get_model_version_download_uri(model, version)
         if stored.startswith(("file:", "/")):
             return Path(mlflow.artifacts.download_artifacts(uri))
-        kept = self._home.registered / model / version
+        kept = self._home.registered_models / model / version
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self._home.root) as folder:

@@ -1,11 +1,4 @@
-"""From ratings to encoded training and validation rows.
-
-A bar on a terminal, and nothing elsewhere: there the log's lines say the same.
-
-From encoded rows to a trained model.
-
-From a model that passed the gate to the one that serves.
-"""
+"""The stages `features`, `train` and `catch up`: from interactions to a trained model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +15,7 @@ from tasks.engine import STAGE_SECONDS, TRAINING_SECONDS
 from tasks.prefect_page import progress
 from tasks.run import RunContext
 from widedeep.features.items import ItemTable
-from widedeep.features.training_data import Parts, TrainingData, cold_parts, save_parts, warm_parts
+from widedeep.features.training_data import TrainingParts, TrainingData, cold_parts, save_parts, warm_parts
 from widedeep.model.fitting import TrainingJob
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import EpochResult
@@ -31,59 +24,62 @@ from widedeep.store import Artifact, code_version
 
 @task(
     name="features",
-    task_run_name="features of {job.title}",
+    task_run_name="features of {context.title}",
     cache_policy=NO_CACHE,
     timeout_seconds=STAGE_SECONDS,
 )
-def features(job: RunContext) -> Artifact:
-    """Fit vocabularies, quantiles and crosses, and encode what is to be learned."""
+def features(context: RunContext) -> Artifact:
+    """Fit vocabularies, quantiles and crosses, and encode the training and validation rows."""
     logger = get_run_logger()
     key = {
-        "ratings": job.ingested.artifact.id,
-        "split": asdict(job.ingested.split),
-        "spec": job.preset.features.as_json(),
-        "sampling": asdict(job.preset.sampling),
-        "previous": job.start.model_id,
-        "code": code_version("data", "features"),
+        "ratings": context.ingested.artifact.id,
+        "split": asdict(context.ingested.split),
+        "spec": context.preset.features.as_json(),
+        "sampling": asdict(context.preset.sampling),
+        "previous": context.start.model_id,
+        "code": code_version("features"),
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        return save_parts(_parts(job), folder)
+        return save_parts(_parts(context), folder)
 
-    artifact = job.workspace.stages.get("features", key, build)
+    artifact = context.workspace.stages.get_or_build("features", key, build)
     for name, part in artifact.summary.items():
         logger.info("features: %s", describe_part(name, part))
     return artifact
 
 
 def describe_part(name: str, part: Mapping[str, Any]) -> str:
-    """One line for people."""
-    judged = "".join(f", {n:,} of {p} validation" for p, n in part["validation_rows"].items())
+    """Return the log line about one part of the training data."""
+    validation = "".join(f", {n:,} of {p} validation" for p, n in part["validation_rows"].items())
     sizes = {**part["vocabularies"], **part["crosses"]}
-    counts = ", ".join(f"{key} {size:,}" for key, size in sizes.items())
-    return f"{name.replace('_', ' ')} with {part['training_rows']:,} rows{judged}; {counts}"
+    counts = ", ".join(f"{feature} {size:,}" for feature, size in sizes.items())
+    return f"{name.replace('_', ' ')} with {part['training_rows']:,} rows{validation}; {counts}"
 
 
-def _parts(job: RunContext) -> Parts:
-    interactions, split = job.ingested.known(), job.ingested.split
-    item_table = ItemTable.from_table(job.ingested.items())
+def _parts(context: RunContext) -> TrainingParts:
+    interactions, split = context.ingested.known(), context.ingested.split
+    item_table = ItemTable.from_table(context.ingested.items())
     preset, previous, engines = (
-        job.preset,
-        job.start.model(),
-        job.engine.features(job.workspace.root),
+        context.preset,
+        context.start.load_model(),
+        context.engine.feature_engines(context.workspace.root),
     )
     split.check(interactions.time, preset.features.history.positive(interactions.value))
     if previous is None:
         learned = preset.features, preset.sampling
-        return cold_parts(interactions, item_table, split, *learned, engines=engines)
+        return cold_parts(interactions, item_table, split, *learned, make_engine=engines)
     known = previous.transform, previous.learned_until
     until = split.holdout_from
-    return warm_parts(interactions, item_table, until, preset.sampling, *known, engines=engines)
+    return warm_parts(interactions, item_table, until, preset.sampling, *known, make_engine=engines)
 
 
 @contextmanager
 def epoch_bar(epochs: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that takes the number of the epoch just finished."""
+    """Show a progress bar on a terminal, and nothing elsewhere, where the log says the same.
+
+    Yields a function that takes the number of the epoch that has just finished.
+    """
     console = Console()
     columns = (
         TextColumn("training"),
@@ -100,50 +96,50 @@ def epoch_bar(epochs: int) -> Iterator[Callable[[int], None]]:
 
 @task(
     name="train",
-    task_run_name="train on {job.title}, {job.start.reason}",
+    task_run_name="train on {context.title}, {context.start.reason}",
     cache_policy=NO_CACHE,
     timeout_seconds=TRAINING_SECONDS,
 )
-def train(job: RunContext, encoded: Artifact) -> Artifact:
-    """Train wide and deep jointly; the summary has the curve, an entry an epoch.
+def train(context: RunContext, encoded: Artifact) -> Artifact:
+    """Train the wide and the deep part jointly; the summary holds the learning curve.
 
-    A warm start with nothing new to learn is the previous model itself.
+    A warm start with nothing new to learn returns the previous model itself.
     """
     logger = get_run_logger()
-    if job.start.previous and not encoded.summary["catch_up"]["training_rows"]:
-        logger.info("train: nothing is new since version %s learned", job.start.previous.number)
-        return Artifact.load(job.start.previous.gated.path)
+    if context.start.previous and not encoded.summary["catch_up"]["training_rows"]:
+        logger.info("train: nothing is new since version %s learned", context.start.previous.number)
+        return Artifact.load(context.start.previous.gated.path)
     key = {
         "features": encoded.id,
-        "network": asdict(job.preset.network),
-        "training": asdict(job.preset.training),
-        "previous": job.start.model_id,
-        "seed": job.seed,
-        "code": code_version("data", "features", "model"),
-        **job.engine.as_key(),
+        "network": asdict(context.preset.network),
+        "training": asdict(context.preset.training),
+        "previous": context.start.model_id,
+        "seed": context.seed,
+        "code": code_version("model"),
+        **context.engine.as_key(),
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        training = TrainingJob(encoded.path, job.preset, job.start.folder, job.seed)
-        with job.engine.fitting(training, folder) as fitting:
+        training = TrainingJob(encoded.path, context.preset, context.start.folder, context.seed)
+        with context.engine.training(training, folder) as fitting:
             curve = [asdict(result) for result in _shown(fitting.epochs())]
-            fitting.finished().save(folder)
+            fitting.trained_model().save(folder)
             return {"curve": curve, **fitting.summary()}
 
     def _shown(results: Iterator[EpochResult]) -> Iterator[EpochResult]:
-        parts, settings = encoded.summary, job.preset.training
-        first = settings.epochs_of(parts["initial"]["training_rows"]) if "initial" in parts else 0
-        epochs = first + settings.catch_up_epochs_of(parts["catch_up"]["training_rows"])
-        key = f"{job.ingested.model}-training"
+        parts, settings = encoded.summary, context.preset.training
+        first = settings.max_epochs(parts["initial"]["training_rows"]) if "initial" in parts else 0
+        epochs = first + settings.max_catch_up_epochs(parts["catch_up"]["training_rows"])
+        key = f"{context.ingested.model}-training"
         with epoch_bar(epochs) as advance, progress(key, epochs, "epochs") as show:
             for result in results:
-                found = describe_epoch(result)
-                logger.info("train: %s", found)
+                line = describe_epoch(result)
+                logger.info("train: %s", line)
                 advance(result.epoch)
-                show(result.epoch, found)
+                show(result.epoch, line)
                 yield result
 
-    model = job.workspace.stages.get("models", key, build)
+    model = context.workspace.stages.get_or_build("models", key, build)
     for table, rows in model.summary["carried"].items():
         logger.info("train: %s", describe_carried(table, rows))
     logger.info("train: best epoch %s of model %s", model.summary["best_epoch"], model.id)
@@ -151,61 +147,64 @@ def train(job: RunContext, encoded: Artifact) -> Artifact:
 
 
 def describe_carried(table: str, rows: Mapping[str, int]) -> str:
-    """What a warm start took over of a table, for people."""
+    """Return the log line about what a warm start took over of one embedding or weight table."""
     counts = ", ".join(f"{rows[name]:,} {name}" for name in ("carried", "added", "dropped"))
     return f"rows of {table}: {counts}"
 
 
 def describe_epoch(result: EpochResult) -> str:
-    """One line for people."""
+    """Return the log line about one epoch."""
     loss = "" if result.train_loss is None else f"train loss {result.train_loss:.4f}, "
-    judged = "catching up, "
+    validation = "catching up, "
     if result.validation_loss is not None:
-        judged = f"validation loss {result.validation_loss:.4f}, "
+        validation = f"validation loss {result.validation_loss:.4f}, "
     if result.validation_auc is not None:
-        judged += f"AUC {result.validation_auc:.4f}, "
+        validation += f"AUC {result.validation_auc:.4f}, "
     best = ", best so far" if result.best else ""
-    return f"epoch {result.epoch}: {loss}{judged}{result.seconds:.1f} s{best}"
+    return f"epoch {result.epoch}: {loss}{validation}{result.seconds:.1f} s{best}"
 
 
 @task(
     name="catch up",
-    task_run_name="catch up on {job.title}",
+    task_run_name="catch up on {context.title}",
     cache_policy=NO_CACHE,
     timeout_seconds=TRAINING_SECONDS,
 )
-def catch_up(job: RunContext, gated: Artifact) -> Artifact:
-    """Go on from the gated model to the run's as-of, as a warm start would."""
+def catch_up(context: RunContext, gated: Artifact) -> Artifact:
+    """Continue the gated model up to the run's as-of by a warm start.
+
+    The model that passed the gate has not learned the holdout; what serves has.
+    """
     logger = get_run_logger()
     key = {
         "gated": gated.id,
-        "ratings": job.ingested.artifact.id,
-        "until": job.ingested.split.as_of,
-        "sampling": asdict(job.preset.sampling),
-        "training": asdict(job.preset.training),
-        "seed": job.seed,
-        "code": code_version("data", "features", "model"),
-        **job.engine.as_key(),
+        "ratings": context.ingested.artifact.id,
+        "until": context.ingested.split.as_of,
+        "sampling": asdict(context.preset.sampling),
+        "training": asdict(context.preset.training),
+        "seed": context.seed,
+        "code": code_version("model"),
+        **context.engine.as_key(),
     }
 
     def build(folder: Path) -> dict[str, Any]:
         model = TrainedModel.load(gated.path)
-        plan = TrainingData.of(
+        training_data = TrainingData.from_parts(
             warm_parts(
-                job.ingested.known(),
-                ItemTable.from_table(job.ingested.items()),
-                job.ingested.split.as_of,
-                job.preset.sampling,
+                context.ingested.known(),
+                ItemTable.from_table(context.ingested.items()),
+                context.ingested.split.as_of,
+                context.preset.sampling,
                 model.transform,
                 model.learned_until,
-                engines=job.engine.features(job.workspace.root),
+                make_engine=context.engine.feature_engines(context.workspace.root),
             )
         )
-        training = TrainingJob(plan, job.preset, gated.path, job.seed)
-        with job.engine.fitting(training, folder) as fitting:
+        training = TrainingJob(training_data, context.preset, gated.path, context.seed)
+        with context.engine.training(training, folder) as fitting:
             for result in fitting.epochs():
                 logger.info("catch up: %s", describe_epoch(result))
-            fitting.finished().save(folder)
+            fitting.trained_model().save(folder)
             return fitting.summary()
 
-    return job.workspace.stages.get("models", key, build)
+    return context.workspace.stages.get_or_build("models", key, build)

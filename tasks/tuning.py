@@ -1,4 +1,4 @@
-"""Search for settings on validation, with Optuna: the holdout is never looked at."""
+"""Search for better settings with Optuna, judged on validation; the holdout is never used."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.engine import TRAINING_SECONDS
-from tasks.run import TUNED, RunContext
+from tasks.run import RunContext
+from widedeep.choices import PresetName
 from widedeep.features.training_data import TrainingData
 from widedeep.model.fitting import TrainingRun
-from widedeep.model.presets import SPACE, Preset, Range, Setting, settings_of, with_settings
+from widedeep.model.presets import SEARCH_SPACE, Preset, Range, Setting, searchable_settings, with_settings
 from widedeep.model.trainer import EpochResult
 from widedeep.store import Artifact, code_version, content_id
 
@@ -25,9 +26,13 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass(frozen=True, slots=True)
 class TuningTrial:
-    """One trial: its settings, its epochs, its best validation loss (in nats).
+    """The result of one trial.
 
-    `pruned` says whether it was stopped for being worse than others.
+    Attributes:
+        settings: The tried value of each setting of `SEARCH_SPACE`, by path.
+        epochs: The epochs that were trained.
+        loss: The best validation loss, in nats.
+        pruned: Whether the trial was stopped early because it was worse than others.
     """
 
     settings: Mapping[str, Setting]
@@ -37,58 +42,59 @@ class TuningTrial:
 
 
 class TuningSearch:
-    """A study of one data set, split and preset; the same one is gone on with.
+    """An Optuna study of one data set, split and preset; it continues where an earlier one stopped.
 
-    Optuna's storage lies in the home, so a search that was killed loses the trial under way.
+    Optuna's storage lies in the workspace, so a search that was killed loses only the trial that
+    was being trained.
     """
 
-    def __init__(self, job: RunContext, encoded: Artifact) -> None:
-        self._job = job
-        self._plan = TrainingData.load(encoded.path)
+    def __init__(self, context: RunContext, encoded: Artifact) -> None:
+        self._job = context
+        self._training_data = TrainingData.load(encoded.path)
         key = {
             "features": encoded.id,
-            "preset": job.preset.as_json(),
-            "seed": job.seed,
-            "space": repr(dict(SPACE)),
-            "code": code_version("features", "model"),
+            "preset": context.preset.as_json(),
+            "seed": context.seed,
+            "space": repr(dict(SEARCH_SPACE)),
+            "code": code_version("model"),
         }
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
-            storage=f"sqlite:///{job.workspace.root / 'tune.db'}",
-            study_name=f"{job.ingested.model}-{content_id(key)}",
-            sampler=optuna.samplers.TPESampler(seed=job.seed, n_startup_trials=_STARTUP_TRIALS),
+            storage=f"sqlite:///{context.workspace.root / 'tune.db'}",
+            study_name=f"{context.ingested.model}-{content_id(key)}",
+            sampler=optuna.samplers.TPESampler(seed=context.seed, n_startup_trials=_STARTUP_TRIALS),
             pruner=optuna.pruners.MedianPruner(_STARTUP_TRIALS, _WARMUP_EPOCHS),
             load_if_exists=True,
         )
-        for cut_off in self._trials(TrialState.RUNNING):
-            self.study.tell(cut_off.number, state=TrialState.FAIL)
+        for interrupted in self._trials(TrialState.RUNNING):
+            self.study.tell(interrupted.number, state=TrialState.FAIL)
         if not self._trials(TrialState.WAITING, *_FINISHED):
-            self.study.enqueue_trial(settings_of(job.preset))
+            self.study.enqueue_trial(searchable_settings(context.preset))
 
     @property
     def title(self) -> str:
-        """Data and as-of, for people."""
+        """Return the data set and the as-of, as shown on the task run."""
         return self._job.title
 
     @property
     def finished(self) -> int:
-        """How many trials have an end, pruned ones included."""
+        """Return the number of trials that ended, pruned ones included."""
         return len(self._trials(*_FINISHED))
 
     @property
     def first_loss(self) -> float | None:
-        """Validation loss (in nats) of the preset, which is tried first."""
+        """Return the validation loss (in nats) of the preset, which is the first trial."""
         return self._trials(*_FINISHED)[0].value
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states)
 
     def try_next(self) -> TuningTrial:
-        """Train with the next settings until validation stops improving, or is clearly worse."""
+        """Train with the next settings until validation stops improving or the trial is pruned."""
         trial = self.study.ask(_distributions())
-        preset_ = with_settings(self._job.preset, trial.params, TUNED)
+        preset = with_settings(self._job.preset, trial.params, PresetName.TUNED)
         epochs, best, pruned = [], inf, False
-        for result, loss in self._validated(preset_):
+        for result, loss in self._validated(preset):
             epochs.append(result)
             best = min(best, loss)
             trial.report(loss, result.epoch)
@@ -101,9 +107,9 @@ class TuningSearch:
             self.study.tell(trial, best)
         return TuningTrial(trial.params, tuple(epochs), best, pruned)
 
-    def _validated(self, preset_: Preset) -> Iterator[tuple[EpochResult, float]]:
-        """The epochs that are judged, with their loss; catching up after them is left out."""
-        for result in TrainingRun(self._plan, preset_, None, self._job.seed).epochs():
+    def _validated(self, preset: Preset) -> Iterator[tuple[EpochResult, float]]:
+        """Yield each epoch that has a validation loss, with that loss; do not catch up afterwards."""
+        for result in TrainingRun(self._training_data, preset, None, self._job.seed).epochs():
             if result.validation_loss is None:
                 return
             yield result, result.validation_loss
@@ -116,8 +122,8 @@ class TuningSearch:
     timeout_seconds=TRAINING_SECONDS,
 )
 def try_settings(search: TuningSearch, number: int) -> TuningTrial:
-    """One trial of a search."""
-    del number  # names the task run
+    """Run one trial of a search."""
+    del number  # it only appears in the name of the task run
     return search.try_next()
 
 
@@ -126,5 +132,5 @@ def _distributions() -> dict[str, BaseDistribution]:
         path: FloatDistribution(space.low, space.high, log=space.log)
         if isinstance(space, Range)
         else CategoricalDistribution(space.options)
-        for path, space in SPACE.items()
+        for path, space in SEARCH_SPACE.items()
     }

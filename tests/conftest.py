@@ -1,4 +1,4 @@
-"""Data that tests of several packages share."""
+"""Fixtures that the tests of several packages share."""
 
 import gc
 import os
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from widedeep.data.simulator.write import SimulationConfig, simulate
+from widedeep.data.simulator.config import SimulationConfig
+from widedeep.data.simulator.write import simulate
 from widedeep.features.crosses import CrossVocabulary, pack_keys
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec
@@ -18,12 +19,12 @@ from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import Vocabulary
 from widedeep.workspace import Workspace
 
-# No test is timed: machines are slow at times.
+# Tests have no deadline, because machines are slow at times.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 PROJECT = Path(__file__).resolve().parent.parent
-LONGEST = (
+_SLOWEST_FILES = (
     "flows/test_up.py",
     "flows/test_retrain.py",
     "flows/test_interruption.py",
@@ -32,7 +33,7 @@ LONGEST = (
     "flows/test_replay.py",
     "flows/test_bad_input.py",
     "flows/test_tune.py",
-    "serving/test_app.py",
+    "serving/test_api.py",
     "flows/test_ablation.py",
 )
 SPEC = FeatureSpec(
@@ -46,20 +47,20 @@ SPEC = FeatureSpec(
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first, so that parallel workers end together."""
-    places = {PROJECT / "tests" / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
+    """Run the slowest files first, so that parallel workers end at the same time."""
+    ranks = {PROJECT / "tests" / name: rank for rank, name in enumerate(_SLOWEST_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 def pytest_collection_finish():
-    """What was imported stays: the garbage collector need not look through it again and again."""
+    """Exempt imported modules from garbage collection, which would scan them again and again."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def kmrd_small() -> Path:
-    """The real KMRD-small, which is never in the repository."""
+    """Return the folder of the real KMRD-small, which is never in the repository."""
     folder = Path(
         os.environ.get("WIDEDEEP_KMRD_SMALL", PROJECT.parent / "shared" / "data" / "kmrd-small")
     )
@@ -70,9 +71,12 @@ def kmrd_small() -> Path:
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory) -> Path:
-    """A small world in KMRD's form: so much taste that a model is promoted after a second."""
+    """Return a small simulated folder with tastes so strong that a second of training suffices.
+
+    A model of it passes the gate.
+    """
     folder = tmp_path_factory.mktemp("worlds") / "sim-small"
-    settings = SimulationConfig(
+    config = SimulationConfig(
         users=300,
         items=60,
         ratings=8000,
@@ -82,13 +86,16 @@ def simulated(tmp_path_factory) -> Path:
         item_spread=0.5,
         taste_spread=3.0,
     )
-    simulate(settings, folder)
+    simulate(config, folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def make_home(tmp_path_factory):
-    """Makes a home in a folder with an empty MLflow store: a copy, as making one takes a second."""
+def make_workspace(tmp_path_factory):
+    """Return a function that makes a folder a workspace with an empty MLflow store.
+
+    The store is copied, because making one takes a second.
+    """
     from tasks.tracking import Tracker
 
     template = Workspace(tmp_path_factory.mktemp("template"))
@@ -111,7 +118,11 @@ def transform(
     others=((2, "SF", "12세"),),
     spec=SPEC,
 ):
-    """Tokens in, ids inside; `others` are (quantile from 0, genre, grade)."""
+    """Return a transform with these ids in its vocabularies.
+
+    `liked` are the ids of the cross of liked item and item; `others` are (quantile from 0, genre,
+    grade) of the other cross.
+    """
     vocabularies = {
         "item": Vocabulary(np.array(sorted(items), np.int64)),
         "grade": Vocabulary(np.array(sorted(grades), np.dtypes.StringDType())),
@@ -121,24 +132,24 @@ def transform(
     normaliser = QuantileNormaliser(np.array(ends))
     sizes = {name: len(vocabulary) for name, vocabulary in vocabularies.items()}
     sizes |= {"liked": sizes["item"], "user_count_bucket": normaliser.quantiles + 2}
-    tokens = {"liked x item": liked, "user_count_bucket x genres x grade": others}
+    members = {"liked x item": liked, "user_count_bucket x genres x grade": others}
     crosses = [
-        _cross(cross.parts, tokens[cross.name], vocabularies, sizes) for cross in spec.crosses
+        _cross(cross.parts, members[cross.name], vocabularies, sizes) for cross in spec.crosses
     ]
     return Transform(spec, 0.6, vocabularies, {"user_count_bucket": normaliser}, tuple(crosses))
 
 
 def _cross(parts, rows, vocabularies, sizes):
-    ids = []
-    for part, tokens in zip(parts, zip(*rows, strict=True), strict=False):
+    codes = []
+    for part, ids in zip(parts, zip(*rows, strict=True), strict=False):
         if part == "user_count_bucket":
-            ids.append(np.array(tokens) + 2)
+            codes.append(np.array(ids) + 2)
         else:
-            held = vocabularies["item" if part == "liked" else part].tokens.tolist()
-            ids.append(np.array([held.index(token) + 1 for token in tokens]))
+            vocabulary = vocabularies["item" if part == "liked" else part].ids.tolist()
+            codes.append(np.array([vocabulary.index(id_) + 1 for id_ in ids]))
     part_sizes = tuple(sizes[part] for part in parts)
     return CrossVocabulary(
-        np.sort(pack_keys(ids, part_sizes)) if ids else np.empty(0, int), part_sizes
+        np.sort(pack_keys(codes, part_sizes)) if codes else np.empty(0, int), part_sizes
     )
 
 
@@ -149,13 +160,13 @@ def make_transform():
 
 @pytest.fixture(scope="session")
 def smaller_spec():
-    """The spec of `make_transform` without its crosses and one raw feature."""
+    """Return the spec of `make_transform` without its crosses and one raw feature."""
     return replace(SPEC, crosses=(), wide=("grade", "item", "user_count_bucket"))
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """A simulated folder with so few ratings that a model is trained in a second."""
+    """Return a simulated folder with so few ratings that a model is trained in a second."""
     folder = tmp_path_factory.mktemp("worlds") / "sim-tiny"
     sizes = {"users": 400, "items": 60, "ratings": 4000, "seed": 2, "single_share": 0.3}
     simulate(SimulationConfig(**sizes, user_spread=1.0, taste_spread=1.5), folder)

@@ -20,7 +20,7 @@ patient = settings(max_examples=60)
 
 
 def columns(rows, dtype, elements):
-    """Every value drawn by itself; hypothesis would fill an array with one value."""
+    """Draw every value separately; hypothesis would fill an array with one value."""
     return st_numpy.arrays(dtype, rows, elements=elements, fill=st.nothing())
 
 
@@ -33,7 +33,7 @@ def samples(draw):
 
 
 def pairs_won(label, probability):
-    """The share of (positive, negative) pairs in the right order, a tie being half a pair."""
+    """Return the share of (positive, negative) pairs in the right order; a tie is half a pair."""
     above = probability[label][:, None] - probability[~label][None, :]
     return np.mean((above > 0) + 0.5 * (above == 0))
 
@@ -46,7 +46,7 @@ def random_sample(seed, rows=500, users=60, levels=20):
 
 def by_user(sample):
     label, probability, user = sample
-    return [(label[user == one], probability[user == one]) for one in np.unique(user)]
+    return [(label[user == code], probability[user == code]) for code in np.unique(user)]
 
 
 def mean_gauc(sample):
@@ -178,7 +178,7 @@ def test_a_calibrated_model_scores_only_the_noise_of_its_size():
 
 def test_users_may_be_named_by_text():
     label, probability, user = random_sample(4)
-    names = np.array([f"관객-{one}" for one in user])
+    names = np.array([f"관객-{code}" for code in user])
     assert metrics.gauc(label, probability, names) == pytest.approx(
         mean_gauc((label, probability, user))
     )
@@ -187,7 +187,7 @@ def test_users_may_be_named_by_text():
 @pytest.mark.parametrize("metric", [metrics.auc, metrics.pr_auc])
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_ranking_of_one_class_is_refused(metric, value):
-    with pytest.raises(InputError, match=f"needs both classes, all 3 labels are {value}"):
+    with pytest.raises(InputError, match=f"needs both classes; all 3 labels are {value}"):
         metric(np.full(3, value), np.array([0.1, 0.2, 0.3]))
 
 

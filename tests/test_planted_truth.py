@@ -21,12 +21,13 @@ from tests.benchmarks.planted_truth import (
 )
 from widedeep import metrics
 from widedeep.data.ingest import ingest
-from widedeep.data.simulator.interactions import PlantedException, draw_truth
-from widedeep.data.simulator.items import FIRST_ITEM, SimulationConfig, draw_items
-from widedeep.data.simulator.write import MARKER, TRUTH, SimulationConfig, simulate
+from widedeep.data.simulator.config import SimulationConfig
+from widedeep.data.simulator.items import FIRST_ITEM, draw_items
+from widedeep.data.simulator.truth import PlantedException, draw_truth
+from widedeep.data.simulator.write import MARKER, TRUTH, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
-from widedeep.evaluation.scoring import Predictions, model_scorer, user_item_mean
+from widedeep.evaluation.scoring import Predictions, model_scorer, baseline_scorer
 from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
@@ -34,7 +35,7 @@ from widedeep.features.wide_ids import wide_blocks
 from widedeep.inputs import InputError
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.network import WideDeep
-from widedeep.model.presets import preset
+from widedeep.model.presets import get_preset
 from widedeep.store import ArtifactStore
 
 SETTINGS = SimulationConfig(
@@ -282,8 +283,8 @@ def recovery_world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
     simulate(RECOVERY_SETTINGS, folder / "world")
     ratings = IngestedData(ingest(folder / "world", ArtifactStore(folder / "stages"), NOW))
-    interactions = ratings.load()
-    split = Split.of(interactions.time, ratings.last_time + 1)
+    interactions = ratings.interactions()
+    split = Split.from_times(interactions.time, ratings.last_time + 1)
     return (
         PlantedTruth.load(folder / "world"),
         interactions,
@@ -296,14 +297,14 @@ def recovery_world(tmp_path_factory):
 def model(recovery_world):
     """The default preset, trained for a few epochs."""
     _, interactions, item_table, split = recovery_world
-    chosen = preset("default")
+    chosen = get_preset("default")
     chosen = replace(chosen, training=replace(chosen.training, epochs=EPOCHS))
-    plan = TrainingData.of(
+    plan = TrainingData.from_parts(
         cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
     )
     fitting = TrainingRun(plan, chosen, None, seed=0)
     list(fitting.epochs())
-    return fitting.finished()
+    return fitting.trained_model()
 
 
 @pytest.fixture(scope="module")
@@ -313,11 +314,11 @@ def auc(recovery_world, model):
     scorers = {
         "attainable": attainable_scores(planted, interactions),
         "model": model_scorer(model, interactions, item_table),
-        "mean": user_item_mean(model.transform, interactions, item_table),
+        "mean": baseline_scorer(model.transform, interactions, item_table),
     }
     history = model.transform.spec.history
     found = {
-        name: Predictions.of(interactions, split, history, score) for name, score in scorers.items()
+        name: Predictions.compute(interactions, split, history, score) for name, score in scorers.items()
     }
     return {
         name: {
@@ -348,7 +349,7 @@ def weigh(model, planted, weights):
     """The model with these weights for the planted crosses, and 0 for all other wide features."""
     transform = model.transform
     block = next(b for b in wide_blocks(transform) if b.features == ("liked", "item"))
-    liked, candidate = (transform.vocabulary_of("item").decode(ids) for ids in block.parts)
+    liked, candidate = (transform.vocabulary_of("item").decode(ids) for ids in block.codes)
     wide = torch.zeros_like(model.network.wide)
     for pair, weight in zip(planted.exceptions, weights, strict=True):
         place = np.flatnonzero((liked == pair.liked) & (candidate == pair.candidate))

@@ -59,13 +59,13 @@ def retriever(make_transform):
     ]
     items = pa.Table.from_pylist(listed, ITEM_COLUMNS)
     transform = make_transform(items=(1, 2, 3))
-    shape = InputShape.of(transform)
+    shape = InputShape.from_transform(transform)
     network = WideDeep(NetworkConfig(deep=False), shape, torch.Generator().manual_seed(0))
     none = np.zeros(transform.wide_size, np.int64)
-    evidence = FeatureSupport(none, none, 0, 0)
-    model = TrainedModel(transform, network, TrainingConfig(), {}, 0, evidence)
+    support = FeatureSupport(none, none, 0, 0)
+    model = TrainedModel(transform, network, TrainingConfig(), {}, 0, support)
     item_table = ItemTable.from_table(items)
-    return lambda interactions: Retriever.of(model, interactions, item_table, items)
+    return lambda interactions: Retriever.from_interactions(model, interactions, item_table, items)
 
 
 def favouring(item):

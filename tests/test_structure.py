@@ -1,20 +1,37 @@
-"""The direction of imports: widedeep ← tasks ← flows, and within the library never upward."""
+"""The layout: widedeep ← tasks ← flows, wings that import downwards only, and few, full rooms."""
 
 import ast
 import subprocess
 import sys
+from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-WINGS = ("data", "features", "model", "evaluation", "serving")
 PACKAGES = ("widedeep", "tasks", "flows")
 SOURCES = [path for package in PACKAGES for path in (PROJECT / package).rglob("*.py")]
 
+BELOW = {
+    "data": set(),
+    "features": {"data"},
+    "out_of_core": {"data", "features"},
+    "model": {"data", "features"},
+    "evaluation": {"data", "features", "model"},
+    "studies": {"data", "features", "model", "evaluation"},
+    "retrieval": {"data", "features", "model", "evaluation"},
+    "serving": {"data", "features", "model", "evaluation", "retrieval"},
+}
+"""The wings of the library, and for each wing those it may import."""
+
+MOST_FILES = 20
+MOST_IMPORTS = 28
+"""Internal imports per 1,000 lines."""
+
 
 def imported(path):
-    """Full names of the modules a file imports."""
+    """Return the full names of everything a file imports: modules, and names in modules."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -25,6 +42,18 @@ def imported(path):
 
 def name_of(path):
     return path.relative_to(PROJECT).as_posix()
+
+
+def module_of(path):
+    return name_of(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in SOURCES}
+
+
+def wing_of(module):
+    parts = module.split(".")
+    return parts[1] if parts[0] == "widedeep" and len(parts) > 1 and parts[1] in BELOW else None
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
@@ -38,23 +67,64 @@ def test_a_file_imports_only_what_stands_below_it(path):
     assert {name.split(".")[0] for name in imported(path)}.isdisjoint(forbidden)
 
 
-@pytest.mark.parametrize("wing", WINGS)
-def test_a_wing_stands_only_on_those_below_it(wing):
-    above = WINGS[WINGS.index(wing) + 1 :]
+def test_every_folder_of_the_library_is_a_wing():
+    folders = {path.name for path in (PROJECT / "widedeep").iterdir() if path.is_dir()}
+    assert folders - {"__pycache__"} == set(BELOW)
+
+
+@pytest.mark.parametrize("wing", BELOW)
+def test_a_wing_imports_only_wings_below_it(wing):
     for path in (PROJECT / "widedeep" / wing).rglob("*.py"):
-        names = set(imported(path))
-        assert not {n for n in names for a in above if n.startswith(f"widedeep.{a}")}, path
+        wings = {wing_of(name) for name in imported(path)} - {None, wing}
+        assert wings <= BELOW[wing], path
 
 
-def test_the_ground_floor_stands_on_no_wing():
+def test_the_ground_floor_imports_no_wing():
     for path in (PROJECT / "widedeep").glob("*.py"):
-        names = set(imported(path))
-        assert not {n for n in names for w in WINGS if n.startswith(f"widedeep.{w}")}, path
+        if path.name != "__init__.py":  # the public face names what users need of every wing
+            assert not {wing_of(name) for name in imported(path)} - {None}, path
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = {
+        module: {name for name in imported(path) if name in MODULES and name != module}
+        for module, path in MODULES.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_folders_and_imports_stay_few():
+    files = Counter(path.parent for path in SOURCES)
+    assert max(files.values()) <= MOST_FILES, files.most_common(1)
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES)
+    statements = [
+        node
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in PACKAGES
+    ]
+    assert 1000 * len(statements) / lines <= MOST_IMPORTS
+
+
+STARTED_BY_NAME = {
+    "flows.cli",  # the console command
+    "flows.deployments",  # a process of `widedeep up`
+    "flows.prefect_server",  # likewise
+    "tasks.champion_watcher_worker",  # a process of `widedeep serve`
+    "tasks.dry_run_worker",  # a process of a retrain
+    "tasks.served_model",  # executed by MLflow
+}
+
+
+def test_every_file_is_used_by_the_product_itself():
+    used = {name for path in SOURCES for name in imported(path)} | STARTED_BY_NAME
+    packages = {module_of(p) for p in SOURCES if p.name == "__init__.py"}
+    assert set(MODULES) - used - packages == set()
 
 
 def test_only_the_tracker_and_what_mlflow_or_a_fresh_process_executes_import_mlflow():
     users = {name_of(p) for p in SOURCES for n in imported(p) if n.split(".")[0] == "mlflow"}
-    assert users == {"tasks/tracking.py", "tasks/served_model.py", "tasks/stranger.py"}
+    assert users == {"tasks/tracking.py", "tasks/served_model.py", "tasks/dry_run_worker.py"}
 
 
 def test_only_the_stages_on_ray_import_ray_and_only_the_engine_loads_them():
@@ -65,11 +135,19 @@ def test_only_the_stages_on_ray_import_ray_and_only_the_engine_loads_them():
     assert {a for a in askers if not a.startswith("tasks/on_ray/")} == {"tasks/engine.py"}
 
 
+def test_the_library_does_not_import_what_works_out_of_core():
+    for path in (PROJECT / "widedeep").rglob("*.py"):
+        if "out_of_core" not in path.parts:
+            assert "out_of_core" not in {wing_of(name) for name in imported(path)}, path
+
+
 def printed(code):
-    """What a fresh Python prints; it wastes no time on garbage among imports."""
+    """Return what a fresh Python prints; it spends no time on collecting garbage of imports."""
     code = f"import gc, sys; gc.disable(); {code}; gc.freeze()"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return found.stdout.strip()
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return process.stdout.strip()
 
 
 def test_nothing_loads_ray_unasked():
@@ -88,17 +166,13 @@ def test_a_command_explains_itself_before_anything_heavy_is_loaded():
 
 
 def test_the_library_loads_neither_prefect_nor_mlflow():
-    modules = [
-        name_of(p).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-        for p in SOURCES
-        if name_of(p).startswith("widedeep/")
-    ]
-    found = printed(
+    modules = [module for module in MODULES if module.split(".")[0] == "widedeep"]
+    loaded = printed(
         f"import importlib; [importlib.import_module(m) for m in {modules!r}]; "
         "loaded = {m.split('.')[0] for m in sys.modules}; "
         "print(sorted(loaded & {'prefect', 'mlflow', 'flows', 'tasks'}))"
     )
-    assert found == "[]"
+    assert loaded == "[]"
 
 
 def test_no_file_can_read_or_write_a_pickle():

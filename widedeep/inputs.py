@@ -1,40 +1,86 @@
-"""The errors a user can mend.
+"""What users write, and the error they see when it is wrong.
 
-Moments as users write them: ISO-8601 or UNIX seconds, in UTC.
+`InputError` is raised for every mistake that a user can correct. `parse_time` and `to_iso` convert
+between the moments that users write (ISO-8601 or UNIX seconds, always UTC) and UNIX seconds;
+`Moment` is the type of such a moment, from the command line to the split. `choose_model` decides
+which registered model a command means.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
 
 
 class InputError(ValueError):
-    """Something given to the pipeline is wrong; the message names it, what was found and wanted.
+    """A setting, a file or an argument is wrong; the message says what was found and expected.
 
-    The command line ends with exit status 2 on it, and nothing has been changed by then.
+    The command line prints the message and ends with exit status 2. Nothing has been changed by
+    the time this is raised.
     """
 
 
 def parse_time(text: str, name: str) -> int:
-    """UNIX seconds of `text`; `name` says in an error what it was given for.
+    """Return the moment that `text` stands for, in UNIX seconds.
 
-    Digits alone are always UNIX seconds, so a date wants its dashes.
+    Text of digits alone is always UNIX seconds, so a date has to be written with its dashes.
+
+    Args:
+        text: ISO-8601 (UTC if it names no time zone) or UNIX seconds.
+        name: What the moment is for, for the error message, e.g. "--as-of".
+
+    Raises:
+        InputError: The text is neither.
     """
     try:
-        seconds = _seconds(text.strip())
+        seconds = _parse_seconds(text.strip())
         to_iso(seconds)
     except (ValueError, OverflowError, OSError) as error:
         raise InputError(
-            f"{name} is {text!r}; ISO-8601 (2018-07-01 or 2018-07-01T12:00:00Z) or UNIX seconds "
-            "are wanted"
+            f"{name} is {text!r}; expected ISO-8601 (2018-07-01 or 2018-07-01T12:00:00Z) "
+            "or UNIX seconds"
         ) from error
     return seconds
 
 
 def to_iso(seconds: int) -> str:
-    """UNIX seconds as ISO-8601."""
+    """Return UNIX seconds as ISO-8601, e.g. 2018-07-01T12:00:00Z."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _seconds(text: str) -> int:
+def _to_seconds(value: object, info: ValidationInfo) -> object:
+    """Return what a user wrote for a field of type `Moment` in UNIX seconds."""
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    return parse_time(value, info.field_name or "the moment") if isinstance(value, str) else value
+
+
+Moment = Annotated[
+    int,
+    BeforeValidator(_to_seconds),
+    PlainSerializer(to_iso, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""UNIX seconds. A pydantic field of this type accepts ISO-8601 text (UTC if it names no time zone),
+UNIX seconds as text or number, and a datetime. In JSON it is ISO-8601, which forms show as a date.
+"""
+
+
+def choose_model(models: Sequence[str], name: str | None) -> str:
+    """Return the model called `name`, or the only one of `models` (at least one) if it is None.
+
+    Raises:
+        InputError: There is no model of that name, or there are several and none is named.
+    """
+    if name is None and len(models) > 1:
+        raise InputError(f"there are several models; name one by --model: {', '.join(models)}")
+    if name is not None and name not in models:
+        raise InputError(f"no model {name!r}; there are: {', '.join(models)}")
+    return name or models[0]
+
+
+def _parse_seconds(text: str) -> int:
     if text.isdecimal():
         return int(text)
     moment = datetime.fromisoformat(text)

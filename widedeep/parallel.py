@@ -1,6 +1,6 @@
-"""Compiled code and numpy leave Python alone, so columns can be worked on side by side.
+"""Work on several columns at once in threads, and iterate without holding more than needed.
 
-Items one after another: let go of on the way, or made ahead.
+Threads are enough because compiled code and numpy release the interpreter lock.
 """
 
 import os
@@ -9,32 +9,29 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 def worker_count() -> int:
-    """How many this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def parallel_map(work: Callable[..., Found], *items: Iterable[Any]) -> list[Found]:
-    """What `work` finds for each of the items, as `map` would."""
+def parallel_map(work: Callable[..., T], *items: Iterable[Any]) -> list[T]:
+    """Return what the builtin `map` would yield, computed in `worker_count()` threads."""
     with ThreadPoolExecutor(worker_count()) as pool:
         return list(pool.map(work, *items))
 
 
-Item = TypeVar("Item")
-
-
-def drain(items: list[Item]) -> Iterator[Item]:
-    """Each of the items, which the list then no longer holds."""
+def drain(items: list[T]) -> Iterator[T]:
+    """Yield the items in order and remove each from the list, so that its memory can be freed."""
     while items:
         yield items.pop(0)
 
 
-def look_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The items, each of them when the next has been made."""
-    made: deque[Item] = deque()
+def look_ahead(items: Iterable[T]) -> Iterator[T]:
+    """Yield each item only after the next one has been made, so that work it began can overlap."""
+    made: deque[T] = deque()
     for item in items:
         made.append(item)
         if len(made) > 1:

@@ -1,4 +1,7 @@
-"""Where a pipeline keeps its state: one folder, `mlruns/` by default."""
+"""The workspace: the one folder in which a pipeline keeps its state, `mlruns/` by default.
+
+`Workspace` knows where everything in it lies, and locks it for one run at a time.
+"""
 
 import os
 from collections.abc import Iterator
@@ -11,73 +14,75 @@ from filelock import FileLock, Timeout
 from widedeep.store import ArtifactStore
 
 TRACKING_VARIABLE = "WIDEDEEP_TRACKING_URI"
+"""Environment variable: the address of an MLflow tracking server or store outside the workspace."""
 ARTIFACTS_VARIABLE = "WIDEDEEP_ARTIFACTS_URI"
+"""Environment variable: where MLflow keeps files, if not in the workspace."""
 UI_VARIABLE = "WIDEDEEP_MLFLOW_UI"
-"""Names the address of MLflow's UI, where there is one."""
+"""Environment variable: the address of MLflow's UI, if there is one."""
 
 
 class BusyError(RuntimeError):
-    """Another process holds the home; nothing was done."""
+    """Another process holds the lock of the workspace or of a file in it; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """An absolute folder; everything a run writes lies below it."""
+    """The folder `root` (absolute); everything that a run writes lies below it."""
 
     root: Path
 
     @property
     def stages(self) -> ArtifactStore:
-        """The artefacts of the stages."""
+        """The store of the artefacts that the stages make."""
         return ArtifactStore(self.root / "stages")
 
     @property
     def data(self) -> Path:
-        """Downloaded and simulated rating files."""
+        """The folder of downloaded and simulated rating files."""
         return self.root / "data"
 
     @property
     def decisions(self) -> Path:
-        """Records of decisions, a folder for each model."""
+        """The folder of the decision logs, with a folder for each model."""
         return self.root / "decisions"
 
     @property
     def events(self) -> Path:
-        """Ratings that servers took, a folder for each model."""
+        """The folder of the feedback logs, with a folder for each model."""
         return self.root / "events"
 
     @property
+    def logs(self) -> Path:
+        """The folder of the log files of long-running processes."""
+        return self.root / "logs"
+
+    @property
     def prefect(self) -> Path:
-        """Prefect's home."""
+        """The folder that is Prefect's home (PREFECT_HOME)."""
         return self.root / "prefect"
 
     @property
+    def registered_models(self) -> Path:
+        """The folder of local copies of registered models that MLflow keeps elsewhere."""
+        return self.root / "registered"
+
+    @property
     def tracking_uri(self) -> str:
-        """MLflow's store for runs and models: the one that is configured, else a file in here."""
+        """MLflow's store of runs and models: TRACKING_VARIABLE if set, else a file in here."""
         return os.environ.get(TRACKING_VARIABLE) or f"sqlite:///{self._database}"
 
     @property
-    def tracked(self) -> bool:
-        """Whether there is a store to ask; one that is not a file in here is taken to be there."""
+    def has_tracking_store(self) -> bool:
+        """Whether MLflow's store exists; a store outside the workspace is assumed to exist."""
         return TRACKING_VARIABLE in os.environ or self._database.exists()
 
     @property
     def artifacts_uri(self) -> str | None:
-        """Where MLflow keeps files; None leaves that to its server."""
-        given = os.environ.get(ARTIFACTS_VARIABLE)
-        if given or self.tracking_uri.startswith("http"):
-            return given
+        """Where MLflow keeps files; None leaves the choice to MLflow's server."""
+        configured = os.environ.get(ARTIFACTS_VARIABLE)
+        if configured or self.tracking_uri.startswith("http"):
+            return configured
         return (self.root / "artifacts").as_uri()
-
-    @property
-    def logs(self) -> Path:
-        """What long-running processes have to say."""
-        return self.root / "logs"
-
-    @property
-    def registered(self) -> Path:
-        """Copies of registered models that MLflow keeps elsewhere."""
-        return self.root / "registered"
 
     @property
     def _database(self) -> Path:
@@ -85,10 +90,13 @@ class Workspace:
 
     @contextmanager
     def exclusive(self, patience: float = 0.0) -> Iterator[None]:
-        """Hold the home alone; raises BusyError if another process does for `patience` seconds.
+        """Hold the workspace's lock within the block.
 
-        The lock belongs to the operating system, so it is free as soon as its holder is dead.
-        Within a process it may be taken again by whoever holds it.
+        The lock belongs to the operating system, so it is released as soon as the process that
+        holds it is dead. The holding process may take it again.
+
+        Raises:
+            BusyError: Another process still held the lock after `patience` seconds.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / "retrain.lock", is_singleton=True, thread_local=False)

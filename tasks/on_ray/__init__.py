@@ -1,1 +1,1 @@
-"""The stages on a Ray cluster; nothing else imports ray, and nothing imports this unasked."""
+"""The stages of a run on a Ray cluster: the only code that imports ray, loaded by `tasks.engine`."""

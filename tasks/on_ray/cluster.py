@@ -1,4 +1,4 @@
-"""A connection to a Ray cluster, checked before anything depends on it."""
+"""Connect to a Ray cluster and check that it can do this run's work."""
 
 import logging
 import os
@@ -16,33 +16,34 @@ from widedeep.store import code_version
 from widedeep.workspace import Workspace
 
 ADDRESS = "RAY_ADDRESS"
-"""Names the cluster, as host:port of its head or as ray://host:port."""
+"""The environment variable that names the cluster: host:port of its head, or ray://host:port."""
 
-# Read when ray is imported.
+# Ray reads these when it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# A worker's report waits for the next look at it, by default for up to 2 s.
+# Ray Train polls workers' reports at this interval; its default is 2 s.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-# Workers of a local Ray do this process's work, so they are as urgent (Ray's default is 15).
+# Workers of a local Ray do this process's work, so they keep its priority (Ray's default is 15).
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 
-_PATIENCE = 10.0
+_CONNECT_SECONDS = 10.0
 _QUIET = ("ray", "ray.data", "ray.train", "ray._private", "ray.tune")
 
 
 @contextmanager
 def connected(workers: int, workspace: Workspace) -> Iterator[None]:
-    """Be a client of the cluster at `RAY_ADDRESS`, or of a local one with `workers` CPUs.
+    """Connect to the cluster at `RAY_ADDRESS`, or start a local one with `workers` CPUs.
 
-    A local cluster ends with the block, and with this process however that ends.
+    A local cluster ends with the block, and also when this process is killed.
 
     Raises:
-        InputError: Nobody answers at the address, or its workers have other code or another disk.
+        InputError: The address does not answer, or its workers have another version of the code or
+            do not see the workspace.
     """
     address = os.environ.get(ADDRESS)
     _connect(address, workers)
     try:
-        _quieten()
+        _silence()
         if address:
             _check(address, workspace)
         yield
@@ -53,7 +54,7 @@ def connected(workers: int, workspace: Workspace) -> Iterator[None]:
 def _connect(address: str | None, workers: int) -> None:
     try:
         if address:
-            _knock(address)
+            _probe(address)
         ray.init(
             address or "local",
             num_cpus=None if address else workers,
@@ -68,15 +69,15 @@ def _connect(address: str | None, workers: int) -> None:
         ) from error
 
 
-def _knock(address: str) -> None:
-    """Ask whether anybody listens there at all: Ray itself would wait for minutes."""
+def _probe(address: str) -> None:
+    """Open a connection to the address first, because Ray itself would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host:
-        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
 
 
-def _quieten() -> None:
-    """What Ray says by itself goes to its own files; a command's output is kept clean."""
+def _silence() -> None:
+    """Keep Ray's own messages out of the command's output; they stay in Ray's log files."""
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
     context = DataContext.get_current()
@@ -85,18 +86,18 @@ def _quieten() -> None:
 
 
 def _check(address: str, workspace: Workspace) -> None:
-    """Workers must run this code and see this home."""
+    """Raise InputError unless the workers run this code and see the workspace."""
     workspace.root.mkdir(parents=True, exist_ok=True)
-    sign = workspace.root / f".{uuid.uuid4().hex}"
-    sign.touch()
+    marker = workspace.root / f".{uuid.uuid4().hex}"
+    marker.touch()
     try:
-        code, seen = ray.get(ray.remote(_look).remote(str(sign)))
+        code, seen = ray.get(ray.remote(_look).remote(str(marker)))
     finally:
-        sign.unlink()
+        marker.unlink()
     if code != _code():
         raise InputError(
             f"engine ray: the workers of {address} have another version of widedeep; install "
-            "the same one there"
+            "this version there"
         )
     if not seen:
         raise InputError(
@@ -105,12 +106,12 @@ def _check(address: str, workspace: Workspace) -> None:
         )
 
 
-def _look(sign: str) -> tuple[str, bool]:
-    return _code(), Path(sign).exists()
+def _look(marker: str) -> tuple[str, bool]:
+    return _code(), Path(marker).exists()
 
 
 def _code() -> str:
-    return code_version("data", "features", "model", "evaluation", "serving")
+    return code_version("serving")
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,6 +1,8 @@
-"""Features on Ray Data: time is cut into pieces, whose rows are described where there is room.
+"""The feature engine on Ray Data.
 
-This process passes over time once and only observes; a piece goes on from the state at its border.
+This process passes over the interactions once, in order of time, and only updates the history
+state. It cuts the queries into parts; workers compute the features of a part from the state at its
+beginning.
 """
 
 import math
@@ -18,76 +20,78 @@ from widedeep.features.raw_features import RawFeatures
 from widedeep.out_of_core.blocks import (
     BlockEngine,
     BlockRows,
-    Found,
+    Result,
     Work,
-    block_of,
-    columns_read,
-    every_place,
-    on_block,
+    to_block,
+    block_columns,
+    all_positions,
+    run_on_block,
 )
 from widedeep.out_of_core.history_parts import split_history
 
 _ROWS = 2_000_000
-"""Rows that a worker describes at once, in about 2 GB."""
+"""Rows whose features a worker computes at once; they take about 2 GB."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Whole:
-    """What Ray hands over as it is: lists of arrays it would take apart, into Python's numbers."""
+class _Opaque:
+    """A value that Ray passes on unchanged; it would turn a list of arrays into Python numbers."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class RayRows(BlockRows):
-    """Described rows in the cluster's memory; `item_table` is a reference to it."""
+    """Rows with their features in the cluster's memory; `item_table` is a Ray reference."""
 
     blocks: Any
     item_table: Any
 
-    def each(self, work: Work[Found], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Found]:
-        """See `BlockRows.each`."""
-        given = ray.put((work, reads, self.place, self.item_table))
-        found = self.blocks.map_batches(
-            _apply, fn_args=(given,), batch_size=None, batch_format="pyarrow"
+    def map_blocks(self, work: Work[Result], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Result]:
+        """See `BlockRows.map_blocks`."""
+        arguments = ray.put((work, reads, self.positions, self.item_table))
+        results = self.blocks.map_batches(
+            _apply, fn_args=(arguments,), batch_size=None, batch_format="pyarrow"
         )
-        for row in found.iter_rows():
-            yield row["found"].value
+        for row in results.iter_rows():
+            yield row["result"].value
 
 
 @dataclass(frozen=True, slots=True)
 class RayEngine(BlockEngine[RayRows]):
-    """On the cluster; at least `pieces` of time, of at most `rows` each, are described apart."""
+    """The feature engine on a cluster: at least `pieces` parts of at most `rows` queries each."""
 
     pieces: int
     rows: int = _ROWS
 
-    def describe(self, asked: Queries) -> RayRows:
-        """See `RawFeatures.describe`."""
-        known = (self.interactions, asked, self.item_table, self.spec.history, self.prior)
-        count = max(self.pieces, math.ceil(len(asked) / self.rows))
-        cut = split_history(*known, count=count)
-        held = [{"piece": ray.put((piece, asked.select_rows(piece.rows)))} for piece in cut]
+    def compute_features(self, queries: Queries) -> RayRows:
+        """See `FeatureEngine.describe`."""
+        known = (self.interactions, queries, self.item_table, self.spec.history, self.prior)
+        count = max(self.pieces, math.ceil(len(queries) / self.rows))
+        parts = [
+            {"part": ray.put((part, queries.select_rows(part.rows)))}
+            for part in split_history(*known, count=count)
+        ]
         item_table = ray.put(self.item_table)
         blocks = None
-        if held:
-            items = ray.data.from_items(held, override_num_blocks=len(held))
-            blocks = items.map_batches(
+        if parts:
+            batches = ray.data.from_items(parts, override_num_blocks=len(parts))
+            blocks = batches.map_batches(
                 _described, fn_args=(item_table,), batch_size=1, batch_format="numpy"
             ).materialize()
-        return RayRows(asked, every_place(len(asked)), blocks, item_table)
+        return RayRows(queries, all_positions(len(queries)), blocks, item_table)
 
 
-def _described(items: dict[str, Any], reference: Any) -> pa.Table:  # noqa: ANN401
+def _described(batch: dict[str, Any], reference: Any) -> pa.Table:  # noqa: ANN401
     item_table = ray.get(reference)
-    piece, asked = ray.get(items["piece"][0])
-    return block_of(RawFeatures.of(asked, piece.columns(), item_table), piece.rows)
+    part, queries = ray.get(batch["part"][0])
+    return to_block(RawFeatures.from_history(queries, part.columns(), item_table), part.rows)
 
 
 def _apply(block: pa.Table, reference: Any) -> dict[str, Any]:  # noqa: ANN401
     work, reads, place, item_table = ray.get(reference)
-    read = block.select(columns_read(block.schema, reads))
-    found = on_block(work, read, place, ray.get(item_table))
-    column = np.empty(len(found), object)
-    column[:] = [_Whole(one) for one in found]
-    return {"found": column}
+    columns = block.select(block_columns(block.schema, reads))
+    results = run_on_block(work, columns, place, ray.get(item_table))
+    column = np.empty(len(results), object)
+    column[:] = [_Opaque(result) for result in results]
+    return {"result": column}

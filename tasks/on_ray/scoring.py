@@ -1,9 +1,4 @@
-"""Rows of ratings checked on Ray Data, a stretch of the file where there is room.
-
-Lists on the cluster: each worker has the model once, and ranks for some users at a time.
-
-Scores on the cluster: a piece of time is described and scored where there is room.
-"""
+"""Work that Ray Data shares among workers: checking rows, ranking lists and scoring the holdout."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -23,47 +18,52 @@ from widedeep.evaluation.scoring import Scorer
 from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
+from widedeep.model.network import predict
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.trainer import predict
-from widedeep.serving.batch_ranking import CHUNK, ListMaker, ListsRequest, RankedLists
+from widedeep.serving.batch_ranking import USERS_PER_CHUNK, ListMaker, ListsRequest, RankedLists
 
 
 def check_on_ray(file: DelimitedFile, items: pd.Index, now: int) -> Iterator[RowCheck]:
-    """As `judge_here`, to the row; the file must lie where all machines see it."""
-    stretches = [{"stretch": stretch} for stretch in file.stretches()]
-    found = ray.data.from_items(stretches, override_num_blocks=len(stretches)).map_batches(
-        partial(_judge, file=file, items=ray.put(items), now=now),
+    """Check the rows as `check_locally` does, a byte range of the file on each worker.
+
+    The file has to lie on a disk that all machines share.
+    """
+    ranges = [{"range": byte_range} for byte_range in file.byte_ranges()]
+    checks = ray.data.from_items(ranges, override_num_blocks=len(ranges)).map_batches(
+        partial(_check, file=file, items=ray.put(items), now=now),
         batch_size=1,
         batch_format="numpy",
     )
-    for row in found.iter_rows():
-        yield row["verdict"]
+    for row in checks.iter_rows():
+        yield row["check"]
 
 
-def _judge(batch: dict[str, Any], file: DelimitedFile, items: Any, now: int) -> dict[str, Any]:  # noqa: ANN401
-    rules = rates_schema(ray.get(items), now)
-    verdict = np.empty(1, object)
-    verdict[0] = check_rows(file, file.read(batch["stretch"][0]), rules)
-    return {"verdict": verdict}
+def _check(batch: dict[str, Any], file: DelimitedFile, items: Any, now: int) -> dict[str, Any]:  # noqa: ANN401
+    schema = rates_schema(ray.get(items), now)
+    check = np.empty(1, object)
+    check[0] = check_rows(file, file.read(batch["range"][0]), schema)
+    return {"check": check}
 
 
 def ray_lists(order: ListsRequest, users: NDArray[np.int64], workers: int) -> Iterator[RankedLists]:
-    """As `BatchRanking.lists`, in the order of the users."""
-    parts = [{"users": users[start : start + CHUNK]} for start in range(0, len(users), CHUNK)]
-    found = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
-        _Worker,
+    """Rank for `users` (n,) on the cluster as `BatchRanking.lists` does, in their order."""
+    parts = [{"users": users[start : start + USERS_PER_CHUNK]} for start in range(0, len(users), USERS_PER_CHUNK)]
+    lists = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
+        _RankingWorker,
         fn_constructor_args=(order,),
         concurrency=workers,
         batch_size=1,
         batch_format="numpy",
     )
-    for row in found.iter_rows():
+    for row in lists.iter_rows():
         yield row["lists"]
 
 
-class _Worker:
+class _RankingWorker:
+    """A worker that loads the model once and ranks for some users at a time."""
+
     def __init__(self, order: ListsRequest) -> None:
-        self._batch = ListMaker.of(order).batch
+        self._batch = ListMaker.load(order).batch
 
     def __call__(self, items: dict[str, Any]) -> dict[str, Any]:
         lists = np.empty(1, object)
@@ -74,12 +74,15 @@ class _Worker:
 def ray_scorer(
     model: TrainedModel, interactions: Interactions, item_table: ItemTable, pieces: int
 ) -> Scorer:
-    """As `model_scorer`; probabilities differ by what the size of a batch does to floats."""
+    """Return a scorer that works as `model_scorer` does, part by part on the cluster.
+
+    Probabilities differ in the last bits, because batches have other sizes.
+    """
     spec, prior = model.transform.spec, model.transform.prior
     engine = RayEngine(interactions, item_table, spec, prior, pieces)
 
     def score(asked: Queries) -> NDArray[np.float64]:
-        return engine.describe(asked).gathered(partial(_predict, model))
+        return engine.compute_features(asked).gather(partial(_predict, model))
 
     return score
 

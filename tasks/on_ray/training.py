@@ -1,8 +1,8 @@
-"""Training on Ray Train: replicas that make one model's steps together, and survive a death.
+"""Training on Ray Train: data-parallel workers that survive the death of one of them.
 
-Every worker reads the same encoded features and takes its part of every minibatch (`replicas`).
-After each epoch the first one reports and leaves a checkpoint; if a worker dies, Ray starts all of
-them anew, and they go on from there.
+Every worker reads the same encoded rows and takes its share of every minibatch
+(`widedeep.model.distributed`). After each epoch the first worker reports and saves a checkpoint. If
+a worker dies, Ray starts all of them again, and they continue from the checkpoint.
 """
 
 import shutil
@@ -28,71 +28,71 @@ from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import EpochResult
 
 DEATHS = 3
-"""So many times workers may die; with one more, training fails."""
+"""The number of times that workers may die before training fails."""
 
 _MODEL = "model"
 _POLL = 0.2
 
 
 class RayTraining:
-    """A training by so many `workers`, seen from here as a `TrainingRun` is.
+    """A training by `workers` processes, with the interface of `TrainingRun`.
 
     Args:
         training: What to train.
-        workers: Replicas, each with a CPU of its own (or with a GPU, where the cluster has one each
-            and the CPU is not asked for).
-        scratch: A folder to be made on a disk that all machines share; it may be removed when the
-            model is known.
+        workers: Number of processes. Each has a CPU of its own, or a GPU if the cluster has enough
+            of them and the device is not set to cpu.
+        scratch: A folder to create on a disk that all machines share. It may be removed once
+            `finished` has returned.
     """
 
     def __init__(self, training: TrainingJob, workers: int, scratch: Path) -> None:
         scratch.mkdir()
-        self._training = training.in_folders(scratch)
+        self._training = training.with_data_on_disk(scratch)
         self._workers = workers
         self._scratch = scratch
         self._summary: dict[str, Any] | None = None
 
     def epochs(self) -> Iterator[EpochResult]:
-        """Train, yielding what the first worker reports; at the end the model is finished.
+        """Train and yield the result of each epoch; the model is finished after the last one.
 
-        An epoch is reported once, even if a worker's death made it be learned again.
+        Each epoch is yielded once, even if it was trained again after a worker had died.
 
         Raises:
-            DivergenceError: as `Trainer.epochs` does.
-            InputError: Workers are to have GPUs that the cluster has not.
-            RuntimeError: Workers died too often.
+            DivergenceError: The loss is not finite, see `Trainer.epochs`.
+            InputError: The device is cuda and the cluster has too few GPUs.
+            RuntimeError: Workers died more than `DEATHS` times.
         """
         gpus = self._on_gpus()
         reports = Queue(actor_options={"num_cpus": 0})
         fit = _RayTrainThread(self._trainer(reports, gpus=gpus))
         fit.start()
         try:
-            last = -1
-            for found in _until_done(reports, fit):
-                if isinstance(found, EpochResult):
-                    if found.epoch > last:  # else its checkpoint was not kept, and it came again
-                        last = found.epoch
-                        yield found
-                elif isinstance(found, Exception):
-                    fit.trouble = found  # the workers have stopped by themselves
+            last_epoch = -1
+            for report in _until_done(reports, fit):
+                if isinstance(report, EpochResult):
+                    if report.epoch > last_epoch:  # otherwise it was trained again
+                        last_epoch = report.epoch
+                        yield report
+                elif isinstance(report, Exception):
+                    fit.error = report  # the workers have stopped by themselves
                 else:
-                    self._summary = found
+                    self._summary = report
         finally:
             reports.shutdown(force=True)
         fit.join()
-        if isinstance(fit.trouble, ArithmeticError | InputError):
-            raise fit.trouble
-        if fit.trouble is not None:
-            raise RuntimeError(f"training on Ray failed: {fit.trouble}") from fit.trouble
+        if isinstance(fit.error, ArithmeticError | InputError):
+            raise fit.error
+        if fit.error is not None:
+            raise RuntimeError(f"training on Ray failed: {fit.error}") from fit.error
 
-    def finished(self) -> TrainedModel:
-        """What became of it, when all is done."""
+    def trained_model(self) -> TrainedModel:
+        """Return the trained model; call it after the last epoch."""
         return TrainedModel.load(self._scratch / _MODEL)
 
     def summary(self) -> dict[str, Any]:
-        """As `TrainingRun.summary`, when all is done."""
+        """Return the same as `TrainingRun.summary`; call it after the last epoch."""
         if self._summary is None:
-            raise RuntimeError("there is no model yet: a training was left before its end")
+            raise RuntimeError("there is no model yet: the training was stopped before its last epoch")
         return self._summary
 
     def _trainer(self, reports: Queue, *, gpus: bool) -> TorchTrainer:
@@ -114,33 +114,33 @@ class RayTraining:
         )
 
     def _on_gpus(self) -> bool:
-        """Whether each worker has one; InputError if it has not and should."""
-        wanted, found = self._training.preset.training.device, ray.cluster_resources().get("GPU", 0)
-        if wanted is Device.CUDA and found < self._workers:
+        """Return whether each worker gets a GPU; raise InputError if cuda is set and GPUs are missing."""
+        device, gpus = self._training.preset.training.device, ray.cluster_resources().get("GPU", 0)
+        if device is Device.CUDA and gpus < self._workers:
             raise InputError(
-                f"device is cuda; the cluster has {found:g} GPUs for {self._workers} workers, so "
-                "auto, cpu or fewer workers are wanted"
+                f"device is cuda, but the cluster has {gpus:g} GPUs for {self._workers} workers; "
+                "use device auto or cpu, or fewer workers"
             )
-        return wanted is not Device.CPU and found >= self._workers
+        return device is not Device.CPU and gpus >= self._workers
 
 
 class _RayTrainThread(threading.Thread):
-    """Ray Train at work; it blocks, and its reports have to be passed on meanwhile."""
+    """A thread that runs Ray Train, whose `fit` blocks while reports have to be passed on."""
 
     def __init__(self, trainer: TorchTrainer) -> None:
         super().__init__(daemon=True)
         self._trainer = trainer
-        self.trouble: Exception | None = None
+        self.error: Exception | None = None
 
     def run(self) -> None:
         try:
             self._trainer.fit()
-        except Exception as error:  # noqa: BLE001  it is raised where the thread is waited for
-            self.trouble = error
+        except Exception as error:  # noqa: BLE001  raised again by `RayTraining.epochs`
+            self.error = error
 
 
 def _until_done(reports: Queue, fit: _RayTrainThread) -> Iterator[Any]:
-    """What is reported, until nobody works any more and all of it was passed on."""
+    """Yield the reports until training has ended and the queue is empty."""
     while True:
         alive = fit.is_alive()
         try:
@@ -151,17 +151,17 @@ def _until_done(reports: Queue, fit: _RayTrainThread) -> Iterator[Any]:
 
 
 def _train(config: dict[str, Any]) -> None:
-    """What every worker does."""
+    """Train on one worker: Ray Train calls this function in every worker process."""
     training, group = config["training"], ProcessGroup()
-    fitting = training.fitting(replicas=group, begun=_last_checkpoint())
+    fitting = training.create_run(replicas=group, resume_from=_last_checkpoint())
     reporter = _Reporter(fitting, config["reports"]) if group.rank == 0 else None
     try:
         for result in fitting.epochs():
             if reporter:
-                reporter.tell(result)
+                reporter.report(result)
             else:
                 train.report({})
-    except (ArithmeticError, InputError) as error:  # trying again would not help
+    except (ArithmeticError, InputError) as error:  # a retry would fail again
         if reporter:
             config["reports"].put(error)
         return
@@ -171,29 +171,29 @@ def _train(config: dict[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Reporter:
-    """The first worker's voice."""
+    """Reports the first worker's progress and saves its checkpoints."""
 
     fitting: TrainingRun
     reports: Queue
 
-    def tell(self, result: EpochResult) -> None:
-        """Leave a checkpoint, and say what was reached."""
+    def report(self, result: EpochResult) -> None:
+        """Save a checkpoint and report the epoch."""
         with tempfile.TemporaryDirectory() as folder:
             self.fitting.checkpoint().save(Path(folder))
             train.report({"epoch": result.epoch}, train.Checkpoint.from_directory(folder))
         self.reports.put(result)
 
     def finish(self, folder: Path) -> None:
-        """Leave the model, anew if a worker died while it was written."""
+        """Save the model, replacing one that a dead worker left half-written."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        self.fitting.finished().save(folder)
+        self.fitting.trained_model().save(folder)
         self.reports.put(self.fitting.summary())
 
 
 def _last_checkpoint() -> Checkpoint | None:
-    held = train.get_checkpoint()
-    if held is None:
+    checkpoint = train.get_checkpoint()
+    if checkpoint is None:
         return None
-    with held.as_directory() as folder:
+    with checkpoint.as_directory() as folder:
         return Checkpoint.load(Path(folder))

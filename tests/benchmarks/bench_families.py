@@ -35,7 +35,7 @@ from widedeep.features.raw_features import ITEM_AGE
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
-from widedeep.model.presets import Preset, preset
+from widedeep.model.presets import Preset, get_preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.ranker import Ranker
 from widedeep.store import ArtifactStore
@@ -70,7 +70,7 @@ def without(spec: FeatureSpec, names: tuple[str, ...]) -> FeatureSpec:
         buckets=buckets,
         crosses=crosses if names else (),
         wide=tuple(name for name in spec.wide if name not in gone),
-        offset=None if spec.offset in gone else spec.offset,
+        prior_logit=None if spec.prior_logit in gone else spec.prior_logit,
     )
 
 
@@ -83,16 +83,16 @@ def train(problem: Problem, chosen: Preset, seed: int):
         chosen.features,
         chosen.sampling,
     )
-    fitting = TrainingRun(TrainingData.of(cold_parts(*parts)), chosen, None, seed)
+    fitting = TrainingRun(TrainingData.from_parts(cold_parts(*parts)), chosen, None, seed)
     for _ in fitting.epochs():
         pass
-    scorer = model_scorer(fitting.chosen, problem.interactions, problem.item_table)
-    return fitting.chosen, problem.ask(scorer, problem.validation)
+    scorer = model_scorer(fitting.selected_model, problem.interactions, problem.item_table)
+    return fitting.selected_model, problem.ask(scorer, problem.validation)
 
 
 def milliseconds(problem: Problem, model: TrainedModel) -> float:
     """Median of a request on one thread, features included; every second user is a stranger."""
-    ranker = Ranker.of(model, problem.interactions, problem.item_table)
+    ranker = Ranker.from_interactions(model, problem.interactions, problem.item_table)
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
     users, items = (
@@ -128,15 +128,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=KMRD_SMALL, help="a folder in KMRD's form")
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
-    spec = preset("default").features
+    spec = get_preset("default").features
     with tempfile.TemporaryDirectory() as workspace:
         ratings = IngestedData(
             ingest(options.data, ArtifactStore(Path(workspace)), int(time.time()))
         )
         validation_from, holdout_from, _ = SPLITS["reference"]
         end = ratings.last_time + 1
-        split = Split.of(ratings.load(end).time, end, validation_from, holdout_from)
-        problem = Problem.of(ratings, split, preset("default"))
+        split = Split.from_times(ratings.interactions(end).time, end, validation_from, holdout_from)
+        problem = Problem.of(ratings, split, get_preset("default"))
     whole, cost = measure(problem, "everything", spec, options.seeds)
     headings = ("streaming\nlog loss", "streaming\nauc", "frozen\nlog loss", "frozen\nauc")
     table = Table("without", *headings, "ms a request", box=SIMPLE_HEAD)

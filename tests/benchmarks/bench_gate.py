@@ -19,14 +19,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from widedeep import metrics
-from widedeep.evaluation.gate import (
-    GateConfig,
-    Verdict,
-    decide_against_champion,
-    measure_guardrails,
-    streaming_difference,
-    streaming_score,
-)
+from widedeep.evaluation.comparison import measure_guardrails, streaming_difference, streaming_score
+from widedeep.evaluation.gate import GateConfig, Verdict, decide_against_champion
 from widedeep.evaluation.scoring import Predictions, TopLists
 from widedeep.evaluation.sequential import HoldoutWindow, pool_windows
 
@@ -127,7 +121,7 @@ def series(arguments):
     for look in range(1, WINDOWS + 1):
         world = World.draw(rows, generator)
         champion, challenger = world.predictions(own), world.predictions(OWN)
-        windows.append(HoldoutWindow.of(challenger, champion))
+        windows.append(HoldoutWindow.from_predictions(challenger, champion))
         interval = streaming_difference(challenger, champion, GATE).auc
         alone |= interval.low > 0
         if look > 1:

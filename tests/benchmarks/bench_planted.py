@@ -36,13 +36,14 @@ from tests.benchmarks.planted_truth import (
 from tests.benchmarks.rankers.problem import Problem
 from widedeep import metrics
 from widedeep.data.ingest import ingest
-from widedeep.data.simulator.write import SimulationConfig, simulate
+from widedeep.data.simulator.config import SimulationConfig
+from widedeep.data.simulator.write import simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
-from widedeep.evaluation.scoring import Predictions, model_scorer, slices, user_item_mean
+from widedeep.evaluation.scoring import Predictions, model_scorer, slice_masks, baseline_scorer
 from widedeep.features.training_data import PROTOCOLS
 from widedeep.model.fitting import TrainingRun
-from widedeep.model.presets import preset
+from widedeep.model.presets import get_preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import ArtifactStore
 
@@ -90,13 +91,13 @@ def recover(simulation: SimulationConfig, folder: Path) -> Recovered:
         ingest(folder / "world", ArtifactStore(folder / "stages"), int(time.time()))
     )
     end = ratings.last_time + 1
-    problem = Problem.of(ratings, Split.of(ratings.load(end).time, end), preset("default"))
+    problem = Problem.of(ratings, Split.from_times(ratings.interactions(end).time, end), get_preset("default"))
     model = train(problem, seed)
     interactions, item_table = problem.interactions, problem.item_table
     scorers = {
         BEST: attainable_scores(planted, interactions),
         OURS: model_scorer(model, interactions, item_table),
-        MEAN: user_item_mean(model.transform, interactions, item_table),
+        MEAN: baseline_scorer(model.transform, interactions, item_table),
     }
     return Recovered(
         {name: aucs(problem, problem.ask(score, problem.split)) for name, score in scorers.items()},
@@ -110,12 +111,12 @@ def train(problem: Problem, seed: int) -> TrainedModel:
     fitting = TrainingRun(problem.plan, problem.preset, None, seed)
     for epoch in fitting.epochs():
         sys.stderr.write(f"seed {seed}, epoch {epoch.epoch}: {epoch.seconds:.0f} s\n")
-    return fitting.finished()
+    return fitting.trained_model()
 
 
 def aucs(problem: Problem, found: Predictions) -> dict[str, dict[str, float]]:
     """By protocol and part of the holdout."""
-    masks = slices(problem.interactions, problem.split)
+    masks = slice_masks(problem.interactions, problem.split)
     parts = {name: masks.get(name, slice(None)) for name in PARTS}
     return {
         protocol: {

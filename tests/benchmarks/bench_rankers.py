@@ -39,7 +39,7 @@ from widedeep.choices import Precision
 from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
-from widedeep.model.presets import PRESETS, preset
+from widedeep.model.presets import PRESETS, get_preset
 from widedeep.store import ArtifactStore
 
 KMRD_SMALL = Path(__file__).resolve().parents[3] / "shared" / "data" / "kmrd-small"
@@ -60,7 +60,7 @@ def prepare(name: str, problem: Problem, options: argparse.Namespace) -> Ranker:
     """What all seeds of a ranker share."""
     makers = {
         OURS: lambda: WideAndDeep.of(
-            problem, preset(options.preset).multiplied_in(options.precision), refit=options.refit
+            problem, get_preset(options.preset).with_precision(options.precision), refit=options.refit
         ),
         BOOSTING: lambda: Boosting.of(problem, refit=options.refit),
         "logistic": lambda: Logistic.of(problem, refit=options.refit),
@@ -87,12 +87,12 @@ def compare(
     """One split: train all, print, and return JSON values."""
     validation_from, holdout_from, end = SPLITS[split]
     end = end or ratings.last_time + 1
-    moments = Split.of(ratings.load(end).time, end, validation_from, holdout_from)
-    problem = Problem.of(ratings, moments, preset("default"))
+    moments = Split.from_times(ratings.interactions(end).time, end, validation_from, holdout_from)
+    problem = Problem.of(ratings, moments, get_preset("default"))
     runs = {name: train(name, problem, options) for name in options.rankers}
     summaries = {name: Summary.of(found) for name, found in runs.items()}
     rows = [len(problem.questions(part)["frozen"].user) for part in (moments, problem.validation)]
-    title = f"{split}: {rows[0]:,} holdout, {rows[1]:,} validation rows\n{moments.describe()}"
+    title = f"{split}: {rows[0]:,} holdout, {rows[1]:,} validation rows\n{moments.to_text()}"
     console.print(quality_table(title, summaries))
     found = None
     if {OURS, BOOSTING} <= set(runs):

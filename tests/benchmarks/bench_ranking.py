@@ -28,11 +28,11 @@ from rich.table import Table
 from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
-from widedeep.evaluation.explain import DataSnapshot
+from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
-from widedeep.model.presets import preset
+from widedeep.model.presets import get_preset
 from widedeep.serving.batch_ranking import BatchRanking
 from widedeep.serving.ranker import Ranker
 from widedeep.store import ArtifactStore
@@ -58,23 +58,23 @@ class Data:
         ratings = IngestedData(ingest(kmrd, ArtifactStore(folder / "stages"), int(time.time())))
         history = folder / "history"
         history.mkdir()
-        known = DataSnapshot.of(ratings.load(), ratings.items(), ratings.people())
+        known = DataSnapshot.from_tables(ratings.interactions(), ratings.items(), ratings.people())
         known.save(history)
         return cls(known.interactions, known.item_table, history)
 
     def train(self, name, folder):
         """A model of the preset after one epoch."""
-        chosen = preset(name)
+        chosen = get_preset(name)
         training = replace(chosen.training, epochs=1, catch_up_epochs=1)
         split = Split(1441884720, 1507421280, int(self.interactions.time[-1]) + 1)
         parts = self.interactions, self.item_table, split, chosen.features, chosen.sampling
         fitting = TrainingRun(
-            TrainingData.of(cold_parts(*parts)), replace(chosen, training=training), None, 0
+            TrainingData.from_parts(cold_parts(*parts)), replace(chosen, training=training), None, 0
         )
         for _ in fitting.epochs():
             pass
         folder.mkdir()
-        fitting.finished().save(folder)
+        fitting.trained_model().save(folder)
         return folder
 
     def requests(self, count, size):
@@ -139,11 +139,11 @@ def a_second(ranker, data, workers):
     users = np.random.default_rng(0).choice(
         np.unique(data.interactions.user), BATCH_USERS, replace=False
     )
-    batch = BatchRanking.of(ranker, data.item_table.items, at, K)
+    batch = BatchRanking.prepare(ranker, data.item_table.ids, at, K)
     started = time.perf_counter()
     for _ in batch.lists(users, workers):
         pass
-    scores = len(users) * len(data.item_table.items)
+    scores = len(users) * len(data.item_table.ids)
     return {"requests": in_requests, "batch": scores / (time.perf_counter() - started)}
 
 
@@ -171,7 +171,7 @@ def measure(name, data, folder):
     loaded = time.perf_counter() - started
     torch.set_num_threads(1)
     return {
-        "precision": str(ranker.model.deep.tower.dtype).removeprefix("torch."),
+        "precision": str(ranker.scorer.deep.tower.dtype).removeprefix("torch."),
         "load s": loaded,
         "latency": {str(threads): latency(ranker, data, threads) for threads in (1, 2)},
         "table 2": {f"{size} x {n}": sliced(ranker, data, n) for size, n in PAPER},

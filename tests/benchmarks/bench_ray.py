@@ -21,18 +21,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tasks.engine import LOCAL, Engine, EngineName
+from tasks.engine import LOCAL, Engine
+from widedeep.choices import EngineName
 from widedeep.data.ingest import ingest
-from widedeep.data.simulator.write import SimulationConfig, simulate
+from widedeep.data.simulator.config import SimulationConfig
+from widedeep.data.simulator.write import simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts, example_queries
-from widedeep.model.batch import BatchSlice
+from widedeep.model.batch import BatchSlice, Minibatch
 from widedeep.model.fitting import TrainingJob
 from widedeep.model.network import InputShape, WideDeep
-from widedeep.model.presets import PRESETS, preset
-from widedeep.model.trainer import Minibatch, Optimisers, Trainer
+from widedeep.model.presets import PRESETS, get_preset
+from widedeep.model.trainer import Optimisers, Trainer
 from widedeep.store import ArtifactStore
 from widedeep.workspace import Workspace
 
@@ -49,12 +51,12 @@ def world(folder, ratings):
 
 
 def engine_of(text):
-    return LOCAL if text == "local" else Engine(EngineName.RAY, int(text))
+    return LOCAL if text == "local" else Engine(engine=EngineName.RAY, workers=int(text))
 
 
 def settings(name="default"):
     """A preset that trains for an epoch and catches up for another."""
-    found = preset(name)
+    found = get_preset(name)
     training = replace(found.training, epochs=1, patience=1, catch_up_epochs=1)
     return replace(found, training=training)
 
@@ -79,16 +81,16 @@ def run(engine, data, workspace):
     stages.time("connect", running.__enter__)
     try:
         store = ArtifactStore(workspace / "stages")
-        artifact = stages.time("ingest", lambda: ingest(data, store, NOW, None, engine.judge()))
+        artifact = stages.time("ingest", lambda: ingest(data, store, NOW, None, engine.row_checker()))
         ratings = IngestedData(artifact)
-        interactions, item_table = ratings.load(), ItemTable.from_table(ratings.items())
-        split = Split.of(interactions.time, int(interactions.time[-1]) + 1, None, None)
+        interactions, item_table = ratings.interactions(), ItemTable.from_table(ratings.items())
+        split = Split.from_times(interactions.time, int(interactions.time[-1]) + 1, None, None)
         learned = chosen.features, chosen.sampling
         plan = stages.time(
             "features",
-            lambda: TrainingData.of(
+            lambda: TrainingData.from_parts(
                 cold_parts(
-                    interactions, item_table, split, *learned, engines=engine.features(workspace)
+                    interactions, item_table, split, *learned, make_engine=engine.feature_engines(workspace)
                 )
             ),
         )
@@ -107,13 +109,13 @@ def run(engine, data, workspace):
 
 def train(engine, training, folder, stages):
     started = time.perf_counter()
-    with engine.fitting(training, folder) as fitting:
+    with engine.training(training, folder) as fitting:
         epochs = fitting.epochs()
         first = next(epochs)
         stages.seconds["epoch"] = first.seconds
         stages.seconds["start"] = time.perf_counter() - started - first.seconds
         list(epochs)
-        return fitting.finished()
+        return fitting.trained_model()
 
 
 def same(one, other):
@@ -159,8 +161,8 @@ def bytes_a_step(name, plan, replicas, steps=20):
 
     A ring passes dense ones on 2 (n - 1) / n times, sparse ones n - 1 times.
     """
-    chosen, rows = preset(name), plan.initial.training
-    network = WideDeep(chosen.network, InputShape.of(plan.initial.transform), torch.Generator())
+    chosen, rows = get_preset(name), plan.initial.training
+    network = WideDeep(chosen.network, InputShape.from_transform(plan.initial.transform), torch.Generator())
     optimisers = Optimisers(network, chosen.training)
     trainer = Trainer(network, optimisers, chosen.training, None)
     batch, sparse, dense = chosen.training.batch, [], 0
@@ -172,8 +174,8 @@ def bytes_a_step(name, plan, replicas, steps=20):
         network.zero_grad(set_to_none=True)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(start)).numpy()
         taken = rows.take(order[part])
-        kept = network.draw(BatchSlice(batch, part))
-        trainer._loss(Minibatch.of(taken, kept, network.bias.device)).backward()
+        kept = network.draw_masks(BatchSlice(batch, part))
+        trainer._loss(Minibatch.from_examples(taken, kept, network.bias.device)).backward()
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         named = [g.coalesce() for g in gradients if g.is_sparse]
         sparse.append(sum(8 * g.indices().numel() + 4 * g.values().numel() for g in named))
@@ -187,11 +189,11 @@ def show_traffic(data, console):
     table = Table("preset", "processes", "dense kB", "sparse kB", "tables as dense kB")
     with tempfile.TemporaryDirectory() as root:
         ratings = IngestedData(ingest(data, ArtifactStore(Path(root)), NOW))
-        interactions, item_table = ratings.load(), ItemTable.from_table(ratings.items())
-    split = Split.of(interactions.time, int(interactions.time[-1]) + 1, None, None)
+        interactions, item_table = ratings.interactions(), ItemTable.from_table(ratings.items())
+    split = Split.from_times(interactions.time, int(interactions.time[-1]) + 1, None, None)
     for name in PRESETS:
-        chosen = preset(name)
-        plan = TrainingData.of(
+        chosen = get_preset(name)
+        plan = TrainingData.from_parts(
             cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
         )
         for replicas in (2, 16):

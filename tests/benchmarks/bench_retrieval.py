@@ -28,14 +28,15 @@ from rich.table import Table
 from flows.champion import choose_version
 from tests.benchmarks.retrieval_report import CUTOFFS, RetrievalReport
 from widedeep.data.ingest import ingest
-from widedeep.data.simulator.write import SimulationConfig, simulate
+from widedeep.data.simulator.config import SimulationConfig
+from widedeep.data.simulator.write import simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
-from widedeep.model.presets import preset
+from widedeep.model.presets import get_preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.retrieval.retriever import Retriever
 from widedeep.store import ArtifactStore
@@ -62,21 +63,21 @@ def retrieval_of(
 ) -> Retriever:
     """One that knows `interactions`."""
     items = ratings.items()
-    return Retriever.of(model, interactions, ItemTable.from_table(items), items)
+    return Retriever.from_interactions(model, interactions, ItemTable.from_table(items), items)
 
 
 def trained(ratings: IngestedData, split: Split, epochs: int) -> TrainedModel:
     """The default preset, trained briefly up to the holdout."""
-    ours, item_table = preset("default"), ItemTable.from_table(ratings.items())
+    ours, item_table = get_preset("default"), ItemTable.from_table(ratings.items())
     ours = replace(ours, training=replace(ours.training, epochs=epochs))
-    interactions = ratings.load(split.as_of)
-    plan = TrainingData.of(
+    interactions = ratings.interactions(split.as_of)
+    plan = TrainingData.from_parts(
         cold_parts(interactions, item_table, split, ours.features, ours.sampling)
     )
     fitting = TrainingRun(plan, ours, None, 0)
     for _ in fitting.epochs():
         pass
-    return fitting.finished()
+    return fitting.trained_model()
 
 
 def world_of(options: argparse.Namespace, folder: Path) -> World:
@@ -105,7 +106,7 @@ def times(retrieval: Retriever, interactions: Interactions, requests: int) -> di
     for user, item in zip(
         interactions.user[rows].tolist(), interactions.item[rows[::-1]].tolist(), strict=True
     ):
-        retrieval.observe(user, item, 10, at)
+        retrieval.update(user, item, 10, at)
     observed = (time.perf_counter() - began) / requests
     p50, p99 = np.percentile(np.array(seconds[min(WARM_UP, requests // 2) :]) * 1000, [50, 99])
     return {"p50_ms": float(p50), "p99_ms": float(p99), "observe_ms": observed * 1000}
@@ -113,7 +114,7 @@ def times(retrieval: Retriever, interactions: Interactions, requests: int) -> di
 
 def measured(ratings: IngestedData, model: TrainedModel, requests: int) -> dict[str, float]:
     """Building, memory and times with all ratings there are."""
-    interactions = ratings.load()
+    interactions = ratings.interactions()
     tracemalloc.start()
     retrieval = retrieval_of(ratings, model, interactions)
     held = tracemalloc.get_traced_memory()[0]
@@ -195,7 +196,7 @@ def main() -> None:
     console = Console(width=max(120, Console().width))
     with tempfile.TemporaryDirectory() as folder:
         world = world_of(options, Path(folder) / "stages")
-        ratings, model, interactions = world.ratings, world.model, world.ratings.load()
+        ratings, model, interactions = world.ratings, world.model, world.ratings.interactions()
         scorer = model_scorer(model, interactions, ItemTable.from_table(ratings.items()))
         retriever = partial(retrieval_of, ratings, model)
         report = RetrievalReport.of(retriever, interactions, world.split, scorer)

@@ -31,7 +31,7 @@ from rich.table import Table
 from flows.environment import configure, default_workspace
 
 if TYPE_CHECKING:
-    from widedeep.features.engine import FeatureEngines
+    from widedeep.features.engine import EngineFactory
 
 Found = TypeVar("Found")
 
@@ -43,15 +43,16 @@ MOST_IN_MEMORY = 10_000_000
 @contextmanager
 def running(engine: str, folder: Path) -> "Iterator[FeatureEngines]":
     """Engines of that name, for a while."""
-    from tasks.engine import Engine, EngineName
+    from tasks.engine import Engine
+    from widedeep.choices import EngineName
     from widedeep.features.engine import InMemoryEngine
     from widedeep.out_of_core.on_disk import OnDiskEngine
     from widedeep.workspace import Workspace
 
     if engine == "ray":
-        ray = Engine(EngineName.RAY, 2)
+        ray = Engine(engine=EngineName.RAY, workers=2)
         with ray.running(Workspace(folder)):
-            yield ray.features(folder)
+            yield ray.feature_engines(folder)
     else:
         yield InMemoryEngine if engine == "memory" else partial(OnDiskEngine, folder=folder)
 
@@ -60,9 +61,9 @@ def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
     """Seconds by stage, and the most GiB that this process has taken."""
     from tests.benchmarks.speed.features_speed import item_table_of, log_of
     from widedeep.features.history import Queries
-    from widedeep.model.presets import preset
+    from widedeep.model.presets import get_preset
 
-    interactions, spec = log_of(rows), preset("default").features
+    interactions, spec = log_of(rows), get_preset("default").features
     seconds = {}
 
     def time(stage: str, work: Callable[[], Found]) -> Found:
@@ -74,7 +75,7 @@ def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
     asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
     with running(engine, folder) as engines:
         made = engines(interactions, item_table_of(rows), spec, 0.67)
-        described = time("describe", lambda: made.describe(asked))
+        described = time("describe", lambda: made.compute_features(asked))
         transform = time("fit", lambda: made.fit(described, (), None))
 
         def encode() -> None:
@@ -82,7 +83,7 @@ def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
                 made.encode(transform, [described])
             else:
                 deque(
-                    described.each(lambda block, _: transform.encode(block), spec.reads), maxlen=0
+                    described.map_blocks(lambda block, _: transform.encode(block), spec.history_columns), maxlen=0
                 )
 
         time("encode", encode)

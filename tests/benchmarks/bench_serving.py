@@ -206,7 +206,7 @@ def in_turn(client, world, options, registry):
 def second_version(workspace):
     """The champion and another version; MLflow's client, the model, and both numbers."""
     tracker, client = Tracker(workspace), MlflowClient(workspace.tracking_uri)
-    (model,) = decision_log.subjects(workspace.decisions)
+    (model,) = decision_log.recorded_models(workspace.decisions)
     number = tracker.champion(model).number
     held = {int(one.version) for one in client.search_model_versions(f"name='{model}'")}
     others = held - {int(number)}

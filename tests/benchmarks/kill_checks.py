@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from tasks.tracking import Tracker
 from widedeep import decision_log
-from widedeep.evaluation.explain import DataSnapshot
-from widedeep.evaluation.scoring import GOLDEN, GoldenRequests, model_scorer
+from widedeep.evaluation.scoring import model_scorer
+from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
 from widedeep.features.history import Queries
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import Artifact

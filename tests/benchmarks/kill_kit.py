@@ -36,7 +36,8 @@ import psutil
 from flows.environment import configure
 from tests.benchmarks.kill_checks import Checks
 from tests.flows.site import FINAL, Site
-from widedeep.data.simulator.write import SimulationConfig, simulate
+from widedeep.data.simulator.config import SimulationConfig
+from widedeep.data.simulator.write import simulate
 from widedeep.workspace import Workspace
 
 TARGETS = {

@@ -32,13 +32,10 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from widedeep.data.simulator.interactions import (
-    POSITIVE,
-    PlantedException,
-    SimulatedTruth,
-    draw_truth,
-)
-from widedeep.data.simulator.items import FIRST_ITEM, SimulationConfig, draw_items
+from widedeep.data.simulator.config import SimulationConfig
+from widedeep.data.simulator.interactions import POSITIVE
+from widedeep.data.simulator.items import FIRST_ITEM, draw_items
+from widedeep.data.simulator.truth import PlantedException, SimulatedTruth, draw_truth
 from widedeep.data.simulator.write import MARKER, TRUTH
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Scorer
@@ -397,9 +394,9 @@ def recover_exceptions(model: TrainedModel, planted: PlantedTruth) -> WideRecove
     blocks = (block for block in wide_blocks(model.transform) if block.features == _CROSS)
     block = next(blocks, _NO_CROSSES)
     items = model.transform.vocabulary_of("item")
-    liked, candidate = (items.decode(ids) for ids in block.parts)
-    weight = model.wide_weights[block.ids].astype(np.float64)
-    support = model.evidence.support[block.ids]
+    liked, candidate = (items.decode(ids) for ids in block.codes)
+    weight = model.wide_weights[block.wide_ids].astype(np.float64)
+    support = model.support.counts[block.wide_ids]
     size = np.abs(weight)
 
     def look_up(pair: PlantedException) -> FoundException:
@@ -445,7 +442,7 @@ def _commonest(tokens: Ints, most: int) -> Ints:
 def _deep_logits(
     model: TrainedModel, interactions: Interactions, item_table: ItemTable, asked: Queries
 ) -> Floats:
-    rows = model.transform.encode(model.transform.describe(interactions, asked, item_table))
+    rows = model.transform.encode(model.transform.compute_features(interactions, asked, item_table))
     model.network.eval()
     found = model.network.deep_logit(Batch.from_encoded(rows, model.network.bias.device))
     return found.cpu().numpy().astype(np.float64)

@@ -22,12 +22,25 @@ from widedeep.features.history import Queries
 from widedeep.features.training_data import FROZEN, STREAMING
 from widedeep.inputs import InputError
 from widedeep.metrics import NDCG_CUTOFF, ndcg_at_10
-from widedeep.retrieval.retriever import SHORT, Retriever
+from widedeep.retrieval.retriever import SHORTLIST_SIZE, Retriever
 from widedeep.retrieval.sources import POPULAR
 
 MERGED = "merged"
 RANDOM = "random"
 CUTOFFS = (20, 100)
+
+
+def allowed_items(retriever: Retriever, user: int, at: int) -> NDArray[np.int64]:
+    """Return the ids of all items that may be shown to a user at UNIX seconds `at`, (n,)."""
+    return retriever.items[retriever.unseen(user, retriever.eligible(at))]
+
+
+def source_lists(
+    retriever: Retriever, user: int, at: int, limit: int
+) -> dict[str, NDArray[np.int64]]:
+    """Return the ids that each source names for a user, best first, at most `limit` each."""
+    lists = retriever.lists(user, retriever.unseen(user, retriever.eligible(at)), limit)
+    return {name: retriever.items[rows] for name, rows in lists.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +96,7 @@ class Hits:
                     asked = _Asked.of(retrieval, int(held.user[i]), int(held.time[i]))
                     hits._take(asked, int(held.item[i]))
             for i in range(start, stop):
-                retrieval.observe(*(int(getattr(held, name)[i]) for name in Interactions.__slots__))
+                retrieval.update(*(int(getattr(held, name)[i]) for name in Interactions.__slots__))
         return hits
 
     @property
@@ -127,14 +140,14 @@ class _Asked:
     @classmethod
     def of(cls, retrieval: Retriever, user: int, at: int) -> Self:
         limit = max(CUTOFFS)
-        named = retrieval.lists(user, at, limit)
+        named = source_lists(retrieval, user, at, limit)
         merged = [candidate.item for candidate in retrieval.candidates(user, at, limit)]
         lists = {name: items.tolist() for name, items in named.items()} | {MERGED: merged}
         places = {
             name: {item: place for place, item in enumerate(items)} for name, items in lists.items()
         }
         known = len(retrieval.liked(user)) > 0
-        return cls(places, frozenset(retrieval.allowed(user, at).tolist()), known)
+        return cls(places, frozenset(allowed_items(retrieval, user, at).tolist()), known)
 
 
 Ints = NDArray[np.int64]
@@ -193,7 +206,7 @@ class RatedQuality:
         found = np.zeros(len(held), np.bool_)
         for rows in np.split(order, np.flatnonzero(np.diff(held.user[order])) + 1):
             user = int(held.user[rows[0]])
-            items = [one.item for one in retrieval.candidates(user, at, SHORT)]
+            items = [one.item for one in retrieval.candidates(user, at, SHORTLIST_SIZE)]
             found[rows] = np.isin(held.item[rows], items)
         try:
             chain, everything = (
@@ -210,7 +223,7 @@ def chains(
 ) -> tuple[ChainQuality | None, ChainQuality | None]:
     """Of all users with a positive, and of those with a rating before `at`."""
     users = np.unique(positives.user)
-    known = np.array([len(retrieval.seen(user)) > 0 for user in users.tolist()])
+    known = np.array([len(retrieval.user_history.seen(user)) > 0 for user in users.tolist()])
     gains = np.concatenate(
         [
             _gains(retrieval, positives, users[known], at, scorer),
@@ -257,10 +270,10 @@ def _ranked(retrieval: Retriever, users: Ints, at: int, scorer: Scorer) -> list[
     scores = scorer(asked).reshape(len(users), -1)
     found = []
     for user, row in zip(users.tolist(), scores, strict=True):
-        candidates = [one.item for one in retrieval.candidates(user, at, SHORT)]
+        candidates = [one.item for one in retrieval.candidates(user, at, SHORTLIST_SIZE)]
         items = np.array(candidates, np.int64)
-        allowed = retrieval.allowed(user, at)
-        popular = retrieval.lists(user, at, NDCG_CUTOFF)[POPULAR]
+        allowed = allowed_items(retrieval, user, at)
+        popular = source_lists(retrieval, user, at, NDCG_CUTOFF)[POPULAR]
         by_model = (_by_score(retrieval.items, row, among) for among in (items, allowed))
         found.append((*by_model, items, popular))
     return found
@@ -279,7 +292,7 @@ def _ndcg(shown: Ints, liked: Ints) -> float:
     return float(discount[: len(hits)][hits].sum() / discount[: len(liked)].sum())
 
 
-Retriever = Callable[[Interactions], Retriever]
+RetrieverFactory = Callable[[Interactions], Retriever]
 """Makes a retrieval that knows the ratings given to it and no others."""
 
 
@@ -300,7 +313,7 @@ class RetrievalReport:
     @classmethod
     def of(
         cls,
-        retriever: Retriever,
+        retriever: RetrieverFactory,
         interactions: Interactions,
         split: Split,
         scorer: Scorer | None = None,
@@ -312,16 +325,16 @@ class RetrievalReport:
         Raises:
             InputError: The holdout has no positive.
         """
-        start = retriever(interactions.take(interactions.time < split.holdout_from))
-        held = interactions.take(split.holdout(interactions.time))
-        positive = start.positive(held.value)
+        start = retriever(interactions.select_rows(interactions.time < split.holdout_from))
+        held = interactions.select_rows(split.holdout(interactions.time))
+        positive = start.history_config.positive(held.value)
         if not positive.any():
-            raise InputError(f"no rating of the holdout is positive ({split.describe()})")
-        frozen = Hits.frozen(start, held.take(positive), split.holdout_from)
+            raise InputError(f"no rating of the holdout is positive ({split.to_text()})")
+        frozen = Hits.frozen(start, held.select_rows(positive), split.holdout_from)
         chain: tuple[ChainQuality | None, ChainQuality | None] = (None, None)
         rated = None
         if scorer:
-            chain = chains(start, held.take(positive), split.holdout_from, scorer)
+            chain = chains(start, held.select_rows(positive), split.holdout_from, scorer)
             rated = RatedQuality.of(start, held, positive, split.holdout_from, scorer)
         # Last, because it observes.
         streaming = Hits.streaming(start, held, positive)

@@ -1,8 +1,6 @@
-"""A little valid folder in KMRD's form, a store for what is made of it, and the real KMRD-small."""
+"""A small valid folder in KMRD's form, and a store for what is made from it."""
 
-import os
-from pathlib import Path
-
+import pyarrow.parquet as pq
 import pytest
 
 from widedeep.store import ArtifactStore
@@ -42,7 +40,7 @@ def now():
 
 @pytest.fixture
 def kmrd(tmp_path):
-    """The folder; 40 good ratings of 10 users and 4 items, so up to 4 bad rows may be added."""
+    """Return the folder: 40 good ratings of 10 users and 4 items, so 4 bad rows may be added."""
     folder = tmp_path / "kmrd"
     folder.mkdir()
     for name, lines in FILES.items():
@@ -55,11 +53,17 @@ def store(tmp_path):
     return ArtifactStore(tmp_path / "store")
 
 
-@pytest.fixture(scope="session")
-def kmrd_small():
-    """The real files, never copied into the project."""
-    beside = Path(__file__).parents[3] / "shared" / "data" / "kmrd-small"
-    folder = Path(os.environ.get("WIDEDEEP_KMRD_SMALL", beside))
-    if not (folder / "rates.csv").is_file():
-        pytest.skip("KMRD-small is not here: set WIDEDEEP_KMRD_SMALL to its folder")
-    return folder
+def append(path, *lines):
+    """Append lines to a file."""
+    with path.open("a", encoding="utf-8", newline="") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def read(artifact, name):
+    """Return one table of an artefact of ingest."""
+    return pq.read_table(artifact.path / f"{name}.parquet")
+
+
+def quarantined(artifact):
+    """Return the rows that could not be used."""
+    return read(artifact, "quarantine").to_pylist()

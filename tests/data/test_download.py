@@ -1,4 +1,4 @@
-"""What a download promises: whole and verified, or nothing, and soon."""
+"""A download is complete and verified, or leaves nothing, and fails soon."""
 
 import gzip
 import hashlib
@@ -45,11 +45,11 @@ SOON = Timeouts(connect=1.0, read=1.0)
 
 @dataclass
 class Site:
-    """A web server's files and manners."""
+    """The files of a web server, and how it misbehaves."""
 
     files: dict[str, bytes]
     url: str = ""
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     agents: list[str] = field(default_factory=list)
     cut_after: dict[str, int] = field(default_factory=dict)
     stall_after: dict[str, int] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         site = self.server.site
         path = self.path.removeprefix("/data/")
-        site.asked.append(path)
+        site.requested.append(path)
         site.agents.append(self.headers["User-Agent"])
         time.sleep(site.seconds_a_file)
         if path not in site.files:
@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing it waits until no socket is left open
+    daemon_threads = False  # so that closing it waits until no socket is open
 
     def handle_error(self, *_):
         pass  # a client that was killed
@@ -159,7 +159,7 @@ def zip_site(folder="", without=(), more=()):
 
 
 def zip_release(url, site):
-    """The real table for KMRD-2m, with the ids of this site's files."""
+    """Return the real release of KMRD-2m, with the ids of this site's files."""
     files = RELEASES["kmrd-2m"].files
     files = tuple(RemoteFile(file.path, blob_id(site[file.path]), file.members) for file in files)
     return {"kmrd-2m": Release(url, files)}
@@ -170,14 +170,14 @@ def contents(folder):
 
 
 def traces(target):
-    """What stands beside the target, but for the lock."""
+    """Return the names beside the target, except for the lock."""
     return [path.name for path in target.parent.iterdir() if path.suffix != ".lock"]
 
 
-def refused(target, releases, name="tiny", patience=SOON):
-    """The message of a download that must fail and leave nothing behind."""
+def refused(target, releases, name="tiny", timeouts=SOON):
+    """Return the message of a download that must fail and leave nothing behind."""
     with pytest.raises(DownloadError) as failure:
-        download(name, target, releases=releases, patience=patience)
+        download(name, target, releases=releases, timeouts=timeouts)
     assert traces(target) == []
     assert "\n" not in str(failure.value)
     return str(failure.value)
@@ -203,7 +203,7 @@ def test_an_existing_target_is_returned_without_network_and_untouched(target):
         (target / name).write_bytes(b"mine")
     with serve(files=plain_site()) as site:
         assert download("tiny", target, releases=plain_release(site.url)) == target
-    assert site.asked == []
+    assert site.requested == []
     assert contents(target) == dict.fromkeys(CONTENT, b"mine")
 
 
@@ -218,7 +218,9 @@ def test_an_existing_target_that_lacks_a_file_is_named_and_left_alone(target):
 
 
 def test_an_unknown_data_set_is_the_users_error(target):
-    with pytest.raises(InputError, match=r"'kmrd-3m' is unknown; wanted one of kmrd-small, "):
+    with pytest.raises(
+        InputError, match=r"unknown data set 'kmrd-3m'; expected one of kmrd-small, "
+    ):
         download("kmrd-3m", target)
 
 
@@ -229,7 +231,7 @@ def test_any_file_with_other_content_is_refused_by_name_and_ids(target, broken):
     with serve(files=files) as site:
         message = refused(target, plain_release(site.url))
     assert f"{site.url}/tiny/{broken}" in message
-    assert f"{blob_id(other)} found, {blob_id(CONTENT[broken])} wanted" in message
+    assert f"has git id {blob_id(other)}, expected {blob_id(CONTENT[broken])}" in message
 
 
 def test_a_damaged_zip_is_refused_before_it_is_opened(target):
@@ -238,7 +240,7 @@ def test_a_damaged_zip_is_refused_before_it_is_opened(target):
     files["kmrd/rates-2m.zip"] += b"\0"
     with serve(files=files) as site:
         releases = {"kmrd-2m": Release(site.url, releases["kmrd-2m"].files)}
-        assert "wanted" in refused(target, releases, "kmrd-2m")
+        assert "has git id" in refused(target, releases, "kmrd-2m")
 
 
 def test_a_missing_file_is_refused_with_its_url_and_status(target):
@@ -272,7 +274,7 @@ def test_a_refused_connection_gives_up_at_once(target):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         start = time.monotonic()
-        message = refused(target, plain_release(url), patience=Timeouts())
+        message = refused(target, plain_release(url), timeouts=Timeouts())
     assert time.monotonic() - start < 2
     assert message.startswith(f"{url}/tiny/rates.csv could not be downloaded: ")
     assert "refused" in message
@@ -285,20 +287,20 @@ def test_a_host_without_an_address_gives_up(target):
     assert message.startswith("http://no-such-host.invalid/tiny/rates.csv could not be downloaded")
 
 
-def test_a_host_that_drops_packets_is_given_up_after_the_patience(target):
+def test_a_host_that_drops_packets_is_given_up_after_the_timeout(target):
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        for waiting in (first, second):  # the queue is full, so Linux drops whoever comes next
+        for waiting in (first, second):  # the queue is full, so Linux drops the next connection
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
         start = time.monotonic()
-        refused(target, plain_release(url), patience=Timeouts(connect=0.3, read=0.3))
+        refused(target, plain_release(url), timeouts=Timeouts(connect=0.3, read=0.3))
     assert time.monotonic() - start < 2
 
 
-def test_a_silent_name_server_is_given_up_after_the_patience(target, monkeypatch):
+def test_a_silent_name_server_is_given_up_after_the_timeout(target, monkeypatch):
     released = threading.Event()
 
     def look_up(*_, **__):
@@ -307,7 +309,7 @@ def test_a_silent_name_server_is_given_up_after_the_patience(target, monkeypatch
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     start = time.monotonic()
-    message = refused(target, plain_release("http://data.invalid"), patience=Timeouts(0.1, 0.1))
+    message = refused(target, plain_release("http://data.invalid"), timeouts=Timeouts(0.1, 0.1))
     assert time.monotonic() - start < 2
     assert message.endswith("could not be downloaded: no connection within 0.2 s")
     released.set()
@@ -316,7 +318,7 @@ def test_a_silent_name_server_is_given_up_after_the_patience(target, monkeypatch
 def test_a_server_that_falls_silent_is_given_up(target):
     with serve(files=plain_site(), stall_after={"tiny/rates.csv": 1_000}) as site:
         start = time.monotonic()
-        message = refused(target, plain_release(site.url), patience=Timeouts(1.0, 0.3))
+        message = refused(target, plain_release(site.url), timeouts=Timeouts(1.0, 0.3))
         assert time.monotonic() - start < 2
     assert f"{site.url}/tiny/rates.csv could not be downloaded: " in message
 
@@ -345,7 +347,7 @@ def test_through_a_proxy_a_host_is_asked_that_cannot_be_reached_directly(target,
     assert contents(target) == CONTENT
 
 
-def test_a_killed_download_is_not_taken_for_whole_and_swept_by_the_next(target):
+def test_a_killed_download_is_not_used_and_is_removed_by_the_next(target):
     script = """
         import sys
         from pathlib import Path
@@ -387,7 +389,7 @@ def test_two_at_once_fetch_each_file_once(target):
             thread.start()
         for thread in threads:
             thread.join()
-    assert sorted(site.asked) == sorted(plain_site())
+    assert sorted(site.requested) == sorted(plain_site())
     assert contents(target) == CONTENT
 
 
@@ -415,19 +417,19 @@ def test_an_interruption_leaves_nothing(target):
 
 @pytest.mark.parametrize("declares_length", [True, False])
 def test_progress_counts_every_file_up_to_its_size(target, declares_length):
-    told = []
+    calls = []
     with serve(files=plain_site(), declares_length=declares_length) as site:
         download(
             "tiny",
             target,
             releases=plain_release(site.url),
-            progress=lambda *news: told.append(news),
+            progress=lambda *call: calls.append(call),
         )
     for path, body in plain_site().items():
-        received = [count for name, count, _ in told if name == path]
+        received = [count for name, count, _ in calls if name == path]
         assert received == sorted(received)
         assert received[-1] == len(body)
-        totals = {total for name, _, total in told if name == path}
+        totals = {total for name, _, total in calls if name == path}
         assert totals == ({len(body)} if declares_length else {None})
 
 
@@ -448,14 +450,16 @@ def test_a_zip_without_items_is_refused_by_name(target):
     files = zip_site("kmrd/", without=["movies.txt"])
     with serve(files=files) as site:
         message = refused(target, zip_release(site.url, files), "kmrd-2m")
-    assert message.startswith("meta.zip: 0 files named movies.txt found, 1 wanted; it holds kmrd/")
+    assert message.startswith(
+        "meta.zip: found 0 files named movies.txt, expected 1; it holds kmrd/"
+    )
 
 
 def test_a_zip_with_two_files_of_one_name_is_refused(target):
     files = zip_site(more={"old/movies.txt": b""})
     with serve(files=files) as site:
         message = refused(target, zip_release(site.url, files), "kmrd-2m")
-    assert message.startswith("meta.zip: 2 files named movies.txt found, 1 wanted")
+    assert message.startswith("meta.zip: found 2 files named movies.txt, expected 1")
 
 
 def test_what_is_no_zip_is_refused(target):
@@ -477,10 +481,6 @@ def test_a_content_id_is_what_git_says(tmp_path):
     assert git_blob_id(file) == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
-def test_the_pinned_ids_are_those_of_the_real_kmrd_small():
-    beside = Path(__file__).parents[2].parent / "shared" / "data" / "kmrd-small"
-    folder = Path(os.environ.get("WIDEDEEP_KMRD_SMALL", beside))
-    if not folder.is_dir():
-        pytest.skip("the real KMRD-small is not here; WIDEDEEP_KMRD_SMALL names a copy")
+def test_the_pinned_ids_are_those_of_the_real_kmrd_small(kmrd_small):
     for file in RELEASES["kmrd-small"].files:
-        assert git_blob_id(folder / file.names[0]) == file.blob_id
+        assert git_blob_id(kmrd_small / file.names[0]) == file.blob_id

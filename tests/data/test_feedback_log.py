@@ -1,4 +1,4 @@
-"""A server's event log is one more rating file: read once, up to its last whole line.
+"""A server's feedback log is one more rating file: read once, up to its last complete line.
 
 What was acknowledged is on the disk, whatever happens to the process or the file.
 """
@@ -17,11 +17,11 @@ import pytest
 from widedeep.data.feedback_log import (
     FEEDBACK_FILE,
     FEEDBACK_HEADER,
-    TORN,
+    TORN_FOLDER,
     FeedbackEvent,
     FeedbackLog,
+    complete_size,
     read_feedback,
-    whole_lines,
 )
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
@@ -31,7 +31,7 @@ from widedeep.workspace import BusyError
 
 @pytest.fixture
 def log(tmp_path):
-    """Two ratings of a new user, one repeat of a pair in rates.csv, and a line that was cut off."""
+    """Return a log of two ratings of a new user, a repeat of rates.csv, and an incomplete line."""
     path = tmp_path / "home" / FEEDBACK_FILE
     path.parent.mkdir()
     rows = ["77,10001,10,1550000000", "77,10002,3,1550000001", "0,10001,9,1550000002"]
@@ -40,39 +40,39 @@ def log(tmp_path):
 
 
 def test_its_rows_are_counted_once_each_and_named_where_they_matter(kmrd, store, now, log):
-    without, found = ingest(kmrd, store, now), ingest(kmrd, store, now, log)
-    counts = found.summary["counts"]
+    without, artifact = ingest(kmrd, store, now), ingest(kmrd, store, now, log)
+    counts = artifact.summary["counts"]
     assert counts == {"read": 43, "examples": 42, "superseded": 1, "quarantined": 0}
-    assert without.id != found.id
-    assert found.key["files"].keys() - without.key["files"].keys() == {FEEDBACK_FILE}
-    assert IngestedData(found).last_time == 1550000002
-    (repeat,) = pq.read_table(found.path / "superseded.parquet").to_pylist()
+    assert without.id != artifact.id
+    assert artifact.key["files"].keys() - without.key["files"].keys() == {FEEDBACK_FILE}
+    assert IngestedData(artifact).last_time == 1550000002
+    (repeat,) = pq.read_table(artifact.path / "superseded.parquet").to_pylist()
     assert (repeat["file"], repeat["line"]) == (FEEDBACK_FILE, 4)
-    assert ingest(kmrd, store, now, log) == found, "the same events are not ingested twice"
+    assert ingest(kmrd, store, now, log) == artifact, "the same events are not ingested twice"
 
 
 @pytest.mark.parametrize("text", [None, "", "user,mo", FEEDBACK_HEADER, FEEDBACK_HEADER + "77,10"])
-def test_without_a_whole_rating_nothing_changes(kmrd, store, now, tmp_path, text):
+def test_without_a_complete_rating_nothing_changes(kmrd, store, now, tmp_path, text):
     path = tmp_path / FEEDBACK_FILE
     if text is not None:
         path.write_text(text)
     assert ingest(kmrd, store, now, path) == ingest(kmrd, store, now)
 
 
-def test_events_are_set_aside_one_by_one_however_many_are_bad(kmrd, store, now, log):
+def test_ratings_of_the_log_are_quarantined_one_by_one_however_many_are_bad(kmrd, store, now, log):
     log.write_text(FEEDBACK_HEADER + "77,10001,10,1550000000\n77,99,10,1550000000\n")
-    found = ingest(kmrd, store, now, log)
-    assert found.summary["quarantined_by_reason"] == {"movie is not in movies.txt": 1}
-    assert found.summary["counts"]["examples"] == 41
+    summary = ingest(kmrd, store, now, log).summary
+    assert summary["quarantined_by_reason"] == {"movie is not in movies.txt": 1}
+    assert summary["counts"]["examples"] == 41
 
 
 def test_a_folder_that_has_a_file_of_that_name_is_refused(kmrd, store, now, log):
     (kmrd / FEEDBACK_FILE).write_text((kmrd / "rates.csv").read_text())
-    with pytest.raises(InputError, match=f"has a file {FEEDBACK_FILE}.*another name is wanted"):
+    with pytest.raises(InputError, match=f"has a file {FEEDBACK_FILE}.*another name"):
         ingest(kmrd, store, now, log)
 
 
-def test_a_log_that_grows_meanwhile_gives_a_prefix_of_whole_rows(kmrd, store, now, log):
+def test_a_log_that_grows_while_it_is_read_yields_its_first_complete_rows(kmrd, store, now, log):
     log.write_text(FEEDBACK_HEADER)
     done = threading.Event()
 
@@ -88,12 +88,12 @@ def test_a_log_that_grows_meanwhile_gives_a_prefix_of_whole_rows(kmrd, store, no
     writer = threading.Thread(target=append)
     writer.start()
     try:
-        found = [ingest(kmrd, store, now, log) for _ in range(5)]
+        artifacts = [ingest(kmrd, store, now, log) for _ in range(5)]
     finally:
         done.set()
         writer.join()
-    for artifact in found:
-        users = IngestedData(artifact).load().user
+    for artifact in artifacts:
+        users = IngestedData(artifact).interactions().user
         served = sorted(users[users >= 100].tolist())
         assert served == list(range(100, 100 + len(served)))
         assert artifact.summary["counts"]["read"] == 40 + len(served)
@@ -102,9 +102,9 @@ def test_a_log_that_grows_meanwhile_gives_a_prefix_of_whole_rows(kmrd, store, no
 
 def test_the_last_line_end_is_found_however_long_the_torn_line_is(tmp_path):
     path = tmp_path / "long"
-    for whole in (b"", b"a\n", b"a\nb\n" * 40_000):
-        path.write_bytes(whole + b"x" * 70_000)
-        assert whole_lines(path) == len(whole)
+    for complete in (b"", b"a\n", b"a\nb\n" * 40_000):
+        path.write_bytes(complete + b"x" * 70_000)
+        assert complete_size(path) == len(complete)
 
 
 FIRST = FeedbackEvent(7, 10001, 10, 1_600_000_000)
@@ -159,19 +159,19 @@ def test_a_log_goes_on_where_it_ended(tmp_path):
     assert [event.user for event in rows(tmp_path / FEEDBACK_FILE)] == [0, 1, 2]
 
 
-def test_a_line_that_was_cut_off_is_set_aside_and_counted(tmp_path):
+def test_an_incomplete_line_is_set_aside_and_its_bytes_are_counted(tmp_path):
     path = tmp_path / FEEDBACK_FILE
     path.write_text(FEEDBACK_HEADER + "7,10001,10,1600000000\n8,100")
     with FeedbackLog(tmp_path, all_news) as log:
-        assert log.torn == len("8,100")
+        assert log.torn_bytes == len("8,100")
         log.append(FeedbackEvent(9, 10001, 10, 1)).result(5)
     assert [event.user for event in rows(path)] == [7, 9]
-    (kept,) = (tmp_path / TORN).iterdir()
-    assert kept.read_text() == "8,100"
+    (torn_line,) = (tmp_path / TORN_FOLDER).iterdir()
+    assert torn_line.read_text() == "8,100"
 
 
 @pytest.mark.parametrize("text", ["", "user,mo"])
-def test_a_header_that_was_cut_off_is_written_again(tmp_path, text):
+def test_an_incomplete_header_is_written_again(tmp_path, text):
     (tmp_path / FEEDBACK_FILE).write_text(text)
     with FeedbackLog(tmp_path, all_news) as log:
         log.append(FIRST).result(5)
@@ -180,12 +180,14 @@ def test_a_header_that_was_cut_off_is_written_again(tmp_path, text):
 
 def test_another_file_is_never_written_to(tmp_path):
     (tmp_path / FEEDBACK_FILE).write_text("something else\n")
-    with pytest.raises(InputError, match=r"no event log: .*something else.* wanted"):
+    with pytest.raises(
+        InputError, match=r"not a feedback log: .*something else.*user,movie,rate,time"
+    ):
         FeedbackLog(tmp_path, all_news)
     assert (tmp_path / FEEDBACK_FILE).read_text() == "something else\n"
 
 
-def test_lines_that_are_no_ratings_are_passed_over(tmp_path):
+def test_lines_that_are_not_ratings_are_skipped(tmp_path):
     path = tmp_path / FEEDBACK_FILE
     lines = ["1,2,3,4", "", "x,2,3,4", "1,2", '"1,2,3', "5,6,7,99999999999999999999", "5,6,7,8"]
     path.write_text(FEEDBACK_HEADER + "".join(f"{line}\n" for line in lines))
@@ -197,8 +199,8 @@ def test_a_piece_of_the_log_is_read_by_its_bytes(tmp_path):
     with FeedbackLog(tmp_path, lambda flush: ends.append(flush.end) or [True]) as log:
         for user in range(3):
             log.append(FeedbackEvent(user, 1, 1, 1)).result(5)
-    found = read_feedback(tmp_path / FEEDBACK_FILE, ends[0], ends[1])["user"].to_pylist()
-    assert found == [1]
+    users = read_feedback(tmp_path / FEEDBACK_FILE, ends[0], ends[1])["user"].to_pylist()
+    assert users == [1]
     assert len(read_feedback(tmp_path / FEEDBACK_FILE, ends[2])) == 0
 
 
@@ -209,7 +211,7 @@ def test_a_second_server_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("call", ["fdatasync", "write"])
-def test_a_full_disk_is_told_and_leaves_no_half_line(tmp_path, monkeypatch, call):
+def test_a_full_disk_is_reported_and_leaves_no_half_line(tmp_path, monkeypatch, call):
     real_write = os.write
 
     def full(file, *text):
@@ -227,7 +229,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_line(tmp_path, monkeypatch, call
     assert [event.user for event in rows(tmp_path / FEEDBACK_FILE)] == [7, 9]
 
 
-def test_a_rating_that_nobody_waits_for_is_not_written(tmp_path, monkeypatch):
+def test_a_rating_whose_request_was_cancelled_is_not_written(tmp_path, monkeypatch):
     real = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda file: (time.sleep(0.1), real(file)))
     with FeedbackLog(tmp_path, all_news) as log:
@@ -238,13 +240,13 @@ def test_a_rating_that_nobody_waits_for_is_not_written(tmp_path, monkeypatch):
     assert [event.user for event in rows(tmp_path / FEEDBACK_FILE)] == [7, 9]
 
 
-def test_trouble_with_one_flush_does_not_end_the_log(tmp_path):
-    answers = iter([RuntimeError("a bug"), None])
+def test_an_error_in_one_flush_does_not_end_the_log(tmp_path):
+    errors = iter([RuntimeError("a bug"), None])
 
     def apply(flush):
-        trouble = next(answers)
-        if trouble:
-            raise trouble
+        error = next(errors)
+        if error:
+            raise error
         return all_news(flush)
 
     with FeedbackLog(tmp_path, apply) as log:
@@ -258,12 +260,12 @@ import sys
 from itertools import count
 from pathlib import Path
 from threading import Lock, Thread
-from widedeep.serving.event_log import Event, EventLog
-log = EventLog(Path(sys.argv[1]), lambda flush: [True] * len(flush.events))
+from widedeep.data.feedback_log import FeedbackEvent, FeedbackLog
+log = FeedbackLog(Path(sys.argv[1]), lambda flush: [True] * len(flush.events))
 lock = Lock()
 def work(first):
     for user in count(first, 8):
-        log.append(Event(user, 10001, 10, 1)).result()
+        log.append(FeedbackEvent(user, 10001, 10, 1)).result()
         with lock:
             sys.stdout.write(f"{user}\\n")
             sys.stdout.flush()
@@ -278,13 +280,13 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed_under_load(tmp_
     for _ in range(3):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], text=True, **pipes) as run:
-            told = [run.stdout.readline()]
+            lines = [run.stdout.readline()]
             time.sleep(0.3)
             os.kill(run.pid, signal.SIGKILL)
-            told += run.stdout.readlines()
-        acknowledged += [int(line) for line in told if line.endswith("\n")]
+            lines += run.stdout.readlines()
+        acknowledged += [int(line) for line in lines if line.endswith("\n")]
     with FeedbackLog(tmp_path, all_news):
-        found = [event.user for event in rows(tmp_path / FEEDBACK_FILE)]
+        users = [event.user for event in rows(tmp_path / FEEDBACK_FILE)]
     assert len(acknowledged) > 20
-    assert set(acknowledged) <= set(found)
-    assert sum(map(found.count, set(acknowledged))) >= len(acknowledged)
+    assert set(acknowledged) <= set(users)
+    assert sum(map(users.count, set(acknowledged))) >= len(acknowledged)

@@ -1,10 +1,17 @@
-"""Reading promises exact line numbers, and one sentence about a file that isn't in KMRD's form."""
+"""Reading promises exact line numbers, and one sentence about a file that is not in KMRD's form."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.files import FORMS, ITEMS, RATES, DelimitedFile, open_folder
+from widedeep.data.files import (
+    FORMATS,
+    ITEMS,
+    RATES,
+    DelimitedFile,
+    open_folder,
+    with_internal_names,
+)
 from widedeep.inputs import InputError
 
 HEADER = "user,movie,rate,time"
@@ -13,20 +20,19 @@ BOM = b"\xef\xbb\xbf"
 
 @pytest.fixture
 def written(tmp_path):
-    def write(content, form=RATES):
-        path = tmp_path / form.name
+    """Return a function that writes a file and opens it."""
+
+    def write(content, file_format=RATES):
+        path = tmp_path / file_format.name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return DelimitedFile.open(path, form)
+        return DelimitedFile.open(path, file_format)
 
     return write
 
 
 def rows(file):
-    """[(line number, text, fields)] of the whole file."""
-    parts = file.all_lines()
-    return list(
-        zip(parts.number.to_pylist(), parts.text.to_pylist(), parts.fields.to_pylist(), strict=True)
-    )
+    """Return [(line number, text, fields)] of the whole file."""
+    return [tuple(row.values()) for row in file.all_lines().to_pylist()]
 
 
 def refusal(action, *arguments):
@@ -36,13 +42,13 @@ def refusal(action, *arguments):
 
 
 def test_a_folder_opens_with_all_of_its_files(kmrd):
-    assert set(open_folder(kmrd)) == {form.name for form in FORMS}
+    assert set(open_folder(kmrd)) == {file_format.name for file_format in FORMATS}
 
 
 def test_optional_files_may_be_absent(kmrd):
-    for form in FORMS:
-        if not form.required:
-            (kmrd / form.name).unlink()
+    for file_format in FORMATS:
+        if not file_format.required:
+            (kmrd / file_format.name).unlink()
     assert set(open_folder(kmrd)) == {"rates.csv", "movies.txt"}
 
 
@@ -54,42 +60,46 @@ def test_a_missing_required_file_is_named_with_what_is_there(kmrd, name):
     assert "genres.csv" in message
 
 
-def test_a_missing_folder_and_a_file_in_its_place_are_told_apart(kmrd):
-    assert "nothing found" in refusal(open_folder, kmrd / "no-such")
-    assert "a file found" in refusal(open_folder, kmrd / "rates.csv")
+def test_a_missing_folder_and_a_file_in_its_place_are_refused_differently(kmrd):
+    assert "does not exist" in refusal(open_folder, kmrd / "no-such")
+    assert "is a file" in refusal(open_folder, kmrd / "rates.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n\r\n", BOM])
-@pytest.mark.parametrize("form", FORMS)
-def test_an_empty_file_is_refused(written, form, content):
-    assert "is empty" in refusal(written, content, form)
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_an_empty_file_is_refused(written, file_format, content):
+    assert "is empty" in refusal(written, content, file_format)
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n", "\n\n"])
-@pytest.mark.parametrize("form", FORMS)
-def test_a_file_that_is_only_a_header_is_refused(written, form, ending):
-    content = form.separator.join(form.columns) + ending
-    assert "has only a header" in refusal(written, content, form)
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_file_that_is_only_a_header_is_refused(written, file_format, ending):
+    content = file_format.separator.join(file_format.columns) + ending
+    assert "has only a header" in refusal(written, content, file_format)
 
 
-def test_a_missing_column_is_named_with_the_columns_found_and_wanted(written):
+def test_a_missing_column_is_named_with_the_columns_found_and_expected(written):
     message = refusal(written, "user,movie,rating,time\n1,2,3,4\n")
     assert "column rate missing" in message
-    assert "user, movie, rating, time found" in message
-    assert "user, movie, rate, time wanted" in message
+    assert "found user, movie, rating, time" in message
+    assert "expected user, movie, rate, time" in message
 
 
 @pytest.mark.parametrize(
-    ("separator", "form", "words"),
+    ("separator", "file_format", "word", "expected"),
     [
-        ("\t", RATES, "tab found between the columns, comma wanted"),
-        (";", RATES, "semicolon found between the columns, comma wanted"),
-        (",", ITEMS, "comma found between the columns, tab wanted"),
+        ("\t", RATES, "tab", "comma"),
+        (";", RATES, "semicolon", "comma"),
+        (",", ITEMS, "comma", "tab"),
     ],
 )
-def test_another_separator_is_named_with_the_one_wanted(written, separator, form, words):
-    row = separator.join("1" for _ in form.columns)
-    assert words in refusal(written, f"{separator.join(form.columns)}\n{row}\n", form)
+def test_another_separator_is_named_with_the_expected_one(
+    written, separator, file_format, word, expected
+):
+    row = separator.join("1" for _ in file_format.columns)
+    content = f"{separator.join(file_format.columns)}\n{row}\n"
+    message = refusal(written, content, file_format)
+    assert f"separated by {word}; expected {expected}" in message
 
 
 def test_a_column_that_stands_twice_in_the_header_is_refused(written):
@@ -152,7 +162,7 @@ def test_a_title_may_hold_any_character_but_a_tab(written):
 )
 def test_one_blank_line_at_the_very_end_is_no_row(written, ending, blank):
     file = written(f"{HEADER}\n1,2,3,4{ending}")
-    assert file.count() == 1 + blank
+    assert file.count_rows() == 1 + blank
     assert [text for _, text, _ in rows(file)] == ["1,2,3,4", *[""] * blank]
 
 
@@ -162,7 +172,21 @@ def test_lines_are_read_in_batches_with_their_numbers(written):
     batches = list(file.lines())
     assert len(batches) > 1
     assert rows(file) == [(n, t, [t]) for n, t in enumerate([*lines, "last"], 2)]
-    assert file.count() == len(lines) + 1
+    assert file.count_rows() == len(lines) + 1
+
+
+def test_byte_ranges_name_the_same_batches(written, monkeypatch):
+    monkeypatch.setattr("widedeep.data.files._BLOCK", 1 << 8)
+    file = written("\n".join([HEADER, *(f"{n},2,3,4" for n in range(200)), ""]))
+    batches = list(file.lines())
+    assert len(batches) > 1
+    assert [file.read(byte_range) for byte_range in file.byte_ranges()] == batches
+
+
+def test_only_item_and_value_have_other_names_inside(written):
+    file = written(f"{HEADER}\n1,2,3,4\n")
+    table = with_internal_names(file.columns(file.all_lines()))
+    assert table.to_pydict() == {"user": ["1"], "item": ["2"], "value": ["3"], "time": ["4"]}
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\ufeff"), max_size=12)

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.conftest import append, quarantined, read
 from widedeep.data.ingest import ingest, split_repeats
 from widedeep.data.tables import IngestedData
 from widedeep.inputs import InputError
@@ -26,21 +26,8 @@ TABLES = ("ratings", "superseded", "quarantine", "items", "people")
 DAY = 86_400
 
 
-def append(path, *lines):
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.writelines(f"{line}\n" for line in lines)
-
-
-def read(artifact, name):
-    return pq.read_table(artifact.path / f"{name}.parquet")
-
-
-def set_aside(artifact):
-    return read(artifact, "quarantine").to_pylist()
-
-
 def tree(folder):
-    """Every file below a folder with its bytes."""
+    """Return every file below a folder with its bytes."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -61,12 +48,12 @@ def test_a_good_folder_becomes_five_tables_and_a_summary(kmrd, store, now):
 
 def test_columns_have_their_types_and_order(kmrd, store, now):
     artifact = ingest(kmrd, store, now)
-    shown = {
+    types = {
         name: {field.name: str(field.type) for field in read(artifact, name).schema}
         for name in ("ratings", "superseded", "quarantine", "people")
     }
-    rating = {"user": "int64", "movie": "int64", "rate": "int8", "time": "int64"}
-    assert shown == {
+    rating = {"user": "int64", "item": "int64", "value": "int8", "time": "int64"}
+    assert types == {
         "ratings": rating,
         "superseded": rating | {"file": "string", "line": "int64", "reason": "string"},
         "quarantine": {
@@ -164,14 +151,14 @@ def test_another_byte_is_another_artefact(kmrd, store, now, name):
     assert first.key["future_on"] is None
 
 
-def test_rows_in_the_future_are_not_looked_at_again_on_the_same_day(kmrd, store, now):
+def test_rows_in_the_future_are_not_checked_again_on_the_same_day(kmrd, store, now):
     append(kmrd / "rates.csv", f"1,10001,10,{now + 500}")
     today = ingest(kmrd, store, now)
     assert ingest(kmrd, store, now + 1000) == today
     assert today.summary["counts"]["quarantined"] == 1
 
 
-def test_rows_in_the_future_are_looked_at_again_on_another_day(kmrd, store, now):
+def test_rows_in_the_future_are_checked_again_on_another_day(kmrd, store, now):
     append(kmrd / "rates.csv", f"1,10001,10,{now + DAY}")
     today = ingest(kmrd, store, now)
     assert today.key["future_on"] == datetime.fromtimestamp(now, UTC).date().isoformat()
@@ -183,7 +170,7 @@ def test_rows_in_the_future_are_looked_at_again_on_another_day(kmrd, store, now)
 
 
 def spoil(row, how):
-    """A row that can't be used, whatever it was."""
+    """Return a row that cannot be used."""
     user, item, value, time = row.split(",")
     return {
         "short": f"{user},{item},{value}",
@@ -196,15 +183,15 @@ def spoil(row, how):
 
 @st.composite
 def rate_rows(draw):
-    """Rows with times all different, and for at most a tenth of them how to spoil them."""
+    """Draw rows with distinct times, of which at most a tenth cannot be used."""
     pairs = draw(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4)), min_size=3, max_size=40))
     times = draw(st.permutations(range(len(pairs))))
-    rates = st.integers(1, 10)
-    rows = [f"{u},1000{m},{draw(rates)},{t}" for (u, m), t in zip(pairs, times, strict=True)]
-    places = st.lists(st.integers(0, len(rows) - 1), unique=True, max_size=len(rows) // 10)
+    values = st.integers(1, 10)
+    rows = [f"{u},1000{i},{draw(values)},{t}" for (u, i), t in zip(pairs, times, strict=True)]
+    positions = st.lists(st.integers(0, len(rows) - 1), unique=True, max_size=len(rows) // 10)
     hows = st.sampled_from(["short", "rate", "movie", "time", "blank"])
-    for place in draw(places):
-        rows[place] = spoil(rows[place], draw(hows))
+    for position in draw(positions):
+        rows[position] = spoil(rows[position], draw(hows))
     return rows
 
 
@@ -214,7 +201,7 @@ def test_rows_are_conserved_and_their_order_changes_no_example(tmp_path_factory,
     folder = tmp_path_factory.mktemp("random")
     (folder / "movies.txt").write_text(
         "movie\ttitle\ttitle_eng\tyear\tgrade\n"
-        + "".join(f"1000{m}\t\t\t\t\n" for m in range(1, 5))
+        + "".join(f"1000{item}\t\t\t\t\n" for item in range(1, 5))
     )
     shuffled = random.Random(seed).sample(rows, len(rows))  # noqa: S311
     examples = []
@@ -236,7 +223,7 @@ def test_rows_are_conserved_and_their_order_changes_no_example(tmp_path_factory,
 
 
 def write_many_ratings(folder):
-    """Enough for a Parquet file of some hundred kB."""
+    """Append enough ratings for a Parquet file of some hundred kB."""
     generator = random.Random(0)  # noqa: S311
     append(
         folder / "rates.csv",
@@ -246,7 +233,7 @@ def write_many_ratings(folder):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A disk of 300 kB."""
+    """Mount a disk of 300 kB and return its folder."""
     mount, umount = shutil.which("mount"), shutil.which("umount")
     if os.geteuid() or not mount or not umount:
         pytest.skip("only root can mount a tiny disk")
@@ -254,7 +241,7 @@ def tiny_disk(tmp_path):
     folder.mkdir()
     command = [mount, "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder]
     if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a tiny disk")
+        pytest.skip("this machine does not allow mounting a tiny disk")
     yield folder
     subprocess.run([umount, folder], check=True)
 
@@ -273,9 +260,8 @@ def test_a_full_disk_leaves_the_store_as_it_was(kmrd, tiny_disk, now):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from widedeep.artifact_store import ArtifactStore
 from widedeep.data.ingest import ingest
-from widedeep.data.ratings import Ratings
+from widedeep.store import ArtifactStore
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
     ingest(Path(sys.argv[1]), ArtifactStore(Path(sys.argv[2])), int(sys.argv[3]))
@@ -289,8 +275,8 @@ def test_a_write_that_fails_half_way_leaves_the_store_as_it_was(kmrd, store, now
     before = tree(store.root)
     write_many_ratings(kmrd)
     command = [sys.executable, "-c", LIMITED, kmrd, store.root, str(now)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 77, done.stderr
+    process = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert process.returncode == 77, process.stderr
     assert tree(store.root) == before
 
 
@@ -306,9 +292,9 @@ def test_kmrd_small_is_what_its_description_says(kmrd_small, store):
     assert (summary["users"], summary["items"]) == (52_028, 600)
     assert datetime.fromtimestamp(summary["first_time"], UTC).date().isoformat() == "2003-11-20"
     assert datetime.fromtimestamp(summary["last_time"], UTC).date().isoformat() == "2019-12-16"
-    assert len(set_aside(artifact)) == 0
+    assert len(quarantined(artifact)) == 0
     items = read(artifact, "items").select(["item", "original_year"])
-    rated = read(artifact, "ratings").join(items, "movie")
+    rated = read(artifact, "ratings").join(items, "item")
     assert rated["original_year"].null_count == 921  # 0.7 %; 0.8 % without years that stand alone
     assert len(items) == 999
     assert len(read(artifact, "people")) == 7_172
@@ -327,11 +313,11 @@ def test_ratings_may_come_in_parts_that_are_named_where_they_matter(kmrd, store,
         "superseded": 21,
         "quarantined": 1,
     }
-    told = {(r["file"], r["reason"]) for r in read(artifact, "superseded").to_pylist()}
-    assert ("rates-2019.csv", "exact duplicate of line 2 of rates.csv") in told
+    reasons = {(row["file"], row["reason"]) for row in read(artifact, "superseded").to_pylist()}
+    assert ("rates-2019.csv", "exact duplicate of line 2 of rates.csv") in reasons
     conflict = "conflicts with line 2 of rates-2019.csv: rate 10 then, 9 now"
-    assert ("rates-2020.csv", conflict) in told
-    assert [row["file"] for row in set_aside(artifact)] == ["rates-2020.csv"]
+    assert ("rates-2020.csv", conflict) in reasons
+    assert [row["file"] for row in quarantined(artifact)] == ["rates-2020.csv"]
     assert IngestedData(artifact).counts(now).read == 63
     assert read(whole, "ratings").equals(read(artifact, "ratings").slice(0, 40))
 
@@ -349,8 +335,8 @@ def test_parts_alone_are_enough(kmrd, store, now):
 
 TYPES = {
     "user": "int64",
-    "movie": "int64",
-    "rate": "int8",
+    "item": "int64",
+    "value": "int8",
     "time": "int64",
     "line": "int64",
     "part": "int16",
@@ -358,6 +344,7 @@ TYPES = {
 
 
 def ratings(*rows):
+    """Return a table of (user, item, value, time) on the lines from 2 of one file."""
     columns = zip(*((*row, line, 0) for line, row in enumerate(rows, 2)), strict=True)
     return pa.table(
         {
@@ -368,21 +355,20 @@ def ratings(*rows):
 
 
 def reasons(*rows):
-    superseded = split_repeats(ratings(*rows), ["rates.csv"]).superseded
+    _, superseded = split_repeats(ratings(*rows), ["rates.csv"])
     return list(zip(superseded["line"].to_pylist(), superseded["reason"].to_pylist(), strict=True))
 
 
 def test_the_earliest_rating_is_the_example_wherever_it_stands():
-    told_apart = split_repeats(
-        ratings((1, 7, 9, 300), (1, 7, 5, 100), (1, 7, 8, 200)), ["rates.csv"]
-    )
-    assert told_apart.examples.to_pylist() == [{"user": 1, "movie": 7, "rate": 5, "time": 100}]
-    assert told_apart.superseded["time"].to_pylist() == [200, 300]
+    rows = (1, 7, 9, 300), (1, 7, 5, 100), (1, 7, 8, 200)
+    examples, superseded = split_repeats(ratings(*rows), ["rates.csv"])
+    assert examples.to_pylist() == [{"user": 1, "item": 7, "value": 5, "time": 100}]
+    assert superseded["time"].to_pylist() == [200, 300]
 
 
 def test_at_one_time_the_first_line_is_the_example():
-    told_apart = split_repeats(ratings((1, 7, 9, 100), (1, 7, 5, 100)), ["rates.csv"])
-    assert told_apart.examples["rate"].to_pylist() == [9]
+    examples, _ = split_repeats(ratings((1, 7, 9, 100), (1, 7, 5, 100)), ["rates.csv"])
+    assert examples["value"].to_pylist() == [9]
 
 
 @pytest.mark.parametrize(
@@ -409,21 +395,21 @@ def test_every_later_rating_is_compared_with_the_first():
 
 def test_examples_are_sorted_by_time_user_and_item():
     rows = [(9, 1, 1, 5), (2, 8, 1, 5), (2, 3, 1, 5), (-4, 1, 1, 5), (7, 7, 1, 4)]
-    examples = split_repeats(ratings(*rows), ["rates.csv"]).examples
-    found = zip(*(examples[name].to_pylist() for name in ("time", "user", "movie")), strict=True)
-    assert list(found) == [(4, 7, 7), (5, -4, 1), (5, 2, 3), (5, 2, 8), (5, 9, 1)]
+    examples, _ = split_repeats(ratings(*rows), ["rates.csv"])
+    order = zip(*(examples[name].to_pylist() for name in ("time", "user", "item")), strict=True)
+    assert list(order) == [(4, 7, 7), (5, -4, 1), (5, 2, 3), (5, 2, 8), (5, 9, 1)]
 
 
 ROW = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 10), st.integers(0, 6))
 
 
 @given(st.lists(ROW, min_size=1, max_size=40))
-def test_it_agrees_with_a_walk_through_the_ratings(rows):
+def test_examples_are_those_of_a_loop_over_the_ratings_in_time(rows):
     first = {}
     for line, (user, item, value, time) in sorted(enumerate(rows, 2), key=lambda r: r[1][3]):
         first.setdefault((user, item), (time, user, item, value, line))
-    told_apart = split_repeats(ratings(*rows), ["rates.csv"])
-    found = told_apart.examples.select(["time", "user", "movie", "rate"]).to_pylist()
-    assert [tuple(row.values()) for row in found] == sorted(row[:4] for row in first.values())
+    examples, superseded = split_repeats(ratings(*rows), ["rates.csv"])
+    actual = examples.select(["time", "user", "item", "value"]).to_pylist()
+    assert [tuple(row.values()) for row in actual] == sorted(row[:4] for row in first.values())
     others = set(range(2, len(rows) + 2)) - {row[4] for row in first.values()}
-    assert set(told_apart.superseded["line"].to_pylist()) == others
+    assert set(superseded["line"].to_pylist()) == others

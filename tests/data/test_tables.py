@@ -1,6 +1,6 @@
-"""The table of items keeps what the files say, in an order of its own.
+"""The table of items holds what the files say; interactions are read as of a moment.
 
-The handle promises what was known at a moment, and never more.
+Nothing is read that was not known at that moment.
 """
 
 import dataclasses
@@ -18,19 +18,21 @@ from widedeep.store import Artifact, ArtifactStore
 
 @pytest.fixture
 def items(kmrd, store, now):
-    def of(**lines):
+    """Return a function that appends rows to files, by stem, and returns the table of items."""
+
+    def ingested(**lines):
         for name, row in lines.items():
             suffix = "txt" if name in {"movies", "peoples"} else "csv"
             with (kmrd / f"{name}.{suffix}").open("a", encoding="utf-8") as file:
                 file.write(f"{row}\n")
-        return pq.read_table(ingest(kmrd, store, now).path / "movies.parquet")
+        return pq.read_table(ingest(kmrd, store, now).path / "items.parquet")
 
-    return of
+    return ingested
 
 
-def test_a_item_is_told_with_all_that_belongs_to_it(items):
+def test_an_item_has_everything_that_the_files_say_about_it(items):
     assert items().to_pylist()[0] == {
-        "movie": 10001,
+        "item": 10001,
         "title": '시네마 "천국"',
         "title_eng": 'Cinema "Paradiso, , 1988',
         "release_year": 2013,
@@ -45,7 +47,7 @@ def test_a_item_is_told_with_all_that_belongs_to_it(items):
 
 def test_what_is_absent_is_null_or_an_empty_list(items):
     assert items().to_pylist()[3] == {
-        "movie": 10004,
+        "item": 10004,
         "title": "",
         "title_eng": "",
         "release_year": None,
@@ -61,7 +63,7 @@ def test_what_is_absent_is_null_or_an_empty_list(items):
 
 def test_items_are_sorted_and_typed(items):
     table = items()
-    assert table["movie"].to_pylist() == [10001, 10002, 10003, 10004]
+    assert table["item"].to_pylist() == [10001, 10002, 10003, 10004]
     assert table.schema.equals(ITEM_COLUMNS)
 
 
@@ -81,7 +83,7 @@ def test_items_are_sorted_and_typed(items):
     ],
 )
 def test_the_original_year_stands_at_the_end_of_the_english_title(items, title, year):
-    table = items(items=f"10009\t제목\t{title}\t\t")
+    table = items(movies=f"10009\t제목\t{title}\t\t")
     assert table["original_year"].to_pylist()[-1] == year
 
 
@@ -89,11 +91,11 @@ def test_the_original_year_stands_at_the_end_of_the_english_title(items, title, 
     ("text", "year"), [("2013", 2013), ("2013.0", 2013), ("", None), ("nan", None), ("99999", None)]
 )
 def test_a_release_year_that_cannot_be_read_is_null(items, text, year):
-    table = items(items=f"10009\t제목\tTitle\t{text}\t")
+    table = items(movies=f"10009\t제목\tTitle\t{text}\t")
     assert table["release_year"].to_pylist()[-1] == year
 
 
-def test_a_value_told_twice_of_a_item_counts_once(items):
+def test_a_repeated_value_of_an_item_counts_once(items):
     table = items(castings="10001,178,4,0", genres="10001,드라마")
     assert table["people"].to_pylist()[0] == [4374, 178, 5]
     assert table["genres"].to_pylist()[0] == ["드라마", "멜로/로맨스"]
@@ -120,33 +122,26 @@ def handle(folder, rows):
 
 @pytest.fixture(scope="module")
 def ratings(tmp_path_factory):
-    """Times 100 … 3000; a repeat at 500; three bad rows, without time, at 700, in the future."""
+    """Times 100 … 3000, a repeat at 500, and bad rows: at 700, without time and in the future."""
     good = [f"{user},{1 + user % 3},{1 + user % 10},{100 * user}" for user in range(1, 31)]
     bad = ["1,2,ten,700", "1,2,10", "1,2,10,20000"]
     return handle(tmp_path_factory.mktemp("handle") / "kmrd", [*good, "1,2,9,500", *bad])
 
 
 def test_all_examples_are_loaded_as_arrays_in_order_of_time(ratings):
-    interactions = ratings.load()
+    interactions = ratings.interactions()
     assert len(interactions) == 30
     assert interactions.time.tolist() == [100 * n for n in range(1, 31)]
     assert interactions.user.tolist() == list(range(1, 31))
     assert interactions.item.tolist() == [1 + n % 3 for n in range(1, 31)]
     assert interactions.value.tolist() == [1 + n % 10 for n in range(1, 31)]
-    assert [
-        column.dtype
-        for column in (interactions.user, interactions.item, interactions.value, interactions.time)
-    ] == [
-        np.int64,
-        np.int64,
-        np.int8,
-        np.int64,
-    ]
+    dtypes = [column.dtype for column in astuple(interactions)]
+    assert dtypes == [np.int64, np.int64, np.int8, np.int64]
 
 
 @pytest.mark.parametrize(("until", "rows"), [(100, 0), (101, 1), (1000, 9), (10**6, 30)])
 def test_only_examples_strictly_before_a_moment_are_loaded(ratings, until, rows):
-    assert len(ratings.load(until)) == rows
+    assert len(ratings.interactions(until)) == rows
 
 
 def test_counts_are_what_was_known_strictly_before_the_moment(ratings):
@@ -171,31 +166,32 @@ def test_the_last_time_is_that_of_the_last_good_rating(ratings, tmp_path):
 
 
 def test_items_are_those_of_the_file_rated_or_not(ratings):
-    assert ratings.items()["movie"].to_pylist() == [1, 2, 3]
+    assert ratings.items()["item"].to_pylist() == [1, 2, 3]
 
 
 def test_a_handle_on_a_reloaded_artefact_reads_the_same(ratings):
-    again = IngestedData(Artifact.load(ratings.artifact.path))
-    assert again.last_time == ratings.last_time
-    for mine, theirs in zip(astuple(again.load()), astuple(ratings.load()), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    reloaded = IngestedData(Artifact.load(ratings.artifact.path))
+    assert reloaded.last_time == ratings.last_time
+    columns = astuple(reloaded.interactions()), astuple(ratings.interactions())
+    for column, original in zip(*columns, strict=True):
+        np.testing.assert_array_equal(column, original)
 
 
-def test_a_log_is_equal_after_a_round_trip_through_the_disk(ratings, tmp_path):
-    interactions = ratings.load(until=1500)
-    interactions.save(tmp_path / "log.parquet")
-    loaded = Interactions.load(tmp_path / "log.parquet")
-    for mine, theirs in zip(astuple(loaded), astuple(interactions), strict=True):
-        assert mine.dtype == theirs.dtype
-        np.testing.assert_array_equal(mine, theirs)
+def test_interactions_are_equal_after_a_round_trip_through_the_disk(ratings, tmp_path):
+    interactions = ratings.interactions(until=1500)
+    interactions.save(tmp_path / "interactions.parquet")
+    loaded = Interactions.load(tmp_path / "interactions.parquet")
+    for column, original in zip(astuple(loaded), astuple(interactions), strict=True):
+        assert column.dtype == original.dtype
+        np.testing.assert_array_equal(column, original)
 
 
 @settings(max_examples=25)
 @given(as_of=st.integers(-10, 25_000))
-def test_counts_add_up_and_agree_with_the_log_at_any_moment(ratings, as_of):
+def test_counts_add_up_and_agree_with_the_interactions_at_any_moment(ratings, as_of):
     counts = ratings.counts(as_of)
     assert counts.read == counts.examples + counts.superseded + counts.quarantined
-    assert counts.examples == len(ratings.load(as_of))
+    assert counts.examples == len(ratings.interactions(as_of))
 
 
 def astuple(interactions):

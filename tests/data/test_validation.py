@@ -1,30 +1,17 @@
-"""Every row that can't be used is set aside with its file, line, text and what is wrong with it."""
+"""Every row that cannot be used is quarantined with its file, line, text and what is wrong."""
 
-import pyarrow.parquet as pq
 import pytest
 
+from tests.data.conftest import append, quarantined, read
 from widedeep.data.ingest import ingest
-
-
-def append(path, *lines):
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.writelines(f"{line}\n" for line in lines)
-
-
-def read(artifact, name):
-    return pq.read_table(artifact.path / f"{name}.parquet")
-
-
-def set_aside(artifact):
-    return read(artifact, "quarantine").to_pylist()
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        ("1,10001,10", "wrong number of columns: 3 found, 4 wanted", None),
-        ("1,10001,10,1,5", "wrong number of columns: 5 found, 4 wanted", None),
-        ("1\t10001\t10\t1", "wrong number of columns: 1 found, 4 wanted", None),
+        ("1,10001,10", "wrong number of columns: found 3, expected 4", None),
+        ("1,10001,10,1,5", "wrong number of columns: found 5, expected 4", None),
+        ("1\t10001\t10\t1", "wrong number of columns: found 1, expected 4", None),
         ("", "blank line", None),
         ("user,movie,rate,time", "repeated header", None),
         ("1,10001,ten,7", 'rate is not an integer: "ten"', 7),
@@ -52,14 +39,14 @@ def set_aside(artifact):
         ),
     ],
 )
-def test_a_bad_row_is_set_aside_with_its_line_and_reason(kmrd, store, now, bad):
+def test_a_bad_row_is_quarantined_with_its_line_and_reason(kmrd, store, now, bad):
     row, reason, time = bad
     append(kmrd / "rates.csv", row, "9,10004,10,1500009999", "8,10004,10")
     artifact = ingest(kmrd, store, now)
-    found = {row["line"]: row for row in set_aside(artifact)}
-    wanted = {"file": "rates.csv", "line": 42, "text": row, "reason": reason, "time": time}
-    assert set(found) == {42, 44}
-    assert found[42] == wanted
+    by_line = {row["line"]: row for row in quarantined(artifact)}
+    expected = {"file": "rates.csv", "line": 42, "text": row, "reason": reason, "time": time}
+    assert set(by_line) == {42, 44}
+    assert by_line[42] == expected
     assert artifact.summary["counts"] == {
         "read": 43,
         "examples": 40,
@@ -82,7 +69,7 @@ def test_odd_but_readable_rows_are_good(kmrd, store, now, row):
     [
         ("movies.txt", "ten\tt\te\t\t", 'movie is not an integer: "ten"'),
         ("movies.txt", "10001\tagain\te\t\t", 'movie repeats that of an earlier line: "10001"'),
-        ("movies.txt", "10009\tt\te\t", "wrong number of columns: 4 found, 5 wanted"),
+        ("movies.txt", "10009\tt\te\t", "wrong number of columns: found 4, expected 5"),
         ("movies.txt", "", "blank line"),
         ("genres.csv", "x,SF", 'movie is not an integer: "x"'),
         ("genres.csv", "77777,SF", 'movie is not in movies.txt: "77777"'),
@@ -97,23 +84,23 @@ def test_odd_but_readable_rows_are_good(kmrd, store, now, row):
         ("peoples.txt", "8\ta\tb", 'people repeats that of an earlier line: "8"'),
     ],
 )
-def test_bad_rows_of_the_other_files_are_set_aside_too(kmrd, store, now, bad):
+def test_bad_rows_of_the_other_files_are_quarantined_too(kmrd, store, now, bad):
     name, row, reason = bad
     before = ingest(kmrd, store, now)
     line = len((kmrd / name).read_text(encoding="utf-8").splitlines()) + 1
     append(kmrd / name, row, *["behind"] * (row == ""))
     artifact = ingest(kmrd, store, now)
-    found = set_aside(artifact)
-    assert found[0] == {"file": name, "line": line, "text": row, "reason": reason, "time": None}
+    bad_rows = quarantined(artifact)
+    assert bad_rows[0] == {"file": name, "line": line, "text": row, "reason": reason, "time": None}
     assert artifact.summary["counts"] == before.summary["counts"]
     for table in ("ratings", "items", "people"):
         assert read(artifact, table).equals(read(before, table))
 
 
-def test_a_rating_of_a_item_that_was_set_aside_is_set_aside(kmrd, store, now):
+def test_a_rating_of_a_quarantined_item_is_quarantined(kmrd, store, now):
     append(kmrd / "movies.txt", "10005\ttoo\tfew")
     append(kmrd / "rates.csv", "1,10005,10,5")
-    reasons = [row["reason"] for row in set_aside(ingest(kmrd, store, now))]
+    reasons = [row["reason"] for row in quarantined(ingest(kmrd, store, now))]
     assert reasons[0] == 'movie is not in movies.txt: "10005"'
 
 
@@ -125,5 +112,5 @@ def test_line_numbers_are_right_far_behind_bad_rows(kmrd, store, now):
     text = "\n".join(["user,movie,rate,time", *lines])
     (kmrd / "rates.csv").write_text(text)
     artifact = ingest(kmrd, store, now)
-    assert {row["line"]: row["text"] for row in set_aside(artifact)} == bad
+    assert {row["line"]: row["text"] for row in quarantined(artifact)} == bad
     assert artifact.summary["counts"]["examples"] == 600_000 - len(bad)

@@ -1,18 +1,27 @@
-"""Wide parts made by hand, so that every word, weight and count in them is known."""
+"""Wide parts made by hand, with known words, weights and counts; simulated ratings and models."""
+
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
-from widedeep.data.tables import ITEM_COLUMNS, PEOPLE_COLUMNS
+from widedeep.data.ingest import ingest
+from widedeep.data.split import Split
+from widedeep.data.tables import ITEM_COLUMNS, PEOPLE_COLUMNS, IngestedData
 from widedeep.evaluation.naming import DisplayNames
 from widedeep.features.encoded import FeatureSupport
+from widedeep.features.items import ItemTable
+from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.features.wide_ids import wide_blocks
+from widedeep.model.fitting import TrainingRun
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
+from widedeep.model.presets import get_preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import Optimisers, TrainingConfig
+from widedeep.store import ArtifactStore
 
 TITLES = {
     1: ("매트릭스", "The Matrix , 1999"),
@@ -25,50 +34,88 @@ TITLES = {
 PEOPLE = {5: ("키아누 리브스", "Keanu Reeves"), 8: ("송강호", "")}
 
 
-def model_of(made, weights, l1=1.0, evidence=None, config=None):
-    """A model of the transform with the given weights by phrase, in Korean."""
-    training = TrainingConfig(ftrl=FtrlConfig(l1=l1))
-    config = config or NetworkConfig(embedding=2, hidden=(3,))
-    network = WideDeep(config, InputShape.of(made), torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for place, weight in weights.items():
-            network.wide[place] = weight
-    state = Optimisers(network, training).state()
-    size = made.wide_size
-    nothing = FeatureSupport(np.zeros(size, np.int64), np.zeros(size, np.int64), 0, 0)
-    return TrainedModel(made, network, training, state, 2000, evidence or nothing)
-
-
-def wide_id(made, block, *part_ids):
-    """The id of a block's feature by the ids of its parts."""
-    found = next(b for b in wide_blocks(made) if b.name == block)
-    same = np.all(
-        [ids == wanted for ids, wanted in zip(found.parts, part_ids, strict=True)], axis=0
-    )
-    return found.first + int(np.flatnonzero(same)[0])
-
-
 @pytest.fixture(scope="session")
 def make_model():
-    return model_of
+    """Return a function that makes a model of a transform with the given weights by wide id."""
+
+    def make(transform, weights, l1=1.0, support=None, config=None):
+        training = TrainingConfig(ftrl=FtrlConfig(l1=l1))
+        config = config or NetworkConfig(embedding=2, hidden=(3,))
+        shape = InputShape.from_transform(transform)
+        network = WideDeep(config, shape, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            for wide_id, weight in weights.items():
+                network.wide[wide_id] = weight
+        state = Optimisers(network, training).state()
+        zeros = np.zeros(transform.wide_size, np.int64)
+        support = support or FeatureSupport(zeros, zeros, 0, 0)
+        return TrainedModel(transform, network, training, state, 2000, support)
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def find_wide():
-    return wide_id
+def find_wide_id():
+    """Return a function that finds the wide id of a block's feature by the codes of its parts."""
+
+    def find(transform, name, *codes):
+        block = next(block for block in wide_blocks(transform) if block.name == name)
+        matches = [column == code for column, code in zip(block.codes, codes, strict=True)]
+        return block.first + int(np.flatnonzero(np.all(matches, axis=0))[0])
+
+    return find
 
 
 @pytest.fixture(scope="session")
 def item_tables():
-    """Tables of items and of people as ingest writes them."""
-    blank = {name: [None] * len(TITLES) for name in ITEM_COLUMNS.names[3:]}
-    titles = [*zip(*TITLES.values(), strict=True)]
-    items = {"item": [*TITLES], "title": titles[0], "title_eng": titles[1], **blank}
-    called = [*zip(*PEOPLE.values(), strict=True)]
-    people = {"people": [*PEOPLE], "korean": called[0], "original": called[1]}
+    """Return tables of items and of people as ingest writes them."""
+    blank = {
+        field.name: [[] if pa.types.is_list(field.type) else None] * len(TITLES)
+        for field in list(ITEM_COLUMNS)[3:]
+    }
+    korean, english = zip(*TITLES.values(), strict=True)
+    items = {"item": [*TITLES], "title": korean, "title_eng": english, **blank}
+    korean, original = zip(*PEOPLE.values(), strict=True)
+    people = {"people": [*PEOPLE], "korean": korean, "original": original}
     return pa.table(items, schema=ITEM_COLUMNS), pa.table(people, schema=PEOPLE_COLUMNS)
 
 
 @pytest.fixture(scope="session")
 def names(item_tables):
-    return DisplayNames.of(*item_tables)
+    return DisplayNames.from_tables(*item_tables)
+
+
+@pytest.fixture(scope="session")
+def ratings(simulated, tmp_path_factory):
+    """Return the simulated data, ingested."""
+    store = ArtifactStore(tmp_path_factory.mktemp("stages"))
+    return IngestedData(ingest(simulated, store, 1_700_000_000))
+
+
+@pytest.fixture(scope="session")
+def world(ratings):
+    """Return interactions, item table and split of the simulated data."""
+    interactions = ratings.interactions()
+    split = Split.from_times(interactions.time, ratings.last_time + 1)
+    return interactions, ItemTable.from_table(ratings.items()), split
+
+
+@pytest.fixture(scope="session")
+def train():
+    """Return a function that trains a cold model of a preset for a few epochs."""
+
+    def train_cold(interactions, item_table, split, name="default", seed=0, epochs=1):
+        preset = get_preset(name)
+        preset = replace(preset, training=replace(preset.training, epochs=epochs))
+        parts = cold_parts(interactions, item_table, split, preset.features, preset.sampling)
+        run = TrainingRun(TrainingData.from_parts(parts), preset, None, seed)
+        list(run.epochs())
+        return run.trained_model()
+
+    return train_cold
+
+
+@pytest.fixture(scope="session")
+def models(world, train):
+    """Return two models of the simulated data that differ in their seed."""
+    return train(*world, seed=0), train(*world, seed=1)

@@ -1,7 +1,4 @@
-"""The paired bootstrap against repeated rows, against its own promise, and against itself.
-
-A guard tells harm ruled out from harm not ruled out and from harm shown.
-"""
+"""The paired bootstrap against repeated rows, against its own promise, and against itself."""
 
 import numpy as np
 import pytest
@@ -11,7 +8,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from widedeep import metrics
 from widedeep.evaluation import bootstrap
-from widedeep.evaluation.bootstrap import Guardrail, GuardrailStatus, Interval, paired_bootstrap
+from widedeep.evaluation.bootstrap import Interval, PairedSample, paired_bootstrap, user_draws
 from widedeep.inputs import InputError
 
 # Difference, low, high. New values are right only where numpy changed its stream of draws.
@@ -24,14 +21,14 @@ def _rng(seed):
 
 
 def simulate(generator, users, rows):
-    """A world with taste by user: label, a good model, a worse one, user."""
+    """Simulate users with preferences: return label, a good model, a worse one, user."""
     user = generator.integers(users, size=rows)
-    taste = generator.normal(0, 1.0, size=users)[user]
+    preference = generator.normal(0, 1.0, size=users)[user]
     quality = generator.normal(0.5, 1.0, size=rows)
-    label = generator.random(rows) < _sigmoid(taste + quality)
+    label = generator.random(rows) < _sigmoid(preference + quality)
     # The error is shared by a user's rows: what a bootstrap of rows would miss.
     wrong = generator.normal(0, 0.5, size=users)[user]
-    return label, _sigmoid(quality + 0.4 * taste), _sigmoid(0.8 * quality + 0.3 + wrong), user
+    return label, _sigmoid(quality + 0.4 * preference), _sigmoid(0.8 * quality + 0.3 + wrong), user
 
 
 def _sigmoid(logit):
@@ -50,7 +47,7 @@ def compare(sample, seed=0, **settings):
 
 
 def repeated_rows(sample, counts):
-    """Challenger minus champion on a table in which each row really stands `counts` times."""
+    """Challenger minus champion on a table that really repeats each row `counts` times."""
     label, *models, user = sample
     rows = np.repeat(np.arange(len(label)), counts[np.unique(user, return_inverse=True)[1]])
     auc = [roc_auc_score(label[rows], model[rows]) for model in models]
@@ -74,13 +71,13 @@ def test_every_replicate_equals_scikit_learn_on_repeated_rows(make):
         users = len(np.unique(sample[3]))
         label, *models, user = sample
         code = np.unique(user, return_inverse=True)[1]
-        prepared = bootstrap.Sample.of(label, *models, code, users)
-        (counts,) = bootstrap.draws(_rng(seed), users, 40)
+        prepared = PairedSample.from_scores(label, *models, code, users)
+        (counts,) = user_draws(_rng(seed), users, 40)
         assert (counts.sum(axis=0) == users).all()
-        found = prepared.differences(counts)
-        usable = np.flatnonzero(~np.isnan(found[0]))
+        differences = prepared.differences(counts)
+        usable = np.flatnonzero(~np.isnan(differences[0]))
         expected = [repeated_rows(sample, counts[:, replicate]) for replicate in usable]
-        np.testing.assert_allclose(found[:, usable].T, expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(differences[:, usable].T, expected, rtol=0, atol=1e-12)
 
 
 def test_the_interval_is_the_percentiles_of_brute_force_draws():
@@ -88,43 +85,43 @@ def test_the_interval_is_the_percentiles_of_brute_force_draws():
     users, generator = len(np.unique(sample[3])), _rng(7)
     draws = [np.bincount(generator.integers(users, size=users), minlength=users) for _ in range(90)]
     expected = np.array([repeated_rows(sample, counts) for counts in draws])
-    found = compare(sample, seed=7, replicates=90, confidence=0.8)
-    for interval, drawn in zip((found.auc, found.log_loss, found.ece), expected.T, strict=True):
+    result = compare(sample, seed=7, replicates=90, confidence=0.8)
+    for interval, drawn in zip((result.auc, result.log_loss, result.ece), expected.T, strict=True):
         ends = np.percentile(drawn, [10, 90])
         np.testing.assert_allclose([interval.low, interval.high], ends, rtol=0, atol=1e-12)
 
 
 def test_the_point_difference_is_that_of_the_metrics():
     label, challenger, champion, user = sample = simulate(_rng(2), 50, 200)
-    found = compare(sample, replicates=10)
+    result = compare(sample, replicates=10)
     auc = metrics.auc(label, challenger) - metrics.auc(label, champion)
     loss = metrics.log_loss(label, challenger) - metrics.log_loss(label, champion)
-    assert (found.auc.difference, found.log_loss.difference) == (auc, loss)
-    assert (found.rows, found.users, found.replicates) == (200, len(np.unique(user)), 10)
+    assert (result.auc.difference, result.log_loss.difference) == (auc, loss)
+    assert (result.rows, result.users, result.replicates) == (200, len(np.unique(user)), 10)
 
 
-def test_golden_interval():
+def test_the_interval_of_a_fixed_table_is_the_golden_one():
     row = np.arange(400)
     label = (row * 7919 % 400) < 260
     challenger = (row * 104729 % 401 + 60 * label) / 461
     champion = (row * 15485863 % 401 + 45 * label) / 446
-    found = compare((label, challenger, champion, row * row % 131), seed=2016)
-    assert found.users == 66
-    for interval, golden in ((found.auc, GOLDEN_AUC), (found.log_loss, GOLDEN_LOG_LOSS)):
+    result = compare((label, challenger, champion, row * row % 131), seed=2016)
+    assert result.users == 66
+    for interval, golden in ((result.auc, GOLDEN_AUC), (result.log_loss, GOLDEN_LOG_LOSS)):
         ends = (interval.difference, interval.low, interval.high)
         assert ends == pytest.approx(golden, rel=0, abs=1e-12)
 
 
-def test_a_95_percent_interval_covers_the_true_difference_about_that_often():
+def test_a_95_percent_interval_covers_the_true_difference_in_about_95_percent():
     label, challenger, champion, _ = simulate(_rng(3), 150_000, 300_000)
     true_auc = metrics.auc(label, challenger) - metrics.auc(label, champion)
     true_loss = metrics.log_loss(label, challenger) - metrics.log_loss(label, champion)
     generator, covered = _rng(4), np.zeros(2)
     for _ in range(200):
-        found = paired_bootstrap(
+        result = paired_bootstrap(
             *simulate(generator, 250, 500), generator=generator, replicates=400
         )
-        covered += (_covers(found.auc, true_auc), _covers(found.log_loss, true_loss))
+        covered += (_covers(result.auc, true_auc), _covers(result.log_loss, true_loss))
     assert ((covered / 200 >= 0.9) & (covered / 200 <= 0.99)).all(), covered / 200
 
 
@@ -136,25 +133,27 @@ def _covers(interval, value):
 @given(st.integers(0, 10_000))
 def test_identical_models_have_exactly_no_difference(seed):
     label, model, _, user = tied_sample(seed)
-    found = compare((label, model, model.copy(), user), replicates=50)
-    assert found.auc == found.log_loss == Interval(0.0, 0.0, 0.0)
+    result = compare((label, model, model.copy(), user), replicates=50)
+    assert result.auc == result.log_loss == Interval(0.0, 0.0, 0.0)
 
 
 def test_swapped_models_have_the_mirrored_interval():
     label, challenger, champion, user = simulate(_rng(5), 50, 200)
-    there = compare((label, challenger, champion, user))
-    back = compare((label, champion, challenger, user))
-    assert (back.auc.low, back.auc.high) == pytest.approx((-there.auc.high, -there.auc.low))
+    forward = compare((label, challenger, champion, user))
+    backward = compare((label, champion, challenger, user))
+    assert (backward.auc.low, backward.auc.high) == pytest.approx(
+        (-forward.auc.high, -forward.auc.low)
+    )
 
 
-def test_copied_rows_do_not_pass_for_evidence_where_the_user_is_known():
+def test_copied_rows_are_no_evidence_where_the_user_is_the_same():
     label, challenger, champion, user = simulate(_rng(6), 300, 300)
     copies = [np.repeat(column, 9) for column in (label, challenger, champion, user)]
     once = compare((label, challenger, champion, user))
     clustered = compare(copies)
-    as_if_new = compare((*copies[:3], np.arange(len(copies[0]))))
+    of_new_users = compare((*copies[:3], np.arange(len(copies[0]))))
     assert _width(clustered.auc) == pytest.approx(_width(once.auc))
-    assert _width(as_if_new.auc) == pytest.approx(_width(once.auc) / 3, rel=0.15)
+    assert _width(of_new_users.auc) == pytest.approx(_width(once.auc) / 3, rel=0.15)
 
 
 def _width(interval):
@@ -172,13 +171,13 @@ def test_the_width_of_a_block_changes_nothing(monkeypatch):
     wide = compare(sample, replicates=130)
     users = wide.users
     monkeypatch.setattr(bootstrap, "_BLOCK_BYTES", 7 * users)
-    assert [counts.shape[1] for counts in bootstrap.draws(_rng(0), users, 16)] == [7, 7, 2]
+    assert [counts.shape[1] for counts in user_draws(_rng(0), users, 16)] == [7, 7, 2]
     assert compare(sample, replicates=130) == wide
 
 
 def test_the_names_of_users_change_nothing():
     label, challenger, champion, user = simulate(_rng(9), 50, 200)
-    names = np.array([f"관객-{one:03d}" for one in user])
+    names = np.array([f"관객-{number:03d}" for number in user])
     assert compare((label, challenger, champion, names)) == compare(
         (label, challenger, champion, user)
     )
@@ -187,10 +186,10 @@ def test_the_names_of_users_change_nothing():
 def test_replicates_with_one_class_are_left_out_and_counted():
     label = np.array([1, 0, 0, 0, 0])
     sample = (label, np.linspace(0.9, 0.1, 5), np.linspace(0.5, 0.4, 5), np.arange(5))
-    found = compare(sample, replicates=1000)
-    assert found.replicates + found.left_out == 1000
+    result = compare(sample, replicates=1000)
+    assert result.replicates + result.left_out == 1000
     # The one positive is missing from (4 / 5)^5 = 33 % of the draws.
-    assert found.left_out / 1000 == pytest.approx(0.8**5 + 0.2**5, abs=0.05)
+    assert result.left_out / 1000 == pytest.approx(0.8**5 + 0.2**5, abs=0.05)
 
 
 def test_more_than_half_without_a_class_is_refused():
@@ -227,33 +226,3 @@ def test_unusable_input_is_refused(column, value, message):
     sample[column] = value
     with pytest.raises(InputError, match=message):
         compare(sample)
-
-
-def guard(low, high, margin):
-    return Guardrail("a number", 0.5, 0.4, Interval((low + high) / 2, low, high), margin)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "margin", "finding"),
-    [
-        (-0.5, 0.01, 0.01, GuardrailStatus.WITHIN),
-        (-0.5, 0.011, 0.01, GuardrailStatus.REACHES),
-        (0.011, 0.02, 0.01, GuardrailStatus.PAST),
-        (-0.01, 0.5, -0.01, GuardrailStatus.WITHIN),
-        (-0.011, 0.5, -0.01, GuardrailStatus.REACHES),
-        (-0.02, -0.011, -0.01, GuardrailStatus.PAST),
-    ],
-)
-def test_the_sign_of_the_margin_says_which_way_harm_lies(low, high, margin, finding):
-    assert guard(low, high, margin).finding is finding
-
-
-def test_the_sentence_carries_both_numbers_interval_and_margin():
-    assert guard(-0.002, 0.004, 0.01).sentence(0.95) == (
-        "a number 0.5000 against the champion's 0.4000: +0.0010, 95 % interval "
-        "[-0.0020, +0.0040], stays within the margin of +0.0100"
-    )
-
-
-def test_a_counted_number_has_no_interval():
-    assert "interval" not in guard(3.0, 3.0, -5.0).sentence(0.95)

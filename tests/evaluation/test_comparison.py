@@ -1,5 +1,6 @@
 """Challenger and champion on the same raw rows, each through its own transform."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,146 +8,156 @@ import pandas as pd
 import pytest
 
 from widedeep import metrics
-from widedeep.data.ingest import ingest
-from widedeep.data.split import Split
-from widedeep.data.tables import IngestedData
-from widedeep.evaluation.comparison import Evaluator
-from widedeep.evaluation.gate import GateConfig, Verdict
-from widedeep.evaluation.scoring import (
-    CHAMPION_PREDICTIONS,
-    PREDICTIONS,
-    Predictions,
-    model_scorer,
-    slices,
-    user_item_mean,
-)
-from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
-from widedeep.features.training_data import TrainingData, cold_parts, example_queries
-from widedeep.model.fitting import TrainingRun
-from widedeep.model.presets import preset
-from widedeep.store import ArtifactStore
+from widedeep.evaluation.bootstrap import PairedDifference
+from widedeep.evaluation.comparison import Evaluator, measure_guardrails, streaming_difference
+from widedeep.evaluation.gate import GateConfig, GuardrailStatus, Verdict
+from widedeep.evaluation.scoring import CHAMPION_PREDICTIONS, PREDICTIONS, Predictions, TopLists
 
-NOW = 1_700_000_000
-
-
-@pytest.fixture(scope="module")
-def world(simulated, tmp_path_factory):
-    """Log, item table and split of the simulated ratings."""
-    ratings = IngestedData(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
-    interactions = ratings.load()
-    return (
-        interactions,
-        ItemTable.from_table(ratings.items()),
-        Split.of(interactions.time, ratings.last_time + 1),
-    )
-
-
-def train(world, seed, epochs=1):
-    interactions, item_table, split = world
-    chosen = preset("default")
-    chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
-    plan = TrainingData.of(
-        cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
-    )
-    fitting = TrainingRun(plan, chosen, None, seed)
-    list(fitting.epochs())
-    return fitting.finished()
-
-
-@pytest.fixture(scope="module")
-def models(world):
-    return train(world, 0), train(world, 1)
+ROWS = 4000
+GATE = GateConfig(replicates=200)
+USERS = np.arange(20)
 
 
 @pytest.fixture
 def evaluator(world):
-    return Evaluator(*world, GateConfig(replicates=200))
+    return Evaluator(*world, GATE)
 
 
 def test_the_measured_numbers_are_those_of_the_written_predictions(evaluator, models, tmp_path):
-    found = evaluator.compare(*models, tmp_path)
-    for name, measured in ((PREDICTIONS, found.challenger), (CHAMPION_PREDICTIONS, found.champion)):
+    comparison = evaluator.compare(*models, tmp_path)
+    files = {PREDICTIONS: comparison.challenger, CHAMPION_PREDICTIONS: comparison.champion}
+    for name, measured in files.items():
         rows = pd.read_parquet(tmp_path / name)
         for protocol in ("streaming", "frozen"):
-            scores = rows[protocol].to_numpy()
-            assert measured[protocol]["auc"] == metrics.auc(rows.label.to_numpy(), scores)
-    assert "gauc" in found.challenger["frozen"]
-    assert "gauc" not in found.challenger["streaming"]
+            auc = metrics.auc(rows.label.to_numpy(), rows[protocol].to_numpy())
+            assert measured[protocol]["auc"] == auc
+    assert "gauc" in comparison.challenger["frozen"]
+    assert "gauc" not in comparison.challenger["streaming"]
+
+
+def test_the_json_of_a_comparison_has_its_contract_keys(evaluator, models, tmp_path):
+    comparison = evaluator.compare(*models, tmp_path)
+    values = json.loads(json.dumps(comparison.as_json()))
+    assert set(values) == {
+        "holdout_from",
+        "challenger",
+        "champion",
+        "baseline",
+        "challenger_slices",
+        "champion_slices",
+        "difference",
+        "guards",
+        "decision",
+    }
+    assert set(values["guards"][0]) == {"name", "challenger", "champion", "change", "margin"}
+    assert set(values["difference"]) == set(PairedDifference.__slots__)
+    assert values["decision"]["verdict"] == comparison.decision.verdict
 
 
 def test_a_model_against_itself_is_no_evidence(evaluator, models, tmp_path):
-    found = evaluator.compare(models[0], models[0], tmp_path)
-    assert found.decision.verdict == Verdict.INSUFFICIENT
-    assert found.difference.auc.difference == 0
+    comparison = evaluator.compare(models[0], models[0], tmp_path)
+    assert comparison.decision.verdict == Verdict.INSUFFICIENT
+    assert comparison.difference.auc.difference == 0
 
 
-def test_a_first_model_is_held_against_the_means_and_the_constant(evaluator, models, tmp_path):
-    found = evaluator.compare(models[0], None, tmp_path)
-    assert found.champion is None
-    assert "user + item mean" in found.decision.reasons[0]
-    assert "constant" in found.decision.reasons[1]
+def test_a_first_model_is_compared_with_the_baseline_and_the_constant(evaluator, models, tmp_path):
+    comparison = evaluator.compare(models[0], None, tmp_path)
+    assert comparison.champion is None
+    baseline_reason, constant_reason = comparison.decision.reasons
+    assert "baseline" in baseline_reason
+    assert "constant" in constant_reason
     assert not (tmp_path / CHAMPION_PREDICTIONS).exists()
 
 
 def test_a_champion_that_saw_the_holdout_is_not_compared(evaluator, models, tmp_path):
-    seen = replace(models[1], learned_until=evaluator.split.holdout_from + 1)
-    found = evaluator.compare(models[0], seen, tmp_path)
-    assert (found.decision.verdict, found.champion, found.difference) == (Verdict.HOLD, None, None)
-    assert "unfair" in found.decision.reasons[0]
+    champion = replace(models[1], learned_until=evaluator.split.holdout_from + 1)
+    comparison = evaluator.compare(models[0], champion, tmp_path)
+    assert comparison.decision.verdict == Verdict.HOLD
+    assert (comparison.champion, comparison.difference) == (None, None)
+    (reason,) = comparison.decision.reasons
+    assert "not comparable" in reason
+    assert "holdout" in reason
 
 
 def test_another_label_is_not_compared(evaluator, models, tmp_path):
     spec = models[1].transform.spec
     nine = replace(spec, history=replace(spec.history, positive_rating=9))
-    other = replace(models[1], transform=replace(models[1].transform, spec=nine))
-    found = evaluator.compare(models[0], other, tmp_path)
-    assert found.decision.verdict == Verdict.HOLD
-    assert "cannot be compared" in found.decision.reasons[0]
+    champion = replace(models[1], transform=replace(models[1].transform, spec=nine))
+    comparison = evaluator.compare(models[0], champion, tmp_path)
+    assert comparison.decision.verdict == Verdict.HOLD
+    (reason,) = comparison.decision.reasons
+    assert "not comparable" in reason
+    assert {"9", "10"} <= set(reason.replace(",", "").split())
 
 
-def test_frozen_scores_know_nothing_of_the_holdout(world, models):
-    interactions, item_table, split = world
-    before = replace(
-        interactions,
-        **{
-            n: getattr(interactions, n)[interactions.time < split.holdout_from]
-            for n in interactions.__slots__
-        },
-    )
-    asked = example_queries(interactions, split.holdout(interactions.time), split.holdout_from)
-    whole, cut = (
-        model_scorer(models[0], known, item_table)(asked) for known in (interactions, before)
-    )
-    assert np.array_equal(whole, cut)
+@pytest.fixture(scope="module")
+def champion():
+    """Predictions of a champion, made from a known truth."""
+    generator = np.random.default_rng(0)
+    logit = generator.normal(0.5, 1.5, ROWS)
+    label = generator.random(ROWS) < 1 / (1 + np.exp(-logit))
+    probability = 1 / (1 + np.exp(-(logit + generator.normal(0, 0.3, ROWS))))
+    user = generator.integers(0, 1500, ROWS)
+    return Predictions(user, user % 9, np.arange(ROWS), label, probability, probability)
 
 
-def test_a_cold_user_and_item_get_a_probability(world, models):
-    interactions, item_table, split = world
-    nobody = np.array([-1])
-    asked = Queries(nobody, nobody, np.array([split.as_of]), np.array([split.as_of]))
-    model = model_scorer(models[0], interactions, item_table)
-    means = user_item_mean(models[0].transform, interactions, item_table)
-    for score in (model, means):
-        assert 0 <= score(asked)[0] <= 1
+@pytest.fixture(scope="module")
+def masks():
+    rows = np.arange(ROWS)
+    return {"new_user": rows < 1000, "old_item": rows >= 1000, "new_item": rows < 400}
 
 
-def test_slices_part_the_holdout_by_what_is_known(world):
-    interactions, _, split = world
-    masks = slices(interactions, split)
-    held = split.holdout(interactions.time)
-    assert (masks["new_user"] ^ masks["returning_user"]).all()
-    assert (masks["new_item"] ^ masks["old_item"]).all()
-    for user, time, new in zip(
-        interactions.user[held], interactions.time[held], masks["new_user"], strict=True
-    ):
-        assert new == (not ((interactions.user == user) & (interactions.time < time)).any())
+def top_lists(items):
+    """Lists of ten for 20 users that show so many different items."""
+    return TopLists(USERS, np.arange(200).reshape(20, 10) % items)
 
 
-def test_predictions_keep_the_order_of_the_log(world, models):
-    interactions, item_table, split = world
-    scorer = model_scorer(models[0], interactions, item_table)
-    found = Predictions.of(interactions, split, models[0].transform.spec.history, scorer)
-    held = split.holdout(interactions.time)
-    assert np.array_equal(found.user, interactions.user[held])
-    assert np.array_equal(found.label, interactions.value[held] >= 10)
+def guardrails(challenger, champion, masks, items=(100, 100)):
+    difference = streaming_difference(challenger, champion, GATE)
+    lists = (top_lists(items[0]), top_lists(items[1]))
+    measured = measure_guardrails((challenger, champion), difference, masks, lists, GATE)
+    return {guardrail.name: guardrail for guardrail in measured}
+
+
+def test_a_model_does_itself_no_harm_on_any_guardrail(champion, masks):
+    by_name = guardrails(champion, champion, masks)
+    assert list(by_name) == [
+        "streaming log loss",
+        "streaming calibration error",
+        "streaming AUC of new users",
+        "streaming AUC of old items",
+        "films in top-10 lists",
+    ]
+    assert {guardrail.status for guardrail in by_name.values()} == {GuardrailStatus.WITHIN}
+
+
+def test_a_slice_with_too_few_rows_has_no_guardrail(champion, masks):
+    assert masks["new_item"].sum() < GATE.minimum_rows
+    assert "streaming AUC of new items" not in guardrails(champion, champion, masks)
+
+
+def test_a_slice_that_is_spoilt_is_found_there_alone(champion, masks):
+    scores = champion.streaming.copy()
+    scores[:1000] = np.random.default_rng(1).permutation(scores[:1000])
+    by_name = guardrails(replace(champion, streaming=scores), champion, masks)
+    assert by_name["streaming AUC of new users"].status is GuardrailStatus.PAST
+    assert by_name["streaming AUC of old items"].status is GuardrailStatus.WITHIN
+
+
+def test_overconfident_scores_harm_the_calibration(champion, masks):
+    odds = champion.streaming / (1 - champion.streaming)
+    scores = odds**2 / (1 + odds**2)
+    by_name = guardrails(replace(champion, streaming=scores), champion, masks)
+    guardrail = by_name["streaming calibration error"]
+    assert guardrail.status is GuardrailStatus.PAST
+    expected = metrics.ece(champion.label, scores) - metrics.ece(champion.label, champion.streaming)
+    assert guardrail.change.difference == pytest.approx(expected)
+    assert guardrail.change.low < expected < guardrail.change.high
+
+
+@pytest.mark.parametrize(
+    ("items", "status"), [(10, GuardrailStatus.PAST), (90, GuardrailStatus.WITHIN)]
+)
+def test_showing_every_user_the_same_items_is_harm(champion, masks, items, status):
+    by_name = guardrails(champion, champion, masks, items=(items, 100))
+    assert by_name["films in top-10 lists"].status is status

@@ -1,7 +1,4 @@
-"""Titles as people know them.
-
-Wide ids are told in words, each as itself.
-"""
+"""Names of items and people, and wide ids in words."""
 
 import numpy as np
 import pytest
@@ -30,11 +27,11 @@ KOREAN, ENGLISH = Language.KOREAN, Language.ENGLISH
         (None, ""),
     ],
 )
-def test_an_english_title_is_freed_of_its_year_and_of_the_original_one(raw, tidy):
+def test_an_english_title_loses_its_year_and_the_original_title(raw, tidy):
     assert tidy_title(raw) == tidy
 
 
-def test_a_name_that_one_language_lacks_is_that_of_the_other(names):
+def test_a_name_that_one_language_lacks_is_replaced_by_that_of_the_other(names):
     assert [names.item(4, language) for language in Language] == ["아리랑", "아리랑"]
     assert [names.person(8, language) for language in Language] == ["송강호", "송강호"]
     assert names.item(1, KOREAN) == "매트릭스"
@@ -42,11 +39,11 @@ def test_a_name_that_one_language_lacks_is_that_of_the_other(names):
     assert names.person(5, ENGLISH) == "Keanu Reeves"
 
 
-def test_what_has_no_name_is_called_by_its_token(names, item_tables):
+def test_an_item_or_person_without_a_name_is_called_by_its_id(names, item_tables):
     assert names.item(5, KOREAN) == names.item(5, ENGLISH) == "#5"
     assert names.item(-1, ENGLISH) == "#-1"
     assert names.person(99, KOREAN) == "#99"
-    without_people = DisplayNames.of(item_tables[0], PEOPLE_COLUMNS.empty_table())
+    without_people = DisplayNames.from_tables(item_tables[0], PEOPLE_COLUMNS.empty_table())
     assert without_people.person(5, KOREAN) == "#5"
 
 
@@ -61,20 +58,20 @@ BLOCKS = (
 
 
 @pytest.fixture(scope="module")
-def made(make_transform):
+def transform(make_transform):
     return make_transform()
 
 
-def describe(made, names, *wide_ids):
-    return FeatureNaming(made, names).describe(np.array(wide_ids, np.int64))
+def texts_of(transform, names, *wide_ids):
+    return FeatureNaming(transform, names).to_text(np.array(wide_ids, np.int64))
 
 
 @pytest.mark.parametrize(
-    ("block", "parts", "korean", "english"),
+    ("block", "codes", "korean", "english"),
     [
-        ("item", (1,), "movie 매트릭스", "movie The Matrix"),
-        ("item", (3,), "movie 유보트", "movie The Boat"),
-        ("item", (0,), "movie (rare)", "movie (rare)"),
+        ("item", (1,), "item 매트릭스", "item The Matrix"),
+        ("item", (3,), "item 유보트", "item The Boat"),
+        ("item", (0,), "item (rare)", "item (rare)"),
         ("grade", (1,), "grade missing", "grade missing"),
         ("grade", (2,), "grade 12세", "grade 12세"),
         ("leading", (1,), "leading 키아누 리브스", "leading Keanu Reeves"),
@@ -96,44 +93,46 @@ def describe(made, names, *wide_ids):
         ),
     ],
 )
-def test_a_wide_feature_reads(made, names, find_wide, block, parts, korean, english):
-    (told,) = describe(made, names, find_wide(made, block, *parts))
-    assert (told.block, told.korean, told.english) == (block, korean, english)
+def test_a_wide_feature_is_put_into_words(
+    transform, names, find_wide_id, block, codes, korean, english
+):
+    (text,) = texts_of(transform, names, find_wide_id(transform, block, *codes))
+    assert (text.block, text.korean, text.english) == (block, korean, english)
 
 
 @given(st.data())
-def test_ids_are_told_one_by_one_whatever_their_order(made, names, data):
-    ids = data.draw(st.lists(st.integers(0, made.wide_size - 1)))
-    assert describe(made, names, *ids) == [describe(made, names, i)[0] for i in ids]
+def test_each_id_has_its_own_text_whatever_their_order(transform, names, data):
+    ids = data.draw(st.lists(st.integers(0, transform.wide_size - 1)))
+    assert texts_of(transform, names, *ids) == [texts_of(transform, names, i)[0] for i in ids]
 
 
 def test_a_block_without_ids_does_not_shift_the_others(make_transform, names):
-    made = make_transform(liked=())
-    told = describe(made, names, *range(made.wide_size))
-    assert {one.block for one in told} == set(BLOCKS) - {"liked x item"}
-    assert told[-1].korean == "user_count from 10.5 x genres SF x grade 12세"
+    transform = make_transform(liked=())
+    texts = texts_of(transform, names, *range(transform.wide_size))
+    assert {text.block for text in texts} == set(BLOCKS) - {"liked x item"}
+    assert texts[-1].korean == "user_count from 10.5 x genres SF x grade 12세"
 
 
-def test_all_ids_of_a_transform_are_told_apart(made, names):
-    told = describe(made, names, *range(made.wide_size))
-    buckets = [one for one in told if one.block == "user_count_bucket"]
-    assert len({(one.block, one.english) for one in told}) == len(told)
+def test_no_two_ids_of_a_transform_have_the_same_text(transform, names):
+    texts = texts_of(transform, names, *range(transform.wide_size))
+    buckets = [text for text in texts if text.block == "user_count_bucket"]
+    assert len({(text.block, text.english) for text in texts}) == len(texts)
     assert len(buckets) == 5
 
 
 def test_a_bucket_of_a_constant_is_known_or_missing(make_transform, names):
-    made = make_transform(ends=(), others=())
-    told = FeatureNaming(made, names).words("user_count_bucket", np.array([1, 2]), Language.ENGLISH)
-    assert told == ["missing", "known"]
+    transform = make_transform(ends=(), others=())
+    naming = FeatureNaming(transform, names)
+    assert naming.code_texts("user_count_bucket", np.array([1, 2]), ENGLISH) == ["missing", "known"]
 
 
 def test_large_numbers_are_written_out(make_transform, names):
-    made = make_transform(ends=(1234.5, 123_456.0), others=())
-    told = FeatureNaming(made, names).words("user_count_bucket", np.array([3]), Language.ENGLISH)
-    assert told == ["1234 … 123456"]
+    transform = make_transform(ends=(1234.5, 123_456.0), others=())
+    naming = FeatureNaming(transform, names)
+    assert naming.code_texts("user_count_bucket", np.array([3]), ENGLISH) == ["1234 … 123456"]
 
 
-def test_only_a_history_with_its_candidate_is_a_memory(made):
-    memories = [block.name for block in wide_blocks(made) if block.is_memory(made.spec)]
+def test_only_a_history_with_its_candidate_is_a_memory(transform):
+    memories = [block.name for block in wide_blocks(transform) if block.is_memory(transform.spec)]
     assert memories == ["liked x item"]
-    assert [block.name for block in wide_blocks(made)] == list(BLOCKS)
+    assert [block.name for block in wide_blocks(transform)] == list(BLOCKS)

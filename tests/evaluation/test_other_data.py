@@ -1,7 +1,6 @@
-"""Other data in KMRD's form are learned without touching a setting: whatever is missing or new."""
+"""Other data in KMRD's form are learned without touching a setting, whatever is missing or new."""
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,11 +12,10 @@ from widedeep.data.tables import IngestedData
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.gate import GateConfig
 from widedeep.evaluation.scoring import model_scorer
+from widedeep.evaluation.snapshot import UNKNOWN_ID
 from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
-from widedeep.features.training_data import TrainingData, cold_parts
-from widedeep.model.fitting import TrainingRun
-from widedeep.model.presets import PRESETS, preset
+from widedeep.model.presets import PRESETS
 from widedeep.store import ArtifactStore
 
 NOW = 1_700_000_000
@@ -39,28 +37,28 @@ def without_optional_files(folder):
 
 
 def in_other_languages(folder):
-    items = (folder / "movies.txt").read_text(encoding="utf-8").splitlines()
+    heading, *lines = (folder / "movies.txt").read_text(encoding="utf-8").splitlines()
     words = ("Amélie", "千と千尋", "Вий", "الرسالة", "🎬 emoji")
-    rows = [item.split("\t") for item in items[1:]]
-    for place, row in enumerate(rows):
-        row[1] = f"{words[place % 5]} {place}"
-    text = "\n".join([items[0], *("\t".join(row) for row in rows), ""])
+    rows = [line.split("\t") for line in lines]
+    for number, row in enumerate(rows):
+        row[1] = f"{words[number % 5]} {number}"
+    text = "\n".join([heading, *("\t".join(row) for row in rows), ""])
     (folder / "movies.txt").write_text(text, encoding="utf-8")
-    genres = (folder / "genres.csv").read_text(encoding="utf-8").splitlines()
-    swapped = [f"{row.split(',')[0]},genre nº {len(row) % 4} драма" for row in genres[1:]]
-    (folder / "genres.csv").write_text("\n".join([genres[0], *swapped, ""]), encoding="utf-8")
+    heading, *lines = (folder / "genres.csv").read_text(encoding="utf-8").splitlines()
+    swapped = [f"{line.split(',')[0]},genre nº {len(line) % 4} драма" for line in lines]
+    (folder / "genres.csv").write_text("\n".join([heading, *swapped, ""]), encoding="utf-8")
 
 
-def only_cold_users(folder):
+def only_new_users(folder):
     rewrite(folder, lambda rates: rates.assign(user=np.arange(len(rates)) + 1))
 
 
-def no_cold_users(folder):
-    def known(rates):
+def no_new_users(folder):
+    def of_early_users(rates):
         early = rates[rates.time < rates.time.quantile(0.5)]
         return rates[rates.user.isin(early.user)]
 
-    rewrite(folder, known)
+    rewrite(folder, of_early_users)
 
 
 def few_ratings(folder):
@@ -68,10 +66,7 @@ def few_ratings(folder):
 
 
 def huge_ids(folder):
-    def moved(rates):
-        return rates.assign(user=rates.user * 10**12 - 10**14)
-
-    rewrite(folder, moved)
+    rewrite(folder, lambda rates: rates.assign(user=rates.user * 10**12 - 10**14))
 
 
 def every_rating_at_midnight(folder):
@@ -82,49 +77,41 @@ def every_rating_at_midnight(folder):
 FORMS = [
     without_optional_files,
     in_other_languages,
-    only_cold_users,
-    no_cold_users,
+    only_new_users,
+    no_new_users,
     few_ratings,
     huge_ids,
     every_rating_at_midnight,
 ]
 
 
-def learned(folder, store, name="default"):
+def train_on(folder, store, train, name="default"):
+    """Ingest a folder and train on it; return the model, interactions, item table and split."""
     ratings = IngestedData(ingest(folder, ArtifactStore(store), NOW))
-    interactions, item_table = ratings.load(), ItemTable.from_table(ratings.items())
-    split = Split.of(interactions.time, ratings.last_time + 1)
-    chosen = preset(name)
-    chosen = replace(chosen, training=replace(chosen.training, epochs=2))
-    plan = TrainingData.of(
-        cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
-    )
-    fitting = TrainingRun(plan, chosen, None, seed=0)
-    list(fitting.epochs())
-    return fitting.finished(), interactions, item_table, split
+    interactions, item_table = ratings.interactions(), ItemTable.from_table(ratings.items())
+    split = Split.from_times(interactions.time, ratings.last_time + 1)
+    model = train(interactions, item_table, split, name, epochs=2)
+    return model, interactions, item_table, split
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_it_is_learned_and_judged(form, folder, tmp_path):
+def test_it_is_learned_and_evaluated(form, folder, train, tmp_path):
     form(folder)
-    model, interactions, item_table, split = learned(folder, tmp_path / "store")
+    model, *world = train_on(folder, tmp_path / "store", train)
     (tmp_path / "evaluation").mkdir()
-    evaluator = Evaluator(interactions, item_table, split, GateConfig(replicates=100))
-    found = evaluator.compare(model, None, tmp_path / "evaluation")
-    assert found.challenger["streaming"]["log_loss"] < 0.8
-    assert found.challenger["frozen"]["log_loss"] < 0.8
-    again = evaluator.compare(model, model, tmp_path / "evaluation")
-    assert again.challenger == found.challenger
+    evaluator = Evaluator(*world, GateConfig(replicates=100))
+    comparison = evaluator.compare(model, None, tmp_path / "evaluation")
+    assert comparison.challenger["streaming"]["log_loss"] < 0.8
+    assert comparison.challenger["frozen"]["log_loss"] < 0.8
+    with_champion = evaluator.compare(model, model, tmp_path / "evaluation")
+    assert with_champion.challenger == comparison.challenger
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_strangers_are_scored_by_what_is_known_of_the_other_side(name, folder, tmp_path):
-    model, interactions, item_table, split = learned(folder, tmp_path / "store", name)
-    score = model_scorer(model, interactions, item_table)
+def test_a_new_user_or_item_is_scored_by_the_other_side(name, folder, train, tmp_path):
+    model, interactions, item_table, split = train_on(folder, tmp_path / "store", train, name)
+    user = np.array([UNKNOWN_ID, interactions.user[-1], UNKNOWN_ID])
+    item = np.array([interactions.item[-1], UNKNOWN_ID, UNKNOWN_ID])
     time = np.full(3, split.as_of)
-    user, item = (
-        np.array([-1, interactions.user[-1], -1]),
-        np.array([interactions.item[-1], -1, -1]),
-    )
-    found = score(Queries(user, item, time, time))
-    assert ((found > 0) & (found < 1)).all()
+    scores = model_scorer(model, interactions, item_table)(Queries(user, item, time, time))
+    assert ((scores > 0) & (scores < 1)).all()

@@ -1,69 +1,23 @@
-"""Every figure is drawn, with a champion and without one.
+"""Headlines and model cards carry the numbers of both models, the decision and the limits."""
 
-A card carries the numbers of both models, the decision and the limits.
-"""
-
-import numpy as np
-import pytest
-
-from widedeep.evaluation.bootstrap import Guardrail, Interval
-from widedeep.evaluation.report import FIGURES, ModelCard, draw_figures
-from widedeep.evaluation.scoring import Predictions
-
-GUARDS = [
-    Guardrail("streaming AUC of new users", 0.69, 0.68, Interval(0.01, -0.002, 0.02), -0.01),
-    Guardrail("films in top-10 lists", 40.0, 40.0, Interval(0.0, 0.0, 0.0), -8.0),
-]
-MEMORY = {
-    "blocks": [{"block": "liked x item", "keys": 10, "nonzero": 3, "weight": 0.4}],
-    "sparsity": [
-        {"l1": 0.0, "nonzero": 10, "present": False},
-        {"l1": 10.0, "nonzero": 3, "present": True},
-    ],
-}
-
-
-def epoch(number, train, validation):
-    return {
-        "epoch": number,
-        "train_loss": train,
-        "validation_loss": validation,
-        "validation_auc": validation and 1 - validation,
-    }
-
-
-CURVES = {
-    "cold": {"curve": [epoch(1, 0.6, 0.5), epoch(2, 0.5, None)], "best_epoch": 1},
-    "warm": {"curve": [epoch(0, None, 0.5), epoch(1, 0.4, None)], "best_epoch": 0},
-    "nothing new": {"curve": [epoch(1, 0.4, None)], "best_epoch": 0},
-}
-
-
-def predictions(seed):
-    generator = np.random.default_rng(seed)
-    rows, label = np.arange(500), np.random.default_rng(0).random(500) < 0.7
-    probability = np.clip(0.6 * label + 0.4 * generator.random(500), 0, 1)
-    return Predictions(rows, rows, rows, label, probability, probability)
-
-
-@pytest.mark.parametrize("start", CURVES)
-@pytest.mark.parametrize("guards", [GUARDS, []])
-def test_all_figures_are_drawn(start, guards, tmp_path):
-    models = {"challenger": predictions(1), "champion": predictions(2)}
-    draw_figures(models, guards, CURVES[start], MEMORY, tmp_path)
-    assert {file.name for file in tmp_path.iterdir()} == set(FIGURES)
-    for name in FIGURES:
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-
+from widedeep.evaluation.report import (
+    HEADLINES,
+    ModelCard,
+    headlines,
+    markdown_table,
+    opponent_name,
+    write_csv,
+)
 
 MEASURED = {
     "streaming": {"auc": 0.82, "log_loss": 0.46, "ece": 0.01},
-    "frozen": {"auc": 0.75, "gauc": 0.7, "ndcg_at_10": 0.9},
+    "frozen": {"auc": 0.75, "log_loss": 0.5, "gauc": None, "ndcg_at_10": 0.9},
 }
 EVALUATION = {
     "challenger": MEASURED,
     "champion": None,
     "baseline": MEASURED,
+    "difference": {"auc": {"difference": 0.01, "low": -0.002, "high": 0.022}},
     "challenger_slices": {
         "new_user": {"rows": 1234, "streaming": {"auc": None}, "frozen": {"auc": 0.6}}
     },
@@ -75,14 +29,41 @@ def card(**more):
     return ModelCard("m version 3", {"data": "kmrd"}, evaluation, "hold", ["worse"]).as_markdown()
 
 
-def test_a_first_model_has_no_champion_beside_it():
+def test_the_card_of_a_first_model_has_no_champion():
     assert "| streaming AUC | 0.8200 | - | 0.8200 |" in card()
     assert "| new user | 1,234 | - |" in card()
 
 
-def test_the_card_tells_facts_and_decision():
+def test_the_card_carries_facts_decision_and_limits():
     text = card(champion=MEASURED)
     assert text.startswith("# m version 3\n")
     assert "- **data**: kmrd" in text
     assert "## Decision: hold\n\n- worse" in text
     assert "| frozen NDCG@10 | 0.9000 | 0.9000 | 0.9000 |" in text
+    assert "## Limits" in text
+
+
+def test_a_headline_has_both_models_and_the_interval_of_the_streaming_difference():
+    champion = {**MEASURED, "streaming": {"auc": 0.81, "log_loss": 0.47, "ece": 0.02}}
+    rows = list(headlines({**EVALUATION, "champion": champion}))
+    assert [row.title for row in rows] == [title for *_, title in HEADLINES]
+    assert (rows[0].challenger, rows[0].other) == (0.82, 0.81)
+    assert rows[0].interval == "[-0.0020, +0.0220]"
+    assert [row.interval for row in rows[1:]] == [""] * 6
+    assert rows[5].challenger is None
+
+
+def test_the_opponent_of_a_first_model_is_the_baseline():
+    assert opponent_name({**EVALUATION, "champion": MEASURED}) == "champion"
+    assert "baseline" in opponent_name(EVALUATION)
+
+
+def test_a_table_aligns_numbers_to_the_right_and_escapes_bars():
+    table = markdown_table(("name", "n"), [("a|b", "1")], 1)
+    assert table == "| name | n |\n| --- | --: |\n| a\\|b | 1 |\n"
+
+
+def test_numbers_are_written_under_their_names(tmp_path):
+    write_csv(tmp_path / "numbers.csv", [{"name": "하나", "n": 1}, {"name": "b", "n": None}])
+    text = (tmp_path / "numbers.csv").read_text(encoding="utf-8")
+    assert text.splitlines() == ["name,n", "하나,1", "b,"]

@@ -1,63 +1,157 @@
-"""Lists of ten: the best unseen items of the users seen last, and how much of them changes."""
+"""Predictions of the holdout and its slices, and the lists of ten that a model shows."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
-from widedeep.evaluation.scoring import LENGTH, USERS, TopLists
+from widedeep.evaluation.scoring import (
+    LIST_LENGTH,
+    USERS,
+    Predictions,
+    TopLists,
+    baseline_scorer,
+    measure_slices,
+    model_scorer,
+    slice_masks,
+)
+from widedeep.features.history import HistoryConfig, Queries
+from widedeep.features.training_data import example_queries
 
 DAY = 86_400
 NOW = 2000 * DAY
 
 
-def log_of(rows):
+@pytest.fixture(scope="module")
+def interactions():
+    """150 users rate two of 30 items each, one user a day; item 999 was rated long ago."""
+    rows = [(1800 + u, u, 100 + (u * 7 + k) % 30) for u in range(150) for k in range(2)]
+    rows += [(3, 500, 999), (3, 501, 999)]
     time, user, item = (np.array(column) for column in zip(*sorted(rows), strict=True))
     return Interactions(user, item, np.full(len(time), 10, np.int8), time * DAY)
 
 
-@pytest.fixture(scope="module")
-def interactions():
-    """150 users rate two of 30 items each, one a day; item 999 was rated long ago."""
-    rows = [(1800 + u, u, 100 + (u * 7 + k) % 30) for u in range(150) for k in range(2)]
-    return log_of([*rows, (3, 500, 999), (3, 501, 999)])
+@pytest.fixture
+def split():
+    """The last ten days are the holdout."""
+    return Split(1900 * DAY, 1940 * DAY, NOW)
 
 
-def by_id(asked):
-    return asked.item / 1000.0
+def score_by_id(queries):
+    return queries.item / 1000.0
 
 
-def test_items_are_ranked_best_first_and_what_was_rated_is_not_shown(interactions):
-    found = TopLists.of(interactions, NOW, by_id)
-    for user, shown in zip(found.user, found.item, strict=True):
+def test_predictions_have_the_holdout_rows_in_the_order_of_the_interactions(interactions, split):
+    predictions = Predictions.compute(interactions, split, HistoryConfig(), score_by_id)
+    holdout = split.holdout(interactions.time)
+    assert holdout.sum() == len(predictions.label) == 20
+    for name in ("user", "item", "time"):
+        assert np.array_equal(getattr(predictions, name), getattr(interactions, name)[holdout])
+    assert predictions.label.tolist() == (interactions.value[holdout] >= 10).tolist()
+
+
+def test_streaming_knows_all_before_a_rating_and_frozen_all_before_the_holdout(interactions, split):
+    queries = []
+    Predictions.compute(
+        interactions,
+        split,
+        HistoryConfig(),
+        lambda asked: queries.append(asked) or score_by_id(asked),
+    )
+    streaming, frozen = queries
+    assert np.array_equal(streaming.known_until, streaming.time)
+    assert set(frozen.known_until.tolist()) == {split.holdout_from}
+
+
+def test_predictions_are_loaded_as_they_were_saved(interactions, split, tmp_path):
+    predictions = Predictions.compute(interactions, split, HistoryConfig(), score_by_id)
+    predictions.save(tmp_path / "predictions.parquet")
+    loaded = Predictions.load(tmp_path / "predictions.parquet")
+    for name in Predictions.__slots__:
+        assert np.array_equal(getattr(loaded, name), getattr(predictions, name))
+
+
+def test_slices_divide_the_holdout_by_new_users_and_new_items(world):
+    interactions, _, split = world
+    masks = slice_masks(interactions, split)
+    holdout = split.holdout(interactions.time)
+    assert (masks["new_user"] ^ masks["returning_user"]).all()
+    assert (masks["new_item"] ^ masks["old_item"]).all()
+    for user, time, new in zip(
+        interactions.user[holdout], interactions.time[holdout], masks["new_user"], strict=True
+    ):
+        assert new == (not ((interactions.user == user) & (interactions.time < time)).any())
+    for item, new in zip(interactions.item[holdout], masks["new_item"], strict=True):
+        first = interactions.time[interactions.item == item].min()
+        assert new == (first >= split.holdout_from)
+
+
+def test_a_slice_metric_without_a_value_is_none(interactions, split):
+    predictions = Predictions.compute(interactions, split, HistoryConfig(), score_by_id)
+    rows = np.arange(len(predictions.label))
+    mixed = replace(predictions, label=rows % 2 == 0)
+    masks = {"all": rows >= 0, "positive": mixed.label, "none": rows < 0}
+    measured = measure_slices(mixed, masks)
+    assert [measured[name]["rows"] for name in masks] == [20, 10, 0]
+    assert measured["all"]["streaming"]["auc"] is not None
+    assert measured["positive"]["frozen"]["auc"] is None
+    assert measured["positive"]["frozen"]["log_loss"] is not None
+    assert measured["none"]["streaming"] == {"auc": None, "log_loss": None}
+
+
+def test_frozen_scores_know_nothing_of_the_holdout(world, models):
+    interactions, item_table, split = world
+    before = interactions.select_rows(interactions.time < split.holdout_from)
+    queries = example_queries(interactions, split.holdout(interactions.time), split.holdout_from)
+    whole, cut = (
+        model_scorer(models[0], history, item_table)(queries) for history in (interactions, before)
+    )
+    assert np.array_equal(whole, cut)
+
+
+def test_a_new_user_and_item_get_a_probability(world, models):
+    interactions, item_table, split = world
+    unknown, moment = np.array([-1]), np.array([split.as_of])
+    model = model_scorer(models[0], interactions, item_table)
+    baseline = baseline_scorer(models[0].transform, interactions, item_table)
+    for scorer in (model, baseline):
+        assert 0 <= scorer(Queries(unknown, unknown, moment, moment))[0] <= 1
+
+
+def test_items_are_ranked_best_first_and_rated_items_are_not_shown(interactions):
+    lists = TopLists.compute(interactions, NOW, score_by_id)
+    for user, shown in zip(lists.user, lists.item, strict=True):
         rated = set(interactions.item[interactions.user == user].tolist())
-        wanted = [m for m in range(129, 99, -1) if m not in rated][:LENGTH]
-        assert shown.tolist() == wanted
+        expected = [item for item in range(129, 99, -1) if item not in rated][:LIST_LENGTH]
+        assert shown.tolist() == expected
 
 
-def test_the_users_seen_last_are_asked_about_what_is_rated_lately(interactions):
-    found = TopLists.of(interactions, NOW, by_id)
-    assert found.user.tolist() == list(range(150 - USERS, 150))
-    assert 999 not in found.item
+def test_the_users_seen_last_are_shown_the_items_rated_lately(interactions):
+    lists = TopLists.compute(interactions, NOW, score_by_id)
+    assert lists.user.tolist() == list(range(150 - USERS, 150))
+    assert 999 not in lists.item
 
 
-def test_lists_are_asked_for_at_the_moment_with_all_that_is_known_by_then(interactions):
-    seen = []
-    TopLists.of(interactions, NOW, lambda asked: seen.append(asked) or by_id(asked))
-    assert set(seen[0].time.tolist()) == set(seen[0].known_until.tolist()) == {NOW}
+def test_lists_are_ranked_at_the_moment_with_all_that_is_known_by_then(interactions):
+    queries = []
+    TopLists.compute(interactions, NOW, lambda asked: queries.append(asked) or score_by_id(asked))
+    assert set(queries[0].time.tolist()) == set(queries[0].known_until.tolist()) == {NOW}
 
 
 def test_churn_is_the_share_of_items_no_longer_shown(interactions):
-    best = TopLists.of(interactions, NOW, by_id)
-    worst = TopLists.of(interactions, NOW, lambda asked: 1 - by_id(asked))
+    best = TopLists.compute(interactions, NOW, score_by_id)
+    worst = TopLists.compute(interactions, NOW, lambda queries: 1 - score_by_id(queries))
     assert best.churn(best) == 0
     assert best.churn(worst) == 1
     half = TopLists(best.user, np.hstack([best.item[:, :5], worst.item[:, :5]]))
     assert best.churn(half) == 0.5
 
 
-def test_what_was_saved_is_loaded_equal(interactions, tmp_path):
-    lists = TopLists.of(interactions, NOW, by_id)
+def test_lists_are_loaded_as_they_were_saved(interactions, tmp_path):
+    lists = TopLists.compute(interactions, NOW, score_by_id)
     lists.save(tmp_path / "lists.parquet")
-    found = TopLists.load(tmp_path / "lists.parquet")
-    assert found.user.tolist() == lists.user.tolist()
-    assert found.item.tolist() == lists.item.tolist()
+    loaded = TopLists.load(tmp_path / "lists.parquet")
+    assert loaded.user.tolist() == lists.user.tolist()
+    assert loaded.item.tolist() == lists.item.tolist()

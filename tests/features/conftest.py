@@ -47,7 +47,7 @@ class World:
 
     def describe(self, queries=None, interactions=None):
         asked = self.queries() if queries is None else queries
-        return RawFeatures.describe(
+        return RawFeatures.compute(
             self.interactions if interactions is None else interactions,
             asked,
             self.item_table,

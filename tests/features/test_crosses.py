@@ -15,7 +15,7 @@ from widedeep.features.crosses import (
     LARGEST_KEY,
     CrossCounter,
     CrossVocabulary,
-    combine_ids,
+    combine_codes,
     pack_keys,
     unpack_keys,
 )
@@ -31,7 +31,7 @@ rows = st.lists(
 
 def halves_of(rows, width):
     parts = [Ragged.from_lists([row[i] for row in rows], np.int32) for i in range(width)]
-    return CrossCounter.of(parts, SIZES[:width])
+    return CrossCounter.from_codes(parts, SIZES[:width])
 
 
 def counted(halves, width, least=1):
@@ -96,7 +96,7 @@ def known_combinations(row):
 def test_each_row_combines_all_its_known_ids_in_the_order_of_the_parts(rows, width):
     sizes = SIZES[:width]
 
-    combined = combine_ids(columns(rows, width), sizes)
+    combined = combine_codes(columns(rows, width), sizes)
 
     assert tuples_of(combined, sizes) == [known_combinations(row[:width]) for row in rows]
     assert combined.values.dtype == np.int64
@@ -108,7 +108,7 @@ def test_combinations_are_kept_by_the_number_of_rows_they_stand_in(rows, minimum
     vocabulary = CrossVocabulary.fit(columns(rows, width), SIZES[:width], minimum)
 
     support = Counter(c for row in rows for c in set(known_combinations(row[:width])))
-    kept = {*zip(*(part.tolist() for part in vocabulary.parts()), strict=True)}
+    kept = {*zip(*(part.tolist() for part in vocabulary.part_codes()), strict=True)}
     assert kept == {c for c, rows_with in support.items() if rows_with >= minimum}
     assert (np.diff(vocabulary.keys) > 0).all()
 
@@ -120,7 +120,7 @@ def test_rows_fire_exactly_the_kept_combinations_in_their_order(fitted, asked, m
 
     fired = vocabulary.encode(columns(asked, width))
 
-    kept = [*zip(*(part.tolist() for part in vocabulary.parts()), strict=True)]
+    kept = [*zip(*(part.tolist() for part in vocabulary.part_codes()), strict=True)]
     wanted = [
         [kept.index(c) for c in known_combinations(row[:width]) if c in kept] for row in asked
     ]
@@ -166,7 +166,7 @@ def test_more_combinations_than_keys_are_refused_by_name():
     bag = Ragged.from_lists([[1]], np.int32)
 
     for attempt in (
-        lambda: combine_ids([bag, bag], sizes),
+        lambda: combine_codes([bag, bag], sizes),
         lambda: CrossVocabulary.fit([bag, bag], sizes, 1),
         lambda: pack_keys([bag.values] * 2, sizes),
     ):

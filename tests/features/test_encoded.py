@@ -46,7 +46,7 @@ def arrays(rows):
         rows.categories,
         rows.numbers.quantile,
         rows.numbers.counts,
-        rows.offset,
+        rows.prior_logit,
         *(a for r in ragged for a in (r.values, r.offsets)),
     ]
 

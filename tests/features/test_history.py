@@ -90,7 +90,7 @@ def bag_lists(bag):
 
 
 def bags_of(columns):
-    return bag_lists(columns.liked.decoded()), bag_lists(columns.disliked.decoded())
+    return bag_lists(columns.liked.decode()), bag_lists(columns.disliked.decode())
 
 
 def assert_identical(found, wanted):

@@ -8,7 +8,7 @@ from widedeep.features.items import MISSING, ItemTable
 def test_attributes_are_read_as_ingest_wrote_them(items):
     item_table = ItemTable.from_table(items)
 
-    assert item_table.items.tolist() == items["item"].to_pylist()
+    assert item_table.ids.tolist() == items["item"].to_pylist()
     grades = [grade or MISSING for grade in items["grade"].to_pylist()]
     assert item_table.categories["grade"].tolist() == [*grades, MISSING]
     years = np.array([*items["original_year"].to_pylist(), None], float)
@@ -22,18 +22,18 @@ def test_attributes_are_read_as_ingest_wrote_them(items):
 def test_unknown_items_have_the_last_row_and_nothing_is_known_of_them(items):
     item_table = ItemTable.from_table(items)
 
-    rows = item_table.rows(np.array([123, 1, 100, 999, 110]))
+    rows = item_table.find_rows(np.array([123, 1, 100, 999, 110]))
 
     assert rows.tolist() == [23, 24, 0, 24, 10]
     assert item_table.categories["grade"][24] == MISSING
     assert np.isnan(item_table.numbers["original_year"][24])
-    assert item_table.bag("people", rows).lengths.tolist() == [3, 0, 3, 0, 3]
+    assert item_table.bags["people"].select_rows(rows).lengths.tolist() == [3, 0, 3, 0, 3]
 
 
 def test_an_empty_item_table_knows_no_item(items):
     item_table = ItemTable.from_table(items.slice(0, 0))
 
-    assert item_table.rows(np.array([100, 101])).tolist() == [0, 0]
+    assert item_table.find_rows(np.array([100, 101])).tolist() == [0, 0]
     assert item_table.bag("genres", np.array([0, 0])).lengths.tolist() == [0, 0]
 
 

@@ -56,7 +56,7 @@ PARTS = st.lists(st.lists(NUMBERS, max_size=60), min_size=1, max_size=6)
 
 
 def found(parts, ranks):
-    brackets = RankBrackets.around(ranks, [RankSample.of(part) for part in parts])
+    brackets = RankBrackets.from_samples(ranks, [RankSample.from_values(part) for part in parts])
     return brackets.values([brackets.count(part) for part in parts])
 
 
@@ -78,14 +78,14 @@ def test_a_normaliser_from_parts_is_that_of_the_whole(quantiles):
     parts = np.split(values, [10, 4000, 4000, 15_000])
     ranks = boundary_ranks(int(np.isfinite(values).sum()), quantiles)
     wanted = QuantileNormaliser.fit(values, quantiles).boundaries
-    assert np.array_equal(QuantileNormaliser.of_order(found(parts, ranks)).boundaries, wanted)
+    assert np.array_equal(QuantileNormaliser.from_rank_values(found(parts, ranks)).boundaries, wanted)
 
 
 def test_the_second_pass_looks_at_no_more_values_than_is_said():
     generator = np.random.default_rng(1)
     parts = [generator.normal(i, size=30_000) for i in range(4)]
-    brackets = RankBrackets.around(
-        np.array([0, 60_000, 119_999]), [RankSample.of(p) for p in parts]
+    brackets = RankBrackets.from_samples(
+        np.array([0, 60_000, 119_999]), [RankSample.from_values(p) for p in parts]
     )
     counted = [brackets.count(part) for part in parts]
     looked_at = [sum(len(part.within[i][0]) for part in counted) for i in range(3)]
@@ -94,7 +94,7 @@ def test_the_second_pass_looks_at_no_more_values_than_is_said():
 
 def test_of_nothing_there_is_no_rank():
     assert not len(boundary_ranks(0, 100))
-    assert not len(QuantileNormaliser.of_order(np.empty(0)).boundaries)
+    assert not len(QuantileNormaliser.from_rank_values(np.empty(0)).boundaries)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -42,7 +42,7 @@ def initial(plan):
 
 
 def cold(world, split, interactions=None, sampling=SAMPLING):
-    return TrainingData.of(
+    return TrainingData.from_parts(
         cold_parts(
             interactions or world.interactions, world.item_table, split, world.spec, sampling
         )
@@ -122,8 +122,8 @@ def test_the_catch_up_has_validation_and_a_replay_of_training(world, split, plan
     assert caught_up.training.label[replayed:rows].tolist() == new.tolist()
     assert caught_up.training.weight.tolist() == [1] * rows + [0.25] * (2 * rows)
     assert caught_up.validation == {}
-    assert caught_up.evidence.rows == len(old) + len(new)
-    assert plan.initial.evidence.rows == len(old)
+    assert caught_up.support.rows == len(old) + len(new)
+    assert plan.initial.support.rows == len(old)
 
 
 def test_the_catch_up_knows_new_users_by_the_same_numbers(world, split, plan):
@@ -136,13 +136,13 @@ def test_the_catch_up_knows_new_users_by_the_same_numbers(world, split, plan):
     described = replace(world, prior=before.prior).describe(world.queries(np.flatnonzero(known)))
     wanted = Transform.fit(world.spec, before.prior, described, before)
     for name, vocabulary in wanted.vocabularies.items():
-        assert vocabulary.tokens.tolist() == after.vocabularies[name].tokens.tolist()
+        assert vocabulary.tokens.tolist() == after.vocabularies[name].ids.tolist()
 
 
 def test_evidence_counts_each_rating_once_and_no_stale_copy(world, split, plan):
     initial = plan.initial
     fresh = initial.training.take(np.arange(split.training(world.interactions.time).sum()))
-    found = initial.evidence
+    found = initial.support
     assert (found.rows, found.positive_rows) == (len(fresh), fresh.label.sum())
     for wide_id in range(0, initial.transform.wide_size, 7):
         fired = [
@@ -208,7 +208,7 @@ def test_a_warm_plan_goes_on_where_the_previous_model_ended(world, split, plan):
     moment = int(world.interactions.time[500])
     previous = plan.initial.transform
 
-    warm = TrainingData.of(
+    warm = TrainingData.from_parts(
         warm_parts(
             world.interactions, world.item_table, split.holdout_from, SAMPLING, previous, moment
         )
@@ -227,7 +227,7 @@ def test_a_warm_plan_with_nothing_new_has_nothing_to_learn(world, split, plan, t
     previous = plan.catch_up.transform
 
     until = split.holdout_from
-    warm = TrainingData.of(
+    warm = TrainingData.from_parts(
         warm_parts(world.interactions, world.item_table, until, SAMPLING, previous, until)
     )
     warm.save(tmp_path)
@@ -244,8 +244,8 @@ def test_only_new_users_are_learned_from_if_asked_and_the_transform_knows_all(wo
     first = new_user_rows(world.interactions)
     kept = [first & part(world.interactions.time) for part in (split.training, split.validation)]
     assert len(found.initial.training) == 3 * kept[0].sum()
-    assert found.initial.evidence.rows == kept[0].sum()
-    assert found.catch_up.evidence.rows == kept[0].sum() + kept[1].sum()
+    assert found.initial.support.rows == kept[0].sum()
+    assert found.catch_up.support.rows == kept[0].sum() + kept[1].sum()
     assert found.initial.transform.wide_size == plan.initial.transform.wide_size
     assert len(found.initial.validation[FROZEN]) == len(plan.initial.validation[FROZEN])
 
@@ -260,15 +260,15 @@ def test_frozen_queries_know_nothing_after_the_moment_and_never_more_than_their_
 
 
 def test_a_cold_plan_may_catch_up_past_the_holdouts_start(world, split, plan):
-    late = TrainingData.of(
+    late = TrainingData.from_parts(
         cold_parts(
             world.interactions, world.item_table, split, world.spec, SAMPLING, until=split.as_of
         )
     )
 
-    assert late.initial.evidence.rows == plan.initial.evidence.rows
+    assert late.initial.support.rows == plan.initial.support.rows
     assert late.catch_up.until == split.as_of
-    assert late.catch_up.evidence.rows == len(world.interactions.time)
+    assert late.catch_up.support.rows == len(world.interactions.time)
 
 
 def test_only_a_window_is_learned_from_if_asked(world, split):
@@ -279,14 +279,14 @@ def test_only_a_window_is_learned_from_if_asked(world, split):
 
     time, since = world.interactions.time, split.validation_from - days * DAY
     old = ((time >= since) & (time < split.validation_from)).sum()
-    assert found.initial.evidence.rows == old
-    assert found.catch_up.evidence.rows == old + split.validation(time).sum()
+    assert found.initial.support.rows == old
+    assert found.catch_up.support.rows == old + split.validation(time).sum()
 
 
 def test_a_window_shorter_than_validation_still_leaves_something_to_learn(world, split):
     assert split.holdout_from - split.validation_from > DAY
     found = cold(world, split, sampling=replace(SAMPLING, window=1))
-    assert found.initial.evidence.rows > 0
+    assert found.initial.support.rows > 0
 
 
 def test_a_window_without_a_rating_is_refused(world, split):
@@ -294,7 +294,7 @@ def test_a_window_without_a_rating_is_refused(world, split):
     gap = np.where(time < split.validation_from, time - 400 * DAY, time)
     sampling = replace(SAMPLING, window=30)
     with pytest.raises(InputError, match=r"none before .* 30 days"):
-        TrainingData.of(
+        TrainingData.from_parts(
             cold_parts(
                 replace(world.interactions, time=gap), world.item_table, split, world.spec, sampling
             )

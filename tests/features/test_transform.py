@@ -174,9 +174,9 @@ def test_vocabularies_hold_exactly_the_tokens_of_the_minimum_count(world, transf
     for name, tokens in seen.items():
         counts = Counter(tokens.tolist())
         kept = sorted(token for token, count in counts.items() if count >= minimum[name])
-        assert transform.vocabularies[name].tokens.tolist() == kept
+        assert transform.vocabularies[name].ids.tolist() == kept
         assert 0 < len(kept) <= len(counts)
-    assert len(transform.vocabularies["user"].tokens) < len(set(seen["user"].tolist()))
+    assert len(transform.vocabularies["user"].ids) < len(set(seen["user"].tolist()))
 
 
 def part_tokens(rows, transform, name):
@@ -184,11 +184,11 @@ def part_tokens(rows, transform, name):
     if name.endswith("_bucket"):
         number = name.removesuffix("_bucket")
         return [[q] for q in transform.normalisers[name].bucket(rows.number(number)).tolist()]
-    known = set(transform.vocabulary_of(name).tokens.tolist())
+    known = set(transform.vocabulary_of(name).ids.tolist())
     if rows.token(name) is not None:
         found = [[token] for token in rows.token(name).tolist()]
     elif rows.history_bag(name) is not None:
-        found = bag_lists(rows.history_bag(name).decoded())
+        found = bag_lists(rows.history_bag(name).decode())
     elif name == "grade":
         found = [[grade] for grade in rows.attribute(name)[rows.item_rows].tolist()]
     else:
@@ -207,7 +207,7 @@ def named(transform, encoded):
     for name in transform.spec.wide:
         names[ids_of(transform, name)] = [(name, token) for token in tokens_of(transform, name)]
     for cross, vocabulary in zip(transform.spec.crosses, transform.crosses, strict=True):
-        parts = zip(cross.parts, vocabulary.parts(), strict=True)
+        parts = zip(cross.parts, vocabulary.part_codes(), strict=True)
         tokens = [[tokens_of(transform, part)[i] for i in ids] for part, ids in parts]
         names[ids_of(transform, cross.name)] = [(cross.name, c) for c in zip(*tokens, strict=True)]
     return [[names[i] for i in row] for row in bag_lists(encoded.wide)]
@@ -216,7 +216,7 @@ def named(transform, encoded):
 def tokens_of(transform, name):
     if name in transform.normalisers:
         return ["unused", *range(transform.normalisers[name].quantiles + 1)]
-    return [None, *transform.vocabulary_of(name).tokens.tolist()]
+    return [None, *transform.vocabulary_of(name).ids.tolist()]
 
 
 def ids_of(transform, name):
@@ -294,7 +294,7 @@ def test_boundaries_are_taken_over_and_vocabularies_are_not(world, transform):
         for name, normaliser in transform.normalisers.items()
     )
     for name, vocabulary in fresh.vocabularies.items():
-        assert warm.vocabularies[name].tokens.tolist() == vocabulary.tokens.tolist()
+        assert warm.vocabularies[name].ids.tolist() == vocabulary.tokens.tolist()
 
 
 def test_a_previous_transform_of_other_features_is_refused(world, transform):
@@ -314,9 +314,9 @@ def test_crosses_are_keyed_by_ids_not_by_joined_text():
         {"genres": Ragged.from_lists([["a-b"], ["a"], []], texts)},
     )
     two = np.array([1, 2])
-    nothing = IndexedBag.of(Ragged.from_lists([[], []], np.int64))
+    nothing = IndexedBag.from_ragged(Ragged.from_lists([[], []], np.int64))
     history = HistoryColumns(np.empty((2, 0), np.float32), nothing, nothing)
-    rows = RawFeatures.of(Queries(two, two, two, two), history, item_table)
+    rows = RawFeatures.from_history(Queries(two, two, two, two), history, item_table)
     spec = FeatureSpec(
         (Category("grade", 1),), (Bag("genres", 1),), (), (), (Cross(("genres", "grade"), 1),), ()
     )
@@ -330,7 +330,7 @@ def test_crosses_are_keyed_by_ids_not_by_joined_text():
 def test_bags_read_the_ids_of_the_category_they_share_a_vocabulary_with(rows, transform, encoded):
     liked = encoded.bags[2]
 
-    wanted = transform.vocabularies["item"].encode(rows.history.liked.decoded().values)
+    wanted = transform.vocabularies["item"].encode(rows.history.liked.decode().values)
 
     assert liked.values.tolist() == wanted.tolist()
     assert "liked" not in transform.vocabularies
@@ -339,10 +339,10 @@ def test_bags_read_the_ids_of_the_category_they_share_a_vocabulary_with(rows, tr
 def test_past_likes_may_have_a_vocabulary_of_their_own(world):
     transform = fit_spec(world, categories=(Category("item", 1),), bags=(Bag("liked", 40),))
 
-    counts = Counter(world.describe().history.liked.decoded().values.tolist())
+    counts = Counter(world.describe().history.liked.decode().values.tolist())
     kept = sorted(item for item, count in counts.items() if count >= 40)
-    assert transform.vocabularies["liked"].tokens.tolist() == kept
-    assert 0 < len(kept) < len(transform.vocabularies["item"].tokens)
+    assert transform.vocabularies["liked"].ids.tolist() == kept
+    assert 0 < len(kept) < len(transform.vocabularies["item"].ids)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.features.ragged import Ragged
-from widedeep.features.vocabulary import OUT_OF_VOCABULARY, IndexedBag, Vocabulary, count_tokens
+from widedeep.features.vocabulary import OUT_OF_VOCABULARY, IndexedBag, Vocabulary, count_distinct
 
 ROWS = st.lists(st.lists(st.integers(-5, 10_000), max_size=6), min_size=1, max_size=12)
 
@@ -25,13 +25,13 @@ def same(one, other):
 def test_they_take_encode_and_count_alike(rows, data):
     bag = Ragged.from_lists(rows, np.int64)
     taken = np.array(data.draw(st.permutations(range(len(rows)))))[: data.draw(st.integers(1, 12))]
-    coded, wanted = IndexedBag.of(bag).take(taken), bag.take(taken)
-    same(coded.decoded(), wanted)
+    coded, wanted = IndexedBag.from_ragged(bag).take(taken), bag.take(taken)
+    same(coded.decode(), wanted)
     vocabulary = Vocabulary.fit(bag.values, 2)
     same(coded.encode(vocabulary), wanted.replace(vocabulary.encode(wanted.values)))
     found, held = (
         dict(zip(*(column.tolist() for column in counts), strict=True))
-        for counts in (coded.count(), count_tokens(wanted.values))
+        for counts in (coded.count(), count_distinct(wanted.values))
     )
     assert found == held
 
@@ -117,7 +117,7 @@ def test_counts_of_parts_add_up(seen, cut):
 
     total = Counter()
     for part in parts:
-        unique, counts = count_tokens(part)
+        unique, counts = count_distinct(part)
         total.update(dict(zip(unique.tolist(), counts.tolist(), strict=True)))
 
     assert total == Counter(seen.tolist())

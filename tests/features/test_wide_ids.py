@@ -19,7 +19,7 @@ def tokens(made, feature):
     if feature in made.normalisers:
         cuts = [-np.inf, *made.normalisers[feature].boundaries.tolist(), np.inf]
         return ["none", "missing", *pairwise(cuts)]
-    return ["rare", *made.vocabulary_of(feature).tokens.tolist()]
+    return ["rare", *made.vocabulary_of(feature).ids.tolist()]
 
 
 def meanings(made):
@@ -29,7 +29,7 @@ def meanings(made):
         held = [tokens(made, feature) for feature in block.features]
         found += [
             (block.name, *(h[i] for h, i in zip(held, ids, strict=True)))
-            for ids in zip(*block.parts, strict=True)
+            for ids in zip(*block.codes, strict=True)
         ]
     return found
 

@@ -1,4 +1,4 @@
-"""Real Prefect and real MLflow, in a home of the test's own."""
+"""Real Prefect and real MLflow, in a workspace of the test's own."""
 
 import json
 import shutil
@@ -20,9 +20,10 @@ def prefect_server():
 
 @pytest.fixture(scope="session")
 def run_command(prefect_server):
-    """Run a command that ends well with --json; gives its JSON object and all of stdout.
+    """Return a function that runs a command with --json, expects status 0, and returns its JSON
+    object and all of stdout.
 
-    For fixtures of a module, which pytest's own capture cannot serve.
+    It serves fixtures of a module, which pytest's own capture cannot.
     """
     del prefect_server
 
@@ -39,3 +40,14 @@ def run_command(prefect_server):
 def world(simulated, tmp_path):
     """A copy of the simulated files that a test may spoil."""
     return shutil.copytree(simulated, tmp_path / "sim-small")
+
+
+@pytest.fixture(scope="session")
+def registered_workspace(tiny, make_workspace, tmp_path_factory):
+    """A workspace whose champion, version 1, has fitted features and random weights."""
+    from tests.flows.random_model import register_random_model
+    from widedeep.workspace import Workspace
+
+    workspace = Workspace(make_workspace(tmp_path_factory.mktemp("registered")))
+    register_random_model(workspace, tiny)
+    return workspace

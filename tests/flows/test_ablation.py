@@ -31,8 +31,8 @@ OPTIONS = ("--seeds", "1", "--variants", *VARIANTS)
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory, make_home):
-    return make_home(tmp_path_factory.mktemp("home"))
+def workspace(tmp_path_factory, make_workspace):
+    return make_workspace(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory, make_home):
-    return make_home(tmp_path_factory.mktemp("home"))
+def workspace(tmp_path_factory, make_workspace):
+    return make_workspace(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,10 +85,10 @@ def one_class(world):
     [
         (missing_file, "rates.csv"),
         (missing_column, "time"),
-        (wrong_separator, "comma wanted"),
+        (wrong_separator, "expected comma"),
         (not_utf8, "UTF-8"),
         (empty_file, "empty"),
-        (duplicated_header, "value"),
+        (duplicated_header, "rate"),
         (mostly_bad_rows, "ten"),
         (one_class, "both classes"),
     ],
@@ -133,7 +133,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_begins(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     arguments = ["--home", str(workspace), "--data", str(simulated), "--device", "cuda"]
     assert main(["retrain", *arguments]) == 2
-    assert "device is cuda; torch" in capsys.readouterr().err.splitlines()[0]
+    assert "device is cuda, but torch" in capsys.readouterr().err.splitlines()[0]
     assert fingerprint(workspace) == before
 
 

@@ -24,9 +24,9 @@ def register(workspace, model):
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory, make_home):
+def workspace(tmp_path_factory, make_workspace):
     """A home with one model."""
-    workspace = Workspace(make_home(tmp_path_factory.mktemp("home")))
+    workspace = Workspace(make_workspace(tmp_path_factory.mktemp("home")))
     register(workspace, "widedeep-one")
     return workspace
 

@@ -8,7 +8,7 @@ from flows.champion import RegisteredModel
 from flows.explain import ExplainReport, show_explanation
 from tasks.tracking import Tracker
 from widedeep.evaluation.explain import Explanation, FiredFeature
-from widedeep.model.trained_model import ModelVersion
+from widedeep.store import ModelVersion
 from widedeep.workspace import Workspace
 
 FIRED = FiredFeature("item", "movie 알이씨 [REC]", "movie [REC]", 0.25)
@@ -17,8 +17,8 @@ EXPLANATION = Explanation(1, 2, 0, 0, -0.5, 0.25, (FIRED, SILENT), 0.75, 0.68)
 
 
 @pytest.fixture
-def workspace(tmp_path, make_home):
-    return Workspace(make_home(tmp_path))
+def workspace(tmp_path, make_workspace):
+    return Workspace(make_workspace(tmp_path))
 
 
 def explained(workspace, explanation=EXPLANATION):

@@ -20,8 +20,8 @@ MOMENTS = ("--from", "2014-01-01", "--to", "2018-12-31", "--every", "900d")
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory, make_home):
-    return make_home(tmp_path_factory.mktemp("home"))
+def workspace(tmp_path_factory, make_workspace):
+    return make_workspace(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")

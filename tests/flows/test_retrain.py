@@ -262,7 +262,7 @@ def test_a_champion_that_saw_the_holdout_is_not_compared_quietly(
     earlier = before["split"]["holdout_from"]
     result, _ = retrain(capsys, workspace, "--data", simulated, "--as-of", earlier)
     assert (result["mode"], result["champion"], result["decision"]) == ("cold", None, "hold")
-    assert "unfair" in " ".join(result["reasons"])
+    assert "not comparable" in " ".join(result["reasons"])
     assert result["as_of"] == earlier
     rows = result["rows"]
     assert rows["read"] == rows["examples"] + rows["superseded"] + rows["quarantined"] < 8_000
@@ -286,8 +286,8 @@ def test_status_tells_champion_and_history(capsys, first, workspace):
 
 
 def dry_run(folder, budget):
-    with DryRunProcess() as stranger:
-        return stranger.try_out(folder, budget)
+    with DryRunProcess() as dry_run_process:
+        return dry_run_process.try_model(folder, budget)
 
 
 def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_dry_run(
@@ -303,8 +303,8 @@ def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_d
     frame.assign(probability=frame.probability + 0.01).to_parquet(golden)
     found = dry_run(folder, budget=1e-9)
     assert [fault.split(" by")[0] for fault in found.faults[:1]] == ["answers differ"]
-    assert "wanted are 1e-09 s" in found.faults[1]
-    assert all(sentence.startswith("dry run: ") for sentence in found.sentences())
+    assert "expected at most 1e-09 s" in found.faults[1]
+    assert all(sentence.startswith("dry run: ") for sentence in found.reasons())
 
 
 def test_a_model_whose_weights_are_gone_fails_its_dry_run(first, workspace, tmp_path):

@@ -47,18 +47,18 @@ def then(simulated, rates, middle, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def in_time(then, run_command, make_home, tmp_path_factory):
+def in_time(then, run_command, make_workspace, tmp_path_factory):
     """The run as it was made then, publishing what it judged."""
-    workspace = make_home(tmp_path_factory.mktemp("home"))
+    workspace = make_workspace(tmp_path_factory.mktemp("home"))
     arguments = ("--home", workspace, "--data", then, "--publish", "as-gated")
     result, _ = run_command("retrain", *arguments)
     return Workspace(workspace), result
 
 
 @pytest.fixture(scope="module")
-def backfilled(simulated, middle, run_command, make_home, tmp_path_factory):
+def backfilled(simulated, middle, run_command, make_workspace, tmp_path_factory):
     """The run made for that moment from today's files."""
-    workspace = make_home(tmp_path_factory.mktemp("home"))
+    workspace = make_workspace(tmp_path_factory.mktemp("home"))
     result, _ = run_command("retrain", "--home", workspace, "--data", simulated, "--as-of", middle)
     return Workspace(workspace), result
 

@@ -1,4 +1,4 @@
-"""Which model is served where; what cannot be is said in one line."""
+"""Which model is served, and at which address; errors are one line."""
 
 import socket
 
@@ -21,13 +21,13 @@ def decide(workspace, *models):
         decision_log.record(workspace.decisions / model, {"version": "1"})
 
 
-def test_the_only_model_need_not_be_named(workspace):
+def test_a_single_model_need_not_be_named(workspace):
     assert model_to_serve(workspace, None, None) is None, "the first that appears"
     decide(workspace, "widedeep-one")
     assert model_to_serve(workspace, None, None) == "widedeep-one"
 
 
-def test_of_several_models_one_must_be_named(workspace):
+def test_with_several_models_one_must_be_named(workspace):
     decide(workspace, "widedeep-one", "widedeep-two")
     with pytest.raises(InputError, match="name one by --model: widedeep-one, widedeep-two"):
         model_to_serve(workspace, None, None)
@@ -38,7 +38,7 @@ def test_of_several_models_one_must_be_named(workspace):
         model_to_serve(workspace, None, "widedeep-three")
 
 
-def test_a_data_set_names_its_model_and_nothing_is_downloaded_for_that(workspace, tiny):
+def test_a_data_set_names_its_model_without_being_downloaded(workspace, tiny):
     assert model_to_serve(workspace, str(tiny), None) == "widedeep-sim-tiny"
     assert model_to_serve(workspace, "kmrd-5m", None) == "widedeep-kmrd-5m"
     assert model_to_serve(workspace, "sim", None) == "widedeep-sim"
@@ -47,25 +47,22 @@ def test_a_data_set_names_its_model_and_nothing_is_downloaded_for_that(workspace
         model_to_serve(workspace, "sim", "widedeep-sim")
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(workspace, capsys):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_reported_in_one_line(workspace, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         assert main(["serve", "--home", str(workspace.root), "--port", str(port)]) == 1
-    said = capsys.readouterr().err
-    assert said.splitlines() == [
+    assert capsys.readouterr().err.splitlines() == [
         f"widedeep: cannot listen on 127.0.0.1 port {port}: Address already in use; try --port"
     ]
 
 
-def test_an_address_may_be_of_either_kind():
+def test_an_address_may_be_ipv4_or_ipv6():
     for host in ("127.0.0.1", "::1"):
-        with Address(host, 0).listen() as listening:
-            assert listening.proto == socket.IPPROTO_TCP, "small answers go out at once"
+        with Address(host, 0).listen() as listener:
+            assert listener.proto == socket.IPPROTO_TCP, "small answers are sent at once"
 
 
 @pytest.mark.parametrize("option", [("--port", "70000"), ("--rate-limit", "0"), ("--port", "x")])
 def test_options_out_of_range_are_refused(workspace, capsys, option):
-    with pytest.raises(SystemExit) as raised:
-        main(["serve", "--home", str(workspace.root), *option])
-    assert raised.value.code == 2
+    assert main(["serve", "--home", str(workspace.root), *option]) == 2
     assert option[0] in capsys.readouterr().err

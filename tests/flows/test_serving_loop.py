@@ -1,4 +1,4 @@
-"""The whole loop with a real server: rate, see it count, lose the server, retrain, swap."""
+"""The whole loop with a real server: rate, kill the server, retrain, swap versions, roll back."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ from flows.champion import registry_of
 from widedeep.workspace import Workspace
 
 PATIENCE = 60
-NEWCOMER = 7_000_000
+NEW_USER = 7_000_000
 
 
 @contextmanager
 def server(workspace):
-    """A process that begins to serve; it is killed without warning when the block ends."""
+    """Start a server in a process; kill it without warning when the block ends."""
     command = [sys.executable, "-m", "flows.cli", "serve", "--home", str(workspace), "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, text=True, **pipes) as process:
@@ -32,20 +32,20 @@ def server(workspace):
 
 
 def client_of(process):
-    """A client, once the server listens."""
-    said = process.stdout.readline()
-    assert "serves" in said, said + process.stdout.read()
-    url = next(word for word in said.split() if word.startswith("http"))
+    """Wait until the server listens; return a client of it."""
+    line = process.stdout.readline()
+    assert "serves" in line, line + process.stdout.read()
+    url = next(word for word in line.split() if word.startswith("http"))
     return httpx.Client(base_url=url, trust_env=False, timeout=30)
 
 
-def until(found, wanted, seconds=PATIENCE):
-    """Ask again until the answer is as wanted; returns how long it took."""
-    begun = time.monotonic()
-    while (answer := found()) != wanted:
-        assert time.monotonic() - begun < seconds, answer
+def wait_for(ask, expected, seconds=PATIENCE):
+    """Ask again until the answer is the expected one; return the seconds that it took."""
+    start = time.monotonic()
+    while (answer := ask()) != expected:
+        assert time.monotonic() - start < seconds, answer
         time.sleep(0.02)
-    return time.monotonic() - begun
+    return time.monotonic() - start
 
 
 def version_of(client):
@@ -53,18 +53,18 @@ def version_of(client):
 
 
 def items_for(client):
-    items = client.get(f"/recommend/{NEWCOMER}", params={"k": 20}).json()["items"]
+    items = client.get(f"/recommend/{NEW_USER}", params={"k": 20}).json()["items"]
     return [item["item"] for item in items]
 
 
 def rate(client, item):
-    answer = client.post("/ratings", json={"user": NEWCOMER, "item": item, "value": 10})
+    answer = client.post("/feedback", json={"user": NEW_USER, "item": item, "value": 10})
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
 def rated(client):
-    return [one["item"] for one in client.get(f"/users/{NEWCOMER}").json()["ratings"]]
+    return [rating["item"] for rating in client.get(f"/users/{NEW_USER}").json()["ratings"]]
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +72,15 @@ def workspace(tmp_path_factory):
     return tmp_path_factory.mktemp("loop")
 
 
-def promote(workspace, told):
-    """By hand: the gate wants more than a tiny world has. The command does a dry run before."""
-    registry = registry_of(Workspace(workspace), told["model"])
+def promote(workspace, run):
+    """Promote by hand: a tiny data set gives the gate too little evidence. Includes a dry run."""
+    registry = registry_of(Workspace(workspace), run["model"])
     reason = "to see it swapped"
-    registry.promote(registry.candidate(told["version"], reason), reason)
+    registry.promote(registry.candidate(run["version"], reason), reason)
 
 
 def break_files_of(workspace, model, version):
-    """Cut the weights of a version, and make it the champion behind widedeep's back."""
+    """Truncate the weights of a version and make it champion by MLflow, without a dry run."""
     client = MlflowClient(Workspace(workspace).tracking_uri)
     (weights,) = (
         file
@@ -91,15 +91,17 @@ def break_files_of(workspace, model, version):
     client.set_registered_model_alias(model, "champion", version)
 
 
-def test_the_loop(workspace, tiny, run_command):
-    # Servers begin while a model is trained, which takes as long.
+def test_feedback_counts_at_once_survives_a_crash_and_is_learned_by_the_next_version(
+    workspace, tiny, run_command
+):
+    # The server starts while a model is trained, which takes about as long.
     with server(workspace) as process:
         first, _ = run_command("retrain", "--data", tiny, "--home", workspace)
         with client_of(process) as client:
             assert client.get("/health").status_code == 503
             assert "no champion yet" in client.get("/health").text
             promote(workspace, first)
-            until(lambda: version_of(client), "1")
+            wait_for(lambda: version_of(client), "1")
             before = items_for(client)
             item = before[0]
             assert rate(client, item)["superseded"] is False
@@ -114,18 +116,18 @@ def test_the_loop(workspace, tiny, run_command):
         assert second["rows"]["examples"] == first["rows"]["examples"] + 1
         assert second["rows"]["superseded"] == first["rows"]["superseded"] + 1
         with client_of(process) as client:
-            until(lambda: version_of(client), "1")
+            wait_for(lambda: version_of(client), "1")
             assert rated(client) == [item]
             promote(workspace, second)
-            took = until(lambda: version_of(client), "2")
+            took = wait_for(lambda: version_of(client), "2")
             assert client.get("/model").json()["promoted"]["version"] == "2"
             assert rated(client) == [item]
             run_command("rollback", "--reason", "to see it come back", "--home", workspace)
-            took = max(took, until(lambda: version_of(client), "1"))
-            assert took < 10, "on a machine with nothing else to do it is within 2 s"
+            took = max(took, wait_for(lambda: version_of(client), "1"))
+            assert took < 10, "an idle machine takes less than 2 s"
             assert client.get("/model").json()["promoted"]["action"] == "rollback"
             break_files_of(workspace, second["model"], "2")
-            until(lambda: bool(client.get("/health").json()["refused"]), wanted=True)
+            wait_for(lambda: bool(client.get("/health").json()["refused"]), expected=True)
             assert "cannot be loaded" in client.get("/model").json()["refused"][0]["reason"]
             assert version_of(client) == "1"
             assert rate(client, items_for(client)[0])["superseded"] is False

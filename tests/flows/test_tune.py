@@ -8,14 +8,14 @@ import optuna
 import pytest
 
 from flows.cli import main
-from widedeep.model.presets import SPACE
+from widedeep.model.presets import SEARCH_SPACE
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory, make_home):
-    return make_home(tmp_path_factory.mktemp("home"))
+def workspace(tmp_path_factory, make_workspace):
+    return make_workspace(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_search_goes_on_where_it_stopped(searched):
 
 
 def test_a_search_cut_off_in_its_first_trial_begins_with_the_preset_again(
-    searched, tiny, tmp_path, make_home, run_command
+    searched, tiny, tmp_path, make_workspace, run_command
 ):
     _, _, _, study = searched
     again = optuna.create_study(
@@ -60,7 +60,7 @@ def test_a_search_cut_off_in_its_first_trial_begins_with_the_preset_again(
     )
     again.enqueue_trial(study.trials[0].params)
     again.ask()
-    found, _ = run_command("tune", "--home", make_home(tmp_path), "--data", tiny, "--trials", 1)
+    found, _ = run_command("tune", "--home", make_workspace(tmp_path), "--data", tiny, "--trials", 1)
     assert found["preset_validation_loss"] == study.trials[0].value
 
 
@@ -73,7 +73,7 @@ def test_every_trial_is_a_run_below_the_search(searched, workspace):
     )
     assert len(below) == 2
     assert {"best_validation_loss", "validation_auc"} <= set(below[0].data.metrics)
-    assert {path.replace("/", "_") for path in SPACE} <= set(below[0].data.params)
+    assert {path.replace("/", "_") for path in SEARCH_SPACE} <= set(below[0].data.params)
     assert not [name for run in below for name in run.data.metrics if "holdout" in name]
 
 
@@ -90,8 +90,8 @@ def test_the_best_settings_are_used_by_name(searched, workspace, tiny, capsys):
     )
 
 
-def test_without_a_search_there_is_nothing_tuned(tiny, tmp_path, make_home, capsys):
-    arguments = ["--home", str(make_home(tmp_path)), "--data", str(tiny), "--preset", "tuned"]
+def test_without_a_search_there_is_nothing_tuned(tiny, tmp_path, make_workspace, capsys):
+    arguments = ["--home", str(make_workspace(tmp_path)), "--data", str(tiny), "--preset", "tuned"]
     assert main(["retrain", *arguments]) == 2
     assert "begin with: widedeep tune" in capsys.readouterr().err.splitlines()[0]
 

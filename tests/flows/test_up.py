@@ -119,7 +119,7 @@ def test_new_data_start_a_run_and_of_a_schedule_that_is_late_then_the_newest_wor
 def test_a_decision_and_a_failure_are_told_through_a_block(site, team):
     made = site.emitted("widedeep.decision.insufficient_evidence")[0]["payload"]
     assert (made["model"], made["champion"]) == ("widedeep-sim-tiny", None)
-    assert "wanted are at least 500" in made["reasons"]
+    assert "at least 500" in made["reasons"]
     assert team.texts == [], "of no decision nothing is told"
     site.emit("widedeep.decision.hold", made | {"decision": "hold"})
     name = site.deployment("retrain/on-new-data")

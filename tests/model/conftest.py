@@ -1,4 +1,4 @@
-"""A small random world, described without the history's machinery, and models of it."""
+"""A small random world, whose history numbers are drawn and not computed, and models of it."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.presets import Preset
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.trainer import Optimisers, TrainingConfig
+from widedeep.model.trainer import Optimisers, Trainer, TrainingConfig
 
 ITEMS = np.arange(100, 130)
 GENRES = ("드라마", "코미디", "액션", "애니메이션", "SF")
@@ -53,7 +53,7 @@ PRIOR = 0.6
 
 @dataclass(frozen=True, repr=False)
 class World:
-    """Makes rows, transforms, training sets and models; everything random comes from a seed."""
+    """Makes rows, transforms, training parts and models; everything random comes from a seed."""
 
     item_table: ItemTable
     spec: FeatureSpec = SPEC
@@ -61,7 +61,7 @@ class World:
     prior: float = PRIOR
 
     def raw(self, seed, rows=200, users=range(1, 40), items=ITEMS):
-        """Rows of the given users and items, likings included."""
+        """Raw rows of the given users and items, with random bags of liked and disliked items."""
         generator = np.random.default_rng(seed)
         users, items = np.array(users), np.array(items)
         user, item = generator.choice(users, rows), generator.choice(items, rows)
@@ -72,33 +72,41 @@ class World:
         for _ in range(2):
             lengths = generator.integers(0, 5, rows)
             bag = Ragged.from_lengths(generator.choice(items, lengths.sum()), lengths)
-            bags.append(IndexedBag.of(bag))
-        asked = Queries(user, item, time, time)
+            bags.append(IndexedBag.from_ragged(bag))
+        queries = Queries(user, item, time, time)
         history = HistoryColumns(numeric, *bags)
-        return RawFeatures.of(asked, history, self.item_table)
+        return RawFeatures.from_history(queries, history, self.item_table)
 
     def transform(self, seed=0, previous=None, **raw):
         return Transform.fit(self.spec, self.prior, self.raw(seed, **raw), previous)
 
-    def training_set(self, label, seed=0, rows=600, **raw):
-        """Training and two validation sets; `label` makes the labels from raw columns."""
-        described = [self.raw(seed + i, rows, **raw) for i in range(3)]
-        transform = Transform.fit(self.spec, self.prior, described[0])
-        parts = [
-            Examples(transform.encode(part), label(part), np.ones(rows, np.float32))
-            for part in described
-        ]
-        evidence = FeatureSupport.count(parts[0].rows.wide, parts[0].label, transform.wide_size)
-        return TrainingPart(
-            transform, parts[0], {STREAMING: parts[1], FROZEN: parts[2]}, evidence, 1000
+    def training_part(self, label, seed=0, rows=600, **raw):
+        """Training and two validation sets; `label` computes the labels from raw rows."""
+        raw_sets = [self.raw(seed + i, rows, **raw) for i in range(3)]
+        transform = Transform.fit(self.spec, self.prior, raw_sets[0])
+        training, streaming, frozen = (
+            Examples.unweighted(transform.encode(raw_set), label(raw_set)) for raw_set in raw_sets
         )
+        support = FeatureSupport.count(training.rows.wide, training.label, transform.wide_size)
+        validation = {STREAMING: streaming, FROZEN: frozen}
+        return TrainingPart(transform, training, validation, support, 1000)
 
     def network(self, transform, seed=0, config=None):
         generator = torch.Generator().manual_seed(seed)
-        return WideDeep(config or self.preset.network, InputShape.of(transform), generator)
+        shape = InputShape.from_transform(transform)
+        return WideDeep(config or self.preset.network, shape, generator)
+
+    def trainer(self, part, seed=0):
+        """A trainer of a new network for the part."""
+        return self.trainer_of(self.network(part.transform, seed), seed)
+
+    def trainer_of(self, network, seed=0, replicas=None):
+        """A trainer with new optimisers."""
+        config, order = self.preset.training, np.random.default_rng(seed)
+        return Trainer(network, Optimisers(network, config), config, order, replicas)
 
     def model(self, transform, seed=0, config=None, training=None):
-        """A model with random weights and memories of gradients everywhere."""
+        """A model with random weights and random optimiser state everywhere."""
         training = training or self.preset.training
         network = self.network(transform, seed, config)
         generator = torch.Generator().manual_seed(seed + 1)
@@ -110,16 +118,17 @@ class World:
                 if name != "wide/z":
                     value.add_(torch.rand(value.shape, generator=generator))
             optimisers.wide.keep_weights()
-        evidence = self.evidence(transform, seed)
-        return TrainedModel(transform, network, training, optimisers.state(), 2000, evidence)
+        support = self.support(transform, seed)
+        return TrainedModel(transform, network, training, optimisers.state(), 2000, support)
 
-    def evidence(self, transform, seed=0):
-        """As of random rows."""
+    def support(self, transform, seed=0):
+        """Random support."""
         generator = np.random.default_rng(seed)
         support = generator.integers(0, 50, transform.wide_size)
         return FeatureSupport(support, generator.integers(0, support + 1), 400, 250)
 
     def with_preset(self, network=None, training=None):
+        """The same world with other settings of the network and of the training."""
         preset = self.preset
         return replace(
             self,
@@ -129,6 +138,13 @@ class World:
                 training=replace(preset.training, **(training or {})),
             ),
         )
+
+
+def equal(first, second):
+    """Whether two dicts hold equal tensors, to the bit, under the same names."""
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def item_table():
@@ -152,20 +168,20 @@ def world():
 
 
 @pytest.fixture(scope="session")
-def rows(world):
-    """A training set with a third of the items liked."""
-    return world.training_set(lambda rows: rows.queries.item % 3 == 0)
+def part(world):
+    """A training part in which a third of the items is liked."""
+    return world.training_part(lambda raw: raw.queries.item % 3 == 0)
 
 
 @pytest.fixture
 def with_bfloat16(monkeypatch):
-    """torch emulates it on a processor that has it not, so the products are the same."""
+    """A CPU that is said to have bfloat16; torch emulates it, so the products are the same."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    """The machine is shared, and equality to the bit is promised for one number of threads."""
+    """One thread: equality to the bit is promised for a fixed number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""AdaGrad against hand-made numbers and torch's own."""
+"""AdaGrad against numbers computed by hand and against torch's own."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from widedeep.model.adagrad import AdaGrad, step
 patient = settings(max_examples=60)
 
 
-def test_two_steps_give_the_numbers_made_by_hand():
+def test_two_steps_give_the_numbers_computed_by_hand():
     weight, squares = torch.tensor([1.0, 1.0]), torch.tensor([0.0, 7.0])
     step(weight, squares, torch.tensor([4.0, 3.0]), 0.1)
     assert squares.tolist() == [16.0, 16.0]
@@ -21,14 +21,14 @@ def test_two_steps_give_the_numbers_made_by_hand():
     assert weight.tolist() == pytest.approx([0.9 - 0.1 * 3 / 5, 0.925 + 0.1 * 3 / 5])
 
 
-def test_no_gradient_behind_and_none_now_moves_nothing():
+def test_no_gradient_before_and_none_now_moves_nothing():
     weight, squares = torch.ones(2), torch.zeros(2)
     step(weight, squares, torch.zeros(2), 0.1)
     assert weight.tolist() == [1.0, 1.0]
 
 
 def torch_step(weight, squares, gradient):
-    """The functional form: an optimiser of torch.optim would load the compiler first."""
+    """The functional form: an optimiser of torch.optim would load torch's compiler first."""
     adagrad(
         [weight],
         [gradient],
@@ -49,22 +49,22 @@ def torch_step(weight, squares, gradient):
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([0.0, 0.1, 1.0]))
 def test_sequences_equal_torch(seed, sparse, accumulator):
     generator = np.random.default_rng(seed)
-    theirs = torch.from_numpy(generator.normal(size=(6, 3)).astype(np.float32))
+    expected = torch.from_numpy(generator.normal(size=(6, 3)).astype(np.float32))
     squares = torch.full((6, 3), accumulator)
-    ours = theirs.clone().requires_grad_()
-    optimiser = AdaGrad([ours], 0.05, accumulator)
+    weight = expected.clone().requires_grad_()
+    optimiser = AdaGrad([weight], 0.05, accumulator)
     for _ in range(5):
         values = torch.from_numpy(generator.normal(size=(4, 3)).astype(np.float32))
-        ids = torch.from_numpy(generator.integers(0, 6, 4))
-        gradient = torch.sparse_coo_tensor(ids[None], values, (6, 3), check_invariants=True)
-        ours.grad = gradient if sparse else gradient.to_dense()
+        rows = torch.from_numpy(generator.integers(0, 6, 4))
+        gradient = torch.sparse_coo_tensor(rows[None], values, (6, 3), check_invariants=True)
+        weight.grad = gradient if sparse else gradient.to_dense()
         optimiser.step()
-        torch_step(theirs, squares, ours.grad)
-    torch.testing.assert_close(ours.detach(), theirs, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(optimiser.state[ours]["sum"], squares)
+        torch_step(expected, squares, weight.grad)
+    torch.testing.assert_close(weight.detach(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(optimiser.state[weight]["sum"], squares)
 
 
-def test_the_accumulator_begins_where_it_is_told_to():
+def test_the_accumulator_starts_at_its_setting():
     weight = torch.ones(3, 2, requires_grad=True)
     state = AdaGrad([weight], 0.1, 0.25).state[weight]
     assert list(state) == ["sum"]
@@ -73,16 +73,20 @@ def test_the_accumulator_begins_where_it_is_told_to():
 
 @patient
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 1023, 1024, 2500]))
-def test_a_gradient_in_bfloat16_is_taken_as_the_number_that_it_is(seed, size):
+def test_a_bfloat16_gradient_is_exactly_its_float32_value(seed, size):
     draws = torch.Generator().manual_seed(seed)
-    first = torch.randn(size, generator=draws)
-    halves, floats = first.clone().requires_grad_(), first.clone().requires_grad_()
-    halves.grad_dtype = None
-    optimisers = AdaGrad([halves], 0.05, 0.1), AdaGrad([floats], 0.05, 0.1)
+    start = torch.randn(size, generator=draws)
+    by_bits, by_floats = start.clone().requires_grad_(), start.clone().requires_grad_()
+    by_bits.grad_dtype = None
+    optimisers = AdaGrad([by_bits], 0.05, 0.1), AdaGrad([by_floats], 0.05, 0.1)
     for _ in range(3):
-        halves.grad = torch.randn(size, generator=draws).bfloat16()
-        floats.grad = halves.grad.float()
+        by_bits.grad = torch.randn(size, generator=draws).bfloat16()
+        by_floats.grad = by_bits.grad.float()
         for optimiser in optimisers:
             optimiser.step()
-    assert torch.equal(halves, floats)
-    assert torch.equal(optimisers[0].state[halves]["sum"], optimisers[1].state[floats]["sum"])
+    assert torch.equal(by_bits, by_floats)
+    sums = [
+        optimiser.state[weight]["sum"]
+        for optimiser, weight in zip(optimisers, (by_bits, by_floats), strict=True)
+    ]
+    assert torch.equal(*sums)

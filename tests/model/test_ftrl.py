@@ -1,4 +1,4 @@
-"""FTRL-Proximal against hand-made numbers, an independent reference and its own promises."""
+"""FTRL-Proximal against numbers computed by hand, a plain reference and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from widedeep.inputs import InputError
-from widedeep.model.ftrl import Ftrl, FtrlConfig, state_for, step, weight_from, z_for
+from widedeep.model.ftrl import (
+    Ftrl,
+    FtrlConfig,
+    state_from_weight,
+    step,
+    weight_from_state,
+    z_from_weight,
+)
 
 patient = settings(max_examples=60)
 
@@ -63,7 +70,7 @@ def regression():
     return torch.from_numpy(features), torch.from_numpy(label)
 
 
-def test_two_steps_give_the_numbers_made_by_hand():
+def test_two_steps_give_the_numbers_computed_by_hand():
     config = FtrlConfig(alpha=0.1, beta=1.0, l1=1.0, l2=0.5)
     z, n, weight = zeros(1)
     step(z, n, weight, torch.tensor([3.0], dtype=torch.float64), config)
@@ -75,7 +82,7 @@ def test_two_steps_give_the_numbers_made_by_hand():
     assert weight.item() == pytest.approx(-0.02564257, rel=1e-6)
 
 
-def test_the_gradient_that_does_not_exceed_l1_leaves_an_exact_zero():
+def test_a_gradient_that_does_not_exceed_l1_leaves_an_exact_zero():
     config = FtrlConfig(l1=1.0)
     z, n, weight = zeros(3)
     step(z, n, weight, torch.tensor([1.0, -1.0, 1.0001], dtype=torch.float64), config)
@@ -92,9 +99,8 @@ def test_sequences_equal_the_reference(config, coordinates):
     for gradient in gradients.T:
         step(z, n, weight, gradient, config)
     for i, row in enumerate(gradients.tolist()):
-        wanted = reference(row, config)
-        found = (z[i].item(), n[i].item(), weight[i].item())
-        assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+        stepped = (z[i].item(), n[i].item(), weight[i].item())
+        assert stepped == pytest.approx(reference(row, config), rel=1e-9, abs=1e-9)
 
 
 @patient
@@ -106,21 +112,21 @@ def test_the_weight_is_always_the_one_its_state_determines(config, gradients):
     for gradient in gradients:
         weight.grad = torch.tensor([[gradient]])
         optimiser.step()
-        assert torch.equal(weight, weight_from(state["z"], state["n"], config))
+        assert torch.equal(weight, weight_from_state(state["z"], state["n"], config))
 
 
 @patient
 @given(CONFIGS, st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=8))
 def test_the_state_for_a_weight_determines_it(config, weights):
     weight = torch.tensor(weights, dtype=torch.float64)
-    z, n = state_for(weight, config)
+    z, n = state_from_weight(weight, config)
     assert not n.any()
-    found = weight_from(z, n, config)
-    torch.testing.assert_close(found, weight, rtol=1e-9, atol=1e-12)
-    assert not found[weight == 0].any()
+    restored = weight_from_state(z, n, config)
+    torch.testing.assert_close(restored, weight, rtol=1e-9, atol=1e-12)
+    assert not restored[weight == 0].any()
 
 
-def test_a_weight_given_at_the_start_is_moved_and_not_overwritten():
+def test_an_initial_weight_is_moved_and_not_overwritten():
     config = FtrlConfig(alpha=0.1, beta=1.0, l1=1.0)
     weight = torch.tensor([[0.7]], requires_grad=True)
     optimiser = Ftrl([weight], config)
@@ -131,9 +137,9 @@ def test_a_weight_given_at_the_start_is_moved_and_not_overwritten():
 
 def test_full_batch_training_reaches_the_ridge_optimum_of_scikit_learn():
     features, label = regression()
-    found = optimise(features, label, FtrlConfig(alpha=0.5, l1=0.0), 400, l2=2.0)
-    wanted = LogisticRegression(C=0.5, fit_intercept=False, tol=1e-10).fit(features, label)
-    np.testing.assert_allclose(found, wanted.coef_[0], rtol=1e-4)
+    weight = optimise(features, label, FtrlConfig(alpha=0.5, l1=0.0), 400, l2=2.0)
+    ridge = LogisticRegression(C=0.5, fit_intercept=False, tol=1e-10).fit(features, label)
+    np.testing.assert_allclose(weight, ridge.coef_[0], rtol=1e-4)
 
 
 def test_a_strong_l1_leaves_all_weights_at_exactly_zero():
@@ -145,8 +151,8 @@ def test_l1_keeps_exactly_the_weights_whose_gradients_exceed_it():
     features, label = regression()
     gradient = features.T @ (0.5 - label)
     assert (gradient.abs() > 10).tolist() == [True, True, True, False]
-    once = optimise(features, label, FtrlConfig(alpha=0.5, l1=10.0), 1)
-    assert (once != 0).tolist() == [True, True, True, False]
+    weight = optimise(features, label, FtrlConfig(alpha=0.5, l1=10.0), 1)
+    assert (weight != 0).tolist() == [True, True, True, False]
 
 
 def test_l2_shrinks_weights():
@@ -169,18 +175,20 @@ def test_weights_survive_a_change_of_config(old, new, gradients):
         after.state[weight][name].copy_(value)
     after.keep_weights()
     state = after.state[weight]
-    found = weight_from(state["z"], state["n"], new)
-    torch.testing.assert_close(found, weight.detach(), rtol=1e-9, atol=1e-12)
-    assert torch.equal(found == 0, weight == 0)
+    restored = weight_from_state(state["z"], state["n"], new)
+    torch.testing.assert_close(restored, weight.detach(), rtol=1e-9, atol=1e-12)
+    assert torch.equal(restored == 0, weight == 0)
 
 
-def test_z_for_knows_the_history():
+def test_z_determines_the_weight_together_with_past_gradients():
     config = FtrlConfig(alpha=0.1, beta=1.0, l1=2.0, l2=0.3)
     weight, n = torch.tensor([0.5, -0.5, 0.0]), torch.tensor([4.0, 9.0, 9.0])
-    torch.testing.assert_close(weight_from(z_for(weight, n, config), n, config), weight)
+    torch.testing.assert_close(
+        weight_from_state(z_from_weight(weight, n, config), n, config), weight
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"beta": 0.0}, {"l1": -1.0}, {"l2": -0.1}])
-def test_settings_without_sense_are_refused(wrong):
-    with pytest.raises(InputError, match=r"FtrlConfig.*are wanted"):
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(InputError, match=r"FtrlConfig.*expected alpha and beta above 0"):
         FtrlConfig(**wrong)

@@ -2,110 +2,101 @@
 
 import copy
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import repeat
 
 import numpy as np
 import pytest
 import torch
 
+from tests.model.conftest import equal
 from widedeep import metrics
+from widedeep.choices import Device, Precision
 from widedeep.features.training_data import STREAMING
 from widedeep.inputs import InputError
 from widedeep.model.batch import Batch
+from widedeep.model.compute import CPU
 from widedeep.model.ftrl import Ftrl, FtrlConfig
-from widedeep.model.trainer import (
-    DivergenceError,
-    Optimisers,
-    Trainer,
-    TrainingConfig,
-    logits,
-    predict,
-)
+from widedeep.model.network import logits, predict
+from widedeep.model.trainer import DivergenceError, TrainingConfig
 
-CPU = torch.device("cpu")
+NO_DROPOUT = {"dropout": 0.0, "id_dropout": 0.0}
 
 
-def liked_100_and_rates_101(rows):
-    liked = rows.history.liked.decoded()
-    fans = np.bincount(liked.row_numbers()[liked.values == 100], minlength=len(rows)) > 0
-    return fans & (rows.queries.item == 101)
+def liked_100_and_sees_101(raw):
+    liked = raw.history.liked.decode()
+    fans = np.bincount(liked.row_numbers()[liked.values == 100], minlength=len(raw)) > 0
+    return fans & (raw.queries.item == 101)
 
 
-def by_user(rows):
-    return rows.queries.user % 2 == 0
+def train(trainer, part):
+    return list(trainer.epochs(part.training, part.validation))
 
 
-def trainer(world, rows, seed=0):
-    network = world.network(rows.transform, seed)
-    optimisers = Optimisers(network, world.preset.training)
-    return Trainer(network, optimisers, world.preset.training, np.random.default_rng(seed))
-
-
-def run(fitting, rows):
-    return list(fitting.epochs(rows.training, rows.validation))
-
-
-def remembered(fitting):
-    return {**fitting.network.state_dict(), **fitting.optimisers.state()}
-
-
-def equal(found, wanted):
-    return found.keys() == wanted.keys() and all(torch.equal(found[k], wanted[k]) for k in found)
+def tensors(trainer):
+    """All weights and all optimiser state by name."""
+    return {**trainer.network.state_dict(), **trainer.optimisers.state()}
 
 
 def curve(results):
     return [(r.epoch, r.train_loss, r.validation_loss, r.validation_auc, r.best) for r in results]
 
 
-def test_every_parameter_has_exactly_one_optimiser(world, rows):
-    fitting = trainer(world, rows)
-    wide = fitting.optimisers.wide
-    owned = [id(parameter) for one in fitting.optimisers.all for parameter in one.state]
-    assert sorted(owned) == sorted(id(parameter) for parameter in fitting.network.parameters())
+def with_prior_logit(examples, position, value):
+    """The examples with another prior logit in one row."""
+    prior_logit = examples.rows.prior_logit.copy()
+    prior_logit[position] = value
+    return replace(examples, rows=replace(examples.rows, prior_logit=prior_logit))
+
+
+def test_every_parameter_has_exactly_one_optimiser(world, part):
+    trainer = world.trainer(part)
+    wide = trainer.optimisers.wide
+    owned = [id(p) for optimiser in trainer.optimisers.all for p in optimiser.state]
+    assert sorted(owned) == sorted(id(parameter) for parameter in trainer.network.parameters())
     assert isinstance(wide, Ftrl)
-    assert list(wide.state) == [fitting.network.wide]
+    assert list(wide.state) == [trainer.network.wide]
 
 
-def test_what_optimisers_remember_is_named_by_parameter(world, rows):
-    fitting = trainer(world, rows)
-    others = set(fitting.network.state_dict()) - {"wide"}
-    wanted = {"wide/z", "wide/n"} | {f"{name}/sum" for name in others}
-    assert set(fitting.optimisers.state()) == wanted
+def test_optimiser_state_is_named_by_parameter(world, part):
+    trainer = world.trainer(part)
+    others = set(trainer.network.state_dict()) - {"wide"}
+    expected = {"wide/z", "wide/n"} | {f"{name}/sum" for name in others}
+    assert set(trainer.optimisers.state()) == expected
 
 
-def test_the_same_seed_repeats_weights_and_curve_to_the_bit(world, rows):
-    first, again = trainer(world, rows), trainer(world, rows)
-    assert curve(run(first, rows)) == curve(run(again, rows))
-    assert equal(remembered(first), remembered(again))
+def test_the_same_seed_repeats_weights_and_curve_to_the_bit(world, part):
+    first, again = world.trainer(part), world.trainer(part)
+    assert curve(train(first, part)) == curve(train(again, part))
+    assert equal(tensors(first), tensors(again))
 
 
-def test_another_seed_gives_another_model(world, rows):
-    first, other = trainer(world, rows), trainer(world, rows, seed=1)
-    assert curve(run(first, rows)) != curve(run(other, rows))
+def test_another_seed_gives_another_model(world, part):
+    first, other = world.trainer(part), world.trainer(part, seed=1)
+    assert curve(train(first, part)) != curve(train(other, part))
 
 
-def test_global_seeds_neither_matter_nor_move(world, rows):
-    fits = [trainer(world, rows) for _ in range(2)]
-    for seed, fitting in enumerate(fits):
+def test_global_seeds_neither_matter_nor_move(world, part):
+    trainers = [world.trainer(part) for _ in range(2)]
+    for seed, trainer in enumerate(trainers):
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         random.seed(seed)
         before = torch.get_rng_state()
-        run(fitting, rows)
+        train(trainer, part)
         assert torch.equal(torch.get_rng_state(), before)
-    assert equal(remembered(fits[0]), remembered(fits[1]))
+    assert equal(*map(tensors, trainers))
 
 
-def test_the_shuffle_and_the_dropouts_come_from_the_generators_given(world, rows):
-    fitting, twin = trainer(world, rows), trainer(world, rows)
+def test_dropout_comes_from_the_generator_of_the_network(world, part):
+    trainer, twin = world.trainer(part), world.trainer(part)
     twin.network.generator.manual_seed(99)
-    assert curve(run(fitting, rows)) != curve(run(twin, rows))
+    assert curve(train(trainer, part)) != curve(train(twin, part))
 
 
-def test_a_learnable_label_is_learned(world, rows):
-    learner = world.with_preset({"dropout": 0.0, "id_dropout": 0.0}, {"epochs": 8, "patience": 8})
-    results = run(trainer(learner, rows), rows)
+def test_a_learnable_label_is_learned(world, part):
+    learner = world.with_preset(NO_DROPOUT, {"epochs": 8, "patience": 8})
+    results = train(learner.trainer(part), part)
     losses = [result.train_loss for result in results]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.3 < losses[0]
@@ -114,204 +105,176 @@ def test_a_learnable_label_is_learned(world, rows):
 
 def test_the_wide_part_learns_a_cross_that_its_parts_do_not_tell(world):
     learner = world.with_preset(training={"epochs": 4, "patience": 4})
-    rows = learner.training_set(liked_100_and_rates_101, rows=3000, items=range(100, 106))
-    fitting = trainer(learner, rows)
-    run(fitting, rows)
-    wide, transform = fitting.network.wide[:, 0], rows.transform
+    part = learner.training_part(liked_100_and_sees_101, rows=3000, items=range(100, 106))
+    trainer = learner.trainer(part)
+    train(trainer, part)
+    wide, transform = trainer.network.wide[:, 0], part.transform
     item, cross = transform.vocabularies["item"], transform.crosses[0]
-    liked, rated = (item.decode(ids) for ids in cross.parts())
-    begin = transform.wide_offsets["liked x item"]
-    learned = wide[begin : begin + len(cross)].detach().numpy()
-    planted = (liked == 100) & (rated == 101)
+    liked, candidate = (item.decode(codes) for codes in cross.part_codes())
+    first = transform.wide_offsets["liked x item"]
+    weights = wide[first : first + len(cross)].detach().numpy()
+    planted = (liked == 100) & (candidate == 101)
     assert planted.sum() == 1
-    assert learned[planted] > 1
-    assert (learned[~planted] < learned[planted]).all()
+    assert weights[planted] > 1
+    assert (weights[~planted] < weights[planted]).all()
 
 
-def test_rows_of_tables_that_a_batch_does_not_name_stay_as_they_are_to_the_bit(world, rows):
-    learner = world.with_preset({"id_dropout": 0.0})
-    fitting = trainer(learner, rows)
-    part = rows.training.take(np.arange(5))
-    before = copy.deepcopy(remembered(fitting))
-    for _ in range(2):  # in the first step only the last layer moves, which begins at 0
-        fitting._epoch(1, part, repeat(1.0))
-    after = remembered(fitting)
-    named = set(part.rows.categories[:, 0].tolist())
+def test_rows_of_tables_that_a_batch_does_not_name_stay_as_they_are_to_the_bit(world, part):
+    trainer = world.with_preset({"id_dropout": 0.0}).trainer(part)
+    examples = part.training.select_rows(np.arange(5))
+    before = copy.deepcopy(tensors(trainer))
+    for _ in range(2):  # in the first step only the last layer moves, which starts at 0
+        trainer._epoch(1, examples, repeat(1.0))
+    after = tensors(trainer)
+    named = set(examples.rows.categories[:, 0].tolist())
     others = torch.tensor([i for i in range(len(after["embeddings.user"])) if i not in named])
-    fired = torch.ones(len(after["wide"]), dtype=torch.bool)
-    fired[torch.from_numpy(part.rows.wide.values.astype(np.int64))] = False
+    silent = torch.ones(len(after["wide"]), dtype=torch.bool)
+    silent[torch.from_numpy(examples.rows.wide.values.astype(np.int64))] = False
     for name in ("embeddings.user", "embeddings.user/sum"):
         assert torch.equal(after[name][others], before[name][others])
         assert not torch.equal(after[name], before[name])
     for name in ("wide", "wide/z", "wide/n"):
-        assert torch.equal(after[name][fired], before[name][fired])
+        assert torch.equal(after[name][silent], before[name][silent])
     assert not torch.equal(after["wide/n"], before["wide/n"])
 
 
-def test_both_parts_learn_from_the_same_loss(world, rows):
+def test_both_parts_learn_from_the_same_loss(world, part):
     """One step moves the wide weight by the gradient of the joint logit, sigmoid(logit) - label."""
-    learner = world.with_preset({"dropout": 0.0, "id_dropout": 0.0})
-    fitting = trainer(learner, rows)
-    part = rows.training.take(np.array([0]))
-    error = predict(fitting.network, part.rows)[0] - part.label[0]
-    fitting._epoch(1, part, repeat(1.0))
-    ids, times = np.unique(part.rows.wide.values, return_counts=True)
-    n = fitting.optimisers.state()["wide/n"][torch.from_numpy(ids.astype(np.int64)), 0]
+    trainer = world.with_preset(NO_DROPOUT).trainer(part)
+    example = part.training.select_rows(np.array([0]))
+    error = predict(trainer.network, example.rows)[0] - example.label[0]
+    trainer._epoch(1, example, repeat(1.0))
+    wide_ids, times = np.unique(example.rows.wide.values, return_counts=True)
+    n = trainer.optimisers.state()["wide/n"][torch.from_numpy(wide_ids.astype(np.int64)), 0]
     np.testing.assert_allclose(n.numpy(), (times * error) ** 2, rtol=1e-5)
 
 
-def test_row_weights_weigh(world, rows):
-    fits = []
+def test_row_weights_multiply_the_gradients(world, part):
+    squares = []
     for weight in (0.5, 1.0):
-        fitting = trainer(world, rows)
-        part = rows.training.take(np.arange(64))
-        fitting._epoch(1, replace(part, weight=np.full(64, weight, np.float32)), repeat(1.0))
-        fits.append(fitting.optimisers.state()["wide/n"])
-    torch.testing.assert_close(4 * fits[0], fits[1])
+        trainer = world.trainer(part)
+        examples = part.training.select_rows(np.arange(64))
+        weighted = replace(examples, weight=np.full(64, weight, np.float32))
+        trainer._epoch(1, weighted, repeat(1.0))
+        squares.append(trainer.optimisers.state()["wide/n"])
+    torch.testing.assert_close(4 * squares[0], squares[1])
 
 
-def test_the_train_loss_is_the_weighted_mean_of_the_rows(world, rows):
-    learner = world.with_preset(
-        {"dropout": 0.0, "id_dropout": 0.0}, {"learning_rate": 1e-12, "ftrl": FtrlConfig(l1=1e9)}
-    )
-    fitting = trainer(learner, rows)
-    weight = np.random.default_rng(1).random(len(rows.training)).astype(np.float32)
-    weighted = replace(rows.training, weight=weight)
-    losses = metrics.row_log_loss(weighted.label, predict(fitting.network, weighted.rows))
-    found = fitting._epoch(1, weighted, repeat(1.0))
-    assert found == pytest.approx(np.average(losses, weights=weight), rel=1e-5)
+def test_the_train_loss_is_the_weighted_mean_of_the_rows(world, part):
+    frozen = world.with_preset(NO_DROPOUT, {"learning_rate": 1e-12, "ftrl": FtrlConfig(l1=1e9)})
+    trainer = frozen.trainer(part)
+    weight = np.random.default_rng(1).random(len(part.training)).astype(np.float32)
+    weighted = replace(part.training, weight=weight)
+    losses = metrics.row_log_loss(weighted.label, predict(trainer.network, weighted.rows))
+    train_loss = trainer._epoch(1, weighted, repeat(1.0))
+    assert train_loss == pytest.approx(np.average(losses, weights=weight), rel=1e-5)
 
 
-def test_after_training_the_best_epoch_is_back_weights_and_memories(world):
+def test_after_training_weights_and_optimiser_state_of_the_best_epoch_are_back(world):
     noise = world.with_preset(training={"epochs": 20, "patience": 2, "learning_rate": 0.3})
-    rows = noise.training_set(lambda raw: raw.queries.time * 7919 % 13 < 6)
-    fitting = trainer(noise, rows)
-    results, kept = [], []
-    for result in fitting.epochs(rows.training, rows.validation):
+    part = noise.training_part(lambda raw: raw.queries.time * 7919 % 13 < 6)
+    trainer = noise.trainer(part)
+    results, states = [], []
+    for result in trainer.epochs(part.training, part.validation):
         results.append(result)
-        kept.append(copy.deepcopy(remembered(fitting)))
+        states.append(copy.deepcopy(tensors(trainer)))
     best = [result.best for result in results]
     assert best[-3:] == [True, False, False]
     assert len(best) < 20
-    assert equal(remembered(fitting), kept[-3])
-    assert not equal(remembered(fitting), kept[-1])
+    assert equal(tensors(trainer), states[-3])
+    assert not equal(tensors(trainer), states[-1])
 
 
-def test_training_stops_at_the_number_of_epochs(world, rows):
-    assert [result.epoch for result in run(trainer(world, rows), rows)] == [1, 2, 3]
+def test_training_stops_at_the_number_of_epochs(world, part):
+    assert [result.epoch for result in train(world.trainer(part), part)] == [1, 2, 3]
 
 
-def test_catching_up_takes_its_epochs_and_no_judge(world, rows):
-    learner = world.with_preset(training={"catch_up_epochs": 4})
-    fitting = trainer(learner, rows)
-    results = list(fitting.catch_up(rows.training, {}, last=7))
+def test_many_examples_are_learned_in_fewer_epochs_but_once_at_least():
+    config = TrainingConfig(epochs=8, catch_up_epochs=4, most_examples=1000)
+    assert [config.max_epochs(rows) for rows in (100, 125, 126, 400, 5000)] == [8, 8, 7, 2, 1]
+    assert [config.max_catch_up_epochs(rows) for rows in (0, 1, 400, 5000)] == [0, 4, 2, 1]
+
+
+def test_training_ends_after_the_epochs_it_can_afford(world, part):
+    few = world.with_preset(training={"most_examples": 2 * len(part.training), "patience": 20})
+    assert [result.epoch for result in train(few.trainer(part), part)] == [1, 2]
+
+
+def test_a_catch_up_takes_its_epochs_and_needs_no_validation(world, part):
+    trainer = world.with_preset(training={"catch_up_epochs": 4}).trainer(part)
+    results = list(trainer.catch_up(part.training, {}, last=7))
     assert [result.epoch for result in results] == [8, 9, 10, 11]
     assert all(result.train_loss > 0 and not result.best for result in results)
     assert all(result.validation_loss is result.validation_auc is None for result in results)
-    loss = metrics.log_loss(rows.training.label, predict(fitting.network, rows.training.rows))
+    loss = metrics.log_loss(part.training.label, predict(trainer.network, part.training.rows))
     assert loss < results[0].train_loss
 
 
-def test_what_is_about_to_be_learned_judges_before_it_is(world, rows):
-    fitting, untouched = trainer(world, rows), trainer(world, rows).network
-    judge = {STREAMING: rows.training}
-    first, *rest = fitting.catch_up(rows.training, judge, last=0)
-    before = predict(untouched, rows.training.rows)
+def test_a_catch_up_is_validated_on_what_it_is_about_to_learn(world, part):
+    trainer, untouched = world.trainer(part), world.trainer(part).network
+    validation = {STREAMING: part.training}
+    first, *rest = trainer.catch_up(part.training, validation, last=0)
+    before = predict(untouched, part.training.rows)
     assert (first.epoch, first.train_loss) == (0, None)
-    assert first.validation_loss == metrics.log_loss(rows.training.label, before)
-    assert first.validation_auc == metrics.auc(rows.training.label, before)
+    assert first.validation_loss == metrics.log_loss(part.training.label, before)
+    assert first.validation_auc == metrics.auc(part.training.label, before)
     assert [result.validation_auc for result in rest] == [None, None]
 
 
-def test_new_ratings_of_one_class_are_judged_by_their_loss_alone(world, rows):
-    """A single new rating, say: retraining goes on."""
-    same = np.flatnonzero(rows.training.label)
-    judge = {STREAMING: rows.training.take(same[:1])}
-    first, *_ = trainer(world, rows).catch_up(rows.training, judge, last=0)
+def test_new_examples_of_one_class_are_validated_by_their_loss_alone(world, part):
+    """A single new example, say: retraining goes on."""
+    positives = np.flatnonzero(part.training.label)
+    validation = {STREAMING: part.training.select_rows(positives[:1])}
+    first, *_ = world.trainer(part).catch_up(part.training, validation, last=0)
     assert first.validation_loss > 0
     assert first.validation_auc is None
 
 
-def test_nothing_new_changes_nothing(world, rows):
-    fitting = trainer(world, rows)
-    before = copy.deepcopy(remembered(fitting))
-    nothing = rows.training.take(np.arange(0))
-    assert not list(fitting.catch_up(nothing, {}, last=0))
-    assert equal(remembered(fitting), before)
+def test_a_catch_up_on_nothing_changes_nothing(world, part):
+    trainer = world.trainer(part)
+    before = copy.deepcopy(tensors(trainer))
+    nothing = part.training.select_rows(np.arange(0))
+    assert not list(trainer.catch_up(nothing, {}, last=0))
+    assert equal(tensors(trainer), before)
 
 
-def test_the_validation_loss_is_the_mean_of_all_sets_and_the_auc_that_of_the_first(world, rows):
-    fitting = trainer(world, rows)
-    result = next(fitting.epochs(rows.training, rows.validation))
-    scores = {name: predict(fitting.network, part.rows) for name, part in rows.validation.items()}
-    losses = [metrics.log_loss(rows.validation[name].label, p) for name, p in scores.items()]
+def test_the_validation_loss_is_the_mean_of_all_sets_and_the_auc_that_of_the_first(world, part):
+    trainer = world.trainer(part)
+    result = next(trainer.epochs(part.training, part.validation))
+    scores = {name: predict(trainer.network, v.rows) for name, v in part.validation.items()}
+    losses = [metrics.log_loss(part.validation[name].label, p) for name, p in scores.items()]
     assert result.validation_loss == np.mean(losses)
-    streaming = rows.validation[STREAMING].label
+    streaming = part.validation[STREAMING].label
     assert result.validation_auc == metrics.auc(streaming, scores[STREAMING])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_loss_that_is_no_number_ends_training_before_it_spreads(world, rows, value):
-    """Row 320 is the first of the sixth minibatch of 64 in which the poison may stand."""
-    fitting = trainer(world.with_preset({"dropout": 0.0}), rows)
-    offset = rows.training.rows.offset.copy()
-    order = np.random.default_rng(0).permutation(len(offset))
-    offset[order[350]] = value
-    poisoned = replace(rows.training, rows=replace(rows.training.rows, offset=offset))
+def test_a_loss_that_is_not_finite_ends_training_before_it_spreads(world, part, value):
+    """Row 320 is the first of the sixth minibatch of 64, which holds the poisoned row."""
+    trainer = world.with_preset({"dropout": 0.0}).trainer(part)
+    order = np.random.default_rng(0).permutation(len(part.training))
+    poisoned = with_prior_logit(part.training, order[350], value)
     with pytest.raises(DivergenceError, match=r"loss became (nan|inf) at epoch 1, row 320 of 600"):
-        list(fitting.epochs(poisoned, rows.validation))
-    assert all(value.isfinite().all() for value in remembered(fitting).values())
+        list(trainer.epochs(poisoned, part.validation))
+    assert all(tensor.isfinite().all() for tensor in tensors(trainer).values())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_validation_score_that_is_no_number_ends_training(world, rows, value):
-    fitting = trainer(world, rows)
-    offset = rows.validation[STREAMING].rows.offset.copy()
-    offset[7] = value
-    poisoned = replace(
-        rows.validation[STREAMING], rows=replace(rows.validation[STREAMING].rows, offset=offset)
-    )
+def test_a_validation_score_that_is_not_finite_ends_training(world, part, value):
+    poisoned = with_prior_logit(part.validation[STREAMING], 7, value)
+    trainer = world.trainer(part)
     with pytest.raises(DivergenceError, match="epoch 1, row 7 of 600 of streaming validation"):
-        list(fitting.epochs(rows.training, {STREAMING: poisoned}))
+        list(trainer.epochs(part.training, {STREAMING: poisoned}))
 
 
-@pytest.mark.parametrize("size", [1, 7, 8192])
-def test_batches_of_any_size_give_the_same_scores(world, rows, size, monkeypatch):
-    network = world.model(rows.transform).network
-    part = rows.training.rows.take(np.arange(100))
-    wanted = logits(network, part)
-    monkeypatch.setattr("widedeep.model.training.SCORING_BATCH", size)
-    np.testing.assert_allclose(logits(network, part), wanted, rtol=1e-4, atol=1e-5)
-
-
-def test_probabilities_are_the_sigmoid_of_the_logits_without_overflow(world, rows):
-    network = world.model(rows.transform).network
-    with torch.no_grad():
-        network.bias.fill_(-1e5)
-    assert (predict(network, rows.training.rows) == 0).all()
-    with torch.no_grad():
-        network.bias.fill_(1e5)
-    assert (predict(network, rows.training.rows) == 1).all()
-    with torch.no_grad():
-        network.bias.fill_(0)
-    found = logits(network, rows.training.rows)
-    assert found.dtype == np.float64
-    np.testing.assert_allclose(predict(network, rows.training.rows), 1 / (1 + np.exp(-found)))
-
-
-def test_scoring_no_rows_gives_no_scores(world, rows):
-    network = world.network(rows.transform)
-    assert predict(network, rows.training.rows.take(np.empty(0, np.int64))).shape == (0,)
-
-
-def test_scoring_changes_nothing(world, rows):
-    fitting = trainer(world, rows)
-    before = copy.deepcopy(remembered(fitting))
-    predict(fitting.network, rows.training.rows)
-    assert equal(remembered(fitting), before)
-    batch = Batch.from_encoded(rows.training.rows, CPU)
-    wanted = fitting.network.eval()(batch).detach().numpy().astype(np.float64)
-    assert np.array_equal(logits(fitting.network, rows.training.rows), wanted)
+def test_scoring_changes_nothing(world, part):
+    trainer = world.trainer(part)
+    before = copy.deepcopy(tensors(trainer))
+    predict(trainer.network, part.training.rows)
+    assert equal(tensors(trainer), before)
+    batch = Batch.from_encoded(part.training.rows, CPU)
+    expected = trainer.network.eval()(batch).detach().numpy().astype(np.float64)
+    assert np.array_equal(logits(trainer.network, part.training.rows), expected)
 
 
 def test_a_config_survives_json(world):
@@ -327,34 +290,29 @@ def test_a_config_survives_json(world):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("name", "chosen", "default"),
     [
-        {"batch": 0},
-        {"epochs": 0},
-        {"patience": 0},
-        {"learning_rate": 0.0},
-        {"initial_accumulator": -1},
+        ("device", Device.CPU, Device.AUTO),
+        ("precision", Precision.BFLOAT16, Precision.AUTO),
     ],
 )
-def test_settings_without_sense_are_refused(wrong):
-    with pytest.raises(InputError, match="wanted"):
+def test_a_config_from_before_a_choice_was_added_is_read_as_auto(name, chosen, default):
+    values = asdict(replace(TrainingConfig(), **{name: chosen}))
+    assert getattr(TrainingConfig.from_json(values), name) is chosen
+    del values[name]
+    assert getattr(TrainingConfig.from_json(values), name) is default
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch": 0}, "of at least 1"),
+        ({"epochs": 0}, "of at least 1"),
+        ({"patience": 0}, "of at least 1"),
+        ({"learning_rate": 0.0}, "learning rates above 0"),
+        ({"initial_accumulator": -1}, "initial_accumulator of at least 0"),
+    ],
+)
+def test_impossible_settings_are_refused(wrong, message):
+    with pytest.raises(InputError, match=f"expected .*{message}"):
         TrainingConfig(**wrong)
-
-
-def test_many_examples_are_learned_in_fewer_epochs_but_once_at_least():
-    config = TrainingConfig(epochs=8, catch_up_epochs=4, most_examples=1000)
-    assert [config.epochs_of(rows) for rows in (100, 125, 126, 400, 5000)] == [8, 8, 7, 2, 1]
-    assert [config.catch_up_epochs_of(rows) for rows in (0, 1, 400, 5000)] == [0, 4, 2, 1]
-
-
-def test_training_ends_after_the_epochs_it_can_afford(world, rows):
-    few = replace(
-        world,
-        preset=replace(
-            world.preset,
-            training=replace(
-                world.preset.training, most_examples=2 * len(rows.training), patience=20
-            ),
-        ),
-    )
-    assert [result.epoch for result in run(trainer(few, rows), rows)] == [1, 2]

@@ -1,8 +1,7 @@
-"""Where a training begins, branch by branch.
+"""Where a training starts, branch by branch; a warm start preserves the function."""
 
-A warm start preserves the function, whatever became of the vocabularies.
-"""
-
+import copy
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,16 +10,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.model.conftest import equal
+from widedeep.choices import StartMode
 from widedeep.data.split import Split
 from widedeep.features.history import HistoryColumns
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.transform import Transform
 from widedeep.inputs import InputError
-from widedeep.model.ftrl import FtrlConfig, weight_from
-from widedeep.model.trained_model import ModelVersion, StoredModel
-from widedeep.model.trainer import Trainer, logits
-from widedeep.model.warm_start import StartMode, TrainingStart, warm_start
+from widedeep.model.ftrl import FtrlConfig, weight_from_state
+from widedeep.model.network import logits
+from widedeep.model.trainer import Trainer
+from widedeep.model.warm_start import TrainingStart, warm_start
+from widedeep.store import ModelVersion, StoredModel
 
 SPLIT = Split(1000, 2000, 3000)
 """The champion learned until 2000, so it may just be used."""
@@ -45,51 +47,52 @@ def version(model_id, folder):
 
 
 @pytest.fixture
-def objections(world, tmp_path, model):
-    """A champion, a split and a preset that don't go together, and what is said of them."""
-    seen = replace(model, learned_until=2001)
-    seen.save(tmp_path / "seen")
+def misfits(world, tmp_path, model):
+    """By cause: a champion and a preset that do not allow a warm start."""
+    replace(model, learned_until=2001).save(tmp_path / "seen")
     model.save(tmp_path / "fits")
-    other = world.with_preset({"embedding": 5}).preset
-    narrow = replace(world.preset, features=replace(world.spec, wide=("item",)))
-    fits, past = version("abc", tmp_path / "fits"), version("abc", tmp_path / "seen")
+    other_network = world.with_preset({"embedding": 5}).preset
+    other_features = replace(world.preset, features=replace(world.spec, wide=("item",)))
+    fits, seen = version("abc", tmp_path / "fits"), version("abc", tmp_path / "seen")
     return {
-        "other architecture": (fits, other),
-        "other features": (fits, narrow),
-        "past this run's holdout-from": (past, world.preset),
+        "other network": (fits, other_network),
+        "other features": (fits, other_features),
+        "has seen the holdout": (seen, world.preset),
     }
 
 
 CAUSES = {
-    "other architecture": r"other features or another architecture than preset 'small'",
-    "other features": r"other features or another architecture than preset 'small'",
-    "past this run's holdout-from": (
-        r"learned from ratings up to 1970-01-01T00:33:21Z, past this run's holdout-from "
+    "other network": r"features or network differ from those of preset 'small'",
+    "other features": r"features or network differ from those of preset 'small'",
+    "has seen the holdout": (
+        r"learned from interactions up to 1970-01-01T00:33:21Z, past this run's holdout-from "
         r"1970-01-01T00:33:20Z"
     ),
 }
 
 
-def test_cold_is_cold_whatever_champion_there_is(champion, world):
+def test_a_requested_cold_start_is_cold_whatever_champion_there_is(champion, world):
     start = TrainingStart.choose(StartMode.COLD, champion, SPLIT, world.preset)
-    assert start == TrainingStart("cold, as asked")
+    assert start == TrainingStart("cold, as requested")
     assert not start.warm
 
 
 @pytest.mark.parametrize("mode", [StartMode.AUTO, StartMode.WARM])
-def test_a_champion_that_fits_and_saw_nothing_of_the_run_is_begun_from(mode, champion, world):
+def test_a_champion_that_fits_and_has_not_seen_the_holdout_is_continued(mode, champion, world):
     start = TrainingStart.choose(mode, champion, SPLIT, world.preset)
     assert start == TrainingStart("warm, from version 7", champion)
     assert start.warm
     assert start.model_id == "abc"
 
 
-def test_what_serves_may_have_seen_the_holdout_if_what_was_judged_has_not(champion, world, model):
-    fresh = replace(champion, served=StoredModel("def", champion.gated.path / "caught up"))
-    replace(model, learned_until=2001).save(fresh.served.path)
-    start = TrainingStart.choose(StartMode.WARM, fresh, SPLIT, world.preset)
+def test_the_served_model_may_have_seen_the_holdout_if_the_gated_one_has_not(
+    champion, world, model
+):
+    caught_up = replace(champion, served=StoredModel("def", champion.gated.path / "caught up"))
+    replace(model, learned_until=2001).save(caught_up.served.path)
+    start = TrainingStart.choose(StartMode.WARM, caught_up, SPLIT, world.preset)
     assert start.model_id == "abc"
-    assert start.model().learned_until == model.learned_until
+    assert start.load_model().learned_until == model.learned_until
 
 
 def test_settings_of_training_may_change_between_models(champion, world):
@@ -101,28 +104,28 @@ def test_without_a_champion_auto_is_cold(world):
     start = TrainingStart.choose(StartMode.AUTO, None, SPLIT, world.preset)
     assert start == TrainingStart("cold, there is no champion yet")
     assert start.model_id is None
-    assert start.model() is None
+    assert start.load_model() is None
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_auto_is_cold_and_says_why_the_champion_is_not_begun_from(cause, objections):
-    champion, preset = objections[cause]
+def test_a_champion_that_cannot_be_continued_makes_auto_cold_and_refuses_warm(cause, misfits):
+    champion, preset = misfits[cause]
     start = TrainingStart.choose(StartMode.AUTO, champion, SPLIT, preset)
     assert not start.warm
-    with pytest.raises(InputError, match=CAUSES[cause]):
+    assert re.fullmatch(f"cold, the champion.*{CAUSES[cause]}", start.reason)
+    with pytest.raises(InputError, match=f"no warm start is possible.*{CAUSES[cause]}"):
         TrainingStart.choose(StartMode.WARM, champion, SPLIT, preset)
-    assert start.reason.startswith("cold, not from the champion: it ")
 
 
-def test_warm_without_a_champion_is_refused(world):
+def test_a_requested_warm_start_without_a_champion_is_refused(world):
     with pytest.raises(InputError, match="no champion yet; use --mode cold or auto"):
         TrainingStart.choose(StartMode.WARM, None, SPLIT, world.preset)
 
 
-def test_the_previous_model_is_read_from_its_folder(champion, world, model):
+def test_the_previous_model_is_loaded_from_its_folder(champion, world, model):
     start = TrainingStart.choose(StartMode.AUTO, champion, SPLIT, world.preset)
     rows = model.transform.encode(world.raw(4))
-    assert np.array_equal(logits(start.model().network, rows), logits(model.network, rows))
+    assert np.array_equal(logits(start.load_model().network, rows), logits(model.network, rows))
 
 
 patient = settings(max_examples=30)
@@ -136,36 +139,37 @@ CHANGES = st.tuples(USERS, ITEMS, USERS, ITEMS, SEEDS)
 
 
 def wide_names(transform):
-    """What each wide id stands for: (block, token) or (cross, tokens of its parts)."""
+    """What each wide id stands for: (feature, id) or (cross, ids of its parts)."""
     names = []
-    for name in transform.spec.wide:
-        names += [(name, token) for token in tokens(transform, name)]
+    for feature in transform.spec.wide:
+        names += [(feature, id_) for id_ in ids_of(transform, feature)]
     for cross, vocabulary in zip(transform.spec.crosses, transform.crosses, strict=True):
-        named = [tokens(transform, part) for part in cross.parts]
-        for ids in zip(*vocabulary.parts(), strict=True):
-            names.append((cross.name, tuple(n[i] for n, i in zip(named, ids, strict=True))))
+        ids = [ids_of(transform, part) for part in cross.parts]
+        for codes in zip(*vocabulary.part_codes(), strict=True):
+            parts = tuple(part[code] for part, code in zip(ids, codes, strict=True))
+            names.append((cross.name, parts))
     return names
 
 
-def tokens(transform, name):
-    """The token of each id of a feature; a bucket's ids are their own tokens."""
+def ids_of(transform, name):
+    """The id of each code of a feature; the codes of a bucket are their own ids."""
     if name in transform.normalisers:
         return list(range(transform.normalisers[name].quantiles + 2))
-    return [UNKNOWN, *transform.vocabulary_of(name).tokens.tolist()]
+    return [UNKNOWN, *transform.vocabulary_of(name).ids.tolist()]
 
 
 def named_rows(transform, rows):
-    """For each row the names of all it fires and of all ids it holds, in order."""
-    wide = wide_names(transform)
-    spec = transform.spec
-    tables = [(c.name, tokens(transform, c.name)) for c in spec.categories]
+    """For each row the names of all features it fires and of all ids it holds, in order."""
+    wide, spec = wide_names(transform), transform.spec
+    categories = [(c.name, ids_of(transform, c.name)) for c in spec.categories]
     bags = [
-        (b.name, tokens(transform, b.name), r) for b, r in zip(spec.bags, rows.bags, strict=True)
+        (bag.name, ids_of(transform, bag.name), codes)
+        for bag, codes in zip(spec.bags, rows.bags, strict=True)
     ]
     for i in range(len(rows)):
-        found = [wide[j] for j in row(rows.wide, i)]
-        found += [(n, t[rows.categories[i, j]]) for j, (n, t) in enumerate(tables)]
-        yield found + [(name, held[j]) for name, held, bag in bags for j in row(bag, i)]
+        names = [wide[j] for j in row(rows.wide, i)]
+        names += [(name, ids[rows.categories[i, j]]) for j, (name, ids) in enumerate(categories)]
+        yield names + [(name, ids[code]) for name, ids, bag in bags for code in row(bag, i)]
 
 
 def row(bag, i):
@@ -173,7 +177,7 @@ def row(bag, i):
 
 
 def preserved(old, new, raw):
-    """Rows of which the new model has all that the old one knew, shape (n,)."""
+    """Rows of which the new model has every feature that the old one knew, bool (n,)."""
     before, after = (named_rows(t, t.encode(raw)) for t in (old, new))
     known = [[name for name in names if name[1] is not UNKNOWN] for names in before]
     return np.array([set(b) <= set(a) for b, a in zip(known, after, strict=True)])
@@ -188,8 +192,9 @@ def transforms(world, change):
 
 def warm(world, previous, transform, training=None):
     network = world.network(transform, seed=77)
-    optimisers, report = warm_start(previous, network, transform, training or world.preset.training)
-    return network, optimisers, report
+    training = training or world.preset.training
+    optimisers, carried = warm_start(previous, network, transform, training)
+    return network, optimisers, carried
 
 
 def bits(array):
@@ -203,10 +208,10 @@ def test_rows_of_known_ids_keep_their_logit_to_the_bit(world, change):
     previous = world.model(old, change[-1])
     network, _, _ = warm(world, previous, new)
     raw = world.raw(change[-1] + 2, 150, range(1, 27), range(98, 132))
-    kept = preserved(old, new, raw)
+    rows = preserved(old, new, raw)
     before = bits(logits(previous.network, old.encode(raw)))
     after = bits(logits(network, new.encode(raw)))
-    assert np.array_equal(before[kept], after[kept])
+    assert np.array_equal(before[rows], after[rows])
 
 
 def test_rows_of_users_and_items_neither_model_knows_keep_their_logit_to_the_bit(world):
@@ -223,73 +228,74 @@ def test_rows_of_users_and_items_neither_model_knows_keep_their_logit_to_the_bit
 @patient
 @given(seed=SEEDS)
 def test_where_training_rows_are_only_added_every_row_keeps_its_logit_to_the_bit(world, seed):
-    """New tokens and crosses fall between the old ones, so all ids move."""
+    """New ids and crosses fall between the old ones, so all codes and wide ids move."""
     more = world.raw(seed, 400, range(1, 40))
     old = Transform.fit(world.spec, world.prior, first(more, 100))
     new = Transform.fit(world.spec, world.prior, more, old)
     assert set(wide_names(old)) < set(wide_names(new))
     previous = world.model(old, seed)
-    network, _, report = warm(world, previous, new)
-    assert all(rows.dropped == 0 for rows in report.values())
+    network, _, carried = warm(world, previous, new)
+    assert all(rows.dropped == 0 for rows in carried.values())
     before = bits(logits(previous.network, old.encode(more)))
     assert np.array_equal(before, bits(logits(network, new.encode(more))))
 
 
-def first(raw, rows):
-    taken = np.arange(rows)
-    bags = (bag.take(taken) for bag in (raw.history.liked, raw.history.disliked))
-    history = HistoryColumns(raw.history.numeric[:rows], *bags)
-    return RawFeatures(raw.queries.take(taken), history, raw.item_table, raw.item_rows[:rows])
+def first(raw, count):
+    """The first `count` raw rows."""
+    rows = np.arange(count)
+    bags = (bag.select_rows(rows) for bag in (raw.history.liked, raw.history.disliked))
+    history = HistoryColumns(raw.history.numeric[rows], *bags)
+    return RawFeatures(raw.queries.select_rows(rows), history, raw.item_table, raw.item_rows[rows])
 
 
 @patient
 @given(change=CHANGES)
-def test_weights_and_memories_travel_by_token(world, change):
+def test_weights_and_optimiser_state_travel_by_id(world, change):
     old, new = transforms(world, change)
     previous = world.model(old, change[-1])
     network, optimisers, _ = warm(world, previous, new)
-    before = {**previous.network.state_dict(), **previous.state}
+    before = {**previous.network.state_dict(), **previous.optimiser_state}
     after = {**network.state_dict(), **optimisers.state()}
-    found = dict(zip(wide_names(new), _rows(after, "wide"), strict=True))
-    known = dict(zip(wide_names(old), _rows(before, "wide"), strict=True))
-    for name, values in found.items():
-        assert values == (known[name] if name in known else _new_wide(name, known, values))
+    carried = dict(zip(wide_names(new), wide_rows(after), strict=True))
+    known = dict(zip(wide_names(old), wide_rows(before), strict=True))
+    for name, values in carried.items():
+        assert values == (known[name] if name in known else new_wide_row(name, known, values))
     for table in new.vocabularies:
-        places = {token: i for i, token in enumerate(tokens(old, table))}
-        sources = [places.get(token) for token in tokens(new, table)]
-        _check_table(f"embeddings.{table}", sources, before, after)
+        codes = {id_: code for code, id_ in enumerate(ids_of(old, table))}
+        sources = [codes.get(id_) for id_ in ids_of(new, table)]
+        assert_carried(f"embeddings.{table}", sources, before, after)
 
 
-def _rows(values, name):
-    """(weight, z, n) of each row."""
+def wide_rows(values, name="wide"):
+    """(weight, z, n) of each wide id."""
     columns = [values[key][:, 0].tolist() for key in (name, f"{name}/z", f"{name}/n")]
     return list(zip(*columns, strict=True))
 
 
-def _new_wide(name, known, found):
-    """A new token begins as the unknown, a new cross at 0; both without gradients behind them."""
+def new_wide_row(name, known, values):
+    """A new id starts as out-of-vocabulary, a new cross at 0; both without past gradients."""
     weight = 0.0 if isinstance(name[1], tuple) else known[name[0], UNKNOWN][0]
-    z = found[1]
+    z = values[1]
     assert z == pytest.approx(-weight / 0.1 - np.sign(weight) * 0.1, rel=1e-5)
     return weight, z, 0.0
 
 
-def _check_table(table, sources, before, after):
-    """`sources`: the old row of each new one, None for a new token."""
+def assert_carried(table, sources, before, after):
+    """`sources`: the old row of each new one, None for a new id."""
     fresh = torch.full_like(after[table][0], 0.1)
     for i, source in enumerate(sources):
         assert torch.equal(after[table][i], before[table][source or 0])
-        wanted = fresh if source is None else before[f"{table}/sum"][source]
-        assert torch.equal(after[f"{table}/sum"][i], wanted)
+        expected = fresh if source is None else before[f"{table}/sum"][source]
+        assert torch.equal(after[f"{table}/sum"][i], expected)
 
 
 @patient
 @given(change=CHANGES)
-def test_bias_and_layers_travel_with_their_memories(world, change):
+def test_bias_and_layers_travel_with_their_optimiser_state(world, change):
     old, new = transforms(world, change)
     previous = world.model(old, change[-1])
     network, optimisers, _ = warm(world, previous, new)
-    before = {**previous.network.state_dict(), **previous.state}
+    before = {**previous.network.state_dict(), **previous.optimiser_state}
     after = {**network.state_dict(), **optimisers.state()}
     assert before.keys() == after.keys()
     shared = [name for name in after if name.startswith(("bias", "layers"))]
@@ -299,17 +305,17 @@ def test_bias_and_layers_travel_with_their_memories(world, change):
 
 @patient
 @given(change=CHANGES)
-def test_the_report_adds_up(world, change):
+def test_the_counts_of_carried_rows_add_up(world, change):
     old, new = transforms(world, change)
     previous = world.model(old, change[-1])
-    network, _, report = warm(world, previous, new)
-    assert set(report) == {"wide", *(f"embeddings.{name}" for name in new.vocabularies)}
-    for name, rows in report.items():
+    network, _, carried = warm(world, previous, new)
+    assert set(carried) == {"wide", *(f"embeddings.{name}" for name in new.vocabularies)}
+    for name, rows in carried.items():
         assert rows.carried + rows.added == len(network.state_dict()[name])
         assert rows.carried + rows.dropped == len(previous.network.state_dict()[name])
         assert min(rows.carried, rows.added, rows.dropped) >= 0
-    both = set(wide_names(old)) & set(wide_names(new))
-    assert report["wide"].carried == len(both)
+    shared = set(wide_names(old)) & set(wide_names(new))
+    assert carried["wide"].carried == len(shared)
 
 
 def test_the_paper_sized_network_keeps_logits_to_the_bit(world):
@@ -320,10 +326,10 @@ def test_the_paper_sized_network_keeps_logits_to_the_bit(world):
     raw = wider.raw(3, 3000, items=range(100, 130))
     previous = wider.model(old)
     network, _, _ = warm(wider, previous, new)
-    kept = preserved(old, new, raw)
-    assert kept.mean() > 0.5
+    rows = preserved(old, new, raw)
+    assert rows.mean() > 0.5
     before, after = logits(previous.network, old.encode(raw)), logits(network, new.encode(raw))
-    assert np.array_equal(bits(before)[kept], bits(after)[kept])
+    assert np.array_equal(bits(before)[rows], bits(after)[rows])
     firing = [len(names) for names in named_rows(new, new.encode(raw))]
     assert np.mean(firing) > np.mean([len(n) for n in named_rows(old, old.encode(raw))])
 
@@ -331,18 +337,18 @@ def test_the_paper_sized_network_keeps_logits_to_the_bit(world):
 def test_the_same_vocabulary_gives_the_same_model(world):
     transform = world.transform()
     previous = world.model(transform)
-    network, optimisers, report = warm(world, previous, transform)
-    before = {**previous.network.state_dict(), **previous.state}
+    network, optimisers, carried = warm(world, previous, transform)
+    before = {**previous.network.state_dict(), **previous.optimiser_state}
     after = {**network.state_dict(), **optimisers.state()}
-    assert all(torch.equal(after[name], before[name]) for name in before)
-    assert all(rows.added == rows.dropped == 0 for rows in report.values())
+    assert equal(after, before)
+    assert all(rows.added == rows.dropped == 0 for rows in carried.values())
 
 
-def test_a_new_token_learns_at_full_rate_and_a_known_one_at_its_own(world):
+def test_a_new_id_learns_at_full_rate_and_a_known_one_at_its_own(world):
     old = world.transform(1, users=range(1, 10))
     new = world.transform(2, old, users=range(1, 20))
     previous = world.model(old)
-    for name, value in previous.state.items():
+    for name, value in previous.optimiser_state.items():
         if name.endswith("/sum"):
             value.fill_(1e6)
     network, optimisers, _ = warm(world, previous, new)
@@ -350,22 +356,20 @@ def test_a_new_token_learns_at_full_rate_and_a_known_one_at_its_own(world):
     network.embeddings.weight.grad = torch.ones_like(network.embeddings.weight)
     optimisers.embeddings.step()
     moved = (network.embeddings["user"].detach() - before).abs().mean(1)
-    known = torch.from_numpy(np.isin(new.vocabularies["user"].tokens, range(1, 10)))
+    known = torch.from_numpy(np.isin(new.vocabularies["user"].ids, range(1, 10)))
     assert moved[1:][known].max() < 0.01 * moved[1:][~known].min()
 
 
 def test_training_on_leaves_the_previous_model_as_it_was(world):
-    rows = world.training_set(lambda raw: raw.queries.item % 3 == 0)
-    previous = world.model(rows.transform)
-    before = {name: value.clone() for name, value in previous.network.state_dict().items()}
-    memories = {name: value.clone() for name, value in previous.state.items()}
-    network, optimisers, _ = warm(world, previous, rows.transform)
+    part = world.training_part(lambda raw: raw.queries.item % 3 == 0)
+    previous = world.model(part.transform)
+    weights, state = copy.deepcopy((previous.network.state_dict(), previous.optimiser_state))
+    network, optimisers, _ = warm(world, previous, part.transform)
     trainer = Trainer(network, optimisers, world.preset.training, np.random.default_rng(0))
-    list(trainer.catch_up(rows.training, {}, last=0))
-    assert not torch.equal(network.wide, before["wide"])
-    after = previous.network.state_dict()
-    assert all(torch.equal(after[name], before[name]) for name in before)
-    assert all(torch.equal(previous.state[name], memories[name]) for name in memories)
+    list(trainer.catch_up(part.training, {}, last=0))
+    assert not torch.equal(network.wide, weights["wide"])
+    assert equal(previous.network.state_dict(), weights)
+    assert equal(previous.optimiser_state, state)
 
 
 def test_other_settings_of_ftrl_keep_the_weights_through_the_first_step(world):
@@ -375,9 +379,9 @@ def test_other_settings_of_ftrl_keep_the_weights_through_the_first_step(world):
     network, optimisers, _ = warm(world, previous, transform, changed)
     assert torch.equal(network.wide, previous.network.wide)
     state = optimisers.state()
-    assert torch.equal(state["wide/n"], previous.state["wide/n"])
-    found = weight_from(state["wide/z"], state["wide/n"], changed.ftrl)
-    torch.testing.assert_close(found, network.wide.detach(), rtol=1e-4, atol=1e-6)
+    assert torch.equal(state["wide/n"], previous.optimiser_state["wide/n"])
+    weight = weight_from_state(state["wide/z"], state["wide/n"], changed.ftrl)
+    torch.testing.assert_close(weight, network.wide.detach(), rtol=1e-4, atol=1e-6)
 
 
 def _other_prior(world, transform):
@@ -408,7 +412,7 @@ def _other_network(world, transform):
     ("change", "message"),
     [
         (_other_prior, r"prior is 0.6, the new one's 0.7; start cold$"),
-        (_other_boundaries, r"the quantile boundaries of movie_mean"),
+        (_other_boundaries, r"the quantile boundaries of item_mean"),
         (_other_spec, r"features.crosses\[0\].minimum_support is 1, the new one's 9; start"),
         (_fewer_features, r"features.wide\[4\] is 'user_count_bucket', the new one's None"),
         (_other_network, r"network.dropout is 0.2, the new one's 0.3"),

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine import Engine, EngineName
+from tasks.engine import Engine
+from widedeep.choices import EngineName
 from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
-from widedeep.model.presets import preset
+from widedeep.model.presets import get_preset
 from widedeep.store import ArtifactStore
 from widedeep.workspace import Workspace
 
-RAY = Engine(EngineName.RAY, 2)
-PRESET = preset("default")
+RAY = Engine(engine=EngineName.RAY, workers=2)
+PRESET = get_preset("default")
 PRESET = replace(
     PRESET,
     network=replace(PRESET.network, hidden=(32, 16)),
@@ -50,7 +51,7 @@ def ratings(tiny, tmp_path_factory):
 @pytest.fixture(scope="package")
 def world(ratings):
     """Log, item table and split of some thousand ratings."""
-    interactions = ratings.load()
+    interactions = ratings.interactions()
     moments = [int(interactions.time[int(len(interactions) * share)]) for share in (0.7, 0.85)]
     split = Split(*moments, int(interactions.time[-1]) + 1)
     return interactions, ItemTable.from_table(ratings.items()), split
@@ -64,7 +65,7 @@ def settings():
 
 @pytest.fixture(scope="package")
 def plan(world):
-    return TrainingData.of(cold_parts(*world, PRESET.features, PRESET.sampling))
+    return TrainingData.from_parts(cold_parts(*world, PRESET.features, PRESET.sampling))
 
 
 @pytest.fixture(scope="package")

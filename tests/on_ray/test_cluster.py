@@ -16,9 +16,10 @@ OURS = """
 import sys, time
 from pathlib import Path
 import flows
-from tasks.engine import Engine, EngineName
+from tasks.engine import Engine
+from widedeep.choices import EngineName
 from widedeep.home import Home
-with Engine(EngineName.RAY, 1).running(Home(Path(sys.argv[1]))):
+with Engine(engine=EngineName.RAY, workers=1).running(Home(Path(sys.argv[1]))):
     print("running", flush=True)
     sys.stdin.read(1)
 """

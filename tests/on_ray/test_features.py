@@ -26,7 +26,7 @@ def test_a_cold_plan_is_the_same_whatever_the_pieces(
 
     engines = partial(RayEngine, **cut)
     learned = settings.features, settings.sampling
-    TrainingData.of(cold_parts(*world, *learned, engines=engines)).save(tmp_path / "plan")
+    TrainingData.from_parts(cold_parts(*world, *learned, make_engine=engines)).save(tmp_path / "plan")
     assert files(tmp_path / "plan") == files(plan_folder)
 
 
@@ -34,8 +34,8 @@ def test_a_warm_plan_is_the_same(cluster, world, settings, plan, tmp_path):
     interactions, item_table, split = world
     previous = plan.catch_up.transform, split.holdout_from
     known = interactions, item_table, split.as_of, settings.sampling, *previous
-    TrainingData.of(warm_parts(*known)).save(tmp_path / "local")
-    TrainingData.of(warm_parts(*known, engines=cluster.features(tmp_path))).save(tmp_path / "ray")
+    TrainingData.from_parts(warm_parts(*known)).save(tmp_path / "local")
+    TrainingData.from_parts(warm_parts(*known, make_engine=cluster.features(tmp_path))).save(tmp_path / "ray")
     assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 
@@ -43,10 +43,10 @@ def test_nothing_new_is_no_trouble(cluster, world, settings, plan, tmp_path):
     interactions, item_table, split = world
     previous = plan.catch_up.transform, split.holdout_from
     known = interactions, item_table, split.holdout_from, settings.sampling, *previous
-    found = TrainingData.of(warm_parts(*known, engines=cluster.features(tmp_path))).catch_up
+    found = TrainingData.from_parts(warm_parts(*known, make_engine=cluster.features(tmp_path))).catch_up
     assert not len(found.training)
     assert STREAMING not in found.validation
-    assert found.evidence.rows == int((interactions.time < split.holdout_from).sum())
+    assert found.support.rows == int((interactions.time < split.holdout_from).sum())
 
 
 def test_ratings_are_checked_alike(cluster, world_of_files, tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_scores_are_those_of_the_local_engine(cluster, world, plan, settings):
     interactions, item_table, split = world
     fitting = TrainingRun(plan, settings, None, 0)
     list(fitting.epochs())
-    model = fitting.finished()
+    model = fitting.trained_model()
     asked = queries_by_protocol(interactions, split.holdout(interactions.time), split.holdout_from)
     here, there = (
         scorer(model, interactions, item_table) for scorer in (model_scorer, cluster.scorer)

@@ -23,7 +23,7 @@ SEED = 4
 
 
 def remembered(model):
-    return {**model.network.state_dict(), **model.state}
+    return {**model.network.state_dict(), **model.optimiser_state}
 
 
 def figures(results):
@@ -32,13 +32,13 @@ def figures(results):
 
 def fitted(engine, training, folder, after=None):
     """Results, summary and model; `after` is called with each result."""
-    with engine.fitting(training, folder) as fitting:
+    with engine.training(training, folder) as fitting:
         results = []
         for result in fitting.epochs():
             results.append(result)
             if after is not None:
                 after(result)
-        return results, fitting.summary(), fitting.finished()
+        return results, fitting.summary(), fitting.trained_model()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def on_ray(cluster, training, tmp_path_factory):
 
 
 def test_gpus_that_the_cluster_has_not_are_refused(cluster, training, tmp_path):
-    asked = replace(training, preset=training.preset.trained_on(Device.CUDA))
+    asked = replace(training, preset=training.preset.with_device(Device.CUDA))
     with pytest.raises(InputError, match="device is cuda; the cluster has 0 GPUs for 2 workers"):
         fitted(cluster, asked, tmp_path / "models")
 
@@ -105,7 +105,7 @@ def test_a_warm_start_goes_on_from_the_same_model(cluster, world, settings, loca
     interactions, item_table, split = world
     local[2].save(_made(tmp_path / "previous"))
     previous = local[2].transform, local[2].learned_until
-    plan = TrainingData.of(
+    plan = TrainingData.from_parts(
         warm_parts(interactions, item_table, split.as_of, settings.sampling, *previous)
     )
     training = TrainingJob(plan, settings, tmp_path / "previous", 5)
@@ -124,8 +124,8 @@ def test_a_training_that_diverges_ends_at_once_with_its_own_error(
     cluster, plan, settings, tmp_path
 ):
     # The same offset everywhere, so that nothing is fitted to it before the first minibatch.
-    offset = np.full_like(plan.initial.training.rows.offset, np.inf)
-    rows = replace(plan.initial.training.rows, offset=offset)
+    offset = np.full_like(plan.initial.training.rows.prior_logit, np.inf)
+    rows = replace(plan.initial.training.rows, prior_logit=offset)
     training = replace(plan.initial.training, rows=rows)
     poisoned = replace(plan, initial=replace(plan.initial, training=training))
     with (

@@ -28,7 +28,7 @@ CONFIG = HistoryConfig(length=3)
 def world(tiny, tmp_path_factory):
     store = ArtifactStore(tmp_path_factory.mktemp("stages"))
     ratings = IngestedData(ingest(tiny, store, 1_800_000_000))
-    return ratings.load(), ItemTable.from_table(ratings.items())
+    return ratings.interactions(), ItemTable.from_table(ratings.items())
 
 
 def asked(interactions, how):
@@ -48,7 +48,7 @@ def asked(interactions, how):
 def same(found, wanted):
     assert np.array_equal(found.numeric, wanted.numeric, equal_nan=True)
     for bag in ("liked", "disliked"):
-        one, other = (getattr(of, bag).decoded() for of in (found, wanted))
+        one, other = (getattr(of, bag).decode() for of in (found, wanted))
         assert np.array_equal(one.values, other.values)
         assert np.array_equal(one.offsets, other.offsets)
 

@@ -17,7 +17,7 @@ from widedeep.features.training_data import (
     save_parts,
     warm_parts,
 )
-from widedeep.model.presets import preset
+from widedeep.model.presets import get_preset
 from widedeep.out_of_core.on_disk import OnDiskEngine, engine_by_size
 from widedeep.store import ArtifactStore
 
@@ -27,7 +27,7 @@ def world(tiny, tmp_path_factory):
     """Log, item table and split of some thousand ratings."""
     store = ArtifactStore(tmp_path_factory.mktemp("stages"))
     ratings = IngestedData(ingest(tiny, store, 1_800_000_000))
-    interactions = ratings.load()
+    interactions = ratings.interactions()
     moments = [int(interactions.time[int(len(interactions) * share)]) for share in (0.7, 0.85)]
     return (
         interactions,
@@ -38,7 +38,7 @@ def world(tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings():
-    chosen = preset("default")
+    chosen = get_preset("default")
     return chosen.features, chosen.sampling
 
 
@@ -61,7 +61,7 @@ def test_a_cold_plan_is_the_same_whatever_the_blocks(world, settings, cold, tmp_
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     engines = partial(OnDiskEngine, folder=scratch, block=block)
-    save_parts(cold_parts(*world, *settings, engines=engines), tmp_path / "plan")
+    save_parts(cold_parts(*world, *settings, make_engine=engines), tmp_path / "plan")
     assert files(tmp_path / "plan") == files(cold)
     assert not list(scratch.iterdir())
 
@@ -70,7 +70,7 @@ def test_crosses_may_be_counted_in_shares(world, settings, cold, tmp_path, monke
     monkeypatch.setattr("widedeep.out_of_core.blocks._FEW", 100)
     monkeypatch.setattr("widedeep.out_of_core.blocks._GATHERED", 50_000)
     engines = partial(OnDiskEngine, folder=tmp_path, block=2000)
-    save_parts(cold_parts(*world, *settings, engines=engines), tmp_path / "plan")
+    save_parts(cold_parts(*world, *settings, make_engine=engines), tmp_path / "plan")
     assert files(tmp_path / "plan") == files(cold)
 
 
@@ -80,7 +80,7 @@ def test_a_warm_plan_is_the_same(world, settings, cold, tmp_path):
     known = interactions, item_table, split.as_of, settings[1], *previous
     save_parts(warm_parts(*known), tmp_path / "memory")
     engines = partial(OnDiskEngine, folder=tmp_path, block=900)
-    save_parts(warm_parts(*known, engines=engines), tmp_path / "disk")
+    save_parts(warm_parts(*known, make_engine=engines), tmp_path / "disk")
     assert files(tmp_path / "disk") == files(tmp_path / "memory")
 
 
@@ -89,9 +89,9 @@ def test_nothing_new_is_no_trouble(world, settings, cold, tmp_path):
     previous = TrainingPart.load(cold / "catch_up").transform, split.holdout_from
     known = interactions, item_table, split.holdout_from, settings[1], *previous
     engines = partial(OnDiskEngine, folder=tmp_path, block=900)
-    ((_, found),) = warm_parts(*known, engines=engines)
+    ((_, found),) = warm_parts(*known, make_engine=engines)
     assert not len(found.training)
-    assert found.evidence.rows == int((interactions.time < split.holdout_from).sum())
+    assert found.support.rows == int((interactions.time < split.holdout_from).sum())
 
 
 def test_what_is_too_long_for_memory_goes_to_disk(world, settings, tmp_path, monkeypatch):
@@ -107,9 +107,9 @@ def test_described_rows_come_in_the_order_that_was_asked(world, settings, tmp_pa
     engine = OnDiskEngine(interactions, item_table, settings[0], 0.6, tmp_path, 500)
     fresh = example_queries(interactions, np.ones(len(interactions), np.bool_))
     cuts = np.random.default_rng(0).integers(0, 800 * 86_400, len(interactions))
-    rows = engine.describe(fresh.known_earlier(cuts))
+    rows = engine.compute_features(fresh.known_earlier(cuts))
     assert not list(tmp_path.iterdir()), "a file without a name is gone with its process"
     some = np.random.default_rng(1).permutation(len(interactions))[:1000]
     assert np.array_equal(
-        rows.take(some).gathered(lambda raw: raw.queries.user), interactions.user[some]
+        rows.take(some).gather(lambda raw: raw.queries.user), interactions.user[some]
     )

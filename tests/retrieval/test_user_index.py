@@ -1,7 +1,4 @@
-"""A server knows of its event log what the next retrain will know of it.
-
-Ratings by user: those of a log, and every one since.
-"""
+"""Ratings by user: those known at load, those added since, and those of a feedback log."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +9,13 @@ from hypothesis import strategies as st
 from widedeep.data.feedback_log import FEEDBACK_FILE, FEEDBACK_HEADER, FeedbackEvent, read_feedback
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData, Interactions
-from widedeep.evaluation.explain import DataSnapshot
-from widedeep.retrieval.user_index import InteractionsByUser, UserHistory, merge_feedback
+from widedeep.evaluation.snapshot import DataSnapshot
+from widedeep.retrieval.user_index import (
+    IdCodes,
+    InteractionsByUser,
+    UserHistory,
+    merge_feedback,
+)
 from widedeep.store import ArtifactStore
 
 NOW = 1_800_000_000
@@ -29,62 +31,80 @@ EVENTS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def companion(versions):
-    return DataSnapshot.load(versions[0].history)
+def snapshot(tiny, tmp_path_factory):
+    ingested = IngestedData(ingest(tiny, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
+    return DataSnapshot.from_tables(ingested.interactions(), ingested.items(), ingested.people())
 
 
 @settings(max_examples=15)
 @given(events=EVENTS)
-def test_it_is_what_ingest_makes_of_it(companion, tiny, tmp_path_factory, events):
+def test_merged_feedback_is_what_ingest_makes_of_it(snapshot, tiny, tmp_path_factory, events):
     folder = tmp_path_factory.mktemp("events")
     path = folder / FEEDBACK_FILE
     path.write_text(FEEDBACK_HEADER + "".join(f"{','.join(map(str, event))}\n" for event in events))
-    learned = IngestedData(ingest(tiny, ArtifactStore(folder / "store"), NOW, path)).load()
-    known = merge_feedback(companion, read_feedback(path))
+    ingested = IngestedData(ingest(tiny, ArtifactStore(folder / "store"), NOW, path))
+    merged, learned = merge_feedback(snapshot, read_feedback(path)), ingested.interactions()
     for name in Interactions.__slots__:
-        assert getattr(known, name).tolist() == getattr(learned, name).tolist(), name
+        assert getattr(merged, name).tolist() == getattr(learned, name).tolist(), name
 
 
-def test_a_book_gives_a_users_ratings_in_order_of_time(companion):
+def test_a_users_events_come_in_order_of_time(snapshot):
     columns = {"user": [5, 5], "item": [10002, 10001], "value": [1, 9], "time": [NOW, NOW - 5]}
-    interactions = merge_feedback(companion, pa.table(columns))
-    book = UserHistory(InteractionsByUser.of(interactions))
-    for user in (*set(companion.interactions.user[:40].tolist()), 5, -1):
-        found = [(one.item, one.value, one.time) for one in book.of_user(user)]
-        rows = interactions.user == user
-        wanted = zip(
-            interactions.item[rows], interactions.value[rows], interactions.time[rows], strict=True
-        )
-        assert found == [tuple(map(int, row)) for row in wanted]
+    interactions = merge_feedback(snapshot, pa.table(columns))
+    history = UserHistory(InteractionsByUser.from_interactions(interactions))
+    for user in (*set(snapshot.interactions.user[:40].tolist()), 5, -1):
+        rows = interactions.select_rows(interactions.user == user)
+        columns = (rows.item.tolist(), rows.value.tolist(), rows.time.tolist())
+        events = [(event.item, event.value, event.time) for event in history.events(user)]
+        assert events == [*zip(*columns, strict=True)]
 
 
 USERS, ITEMS = (-1, 3, 2**40), (1, 2, 3, 4)
-pairs = st.tuples(st.sampled_from(USERS), st.sampled_from(ITEMS), st.integers(1, 10))
+ratings = st.tuples(st.sampled_from(USERS), st.sampled_from(ITEMS), st.integers(1, 10))
 
 
-def log_of(rows):
-    """Rows of (user, item, rate), a second each."""
+def interactions_of(rows):
+    """Interactions of rows of (user, item, value), a second each."""
     columns = zip(*rows, strict=True) if rows else ((), (), ())
     user, item, value = (np.array(column, np.int64) for column in columns)
     return Interactions(user, item, value.astype(np.int8), np.arange(len(rows)))
 
 
 @given(
-    st.lists(pairs, unique_by=lambda row: row[:2], max_size=12),
-    st.lists(pairs, max_size=12),
+    st.lists(ratings, unique_by=lambda row: row[:2], max_size=12),
+    st.lists(ratings, max_size=12),
 )
-def test_of_each_pair_the_first_rating_stands_in_the_order_of_time(rows, since):
-    book, wanted = UserHistory(InteractionsByUser.of(log_of(rows))), {}
-    for time, (user, item, value) in enumerate([*rows, *since]):
-        news = (user, item) not in wanted
-        if time >= len(rows):
-            assert book.add(FeedbackEvent(user, item, value, time)) == news
-        if news:
-            wanted[user, item] = FeedbackEvent(user, item, value, time)
+def test_of_each_pair_the_first_rating_is_kept_in_the_order_of_time(loaded, added):
+    history = UserHistory(InteractionsByUser.from_interactions(interactions_of(loaded)))
+    first = {}
+    for time, (user, item, value) in enumerate([*loaded, *added]):
+        event, is_new = FeedbackEvent(user, item, value, time), (user, item) not in first
+        if time >= len(loaded):
+            assert history.add(event) == is_new
+        if is_new:
+            first[user, item] = event
     for user in (*USERS, 0):
-        events = [event for event in wanted.values() if event.user == user]
-        assert list(book.of_user(user)) == events
-        items, rates = book.rates(user)
-        assert (items.dtype, rates.dtype) == (np.int64, np.int8)
-        assert items.tolist() == book.seen(user).tolist() == [event.item for event in events]
-        assert rates.tolist() == [event.value for event in events]
+        events = [event for event in first.values() if event.user == user]
+        assert list(history.events(user)) == events
+        items, values = history.ratings(user)
+        assert (items.dtype, values.dtype) == (np.int64, np.int8)
+        assert items.tolist() == history.seen(user).tolist() == [event.item for event in events]
+        assert values.tolist() == [event.value for event in events]
+
+
+@given(st.lists(st.integers(-9, 9)), st.lists(st.integers(-12, 12)))
+def test_codes_are_those_of_the_ids_and_back(base, added):
+    codes = IdCodes.from_ids(np.array(base, np.int64))
+    known = sorted(set(base))
+    assert codes.unknown_code == len(known)
+    new = [id_ for id_ in dict.fromkeys(added) if id_ not in known]
+    assert [codes.code(id_) for id_ in new] == [len(known)] * len(new)
+    for id_ in added:
+        codes.add(id_)
+    ids = np.array([*known, *new], np.int64)
+    expected = [*range(len(known)), *range(len(known) + 1, len(ids) + 1)]
+    assert len(codes) == len(ids) + 1
+    assert codes.ids.tolist() == ids.tolist()
+    assert codes.codes(ids).tolist() == [codes.code(id_) for id_ in ids.tolist()] == expected
+    assert codes.ids_of(np.array(expected, np.int64)).tolist() == ids.tolist()
+    assert codes.codes(np.array([99])).tolist() == [codes.unknown_code]

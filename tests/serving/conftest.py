@@ -1,4 +1,4 @@
-"""Versions of a model as the registry keeps them: random weights on a small simulated world."""
+"""Versions of a model as the registry keeps them: random weights, fitted to a small simulation."""
 
 import socket
 import time
@@ -14,13 +14,13 @@ import uvicorn
 from widedeep.data.feedback_log import read_feedback
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
-from widedeep.evaluation.explain import DataSnapshot
-from widedeep.evaluation.scoring import GOLDEN, GoldenRequests, model_scorer
+from widedeep.evaluation.scoring import model_scorer
+from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
 from widedeep.features.encoded import FeatureSupport
 from widedeep.features.history import Queries
 from widedeep.features.transform import Transform
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
-from widedeep.model.presets import preset
+from widedeep.model.presets import get_preset
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import TrainingConfig
 from widedeep.serving.serving_model import ServedVersion, WarmState
@@ -31,15 +31,17 @@ MODEL = "widedeep-sim-tiny"
 
 @pytest.fixture(scope="session")
 def make_version(tiny, tmp_path_factory):
-    """Writes a version by its number, which seeds its weights."""
+    """A function that writes the version of a number, which seeds its weights."""
     root = tmp_path_factory.mktemp("versions")
     ratings = IngestedData(ingest(tiny, ArtifactStore(root / "stages"), 1_800_000_000))
-    known = DataSnapshot.of(ratings.load(), ratings.items(), ratings.people())
-    interactions, item_table = known.interactions, known.item_table
-    spec = preset("default").features
-    asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
+    snapshot = DataSnapshot.from_tables(ratings.interactions(), ratings.items(), ratings.people())
+    interactions, item_table = snapshot.interactions, snapshot.item_table
+    spec = get_preset("default").features
+    queries = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
     transform = Transform.fit(
-        spec, 0.6, Transform(spec, 0.6, {}, {}, ()).describe(interactions, asked, item_table)
+        spec,
+        0.6,
+        Transform(spec, 0.6, {}, {}, ()).compute_features(interactions, queries, item_table),
     )
 
     def make(number):
@@ -47,18 +49,18 @@ def make_version(tiny, tmp_path_factory):
         (folder / "history").mkdir(parents=True)
         generator = torch.Generator().manual_seed(int(number))
         config = NetworkConfig(embedding=4, hidden=(16, 8))
-        network = WideDeep(config, InputShape.of(transform), generator)
+        network = WideDeep(config, InputShape.from_transform(transform), generator)
         with torch.no_grad():
             network.wide.normal_(0, 0.3, generator=generator)
             network.layers[-1].weight.normal_(0, 0.3, generator=generator)
         none = np.zeros(transform.wide_size, np.int64)
-        evidence = FeatureSupport(none, none, 0, 0)
-        model = TrainedModel(transform, network, TrainingConfig(), {}, 0, evidence)
+        support = FeatureSupport(none, none, 0, 0)
+        model = TrainedModel(transform, network, TrainingConfig(), {}, 0, support)
         (folder / "model").mkdir()
         model.save(folder / "model")
-        known.save(folder / "history")
+        snapshot.save(folder / "history")
         scorer = model_scorer(model, interactions, item_table)
-        GoldenRequests.of(interactions, scorer).save(folder / "history" / GOLDEN)
+        GoldenRequests.compute(interactions, scorer).save(folder / "history" / GOLDEN)
         return ServedVersion(MODEL, number, folder / "model", folder / "history")
 
     return make
@@ -66,7 +68,7 @@ def make_version(tiny, tmp_path_factory):
 
 @contextmanager
 def running(app):
-    """A client of a real server, in a thread of this process."""
+    """Run a real server in a thread of this process; yield a client of it."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None))
@@ -89,32 +91,33 @@ def serve():
 
 
 @pytest.fixture(scope="session")
-def handed(tmp_path_factory):
-    """A groundwork as a server has it: from a file, as from a scout."""
-    path = tmp_path_factory.mktemp("known") / "known"
+def hand_over(tmp_path_factory):
+    """A function that passes a warm state through a file, as from the watcher's process."""
+    path = tmp_path_factory.mktemp("handover") / "warm_state"
 
-    def hand(known):
-        known.save(path)
-        found = WarmState.load(path)
+    def hand_over(warm_state):
+        warm_state.save(path)
+        loaded = WarmState.load(path)
         path.unlink()
-        return found
+        return loaded
 
-    return hand
+    return hand_over
 
 
 @pytest.fixture(scope="session")
-def admit(handed):
-    """Lets a version into a service, with all that is acknowledged."""
+def admit(hand_over):
+    """A function that puts a version into service, with all acknowledged feedback."""
 
     def admit(service, version):
-        told = service.acknowledged(version.model)
-        known = WarmState.of(version, read_feedback(told.path, end=told.end))
-        service.admit(version, handed(known), told)
+        acknowledged = service.acknowledged(version.model)
+        feedback = read_feedback(acknowledged.path, end=acknowledged.end)
+        warm_state = WarmState.compute(version, feedback)
+        service.admit(version, hand_over(warm_state), acknowledged)
 
     return admit
 
 
 @pytest.fixture(scope="session")
 def versions(make_version):
-    """Two sound versions."""
+    """Two versions without faults."""
     return make_version("1"), make_version("2")

@@ -1,11 +1,10 @@
-"""The HTTP interface, spoken to as a client would."""
+"""The HTTP interface, used over a socket as a client would use it."""
 
 import os
 import time
 from itertools import count
 from threading import Thread
 
-import orjson
 import pytest
 
 from widedeep import decision_log
@@ -15,12 +14,12 @@ from widedeep.serving.service import RankingService
 from widedeep.serving.telemetry import Telemetry
 from widedeep.workspace import Workspace
 
-NEWCOMERS = count(5_000_000)
+NEW_USERS = count(5_000_000)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, versions, admit):
-    """A service that several tests use, with a newcomer each."""
+    """A service that several tests use, each with a new user."""
     service = RankingService(Workspace(tmp_path_factory.mktemp("home")), Telemetry())
     admit(service, versions[0])
     return service
@@ -34,7 +33,7 @@ def client(shared, serve):
 
 @pytest.fixture
 def service(tmp_path, versions, admit):
-    """A service of the test's own."""
+    """A service that one test uses alone."""
     service = RankingService(Workspace(tmp_path), Telemetry())
     admit(service, versions[0])
     yield service
@@ -42,19 +41,20 @@ def service(tmp_path, versions, admit):
 
 
 @pytest.fixture
-def newcomer():
-    return next(NEWCOMERS)
+def new_user():
+    return next(NEW_USERS)
 
 
 def error_of(answer):
     assert answer.headers["content-type"] == "application/json"
-    (found,) = answer.json().values()
-    assert set(found) == {"type", "message"}
-    return answer.status_code, found["type"]
+    assert set(answer.json()) == {"error"}
+    error = answer.json()["error"]
+    assert set(error) == {"type", "message"}
+    return answer.status_code, error["type"]
 
 
-def rate(client, user, item, given=10, **more):
-    return client.post("/ratings", json={"user": user, "item": item, "value": given, **more})
+def rate(client, user, item, value=10):
+    return client.post("/feedback", json={"user": user, "item": item, "value": value})
 
 
 def recommended(client, user, **query):
@@ -63,7 +63,7 @@ def recommended(client, user, **query):
     return answer.json()["items"]
 
 
-def test_candidates_are_ranked_best_first_and_strangers_are_cold_ones(client):
+def test_candidates_are_ranked_best_first_and_unknown_ids_are_scored_too(client):
     request = {"user": -3, "candidates": [10001, 10002, 10002, 7, 10003], "k": 3}
     answer = client.post("/rank", json=request).json()
     assert answer["model"] == {"name": "widedeep-sim-tiny", "version": "1"}
@@ -73,32 +73,68 @@ def test_candidates_are_ranked_best_first_and_strangers_are_cold_ones(client):
     assert all(0 < score < 1 for score in scores)
 
 
-def test_a_rating_changes_the_list_at_once_and_is_seen_by_its_user(client, newcomer):
-    before = recommended(client, newcomer, k=20)
+CARD = {
+    *("item", "korean", "english", "year", "grade", "genres", "countries"),
+    *("people_korean", "people_english"),
+}
+
+
+def test_answers_have_exactly_the_fields_of_the_contract(client, new_user):
+    feedback = rate(client, new_user, 10001).json()
+    assert set(feedback) == {"user", "item", "value", "time", "superseded"}
+    rate(client, new_user, 10002)
+    ranked = client.post("/rank", json={"user": new_user, "candidates": [10003]}).json()
+    assert set(ranked) == {"model", "items"}
+    assert set(ranked["model"]) == {"name", "version"}
+    assert set(ranked["items"][0]) == {"item", "probability"}
+    answer = client.get(f"/recommend/{new_user}", params={"explain": True}).json()
+    assert set(answer) == {"model", "user", "items"}
+    entry = answer["items"][0]
+    assert set(entry) == {"item", "probability", "sources", "card", "why"}
+    assert set(entry["card"]) == CARD
+    why = entry["why"]
+    assert set(why) == {"bias", "offset", "wide", "deep", "logit", "fired", "similar"}
+    fired = [feature for item in answer["items"] for feature in item["why"]["fired"]]
+    similar = [item for entry in answer["items"] for item in entry["why"]["similar"]]
+    assert set(fired[0]) == {"block", "korean", "english", "weight"}
+    assert set(similar[0]) == {"item", "korean", "english", "similarity"}
+    user = client.get(f"/users/{new_user}").json()
+    assert set(user) == {"user", "ratings"}
+    assert set(user["ratings"][0]) == {"user", "item", "value", "time", "card"}
+    assert set(client.get("/items/10001").json()) == CARD
+    assert set(client.get("/items", params={"q": "a"}).json()) == {"items"}
+    assert set(client.get("/health").json()) == {"status", "model", "refused"}
+    about = client.get("/model").json()
+    parts = {"name", "version", "precision", "since", "promoted", "refused", "history"}
+    assert set(about) == parts
+
+
+def test_a_rating_changes_the_list_at_once_and_is_seen_by_its_user(client, new_user):
+    before = recommended(client, new_user, k=20)
     item = before[0]["item"]
-    answer = rate(client, newcomer, item)
+    answer = rate(client, new_user, item)
     assert answer.status_code == 201
     assert answer.json()["superseded"] is False
-    after = recommended(client, newcomer, k=20)
+    after = recommended(client, new_user, k=20)
     assert item not in {entry["item"] for entry in after}
-    held = {entry["item"]: entry["probability"] for entry in before}
-    assert any(entry["probability"] != held.get(entry["item"]) for entry in after)
-    (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
+    scores = {entry["item"]: entry["probability"] for entry in before}
+    assert any(entry["probability"] != scores.get(entry["item"]) for entry in after)
+    (rating,) = client.get(f"/users/{new_user}").json()["ratings"]
     assert (rating["item"], rating["value"]) == (item, 10)
 
 
-def test_a_repeat_is_kept_and_said_to_be_superseded(client, newcomer):
-    assert rate(client, newcomer, 10001, 9).json()["superseded"] is False
-    answer = rate(client, newcomer, 10001, 2)
+def test_a_repeat_is_kept_and_said_to_be_superseded(client, new_user):
+    assert rate(client, new_user, 10001, 9).json()["superseded"] is False
+    answer = rate(client, new_user, 10001, 2)
     assert (answer.status_code, answer.json()["superseded"]) == (201, True)
-    (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
+    (rating,) = client.get(f"/users/{new_user}").json()["ratings"]
     assert rating["value"] == 9
 
 
-def test_a_list_says_why_each_item_is_there(client, newcomer):
+def test_a_list_says_why_each_item_is_there(client, new_user):
     for item in (10001, 10002, 10003):
-        rate(client, newcomer, item)
-    items = recommended(client, newcomer, k=5, explain=True)
+        rate(client, new_user, item)
+    items = recommended(client, new_user, k=5, explain=True)
     for entry in items:
         why = entry["why"]
         parts = [why[name] for name in ("bias", "offset", "wide", "deep")]
@@ -107,22 +143,22 @@ def test_a_list_says_why_each_item_is_there(client, newcomer):
         assert entry["card"]["korean"]
         assert all(fired["weight"] for fired in why["fired"])
     assert any(entry["why"]["fired"] for entry in items)
-    assert recommended(client, newcomer, k=5)[0]["why"] is None
+    assert recommended(client, new_user, k=5)[0]["why"] is None
 
 
-def test_a_list_for_children_has_no_item_for_adults(client, newcomer):
-    everyone = recommended(client, newcomer, k=50)
-    children = recommended(client, newcomer, k=50, audience_age=12)
+def test_a_list_for_children_has_no_item_for_adults(client, new_user):
+    everyone = recommended(client, new_user, k=50)
+    children = recommended(client, new_user, k=50, audience_age=12)
     assert "청소년 관람불가" in {item["card"]["grade"] for item in everyone}
     assert {item["card"]["grade"] for item in children} <= {"전체 관람가", "12세 관람가", "G", "PG"}
     assert children
 
 
 def test_items_are_found_in_both_languages(client):
-    item = client.get("/movies/10001").json()
+    item = client.get("/items/10001").json()
     for title in (item["korean"], item["english"]):
-        found = client.get("/movies", params={"q": title}).json()["items"]
-        assert item in found
+        matches = client.get("/items", params={"q": title}).json()["items"]
+        assert item in matches
 
 
 def test_a_new_user_has_no_ratings(client):
@@ -144,30 +180,32 @@ def test_a_new_user_has_no_ratings(client):
         (10001, {"surprise": 1}, 422),
     ],
 )
-def test_what_ingest_would_set_aside_is_not_taken(client, shared, item, more, status, newcomer):
-    kept = shared._log.path.read_text()
-    request = {"user": newcomer, "item": item, "value": 10, **more}
-    assert error_of(client.post("/ratings", json=request))[0] == status
-    assert shared._log.path.read_text() == kept
+def test_what_ingest_would_set_aside_is_not_taken(client, shared, item, more, status, new_user):
+    logged = shared._log.path.read_text()
+    request = {"user": new_user, "item": item, "value": 10, **more}
+    assert error_of(client.post("/feedback", json=request))[0] == status
+    assert shared._log.path.read_text() == logged
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "wanted"),
+    ("method", "path", "error"),
     [
         ("GET", "/nothing", (404, "not_found")),
-        ("GET", "/movies/404404", (404, "not_found")),
+        ("GET", "/movies?q=a", (404, "not_found")),
+        ("POST", "/ratings", (404, "not_found")),
+        ("GET", "/items/404404", (404, "not_found")),
         ("DELETE", "/rank", (405, "method_not_allowed")),
         ("GET", f"/recommend/{2**63}", (422, "invalid")),
         ("GET", "/recommend/x", (422, "invalid")),
         ("GET", "/recommend/1?k=0", (422, "invalid")),
         ("GET", "/recommend/1?k=101", (422, "invalid")),
-        ("GET", "/movies?q=", (422, "invalid")),
+        ("GET", "/items?q=", (422, "invalid")),
         ("GET", "/%2e%2e/%2e%2e/etc/passwd", (404, "not_found")),
         ("GET", "/page/app.js", (404, "not_found")),
     ],
 )
-def test_every_error_has_a_type(client, method, path, wanted):
-    assert error_of(client.request(method, path)) == wanted
+def test_every_error_has_a_type(client, method, path, error):
+    assert error_of(client.request(method, path)) == error
 
 
 @pytest.mark.parametrize(
@@ -181,7 +219,7 @@ def test_every_error_has_a_type(client, method, path, wanted):
         b'{"user": NaN, "candidates": [1]}',
     ],
 )
-def test_a_body_that_is_not_as_described_is_refused(client, body):
+def test_a_body_of_another_form_is_refused(client, body):
     headers = {"content-type": "application/json"}
     answer = client.post("/rank", content=body, headers=headers)
     assert error_of(answer) == (422, "invalid")
@@ -193,14 +231,14 @@ def test_too_many_candidates_and_too_large_bodies_are_refused(client):
     request["candidates"] = [10**17] * 5000
     assert error_of(client.post("/rank", json=request)) == (413, "too_large")
 
-    def pieces():
+    def chunks():
         for _ in range(100):
             yield b" " * 1000
 
-    assert error_of(client.post("/rank", content=pieces())) == (413, "too_large")
+    assert error_of(client.post("/rank", content=chunks())) == (413, "too_large")
 
 
-def test_a_client_that_asks_too_often_is_told_when_to_come_back(service, serve):
+def test_a_client_that_sends_too_many_requests_learns_when_to_try_again(service, serve):
     with serve(create_app(service, RequestLimits(per_second=0.5, burst=3))) as client:
         answers = [client.get("/health") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
@@ -208,11 +246,11 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back(service, serve):
     assert answers[-1].headers["retry-after"] == "2"
 
 
-def test_a_disk_that_hangs_or_fails_is_told(service, serve, monkeypatch, newcomer):
+def test_a_disk_that_hangs_or_fails_is_reported(service, serve, monkeypatch, new_user):
     with serve(create_app(service, RequestLimits(seconds=0.2))) as client:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fdatasync", lambda _: time.sleep(0.6))
-            assert error_of(rate(client, newcomer, 10001)) == (504, "timeout")
+            assert error_of(rate(client, new_user, 10001)) == (504, "timeout")
         time.sleep(0.6)
 
         def fail(file):
@@ -220,13 +258,13 @@ def test_a_disk_that_hangs_or_fails_is_told(service, serve, monkeypatch, newcome
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fdatasync", fail)
-            assert error_of(rate(client, newcomer, 10002)) == (507, "storage")
-        assert rate(client, newcomer, 10003).status_code == 201
-        rated = {one["item"] for one in client.get(f"/users/{newcomer}").json()["ratings"]}
+            assert error_of(rate(client, new_user, 10002)) == (507, "storage")
+        assert rate(client, new_user, 10003).status_code == 201
+        rated = {rating["item"] for rating in client.get(f"/users/{new_user}").json()["ratings"]}
     assert 10002 not in rated
 
 
-def test_a_failure_inside_is_told_without_its_insides(service, serve, monkeypatch):
+def test_an_internal_error_is_reported_without_details(service, serve, monkeypatch):
     with serve(create_app(service)) as client:
         monkeypatch.setattr(type(service), "refused", property(lambda _: 1 / 0))
         answer = client.get("/health")
@@ -249,20 +287,20 @@ def test_health_and_model_say_what_serves_and_why(service, serve, versions, tmp_
         health, model = (client.get(path).json() for path in ("/health", "/model"))
     assert (health["status"], health["model"]["version"]) == ("ok", "1")
     assert health["refused"]["reason"] == "it is broken"
-    assert model["precision"] == service.serving.bundle.ranker.precision
+    assert model["precision"] == service.serving.model.ranker.precision
     assert model["promoted"]["reason"] == "better"
-    assert [one["version"] for one in model["refused"]] == ["3"]
+    assert [version["version"] for version in model["refused"]] == ["3"]
     assert len(model["history"]) == 1
 
 
-def test_metrics_count_what_was_answered(service, serve, newcomer):
+def test_metrics_count_answers_ratings_and_versions(service, serve, new_user):
     with serve(create_app(service)) as client:
-        rate(client, newcomer, 10001)
-        recommended(client, newcomer)
+        rate(client, new_user, 10001)
+        recommended(client, new_user)
         client.get("/nothing")
         text = client.get("/metrics").text
     for line in (
-        'widedeep_requests_total{method="POST",route="/ratings",status="201"} 1.0',
+        'widedeep_requests_total{method="POST",route="/feedback",status="201"} 1.0',
         'widedeep_requests_total{method="GET",route="unmatched",status="404"} 1.0',
         'widedeep_model_info{model="widedeep-sim-tiny",version="1"} 1.0',
         'widedeep_ratings_total{kind="new"} 1.0',
@@ -273,13 +311,13 @@ def test_metrics_count_what_was_answered(service, serve, newcomer):
         assert line in text, line
 
 
-def test_without_a_champion_there_is_health_to_ask_for_and_a_page(tmp_path, serve, newcomer):
+def test_without_a_champion_the_health_check_says_so_and_the_page_loads(tmp_path, serve, new_user):
     service = RankingService(Workspace(tmp_path), Telemetry())
     with serve(create_app(service)) as client:
         answer = client.get("/health")
         assert error_of(answer) == (503, "no_champion")
         assert "no champion yet" in answer.text
-        assert error_of(rate(client, newcomer, 10001)) == (503, "no_champion")
+        assert error_of(rate(client, new_user, 10001)) == (503, "no_champion")
         assert client.get("/").status_code == 200
         assert client.get("/metrics").status_code == 200
 
@@ -294,38 +332,39 @@ def test_the_page_may_load_nothing_from_elsewhere(client):
 
 
 def test_another_version_knows_every_rating_that_was_acknowledged(service, serve, versions, admit):
-    """Ratings pour in while versions change places; each counts once, whoever serves."""
+    """Ratings arrive while versions are swapped; each counts once in every version."""
     users, answers = range(6_000_000, 6_000_100), []
     with serve(create_app(service)) as client:
 
-        def pour():
+        def rate_all():
             answers.extend(rate(client, user, 10001 + user % 50).status_code for user in users)
 
-        pouring = Thread(target=pour)
-        pouring.start()
+        raters = Thread(target=rate_all)
+        raters.start()
         for version in (versions[1], versions[0], versions[1]):
             admit(service, version)
-        pouring.join()
+        raters.join()
         assert client.get("/health").json()["model"]["version"] == "2"
     assert answers == [201] * len(users)
-    bundle = service.serving.bundle
+    model = service.serving.model
     for user in users:
-        assert len(bundle.book.of_user(user)) == 1
-        assert len(bundle.ranker.seen(user)) == 1
+        assert len(model.user_history.events(user)) == 1
+        assert len(model.ranker.state.seen(user)) == 1
 
 
-def test_a_restart_finds_all_ratings(service, serve, versions, tmp_path, newcomer, admit):
+def test_a_restart_finds_all_ratings(service, serve, versions, tmp_path, new_user, admit):
     with serve(create_app(service)) as client:
-        assert rate(client, newcomer, 10001).status_code == 201
-    again = RankingService(Workspace(tmp_path), Telemetry())
-    admit(again, versions[1])
-    with serve(create_app(again)) as client:
-        (rating,) = client.get(f"/users/{newcomer}").json()["ratings"]
+        assert rate(client, new_user, 10001).status_code == 201
+    restarted = RankingService(Workspace(tmp_path), Telemetry())
+    admit(restarted, versions[1])
+    with serve(create_app(restarted)) as client:
+        (rating,) = client.get(f"/users/{new_user}").json()["ratings"]
         assert rating["item"] == 10001
 
 
-def test_the_description_names_every_answer(client):
-    described = orjson.loads(client.get("/openapi.json").content)
+def test_openapi_describes_every_answer(client):
+    described = client.get("/openapi.json").json()
+    assert "201" in described["paths"]["/feedback"]["post"]["responses"]
     for path, methods in described["paths"].items():
         for operation in methods.values():
             for status, answer in operation["responses"].items():

@@ -1,4 +1,4 @@
-"""The description of the interface holds, whatever is asked that it allows or forbids."""
+"""The server answers as `/openapi.json` describes, to valid and to invalid requests."""
 
 import subprocess
 import sys
@@ -9,7 +9,8 @@ from widedeep.serving.service import RankingService
 from widedeep.serving.telemetry import Telemetry
 from widedeep.workspace import Workspace
 
-# A rating of the future is well described and refused all the same.
+# A rating in the future conforms to the schema and is refused all the same (422), and so is one
+# of an unknown item (404).
 SETTINGS = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "404", "422"]
@@ -17,12 +18,12 @@ expected-statuses = ["2xx", "404", "422"]
 PHASES = "coverage,fuzzing,stateful"
 
 
-def test_schemathesis_finds_nothing(tmp_path, versions, serve, admit):
+def test_schemathesis_finds_no_violation(tmp_path, versions, serve, admit):
     (tmp_path / "schemathesis.toml").write_text(SETTINGS, encoding="utf-8")
     service = RankingService(Workspace(tmp_path / "home"), Telemetry())
     admit(service, versions[0])
     with serve(create_app(service)) as client:
-        done = subprocess.run(
+        process = subprocess.run(
             [
                 Path(sys.executable).with_name("schemathesis"),
                 *("run", f"{client.base_url}/openapi.json", "--phases", PHASES),
@@ -33,5 +34,5 @@ def test_schemathesis_finds_nothing(tmp_path, versions, serve, admit):
             text=True,
             check=False,
         )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 passed" in done.stdout
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "10 passed" in process.stdout

@@ -71,7 +71,7 @@ def empty_state(items=None, interactions=EMPTY, config=CONFIG):
 
 def feed(state, interactions, rows=None):
     for i in range(len(interactions)) if rows is None else rows:
-        state.observe(
+        state.update(
             int(interactions.user[i]),
             int(interactions.item[i]),
             int(interactions.value[i]),
@@ -88,9 +88,9 @@ def assert_as_in_batch(state, interactions, user, items, at, candidates=None, co
     )
     numeric = found.values[:, : len(NUMERIC)].astype(np.float32)
     np.testing.assert_array_equal(numeric, batch.numeric)
-    bags = batch.liked.decoded(), batch.disliked.decoded()
+    bags = batch.liked.decode(), batch.disliked.decode()
     for codes, bag in zip((found.liked, found.disliked), bags, strict=True):
-        np.testing.assert_array_equal(state.items.token(codes), bag.values[: bag.offsets[1]])
+        np.testing.assert_array_equal(state.items.ids_of(codes), bag.values[: bag.offsets[1]])
 
 
 @patient
@@ -156,17 +156,17 @@ def test_a_read_of_the_newest_instant_knows_nothing_of_it(interactions):
 
 def test_a_rating_counts_from_known_until_on():
     state = empty_state()
-    state.observe(7, 10, 10, 500)
+    state.update(7, 10, 10, 500)
     assert state.known_until == 501
     assert not len(state.read(7, np.array([11]), 500).liked)
-    assert state.items.token(state.read(7, np.array([11]), 501).liked).tolist() == [10]
+    assert state.items.ids_of(state.read(7, np.array([11]), 501).liked).tolist() == [10]
 
 
 def test_a_rating_that_comes_late_counts_as_one_of_the_newest_instant():
     late, in_time = empty_state(), empty_state()
     for state, time in ((late, 400), (in_time, 500)):
-        state.observe(0, 10, 9, 500)
-        state.observe(7, 10, 10, time)
+        state.update(0, 10, 9, 500)
+        state.update(7, 10, 10, time)
     assert late.known_until == in_time.known_until == 501
     for at in (400, 500, 501):
         one, other = (s.read(7, np.array(ITEMS), at) for s in (late, in_time))
@@ -176,7 +176,7 @@ def test_a_rating_that_comes_late_counts_as_one_of_the_newest_instant():
 
 def test_a_reading_of_the_past_is_one_of_the_newest_instant():
     state = empty_state()
-    state.observe(0, 10, 9, 500)
+    state.update(0, 10, 9, 500)
     old, new = (state.read(0, np.array([10]), at) for at in (3, 500))
     assert old.time == new.time == 500
     np.testing.assert_array_equal(old.values[:, :-1], new.values[:, :-1])
@@ -186,9 +186,9 @@ def test_a_repeat_of_a_pair_changes_nothing():
     interactions = log_of([(100, 7, 10, 10)])
     state = empty_state(interactions=interactions)
     before = state.read(7, np.array(ITEMS), 900)
-    assert not state.observe(7, 10, 1, 800)
-    assert state.observe(7, 11, 1, 800)
-    assert not state.observe(7, 11, 2, 801)
+    assert not state.update(7, 10, 1, 800)
+    assert state.update(7, 11, 1, 800)
+    assert not state.update(7, 11, 2, 801)
     assert state.seen(7).tolist() == [10, 11]
     assert state.known_until == 801
     assert before.values[0, 0] != state.read(7, np.array(ITEMS), 900).values[0, 0]
@@ -196,11 +196,11 @@ def test_a_repeat_of_a_pair_changes_nothing():
 
 def test_what_a_user_has_rated_is_known_at_once():
     state = empty_state(interactions=log_of([(100, 7, 12, 3), (50, 7, 10, 3), (60, 0, 11, 1)]))
-    state.observe(7, 99, 5, 200)
+    state.update(7, 99, 5, 200)
     assert state.seen(7).tolist() == [10, 12, 99]
     assert state.seen(0).tolist() == [11]
     assert state.seen(12345).tolist() == []
-    state.observe(12345, 99, 5, 200)
+    state.update(12345, 99, 5, 200)
     assert state.seen(12345).tolist() == [99]
 
 
@@ -220,7 +220,7 @@ def test_thousands_of_new_users_and_items_find_room():
     ]
     interactions, state = log_of(rows), empty_state(items)
     feed(state, interactions)
-    assert len(state.users.tokens) == 6000
+    assert len(state.users.ids) == 6000
     for user in (int(interactions.user[0]), int(interactions.user[-1]), -1):
         assert_as_in_batch(
             state, interactions, user, interactions.item[::500].tolist(), 9000, items
@@ -257,7 +257,7 @@ def test_readers_never_see_half_an_instant():
     with ThreadPoolExecutor(2) as pool:
         looking = [pool.submit(look) for _ in range(2)]
         for i in range(last):
-            state.observe(7, 1000 + i, 10, 5000 + i // 3)
+            state.update(7, 1000 + i, 10, 5000 + i // 3)
         done.append(True)
         assert all(future.result() <= 4 for future in looking)
 
@@ -265,7 +265,7 @@ def test_readers_never_see_half_an_instant():
 def replayed(folder, tmp_path, start, config):
     """Feed the ratings from place `start` on; each is read just before it comes."""
     ratings = IngestedData(ingest(folder, ArtifactStore(tmp_path), 1_800_000_000))
-    interactions, items = ratings.load(), ItemTable.from_table(ratings.items())
+    interactions, items = ratings.interactions(), ItemTable.from_table(ratings.items())
     state = LiveState.of(cut(interactions, slice(start)), items, config, PRIOR)
     values, bags = [], ([], [])
     for i in range(start, len(interactions)):
@@ -273,8 +273,8 @@ def replayed(folder, tmp_path, start, config):
         found = state.read(user, interactions.item[i : i + 1], time)
         values.append(found.values[0, : len(NUMERIC)])
         for bag, codes in zip(bags, (found.liked, found.disliked), strict=True):
-            bag.append(state.items.token(codes).tolist())
-        state.observe(user, int(interactions.item[i]), int(interactions.value[i]), time)
+            bag.append(state.items.ids_of(codes).tolist())
+        state.update(user, int(interactions.item[i]), int(interactions.value[i]), time)
     asked = Queries(
         interactions.user[start:],
         interactions.item[start:],
@@ -283,7 +283,7 @@ def replayed(folder, tmp_path, start, config):
     )
     batch = history_columns(interactions, asked, items, config, PRIOR)
     np.testing.assert_array_equal(np.array(values, np.float32), batch.numeric)
-    remembered = batch.liked.decoded(), batch.disliked.decoded()
+    remembered = batch.liked.decode(), batch.disliked.decode()
     for bag, wanted in zip(bags, remembered, strict=True):
         np.testing.assert_array_equal(np.concatenate([*map(np.array, bag)]), wanted.values)
         assert [*map(len, bag)] == wanted.lengths.tolist()

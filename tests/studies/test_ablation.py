@@ -1,7 +1,4 @@
-"""Each variant differs from what it is compared with where its name says, and nowhere else.
-
-The parts of the holdout where memorisation should pay, against the truth and against loops.
-"""
+"""Variants differ only where their name says; slices are checked against truth and loops."""
 
 import json
 
@@ -18,26 +15,26 @@ from widedeep.features.sampling import RowSelection
 from widedeep.features.training_data import example_queries
 from widedeep.features.transform import Transform
 from widedeep.inputs import InputError
-from widedeep.model.presets import preset
+from widedeep.model.presets import get_preset
 from widedeep.store import ArtifactStore
 from widedeep.studies.ablation import (
     FULL,
-    NEW,
-    PLANTED,
+    NEW_USERS,
+    PLANTED_EXCEPTIONS,
     RAW_FULL,
-    REMEMBERED,
-    RETURNING,
+    REMEMBERED_PAIRS,
+    RETURNING_USERS,
     all_variants,
     planted_pair_applies,
     read_planted_pairs,
-    remembered,
+    remembered_pair_rows,
     select_variants,
     slice_holdout,
 )
 
 BY_NAME = {variant.name: variant for variant in all_variants()}
 RAW_FEATURES = {
-    "features/offset",
+    "features/prior_logit",
     "features/numbers",
     "features/buckets",
     "features/crosses",
@@ -62,34 +59,34 @@ def settings(variant):
 
 
 def flat(values, prefix=""):
-    found = {}
+    flattened = {}
     for name, value in values.items():
         nested = flat(value, f"{prefix}{name}/") if isinstance(value, dict) else None
-        found |= nested or {f"{prefix}{name}": value}
-    return found
+        flattened |= nested or {f"{prefix}{name}": value}
+    return flattened
 
 
-def different(one, other):
-    ours, theirs = settings(one), settings(other)
-    assert ours.keys() == theirs.keys()
-    return {name for name in ours if ours[name] != theirs[name]}
+def different_settings(variant, other):
+    values, other_values = settings(variant), settings(other)
+    assert values.keys() == other_values.keys()
+    return {name for name in values if values[name] != other_values[name]}
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_a_variant_differs_only_where_its_name_says(name):
     variant = BY_NAME[name]
-    assert different(variant, BY_NAME[variant.against]) == DIFFERENCES[name]
+    assert different_settings(variant, BY_NAME[variant.against]) == DIFFERENCES[name]
 
 
 def test_every_other_variant_is_a_preset_or_has_raw_features_only():
     assert set(BY_NAME) == {*DIFFERENCES, FULL, RAW_FULL, "paper preset"}
-    assert BY_NAME[FULL].preset == preset("default")
-    assert BY_NAME["paper preset"].preset == preset("paper")
-    wanted = RAW_FEATURES | RATES | {"features/categories"}
-    assert different(BY_NAME[RAW_FULL], BY_NAME[FULL]) == wanted
+    assert BY_NAME[FULL].preset == get_preset("default")
+    assert BY_NAME["paper preset"].preset == get_preset("paper")
+    expected = RAW_FEATURES | RATES | {"features/categories"}
+    assert different_settings(BY_NAME[RAW_FULL], BY_NAME[FULL]) == expected
 
 
-def test_what_is_compared_with_another_comes_after_it():
+def test_a_variant_comes_after_the_one_it_is_compared_with():
     names = [variant.name for variant in all_variants()]
     assert len(set(names)) == len(names)
     for variant in all_variants():
@@ -98,16 +95,16 @@ def test_what_is_compared_with_another_comes_after_it():
             assert BY_NAME[variant.against].against is None
 
 
-def test_without_the_memory_no_cross_holds_a_liked_or_disliked_item_and_all_others_stay():
-    whole = BY_NAME[FULL].preset.features.crosses
-    left = BY_NAME["no liked x item"].preset.features.crosses
-    gone = [cross for cross in whole if cross not in left]
-    assert any(set(cross.parts) == {"liked", "item"} for cross in gone)
-    assert all({"liked", "disliked"} & set(cross.parts) for cross in gone)
-    assert not any({"liked", "disliked"} & set(cross.parts) for cross in left)
+def test_without_liked_items_no_cross_has_them_and_all_other_crosses_stay():
+    crosses = BY_NAME[FULL].preset.features.crosses
+    remaining = BY_NAME["no liked x item"].preset.features.crosses
+    removed = [cross for cross in crosses if cross not in remaining]
+    assert any(set(cross.parts) == {"liked", "item"} for cross in removed)
+    assert all({"liked", "disliked"} & set(cross.parts) for cross in removed)
+    assert not any({"liked", "disliked"} & set(cross.parts) for cross in remaining)
 
 
-def test_raw_features_are_ids_attributes_likings_and_their_crosses():
+def test_raw_features_are_ids_attributes_liked_items_and_their_crosses():
     raw, whole = BY_NAME[RAW_FULL].preset.features, BY_NAME[FULL].preset.features
     assert (raw.categories[0].name, raw.categories[1:]) == ("user", whole.categories)
     assert raw.bags == whole.bags
@@ -120,12 +117,12 @@ def test_raw_features_are_ids_attributes_likings_and_their_crosses():
 
 def test_the_sparsity_curve_has_the_default_and_its_multiples():
     points = [variant for variant in all_variants() if variant.l1_factor is not None]
-    default = preset("default").training.ftrl.l1
+    default = get_preset("default").training.ftrl.l1
     assert {v.preset.training.ftrl.l1 / default for v in points} == {0, 0.1, 1, 10}
     assert all(v.preset.training.ftrl.l1 == v.l1_factor * default for v in points)
 
 
-def test_those_that_are_compared_with_come_along_with_the_chosen():
+def test_the_references_of_the_chosen_variants_are_chosen_too():
     assert [v.name for v in select_variants(["deep only"])] == [FULL, "deep only"]
     assert [v.name for v in select_variants(["raw: deep only"])] == [
         FULL,
@@ -135,8 +132,8 @@ def test_those_that_are_compared_with_come_along_with_the_chosen():
     assert select_variants(None) == all_variants()
 
 
-def test_an_unknown_name_is_refused_with_those_there_are():
-    with pytest.raises(InputError, match="no variant 'deep'; there are wide & deep, wide only, "):
+def test_an_unknown_name_is_refused_with_the_names_to_choose_from():
+    with pytest.raises(InputError, match=r"no variant 'deep'.* wide & deep, wide only, "):
         select_variants(["deep"])
 
 
@@ -146,9 +143,9 @@ def test_a_choice_with_nothing_to_compare_is_refused(names):
         select_variants(names)
 
 
-def test_people_are_told_which_rows_a_variant_learned_from():
-    told = BY_NAME["no returning users"].as_json()
-    assert told["rows"] == "of users who had no earlier rating"
+def test_json_says_which_rows_a_variant_learned_from():
+    values = BY_NAME["no returning users"].as_json()
+    assert values["rows"] == "of users who had no earlier rating"
     assert BY_NAME["no returning users"].rows is RowSelection.NEW_USERS
 
 
@@ -157,13 +154,13 @@ NOW = 1_700_000_000
 
 @pytest.fixture(scope="module")
 def world(simulated, tmp_path_factory):
-    """Log, item table, split, and the default features fitted on the training part."""
+    """Return interactions, item table, split, and the transform fitted on the training part."""
     ratings = IngestedData(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
-    interactions, item_table = ratings.load(), ItemTable.from_table(ratings.items())
-    split = Split.of(interactions.time, ratings.last_time + 1)
-    spec = preset("default").features
-    asked = example_queries(interactions, split.training(interactions.time))
-    rows = RawFeatures.describe(interactions, asked, item_table, spec.history, 0.6)
+    interactions, item_table = ratings.interactions(), ItemTable.from_table(ratings.items())
+    split = Split.from_times(interactions.time, ratings.last_time + 1)
+    spec = get_preset("default").features
+    queries = example_queries(interactions, split.training(interactions.time))
+    rows = RawFeatures.compute(interactions, queries, item_table, spec.history, 0.6)
     return interactions, item_table, split, Transform.fit(spec, 0.6, rows)
 
 
@@ -174,12 +171,12 @@ def slices(world, simulated):
 
 def test_planted_exceptions_apply_where_the_simulator_applied_them(world, simulated):
     interactions = world[0]
-    every = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
-    told = json.loads((simulated / "simulation.json").read_text(encoding="utf-8"))["exceptions"]
+    queries = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
+    marker = json.loads((simulated / "simulation.json").read_text(encoding="utf-8"))
     planted = read_planted_pairs(simulated)
-    assert len(planted) == len(told) > 0
-    for pair, truth in zip(planted, told, strict=True):
-        applied = planted_pair_applies([pair], interactions, every)
+    assert len(planted) == len(marker["exceptions"]) > 0
+    for pair, truth in zip(planted, marker["exceptions"], strict=True):
+        applied = planted_pair_applies([pair], interactions, queries)
         assert applied.sum() == truth["support"] > 0
         positive = interactions.value[applied] == 10
         assert positive.mean() == pytest.approx(truth["positive_share"])
@@ -190,13 +187,13 @@ def test_real_data_have_no_planted_exceptions(tmp_path):
 
 
 def test_without_planted_exceptions_there_is_no_such_slice(world):
-    assert set(slice_holdout(*world, [])) == {NEW, RETURNING, REMEMBERED}
+    assert set(slice_holdout(*world, [])) == {NEW_USERS, RETURNING_USERS, REMEMBERED_PAIRS}
 
 
 def test_slices_are_rows_of_the_holdout(world, slices):
     interactions, _, split, _ = world
     rows = split.holdout(interactions.time).sum()
-    assert set(slices) == {NEW, RETURNING, REMEMBERED, PLANTED}
+    assert set(slices) == {NEW_USERS, RETURNING_USERS, REMEMBERED_PAIRS, PLANTED_EXCEPTIONS}
     for masks in slices.values():
         assert {name: mask.shape for name, mask in masks.items()} == {
             "streaming": (rows,),
@@ -205,32 +202,30 @@ def test_slices_are_rows_of_the_holdout(world, slices):
         assert 0 < masks["frozen"].sum() <= masks["streaming"].sum()
 
 
-def test_everybody_is_new_or_returning_and_only_the_returning_are_remembered(slices):
-    new, returning = slices[NEW]["streaming"], slices[RETURNING]["streaming"]
+def test_every_user_is_new_or_returning_and_only_returning_ones_are_remembered(slices):
+    new, returning = slices[NEW_USERS]["streaming"], slices[RETURNING_USERS]["streaming"]
     np.testing.assert_array_equal(new, ~returning)
-    assert (slices[REMEMBERED]["streaming"] <= returning).all()
-    assert (slices[PLANTED]["streaming"] <= returning).all()
+    assert (slices[REMEMBERED_PAIRS]["streaming"] <= returning).all()
+    assert (slices[PLANTED_EXCEPTIONS]["streaming"] <= returning).all()
 
 
 def test_a_pair_is_remembered_where_a_liked_item_makes_a_kept_cross_with_the_candidate(world):
     interactions, item_table, split, transform = world
-    held = np.flatnonzero(split.holdout(interactions.time))[:300]
-    asked = example_queries(interactions, np.isin(np.arange(len(interactions)), held))
-    rows = RawFeatures.describe(
-        interactions, asked, item_table, transform.spec.history, transform.prior
-    )
+    positions = np.flatnonzero(split.holdout(interactions.time))[:300]
+    queries = example_queries(interactions, np.isin(np.arange(len(interactions)), positions))
+    rows = transform.compute_features(interactions, queries, item_table)
     index = [set(cross.parts) for cross in transform.spec.crosses].index({"liked", "item"})
-    tokens = transform.vocabulary_of("item").tokens
-    liked, item = (tokens[ids - 1] for ids in transform.crosses[index].parts())
-    kept = set(zip(liked.tolist(), item.tolist(), strict=True))
-    bag = rows.history.liked.decoded()
-    wanted = [
+    ids = transform.vocabulary_of("item").ids
+    liked, item = (ids[codes - 1] for codes in transform.crosses[index].part_codes())
+    pairs = set(zip(liked.tolist(), item.tolist(), strict=True))
+    bag = rows.history.liked.decode()
+    expected = [
         any(
-            (liked_one, candidate) in kept
-            for liked_one in bag.values[bag.offsets[i] : bag.offsets[i + 1]]
+            (liked_item, candidate) in pairs
+            for liked_item in bag.values[bag.offsets[i] : bag.offsets[i + 1]]
         )
-        for i, candidate in enumerate(asked.item.tolist())
+        for i, candidate in enumerate(queries.item.tolist())
     ]
-    assert any(wanted)
-    assert not all(wanted)
-    np.testing.assert_array_equal(remembered(transform, rows), wanted)
+    assert any(expected)
+    assert not all(expected)
+    np.testing.assert_array_equal(remembered_pair_rows(transform, rows), expected)

@@ -4,15 +4,15 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.tracking import Tracker
-from widedeep.model.trained_model import ModelVersion, StoredModel
+from widedeep.store import ModelVersion, StoredModel
 from widedeep.workspace import Workspace
 
 MODEL = "widedeep-test"
 
 
 @pytest.fixture
-def workspace(tmp_path, make_home):
-    return Workspace(make_home(tmp_path))
+def workspace(tmp_path, make_workspace):
+    return Workspace(make_workspace(tmp_path))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Whoever watches the registry tells each new champion once, and outlives every version."""
+"""Each new champion is reported once, and no version can end the watch over the registry."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tasks.champion_watcher import ChampionWatcher
-from tasks.champion_watcher_worker import RegistryWatch
+from tasks.champion_watcher_worker import RegistryPoller
 from widedeep import decision_log
 from widedeep.data.feedback_log import FeedbackLog
 from widedeep.serving.service import RankingService
@@ -17,39 +17,39 @@ from widedeep.serving.telemetry import Telemetry
 MODEL = "widedeep-test"
 
 
-def test_each_move_of_the_champion_is_seen_once(workspace, tracker, version):
-    watch = RegistryWatch(workspace, None)
-    assert watch.look() is None
+def test_each_move_of_the_champion_is_reported_once(workspace, tracker, version):
+    poller = RegistryPoller(workspace, None)
+    assert poller.poll() is None
     tracker.promote(MODEL, "1", replacing=None)
-    assert watch.look() is None, "the database is left in peace until a decision stands in it"
+    assert poller.poll() is None, "MLflow's database is not read before a decision is logged"
     decision_log.record(workspace.decisions / MODEL, {"version": "1"})
-    found = watch.look()
-    assert (found.model, found.number) == (MODEL, "1")
-    assert found.served == version("1").served.path
-    assert watch.look() is None
+    champion = poller.poll()
+    assert (champion.model, champion.number) == (MODEL, "1")
+    assert champion.served == version("1").served.path
+    assert poller.poll() is None
     tracker.promote(MODEL, "2", replacing=version("1"))
-    assert watch.look().number == "2"
+    assert poller.poll().number == "2"
     tracker.promote(MODEL, "1", replacing=version("2"))
-    assert watch.look().number == "1", "back is a move, too"
-    assert watch.look() is None
+    assert poller.poll().number == "1", "a rollback is a move, too"
+    assert poller.poll() is None
 
 
-def test_of_several_models_none_is_guessed(workspace, tracker):
+def test_with_several_models_one_must_be_named(workspace, tracker):
     tracker.promote(MODEL, "1", replacing=None)
     for model in (MODEL, "widedeep-other"):
         decision_log.record(workspace.decisions / model, {"version": "1"})
-    assert RegistryWatch(workspace, None).look() is None
-    assert RegistryWatch(workspace, MODEL).look().number == "1"
-    assert RegistryWatch(workspace, MODEL, seen="1").look() is None
+    assert RegistryPoller(workspace, None).poll() is None
+    assert RegistryPoller(workspace, MODEL).poll().number == "1"
+    assert RegistryPoller(workspace, MODEL, last_seen="1").poll() is None
 
 
-def saying(*told):
-    """A program in the place of `scout.py` that says this and dies."""
-    lines = [json.dumps(one) for one in told]
+def worker_sending(*messages):
+    """Return a command in place of the worker's: it sends these messages and exits with 9."""
+    lines = [json.dumps(message) for message in messages]
     return [sys.executable, "-c", f"print(*{lines!r}, sep=chr(10))\nraise SystemExit(9)"]
 
 
-def until(reached, seconds=10):
+def wait_until(reached, seconds=10):
     limit = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < limit
@@ -63,78 +63,82 @@ def service(workspace):
     service.close()
 
 
-def test_a_version_that_ends_who_tries_it_is_refused_once(workspace, service, monkeypatch):
-    monkeypatch.setattr("tasks.champion_watcher._BEGIN_AGAIN", 0.05)
-    scout = ChampionWatcher(workspace, MODEL, service, lambda: None)
-    scout._command = saying({"trying": "7"})
-    with scout.working():
-        until(lambda: service.refused)
-        assert scout._seen == "7", "whoever begins again is told so"
-    refused = service.refused[0]
-    assert (refused.number, refused.reason) == ("7", "it ended the process that tried it (9)")
-
-
-@pytest.fixture
-def sighted(tmp_path):
-    """A sighting of which everything is missing but an (empty) groundwork."""
-    (tmp_path / "groundwork").touch()
-    folders = dict.fromkeys(("served", "history"), "/nothing")
-    groundwork = str(tmp_path / "groundwork")
-    return {"model": MODEL, "number": "7", **folders, "groundwork": groundwork, "fault": None}
-
-
-def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_is_heard(
-    workspace, service, sighted
+def test_a_version_that_ends_the_process_that_checks_it_is_refused_once(
+    workspace, service, monkeypatch
 ):
-    faulty = {**sighted, "number": "8", "fault": "answers differ"}
-    scout = ChampionWatcher(workspace, MODEL, service, lambda: None)
-    scout._command = saying(sighted, faulty, {"trouble": "locked"})
-    with scout.working():
-        until(lambda: len(service.refused) == 2)
-    assert [one.number for one in service.refused] == ["7", "8"]
-    assert "cannot mmap an empty file" in service.refused[0].reason
-    assert scout.fatal is None
+    monkeypatch.setattr("tasks.champion_watcher._RESTART_SECONDS", 0.05)
+    watcher = ChampionWatcher(workspace, MODEL, service, lambda: None)
+    watcher._command = worker_sending({"checking": "7"})
+    with watcher.running():
+        wait_until(lambda: service.refused)
+        assert watcher._last_seen == "7", "the next worker does not check it again"
+    (refused,) = service.refused
+    assert refused.version == "7"
+    assert "exited with status 9" in refused.reason
 
 
 @pytest.fixture
-def begun(monkeypatch):
-    """What each process of a scout was told to have been seen, as it began."""
-    monkeypatch.setattr("tasks.champion_watcher._BEGIN_AGAIN", 0.05)
-    begun, popen = [], subprocess.Popen
+def candidate(tmp_path):
+    """The message of a checked version whose folders are missing and whose warm state is empty."""
+    warm_state = tmp_path / "warm_state"
+    warm_state.touch()
+    folders = dict.fromkeys(("served", "history"), "/nothing")
+    warm_state = str(warm_state)
+    return {"model": MODEL, "number": "7", **folders, "warm_state": warm_state, "fault": None}
+
+
+def test_a_version_that_cannot_be_loaded_is_refused_and_the_next_message_is_read(
+    workspace, service, candidate
+):
+    faulty = {**candidate, "number": "8", "fault": "answers differ"}
+    watcher = ChampionWatcher(workspace, MODEL, service, lambda: None)
+    watcher._command = worker_sending(candidate, faulty, {"error": "locked"})
+    with watcher.running():
+        wait_until(lambda: len(service.refused) == 2)
+    assert [refused.version for refused in service.refused] == ["7", "8"]
+    assert "cannot mmap an empty file" in service.refused[0].reason
+    assert watcher.fatal is None
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The last argument of each worker that was started: the version not to be checked again."""
+    monkeypatch.setattr("tasks.champion_watcher._RESTART_SECONDS", 0.05)
+    started, popen = [], subprocess.Popen
 
     def counted(command, **pipes):
-        begun.append(command[-1])
+        started.append(command[-1])
         return popen(command, **pipes)
 
     monkeypatch.setattr(subprocess, "Popen", counted)
-    return begun
+    return started
 
 
-def test_a_version_whose_groundwork_went_with_its_process_is_tried_again(
-    workspace, service, sighted, begun
+def test_a_version_whose_warm_state_went_with_its_process_is_checked_again(
+    workspace, service, candidate, started
 ):
-    scout = ChampionWatcher(workspace, MODEL, service, lambda: None)
-    gone = {**sighted, "groundwork": "/nothing"}
-    scout._command = saying({"trying": "7"}, gone)
-    with scout.working():
-        until(lambda: len(begun) > 1)
-    assert begun[:2] == ["", ""], "7 is not among what is not to be tried again"
+    watcher = ChampionWatcher(workspace, MODEL, service, lambda: None)
+    gone = {**candidate, "warm_state": "/nothing"}
+    watcher._command = worker_sending({"checking": "7"}, gone)
+    with watcher.running():
+        wait_until(lambda: len(started) > 1)
+    assert started[:2] == ["", ""], "the next worker may check 7 again"
     assert not service.refused
 
 
-def test_who_dies_before_the_answer_is_followed_by_another(workspace, service, begun):
-    scout = ChampionWatcher(workspace, MODEL, service, lambda: None)
-    python, option, code = saying({"wanting": MODEL})
-    scout._command = [python, option, f"import os\nos.close(0)\n{code}"]
-    with scout.working():
-        until(lambda: len(begun) > 1)
+def test_a_worker_that_ends_before_its_answer_is_restarted(workspace, service, started):
+    watcher = ChampionWatcher(workspace, MODEL, service, lambda: None)
+    python, option, code = worker_sending({"needs_feedback": MODEL})
+    watcher._command = [python, option, f"import os\nos.close(0)\n{code}"]
+    with watcher.running():
+        wait_until(lambda: len(started) > 1)
 
 
-def test_a_log_that_another_server_has_stops_this_one(workspace, service):
+def test_a_feedback_log_that_another_server_holds_stops_this_one(workspace, service):
     stopped = []
     with FeedbackLog(workspace.events / MODEL, lambda _: []):
-        scout = ChampionWatcher(workspace, MODEL, service, lambda: stopped.append(True))
-        scout._command = saying({"wanting": MODEL})
-        with scout.working():
-            until(lambda: stopped)
-    assert "another server writes" in str(scout.fatal)
+        watcher = ChampionWatcher(workspace, MODEL, service, lambda: stopped.append(True))
+        watcher._command = worker_sending({"needs_feedback": MODEL})
+        with watcher.running():
+            wait_until(lambda: stopped)
+    assert "another server writes" in str(watcher.fatal)

@@ -14,8 +14,7 @@ from tasks.tracking import ChampionChangedError
 from widedeep import decision_log
 from widedeep.evaluation.gate import GateConfig, Verdict
 from widedeep.inputs import InputError
-from widedeep.model.trained_model import ModelVersion, StoredModel
-from widedeep.store import Artifact
+from widedeep.store import Artifact, ModelVersion, StoredModel
 
 
 class Found:
@@ -25,7 +24,7 @@ class Found:
         self.faults = faults
         self.asked = []
 
-    def try_out(self, folder, budget):
+    def try_model(self, folder, budget):
         self.asked.append((folder, budget))
         return DryRunResult(self.faults, rows=200, seconds=0.1)
 
@@ -34,21 +33,21 @@ class Found:
 def decide(tmp_path):
     stored = StoredModel("id", tmp_path / "m" / "artifacts" / "id")
 
-    def with_verdict(verdict, stranger):
+    def with_verdict(verdict, dry_run_process):
         summary = {"decision": {"verdict": str(verdict), "reasons": ["numbers"]}}
         evaluation = Artifact("evaluations", "e", Path(), {}, summary)
-        return _decide(evaluation, ModelVersion("1", stored, stored), GateConfig(), stranger)
+        return _decide(evaluation, ModelVersion("1", stored, stored), GateConfig(), dry_run_process)
 
     return with_verdict
 
 
 def test_a_model_that_works_is_promoted_and_the_dry_run_is_told(decide, tmp_path):
-    stranger = Found()
-    decision = decide(Verdict.PROMOTE, stranger)
+    dry_run_process = Found()
+    decision = decide(Verdict.PROMOTE, dry_run_process)
     assert decision.verdict is Verdict.PROMOTE
     assert decision.reasons[0] == "numbers"
     assert "200 requests answered as in training" in decision.reasons[1]
-    assert stranger.asked == [(tmp_path / "m", GateConfig().latency_budget)]
+    assert dry_run_process.asked == [(tmp_path / "m", GateConfig().latency_budget)]
 
 
 def test_a_model_that_does_not_work_is_held(decide):
@@ -59,9 +58,9 @@ def test_a_model_that_does_not_work_is_held(decide):
 
 @pytest.mark.parametrize("verdict", [Verdict.HOLD, Verdict.INSUFFICIENT])
 def test_nobody_is_asked_about_a_model_that_is_not_promoted(decide, verdict):
-    stranger = Found("never seen")
-    assert decide(verdict, stranger).reasons == ("numbers",)
-    assert not stranger.asked
+    dry_run_process = Found("never seen")
+    assert decide(verdict, dry_run_process).reasons == ("numbers",)
+    assert not dry_run_process.asked
 
 
 MODEL = "widedeep-test"

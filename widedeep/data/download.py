@@ -1,13 +1,11 @@
-"""Download KMRD, whole and verified or not at all.
+"""Download KMRD, complete and verified or not at all.
 
-KMRD (the Korean Item Rating Dataset, github.com/lovit/kmrd) carries no licence file, so its data
-are never committed to this project: each user downloads them, or points at a copy.
-The files are pinned by commit, and each is checked against git's own id of its content in that
-commit before it is used.
+KMRD (the Korean Movie Rating Dataset, github.com/lovit/kmrd) carries no licence file, so its data
+are never committed to this project: each user downloads them, or names a copy. The files are pinned
+by commit, and each is checked against git's own id of its content in that commit before it is used.
 """
 
 import hashlib
-import os
 import shutil
 import socket
 import zipfile
@@ -23,24 +21,25 @@ import httpx
 from filelock import FileLock
 
 from widedeep.inputs import InputError
+from widedeep.store import flush_to_disk
 
 COMMIT = "8ca98b12bbd46a53f8ee89c678e7a0c050e190cf"
 _BASE_URL = f"https://raw.githubusercontent.com/lovit/kmrd/{COMMIT}/kmr_dataset/datafile"
 _CHUNK = 1 << 20
-_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers of a server that may be able to help later."""
+_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses after which the same request may succeed later."""
 
-# Called with a file's path in the release, the bytes sent so far, and their total if known; a
-# compressed answer is counted as sent.
 Progress = Callable[[str, int, int | None], None]
+"""Called with a file's path in the release, the bytes received so far, and their total if known;
+the bytes of a compressed answer are counted as they were sent."""
 
 
 class DownloadError(OSError):
-    """A data set could not be had; the message names the file or URL and the cause."""
+    """A data set could not be downloaded; the message names the file or URL and the cause."""
 
 
 class TransferError(DownloadError):
-    """It could not be had now: the network or the server failed, and later it may be there."""
+    """The network or the server failed, so the same download may succeed later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +47,10 @@ class RemoteFile:
     """One file of a release.
 
     Attributes:
-        path: Where it stands below the release's base URL.
+        path: Its path below the release's base URL.
         blob_id: Git's id of its content, see `git_blob_id`.
-        members: What to take out of it if it is a zip: pairs of a file's name inside (in whichever
-            sub-folder) and its name in the finished folder. Empty for a file kept as it is.
+        members: For a zip, the files to extract: pairs of a file's name inside (in any sub-folder)
+            and its name in the finished folder. Empty for a file that is kept as it is.
     """
 
     path: str
@@ -60,13 +59,13 @@ class RemoteFile:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it contributes to the finished folder."""
+        """The names of the files that it contributes to the finished folder."""
         return tuple(name for _, name in self.members) or (PurePosixPath(self.path).name,)
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The files that together make one data set, and the URL they stand below."""
+    """The files that together make one data set, and the URL below which they are."""
 
     base_url: str
     files: tuple[RemoteFile, ...]
@@ -74,7 +73,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to wait for a connection, and for each next piece of an answer."""
+    """Seconds to wait for a connection, and for each next piece of a response."""
 
     connect: float = 5.0
     read: float = 30.0
@@ -109,7 +108,7 @@ RELEASES: Mapping[str, Release] = MappingProxyType(
         "kmrd-5m": _large("5m", "a993f9dc11f34a375134478934e856f85577f292"),
     }
 )
-PATIENCE = Timeouts()
+TIMEOUTS = Timeouts()
 
 
 def download(
@@ -117,43 +116,43 @@ def download(
     target: Path,
     *,
     releases: Mapping[str, Release] = RELEASES,
-    patience: Timeouts = PATIENCE,
+    timeouts: Timeouts = TIMEOUTS,
     progress: Progress | None = None,
 ) -> Path:
-    """Have the data set `name` in the folder `target`, without network if it is there already.
+    """Download the data set `name` into the folder `target`, unless it is there already.
 
     Everything is fetched into a hidden sibling of `target`, which takes its place by one rename
-    when every file is verified. An OS lock beside it, freed when its holder dies, makes a second
-    process wait for the first instead of fetching too. There are no retries: that is the caller's.
+    when every file is verified. An OS lock beside it, released when its holder dies, makes a second
+    process wait for the first instead of downloading too. Retries are left to the caller.
 
     Args:
         name: A key of `releases`.
-        target: The folder to make; its parents are made where missing.
-        releases: What can be had, from where, and with which content.
-        patience: When to give up.
+        target: The folder to create; its missing parents are created, too.
+        releases: What can be downloaded, from where, and with which content.
+        timeouts: When to give up.
         progress: Called after each piece received.
 
     Returns:
         `target`, holding `rates.csv` and the five files that describe the items.
 
     Raises:
-        InputError: `name` is unknown, or `target` exists without being the whole data set.
-        DownloadError: A file could not be fetched, or is not the one wanted.
+        InputError: `name` is unknown, or `target` exists but is not the complete data set.
+        DownloadError: A file could not be fetched, or does not have the expected content.
     """
     release = releases.get(name)
     if release is None:
-        raise InputError(f"data set {name!r} is unknown; wanted one of {', '.join(releases)}")
+        raise InputError(f"unknown data set {name!r}; expected one of {', '.join(releases)}")
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
             if not target.exists():
-                _build(target, release, patience, progress)
-    _check_whole(target, release)
+                _build(target, release, timeouts, progress)
+    _check_complete(target, release)
     return target
 
 
 def git_blob_id(path: Path) -> str:
-    """Git's id of a file's content: SHA-1 over a header with its size, then its bytes."""
+    """Return git's id of a file's content: SHA-1 over a header with its size, then its bytes."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -161,14 +160,14 @@ def git_blob_id(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _build(target: Path, release: Release, patience: Timeouts, progress: Progress | None) -> None:
+def _build(target: Path, release: Release, timeouts: Timeouts, progress: Progress | None) -> None:
     part = target.with_name(f".{target.name}.part")
-    if part.exists():  # we hold the lock, so whoever began it is dead
+    if part.exists():  # this process holds the lock, so the one that began it is dead
         shutil.rmtree(part)
     part.mkdir()
     try:
-        _reach(f"{release.base_url}/{release.files[0].path}", patience)
-        with _client(release.base_url, patience) as client:
+        _probe_connection(f"{release.base_url}/{release.files[0].path}", timeouts)
+        with _client(release.base_url, timeouts) as client:
             for file in release.files:
                 _fetch(client, f"{release.base_url}/{file.path}", file, part, progress)
         part.rename(target)
@@ -176,37 +175,37 @@ def _build(target: Path, release: Release, patience: Timeouts, progress: Progres
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _reach(url: str, patience: Timeouts) -> None:
-    """Find out soon that there is no network.
+def _probe_connection(url: str, timeouts: Timeouts) -> None:
+    """Raise TransferError soon if there is no network.
 
-    A timeout of httpx covers neither the look-up of the host's name nor the sum over its
+    A timeout of httpx covers neither the look-up of the host's name nor the sum over the host's
     addresses, which can take a minute behind a firewall that drops packets.
     """
     address = httpx.URL(url)
     if {address.scheme, "all"} & getproxies().keys():
-        return  # then a proxy connects, perhaps where we cannot
+        return  # a proxy connects then, perhaps to hosts that this machine cannot reach
     port = address.port or (443 if address.scheme == "https" else 80)
-    answer: Future[None] = Future()
+    connected: Future[None] = Future()
 
-    def knock() -> None:
+    def connect() -> None:
         try:
-            socket.create_connection((address.host, port), patience.connect).close()
-            answer.set_result(None)
+            socket.create_connection((address.host, port), timeouts.connect).close()
+            connected.set_result(None)
         except OSError as error:
-            answer.set_exception(error)
+            connected.set_exception(error)
 
-    Thread(target=knock, daemon=True).start()
-    seconds = 2 * patience.connect
+    Thread(target=connect, daemon=True).start()
+    seconds = 2 * timeouts.connect
     try:
-        answer.result(seconds)
+        connected.result(seconds)
     except OSError as error:
         cause = error.strerror or str(error) or f"no connection within {seconds:g} s"
         raise _failure(url, cause, TransferError) from error
 
 
-def _client(url: str, patience: Timeouts) -> httpx.Client:
+def _client(url: str, timeouts: Timeouts) -> httpx.Client:
     try:
-        timeout = httpx.Timeout(patience.read, connect=patience.connect)
+        timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect)
         return httpx.Client(headers={"User-Agent": "widedeep"}, timeout=timeout)
     except (ImportError, OSError, ValueError) as error:  # proxy or certificate settings
         raise _failure(url, str(error)) from error
@@ -215,20 +214,20 @@ def _client(url: str, patience: Timeouts) -> httpx.Client:
 def _fetch(
     client: httpx.Client, url: str, file: RemoteFile, folder: Path, progress: Progress | None
 ) -> None:
-    """Leave `file`, or what is wanted out of it, in `folder`, verified."""
+    """Put `file`, or the members of it that are needed, into `folder`, verified."""
     fetched = folder / PurePosixPath(file.path).name
     try:
         with client.stream("GET", url) as response:
             if not response.is_success:
-                kind = TransferError if response.status_code in _LATER else DownloadError
+                kind = TransferError if response.status_code in _TRANSIENT_STATUS else DownloadError
                 cause = f"HTTP {response.status_code} {response.reason_phrase}"
                 raise _failure(url, cause, kind)
             _save(_pieces(response, file.path, progress), fetched)
     except httpx.HTTPError as error:
         raise _failure(url, str(error) or type(error).__name__, TransferError) from error
-    found = git_blob_id(fetched)
-    if found != file.blob_id:
-        raise DownloadError(f"{url}: content with id {found} found, {file.blob_id} wanted")
+    blob_id = git_blob_id(fetched)
+    if blob_id != file.blob_id:
+        raise DownloadError(f"{url}: the content has git id {blob_id}, expected {file.blob_id}")
     if file.members:
         _unpack(fetched, file.members)
         fetched.unlink()
@@ -259,25 +258,25 @@ def _unpack(archive: Path, members: Iterable[tuple[str, str]]) -> None:
 
 def _member(bundle: zipfile.ZipFile, name: str, archive: str) -> zipfile.ZipInfo:
     files = [entry for entry in bundle.infolist() if not entry.is_dir()]
-    found = [entry for entry in files if PurePosixPath(entry.filename).name == name]
-    if len(found) != 1:
+    matches = [entry for entry in files if PurePosixPath(entry.filename).name == name]
+    if len(matches) != 1:
         listing = ", ".join(entry.filename for entry in files) or "nothing"
-        message = f"{archive}: {len(found)} files named {name} found, 1 wanted; it holds {listing}"
-        raise DownloadError(message)
-    return found[0]
+        raise DownloadError(
+            f"{archive}: found {len(matches)} files named {name}, expected 1; it holds {listing}"
+        )
+    return matches[0]
 
 
 def _save(pieces: Iterable[bytes], path: Path) -> None:
     with path.open("xb") as file:
         file.writelines(pieces)
-        file.flush()
-        os.fsync(file.fileno())
+    flush_to_disk(path)
 
 
-def _check_whole(target: Path, release: Release) -> None:
-    wanted = [name for file in release.files for name in file.names]
-    missing = [name for name in wanted if not (target / name).is_file()]
+def _check_complete(target: Path, release: Release) -> None:
+    names = [name for file in release.files for name in file.names]
+    missing = [name for name in names if not (target / name).is_file()]
     if missing:
-        listing = ", ".join(missing)
-        message = f"{target}: {listing} missing; remove the folder to have it downloaded again"
-        raise InputError(message)
+        raise InputError(
+            f"{target}: {', '.join(missing)} missing; remove the folder to download it again"
+        )

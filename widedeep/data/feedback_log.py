@@ -1,13 +1,12 @@
-"""The log of what users did: a rating is acknowledged only when it lies on the disk.
+"""The feedback log: the ratings that a server accepted, as one more rating file in KMRD's form.
 
-One thread writes. Ratings that wait while the disk works are flushed together (group commit:
-DeWitt et al., Implementation techniques for main memory database systems, SIGMOD 1984, section 5),
-so many users cost hardly more flushes than one.
+A rating is acknowledged only when it is on the disk. One thread writes; ratings that arrive while
+the disk works are flushed together (group commit: DeWitt et al., "Implementation techniques for
+main memory database systems", SIGMOD 1984, section 5), so many users cost hardly more flushes than
+one.
 
-Ratings that a server took, as one more file in KMRD's form.
-
-The file only grows, by whole lines, and may grow while it is read: whoever reads it takes the lines
-that were whole when it looked.
+The file grows by whole lines only and may grow while it is read: `open_feedback` and
+`read_feedback` use the lines that were complete at that moment.
 """
 
 import os
@@ -26,51 +25,26 @@ import pyarrow.compute as pc
 import pyarrow.csv as pv
 from filelock import FileLock, Timeout
 
-from widedeep.data.files import RATES, DelimitedFile
+from widedeep.data.files import RATES, DelimitedFile, with_internal_names
 from widedeep.inputs import InputError
+from widedeep.store import flush_to_disk
 from widedeep.workspace import BusyError
 
 FEEDBACK_FILE = "rates-events.csv"
 FEEDBACK_HEADER = f"{','.join(RATES.columns)}\n"
-
-_BLOCK = 1 << 16
-
-
-def open_feedback(path: Path) -> DelimitedFile | None:
-    """The whole lines that are there now; None if no rating is."""
-    size = whole_lines(path)
-    return DelimitedFile.open(path, RATES, size) if size > len(FEEDBACK_HEADER) else None
-
-
-def whole_lines(path: Path) -> int:
-    """Bytes of the file up to its last line end; what follows was cut off while it was written."""
-    if not path.exists():
-        return 0
-    with path.open("rb") as file:
-        end = file.seek(0, 2)
-        while end:
-            start = max(end - _BLOCK, 0)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-    return 0
-
-
-TORN = "torn"
-"""The folder of line ends that a crash cut off; none of them was acknowledged."""
+TORN_FOLDER = "torn"
+"""The folder of incomplete last lines that a crash left; none of them was acknowledged."""
 
 _LOCK = "server.lock"
 _INTEGER = r"^-?[0-9]{1,18}$"
-_MOST_AT_ONCE = 4096
-_NAMES = ["user", "item", "value", "time"]
-_COLUMNS = pa.schema([(name, pa.int64()) for name in _NAMES])
+_LARGEST_BATCH = 4096
+_BLOCK = 1 << 16
+_EVENT = pa.schema([(name, pa.int64()) for name in ("user", "item", "value", "time")])
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackEvent:
-    """A rating: tokens of user and item, 1 to 10, UNIX seconds."""
+    """A rating: the ids of user and item, the value from 1 to 10, and the time in UNIX seconds."""
 
     user: int
     item: int
@@ -80,42 +54,48 @@ class FeedbackEvent:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Ratings that reached the disk together: the log's bytes up to them, and how long it took."""
+    """Ratings that reached the disk together.
+
+    Attributes:
+        events: The ratings in their order.
+        end: Size of the log after them, in bytes.
+        seconds: How long writing and flushing took.
+    """
 
     events: tuple[FeedbackEvent, ...]
     end: int
     seconds: float
 
 
-Applied = Callable[[Flush], Sequence[bool]]
-"""Is told of each flush before it is acknowledged; says of each rating whether it was news."""
+ApplyFlush = Callable[[Flush], Sequence[bool]]
+"""Called with each flush before it is acknowledged; returns for each rating whether it was news."""
 
 
 class FeedbackLog:
-    """The ratings that the server of one model took, in `<folder>/rates-events.csv`.
+    """The ratings that the server of one model accepted, in `<folder>/rates-events.csv`.
 
     Attributes:
-        path: The file, in KMRD's form, see `widedeep.data.events`.
-        torn: Bytes that were found cut off and set aside at the start.
+        path: The file, in KMRD's form.
+        torn_bytes: Size of the incomplete last line that was set aside at the start.
     """
 
-    def __init__(self, folder: Path, applied: Applied) -> None:
-        """Open or begin the log, and set aside a last line that was cut off.
+    def __init__(self, folder: Path, apply: ApplyFlush) -> None:
+        """Open or create the log, and set aside a last line that is incomplete.
 
         Raises:
-            BusyError: Another server has it.
-            InputError: The file is no event log.
+            BusyError: Another server writes it.
+            InputError: The file is not a feedback log.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FEEDBACK_FILE
         self._lock = FileLock(folder / _LOCK, thread_local=False)
-        self._hold()
-        self.torn = _set_torn_aside(self.path)
-        self._end = _begin(self.path)
-        self._applied = applied
+        self._acquire_lock()
+        self.torn_bytes = _set_torn_line_aside(self.path)
+        self._end = _ensure_header(self.path)
+        self._apply = apply
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         self._waiting: SimpleQueue[tuple[FeedbackEvent, Future[bool]] | None] = SimpleQueue()
-        self._thread = Thread(target=self._write_all, name="event log", daemon=True)
+        self._thread = Thread(target=self._write_all, name="feedback log", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -125,22 +105,23 @@ class FeedbackLog:
         self.close()
 
     def append(self, event: FeedbackEvent) -> Future[bool]:
-        """Have a rating written; the future is done once it is durable and has been applied.
+        """Queue a rating; the future is done when it is durable and has been applied.
 
-        It gives whether the rating was news, or raises OSError, and then the log is without it.
+        The future returns whether the rating was news. If it raises OSError, the log does not
+        contain the rating.
         """
         done: Future[bool] = Future()
         self._waiting.put((event, done))
         return done
 
     def close(self) -> None:
-        """Write what waits, and give the log free."""
+        """Write the waiting ratings, and release the log."""
         self._waiting.put(None)
         self._thread.join()
         os.close(self._file)
         self._lock.release()
 
-    def _hold(self) -> None:
+    def _acquire_lock(self) -> None:
         try:
             self._lock.acquire(blocking=False)
         except Timeout as error:
@@ -148,9 +129,10 @@ class FeedbackLog:
             raise BusyError(message) from error
 
     def _write_all(self) -> None:
+        """Commit the waiting ratings in batches until `close` is called."""
         while (first := self._waiting.get()) is not None:
             batch, last = [first], False
-            while not last and len(batch) < _MOST_AT_ONCE:
+            while not last and len(batch) < _LARGEST_BATCH:
                 try:
                     following = self._waiting.get_nowait()
                 except Empty:
@@ -162,15 +144,15 @@ class FeedbackLog:
                 return
 
     def _commit(self, batch: list[tuple[FeedbackEvent, Future[bool]]]) -> None:
-        """Write and flush, then apply, then acknowledge; whatever fails fails all of these.
+        """Write and flush, then apply, then acknowledge; an error fails the whole batch.
 
-        A rating that nobody waits for any more is not written.
+        A rating whose future was cancelled is not written.
         """
         batch = [(event, done) for event, done in batch if done.set_running_or_notify_cancel()]
         try:
             flush = self._flush(tuple(event for event, _ in batch))
-            news = self._applied(flush)
-        except Exception as error:  # noqa: BLE001  whoever waits for it raises it
+            news = self._apply(flush)
+        except Exception as error:  # noqa: BLE001  the futures raise it where they are awaited
             for _, done in batch:
                 done.set_exception(error)
             return
@@ -179,25 +161,32 @@ class FeedbackLog:
 
     def _flush(self, events: tuple[FeedbackEvent, ...]) -> Flush:
         text = "".join(f"{','.join(map(str, astuple(event)))}\n" for event in events).encode()
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             _write(self._file, text)
             os.fdatasync(self._file)
         except OSError:
-            # What was not acknowledged is taken back, so that no half line stands in the middle.
+            # Remove what was not acknowledged, so that no half line stands in the middle.
             os.ftruncate(self._file, self._end)
             raise
         self._end += len(text)
-        return Flush(events, self._end, time.perf_counter() - begun)
+        return Flush(events, self._end, time.perf_counter() - started)
+
+
+def open_feedback(path: Path) -> DelimitedFile | None:
+    """Return the complete lines that the log has now as a rating file; None if it has no rating."""
+    size = complete_size(path)
+    return DelimitedFile.open(path, RATES, size) if size > len(FEEDBACK_HEADER) else None
 
 
 def read_feedback(path: Path, start: int = 0, end: int | None = None) -> pa.Table:
-    """The log's ratings between two of its line ends, in their order.
+    """Return the log's ratings between the bytes `start` and `end`, in their order.
 
-    Lines that are no ratings (somebody edited the file) are left out.
+    Both bytes are ends of lines; None is the end of the file. Lines that are not ratings, because
+    the file was edited by hand, are left out.
 
     Returns:
-        user, item, rate, time int64 (n,).
+        user, item, value, time, (n,) int64 each.
     """
     begin = max(start, len(FEEDBACK_HEADER))
     with path.open("rb") as file:
@@ -206,59 +195,73 @@ def read_feedback(path: Path, start: int = 0, end: int | None = None) -> pa.Tabl
     text = text[: text.rfind(b"\n") + 1]
     names = list(RATES.columns)
     if not text:
-        return _COLUMNS.empty_table()
-    found = pv.read_csv(
+        return _EVENT.empty_table()
+    rows = pv.read_csv(
         BytesIO(text),
         read_options=pv.ReadOptions(column_names=names, use_threads=False),
-        parse_options=pv.ParseOptions(quote_char=False, invalid_row_handler=_passed_over),
+        parse_options=pv.ParseOptions(quote_char=False, invalid_row_handler=_skip_row),
         convert_options=pv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
     )
-    readable = [pc.match_substring_regex(found[name], _INTEGER) for name in names]
+    readable = [pc.match_substring_regex(rows[name], _INTEGER) for name in names]
     good = pc.and_(pc.and_(readable[0], readable[1]), pc.and_(readable[2], readable[3]))
-    return found.filter(good).rename_columns(_NAMES).cast(_COLUMNS)
+    return with_internal_names(rows.filter(good)).cast(_EVENT)
 
 
-def _passed_over(row: pv.InvalidRow) -> str:
+def complete_size(path: Path) -> int:
+    """Return the bytes of the file up to its last line end; an incomplete line may follow."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        while end:
+            start = max(end - _BLOCK, 0)
+            file.seek(start)
+            line_end = file.read(end - start).rfind(b"\n")
+            if line_end >= 0:
+                return start + line_end + 1
+            end = start
+    return 0
+
+
+def _skip_row(row: pv.InvalidRow) -> str:
     del row
     return "skip"
 
 
-def _set_torn_aside(path: Path) -> int:
+def _set_torn_line_aside(path: Path) -> int:
+    """Move an incomplete last line to the folder of torn lines; return its size in bytes."""
     if not path.exists():
         return 0
-    whole, size = whole_lines(path), path.stat().st_size
-    if whole < size:
+    complete, size = complete_size(path), path.stat().st_size
+    if complete < size:
         with path.open("rb+") as file:
-            file.seek(whole)
-            _keep(path.parent / TORN / f"{time.time_ns()}.txt", file.read())
-            file.truncate(whole)
+            file.seek(complete)
+            _write_durably(path.parent / TORN_FOLDER / f"{time.time_ns()}.txt", file.read())
+            file.truncate(complete)
             os.fsync(file.fileno())
-    return size - whole
+    return size - complete
 
 
-def _begin(path: Path) -> int:
-    """Give the file its header; returns its size."""
+def _ensure_header(path: Path) -> int:
+    """Write the header if the file is new, and check it otherwise; return the file's size."""
     if not path.exists() or not path.stat().st_size:
-        _keep(path, FEEDBACK_HEADER.encode())
+        _write_durably(path, FEEDBACK_HEADER.encode())
     with path.open("rb") as file:
-        found = file.readline(1000)
-        if found != FEEDBACK_HEADER.encode():
-            wanted = f"{found[:60]!r} found in line 1, {FEEDBACK_HEADER.strip()!r} wanted"
-            raise InputError(f"{path} is no event log: {wanted}")
+        header = file.readline(1000)
+        if header != FEEDBACK_HEADER.encode():
+            raise InputError(
+                f"{path} is not a feedback log: line 1 is {header[:60]!r}, "
+                f"expected {FEEDBACK_HEADER.strip()!r}"
+            )
         return file.seek(0, 2)
 
 
-def _keep(path: Path, content: bytes) -> None:
-    """Write a file so that it is there after a power cut, name and all."""
+def _write_durably(path: Path, content: bytes) -> None:
+    """Write a file so that its content and its name survive a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    path.write_bytes(content)
+    for changed in (path, path.parent, path.parent.parent):
+        flush_to_disk(changed)
 
 
 def _write(file: int, text: bytes) -> None:

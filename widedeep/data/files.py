@@ -1,9 +1,21 @@
-"""KMRD's form: which files a folder holds, and how their lines are read.
+"""Files in KMRD's form: which ones a folder holds, and how their lines are read.
 
-One row is one line, so a line's number is known whatever its content. The comma files may quote a
-field (`"12"`); the tab files may not, because a title may hold any character but a tab. Ratings may
-come in parts: beside or instead of rates.csv a folder may hold rates-….csv, which a new export adds
-to without touching what is there.
+`open_folder` checks the headers and returns a `DelimitedFile` for each file, which reads its lines
+as record batches with the columns
+
+| column | content |
+|---|---|
+| line | int64, the line's number in the file from 1, the header being line 1 |
+| text | string, the line without its line end |
+| fields | list of strings, as many as the line has |
+
+One row is one line, so the number of a line is known whatever its content. The comma-separated
+files may quote a field (`"12"`); the tab-separated files may not, because a title may hold any
+character but a tab. Ratings may come in parts: beside or instead of rates.csv a folder may hold
+rates-….csv, with which a new export adds ratings without touching those that are there.
+
+Outside the checks of the files themselves, KMRD's column names are not used: `with_internal_names`
+is the one place that translates them.
 """
 
 import csv
@@ -25,11 +37,12 @@ _LONGEST_QUOTE = 120
 _BOM = b"\xef\xbb\xbf"
 _LAST_LINE_ENDS = re.compile(rb"(?:\r?\n){0,2}\Z")
 _SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "vertical bar"}
+_INTERNAL_NAMES = {"movie": "item", "rate": "value"}
 
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """How one of KMRD's files looks: UTF-8, a header, one row a line."""
+    """What one of KMRD's files looks like: UTF-8 with a header, one row a line."""
 
     name: str
     separator: str
@@ -38,7 +51,7 @@ class FileFormat:
 
     @property
     def stem(self) -> str:
-        """What the name of each of its files begins with, and no other form's."""
+        """The beginning of the names of all files of this format, and of no other format."""
         return self.name.partition(".")[0]
 
 
@@ -50,37 +63,50 @@ GENRES = FileFormat("genres.csv", ",", ("movie", "genre"))
 COUNTRIES = FileFormat("countries.csv", ",", ("movie", "country"))
 CASTINGS = FileFormat("castings.csv", ",", ("movie", "people", "order", "leading"))
 PEOPLES = FileFormat("peoples.txt", "\t", ("people", "korean", "original"))
-FORMS = (RATES, ITEMS, GENRES, COUNTRIES, CASTINGS, PEOPLES)
+FORMATS = (RATES, ITEMS, GENRES, COUNTRIES, CASTINGS, PEOPLES)
 
 
-@dataclass(frozen=True, slots=True)
-class LineBlock:
-    """Consecutive lines of a file.
+def with_internal_names(table: pa.Table) -> pa.Table:
+    """Rename KMRD's columns to the words used everywhere else: movie → item, rate → value."""
+    return table.rename_columns([_INTERNAL_NAMES.get(name, name) for name in table.column_names])
 
-    Attributes:
-        number: int64 (n,), the line in the file, counted from 1, the header being line 1.
-        text: string (n,), without the line end.
-        fields: list<string> (n,), as many a line as it has.
+
+def open_folder(folder: Path) -> Mapping[str, "DelimitedFile"]:
+    """Return the folder's files by name, rates.csv before its parts; optional ones may be absent.
+
+    Raises:
+        InputError: The folder or a required file is missing, or a file is not in KMRD's form.
     """
+    if not folder.is_dir():
+        problem = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {problem}; expected a folder with KMRD's files")
+    paths = {file_format: _parts(folder, file_format) for file_format in FORMATS}
+    missing = [
+        file_format.name
+        for file_format in FORMATS
+        if file_format.required and not paths[file_format]
+    ]
+    if missing:
+        names = [path.name for parts in paths.values() for path in parts]
+        present = ", ".join(names) or "none of KMRD's files"
+        raise InputError(f"{folder}: {' and '.join(missing)} missing; found {present}")
+    return {
+        path.name: DelimitedFile.open(path, file_format)
+        for file_format in FORMATS
+        for path in paths[file_format]
+    }
 
-    number: pa.Int64Array
-    text: pa.StringArray
-    fields: pa.ListArray
 
-    def filter(self, rows: pa.BooleanArray) -> Self:
-        """Keep the lines for which `rows`, shape (n,), is true."""
-        if pc.all(rows).as_py():
-            return self
-        return type(self)(*(part.filter(rows) for part in (self.number, self.text, self.fields)))
-
-    def select_rows(self, rows: pa.Int64Array) -> Self:
-        """Take the lines at the positions `rows`."""
-        return type(self)(*(part.take(rows) for part in (self.number, self.text, self.fields)))
+def files_of(
+    files: Mapping[str, "DelimitedFile"], file_format: FileFormat
+) -> list["DelimitedFile"]:
+    """Return the files of one format, in their order."""
+    return [file for file in files.values() if file.format is file_format]
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """The bytes `start` … `end` of a file: whole lines, the first of which has the `number`."""
+    """Whole lines of a file: its bytes from `start` to `end`, the first line having `number`."""
 
     start: int
     end: int
@@ -89,19 +115,19 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class DelimitedFile:
-    """A file whose header is as wanted.
+    """A file whose header has been checked; its rows are read by `lines`.
 
     Attributes:
-        form: What is wanted of it.
+        format: What the file is expected to look like.
         path: Where it is.
         header: Its first line.
-        names: The columns found, in their order; more than wanted is fine.
+        names: The columns of the header in their order; there may be more than expected.
         start: Byte at which the first row begins.
         end: Byte behind the last row, without its line end and without one blank line behind that.
-        size: Bytes of it all.
+        size: Number of bytes of the whole file.
     """
 
-    form: FileFormat
+    format: FileFormat
     path: Path
     header: str
     names: tuple[str, ...]
@@ -110,14 +136,14 @@ class DelimitedFile:
     size: int
 
     @classmethod
-    def open(cls, path: Path, form: FileFormat, size: int | None = None) -> Self:
-        """Check that `path` is a file of that form; its rows are not read yet.
+    def open(cls, path: Path, file_format: FileFormat, size: int | None = None) -> Self:
+        """Check that `path` is a file of that format; its rows are not read yet.
 
-        With `size` only that many bytes of it, which end a line, are meant.
+        With `size`, only that many bytes are used, which must end with a line end.
 
         Raises:
-            InputError: It is empty, not UTF-8, has only a header, or the header has another
-                separator, lacks a column or has one twice.
+            InputError: The file is empty, is not UTF-8, has only a header, or the header has
+                another separator, lacks a column or has one twice.
         """
         with path.open("rb") as file:
             first = file.readline(_LONGEST_HEADER)
@@ -126,64 +152,66 @@ class DelimitedFile:
             last_ends = _LAST_LINE_ENDS.search(file.read(min(size, 4)))
         end = size - len(last_ends.group() if last_ends else b"")
         if not first.removeprefix(_BOM).strip():
-            raise InputError(f"{path} is empty or starts with a blank line; a header is wanted")
+            raise InputError(f"{path} is empty or starts with a blank line; expected a header")
         header = _decode(first.removeprefix(_BOM), path, 1).rstrip("\r\n")
-        names = _names(header, path, form)
+        names = _column_names(header, path, file_format)
         if end <= len(first):
-            raise InputError(f"{path} has only a header; at least one row is wanted")
-        return cls(form, path, header, names, len(first), end, size)
+            raise InputError(f"{path} has only a header; expected at least one row")
+        return cls(file_format, path, header, names, len(first), end, size)
 
-    def count(self) -> int:
-        """Number of rows, good or bad."""
+    def count_rows(self) -> int:
+        """Return the number of rows, good or bad."""
         return sum(1 + block.count(b"\n") for block in self._blocks())
 
-    def lines(self) -> Iterator[LineBlock]:
-        """All rows in their order, some hundred thousand at a time.
+    def lines(self) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in their order, some hundred thousand at a time.
 
         Raises:
             InputError: A line is not UTF-8.
         """
         number = 2
         for block in self._blocks():
-            lines = self._cut(block, number)
+            lines = self._parse(block, number)
             yield lines
-            number += len(lines.text)
+            number += len(lines)
 
-    def stretches(self) -> Iterator[ByteRange]:
-        """Where what `lines` gives at a time stands in the file."""
+    def all_lines(self) -> pa.RecordBatch:
+        """Return all rows at once, for a file that is small beside the ratings."""
+        return pa.concat_batches(self.lines())
+
+    def byte_ranges(self) -> Iterator[ByteRange]:
+        """Yield where in the file the batches of `lines` are, so that others can read them."""
         start, number = self.start, 2
         for block in self._blocks():
             yield ByteRange(start, start + len(block), number)
             start += len(block) + 1
             number += block.count(b"\n") + 1
 
-    def read(self, stretch: ByteRange) -> LineBlock:
-        """The rows that stand there; raises as `lines` does."""
+    def read(self, byte_range: ByteRange) -> pa.RecordBatch:
+        """Return the rows of one byte range; raises InputError as `lines` does."""
         with self.path.open("rb") as file:
-            file.seek(stretch.start)
-            return self._cut(file.read(stretch.end - stretch.start), stretch.number)
+            file.seek(byte_range.start)
+            return self._parse(file.read(byte_range.end - byte_range.start), byte_range.number)
 
-    def all_lines(self) -> LineBlock:
-        """All rows at once, for a file that is small beside the ratings."""
-        batches = list(self.lines())
-        parts = zip(*((batch.number, batch.text, batch.fields) for batch in batches), strict=True)
-        return LineBlock(*(pa.concat_arrays(part) for part in parts))
+    def columns(self, lines: pa.RecordBatch) -> pa.Table:
+        """Return the expected columns of `lines` as strings.
 
-    def columns(self, lines: LineBlock) -> pa.Table:
-        """The wanted columns, as strings, of lines that have as many fields as the header."""
-        flat, width = lines.fields.flatten(), len(self.names)
-        places = {name: self.names.index(name) for name in self.form.columns}
-        rows = width * np.arange(len(lines.text))
-        return pa.table({name: flat.take(pa.array(rows + j)) for name, j in places.items()})
+        Every line must have as many fields as the header.
+        """
+        fields, width = lines["fields"].flatten(), len(self.names)
+        first = width * np.arange(len(lines))
+        positions = {name: first + self.names.index(name) for name in self.format.columns}
+        return pa.table({name: fields.take(pa.array(at)) for name, at in positions.items()})
 
-    def _cut(self, block: bytes, number: int) -> LineBlock:
-        """The lines of a block, the first of which has the number."""
+    def _parse(self, block: bytes, number: int) -> pa.RecordBatch:
+        """Return the lines of a block; `number` is that of the first one."""
         text = _split_lines(_decode(block, self.path, number))
         numbers = pa.array(np.arange(number, number + len(text)))
-        return LineBlock(numbers, text, _split_fields(text, self.form.separator))
+        fields = _split_fields(text, self.format.separator)
+        return pa.record_batch([numbers, text, fields], names=["line", "text", "fields"])
 
     def _blocks(self) -> Iterator[bytes]:
-        """Whole lines, without the line end of the last one in each block."""
+        """Yield blocks of whole lines, without the line end of the last line in each."""
         rest = b""
         with self.path.open("rb") as file:
             file.seek(self.start)
@@ -195,55 +223,36 @@ class DelimitedFile:
         yield rest
 
 
-def open_folder(folder: Path) -> Mapping[str, DelimitedFile]:
-    """The folder's files by their name, rates.csv before its parts; optional ones may be absent.
-
-    Raises:
-        InputError: The folder or a required file is missing, or a file is not in KMRD's form.
-    """
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
-        raise InputError(f"{folder}: {found} found, a folder with KMRD's files wanted")
-    paths = {form: _parts(folder, form) for form in FORMS}
-    missing = [form.name for form in FORMS if form.required and not paths[form]]
-    if missing:
-        names = [path.name for parts in paths.values() for path in parts]
-        found = ", ".join(names) or "none of KMRD's files"
-        raise InputError(f"{folder}: {' and '.join(missing)} missing; {found} found")
-    return {path.name: DelimitedFile.open(path, form) for form in FORMS for path in paths[form]}
+def _parts(folder: Path, file_format: FileFormat) -> list[Path]:
+    others = sorted(folder.glob(f"{file_format.stem}-*.csv")) if file_format is RATES else ()
+    return [path for path in (folder / file_format.name, *others) if path.is_file()]
 
 
-def parts_of(files: Mapping[str, DelimitedFile], form: FileFormat) -> tuple[DelimitedFile, ...]:
-    """Those of one form, in their order."""
-    return tuple(file for file in files.values() if file.form is form)
-
-
-def _parts(folder: Path, form: FileFormat) -> list[Path]:
-    others = sorted(folder.glob(f"{form.stem}-*.csv")) if form is RATES else ()
-    return [path for path in (folder / form.name, *others) if path.is_file()]
-
-
-def _names(header: str, path: Path, form: FileFormat) -> tuple[str, ...]:
-    names = _split_header(header, form.separator)
+def _column_names(header: str, path: Path, file_format: FileFormat) -> tuple[str, ...]:
+    names = _split_header(header, file_format.separator)
     twice = sorted({name for name in names if names.count(name) > 1})
-    missing = [name for name in form.columns if name not in names]
+    missing = [name for name in file_format.columns if name not in names]
     if missing:
-        _refuse_other_separator(header, path, form)
+        _refuse_other_separator(header, path, file_format)
         raise InputError(
             f"{path}: column {', '.join(missing)} missing; "
-            f"{', '.join(names)[:_LONGEST_QUOTE]} found, {', '.join(form.columns)} wanted"
+            f"found {', '.join(names)[:_LONGEST_QUOTE]}; expected {', '.join(file_format.columns)}"
         )
     if twice:
         raise InputError(f"{path}: column {', '.join(twice)} is in the header more than once")
     return names
 
 
-def _refuse_other_separator(header: str, path: Path, form: FileFormat) -> None:
+def _refuse_other_separator(header: str, path: Path, file_format: FileFormat) -> None:
     for separator, word in _SEPARATORS.items():
         names = _split_header(header, separator)
-        if separator != form.separator and set(form.columns) <= set(names):
-            wanted = _SEPARATORS[form.separator]
-            raise InputError(f"{path}: {word} found between the columns, {wanted} wanted")
+        if separator != file_format.separator and set(file_format.columns) <= set(names):
+            expected = _SEPARATORS[file_format.separator]
+            raise InputError(f"{path}: columns are separated by {word}; expected {expected}")
+
+
+def _split_header(header: str, separator: str) -> tuple[str, ...]:
+    return tuple(_unquote(header, separator) if separator == "," else header.split(separator))
 
 
 def _decode(block: bytes, path: Path, number: int) -> str:
@@ -269,12 +278,8 @@ def _split_fields(text: pa.StringArray, separator: str) -> pa.ListArray:
     return pc.split_pattern(text, separator)
 
 
-def _split_header(header: str, separator: str) -> tuple[str, ...]:
-    return tuple(_unquote(header, separator) if separator == "," else header.split(separator))
-
-
 def _unquote(line: str, separator: str) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=separator, strict=True)) or [""]
-    except csv.Error:  # a quote that isn't closed: the line has no fields to speak of
+    except csv.Error:  # a quote is not closed, so the line cannot be split
         return [line]

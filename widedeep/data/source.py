@@ -1,4 +1,8 @@
-"""Where a run's ratings come from: what a user's `--data` stands for."""
+"""Where a run's ratings come from.
+
+`resolve_source` turns a user's `--data` into a folder in KMRD's form, and downloads or simulates
+the data where that is needed.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,14 +11,16 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from widedeep.choices import DataSetName
 from widedeep.data.download import COMMIT, RELEASES, DownloadError, download
-from widedeep.data.simulator.write import MARKER, SimulationConfig, simulate
+from widedeep.data.simulator.config import SimulationConfig
+from widedeep.data.simulator.write import MARKER, simulate
 from widedeep.inputs import InputError
 
-WORDS = ("auto", *RELEASES, "sim")
-VARIABLE = "WIDEDEEP_DATA"
+_VARIABLE = "WIDEDEEP_DATA"
 
 Fetch = Callable[[str, Path], Path]
+"""Downloads the named data set into a folder unless it is there already; returns the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +32,8 @@ class Source:
             Simulated data are named `sim` or `sim-…`, real data never.
         folder: Absolute path.
         simulated: Whether the ratings come from the simulator.
-        origin: One sentence for people: where the data came from, and why from there. It may
-            differ between runs on the same data, so nothing is to be keyed by it.
+        origin: One sentence to show to users: where the data came from, and why from there. It may
+            differ between runs on the same data, so it must not be part of a key.
     """
 
     name: str
@@ -37,55 +43,56 @@ class Source:
 
     @property
     def model(self) -> str:
-        """The name that models of the data set are registered under."""
+        """The name under which models of the data set are registered."""
         return f"widedeep-{self.name}"
 
 
 def simulate_defaults(folder: Path) -> None:
-    """Fill `folder` by the built-in simulator with its default settings, as large as KMRD-small."""
+    """Simulate into `folder` with the default settings, which make data as large as KMRD-small."""
     simulate(SimulationConfig(), folder)
 
 
-def resolve(
+def resolve_source(
     data: str,
     cache: Path,
     environ: Mapping[str, str],
     fetch: Fetch = download,
     simulator: Callable[[Path], None] = simulate_defaults,
 ) -> Source:
-    """Turn `--data` into a folder, downloading or simulating it where needed.
+    """Return the source that `data` stands for, downloading or simulating it where needed.
 
-    `auto` is the first to be had of: the folder named by WIDEDEEP_DATA, a KMRD already downloaded
+    `auto` is the first available of: the folder named by WIDEDEEP_DATA, a KMRD already downloaded
     (small, 2m, 5m), a download of KMRD-small, the simulator.
 
     Args:
         data: `auto`, `kmrd-small`, `kmrd-2m`, `kmrd-5m`, `sim`, or the path of a folder (write
             `./sim` for a folder that is named like one of these words).
-        cache: The folder that downloads and the simulation are kept in.
-        environ: The process's environment.
-        fetch: Has the named KMRD in the given folder, without network if it is there already.
-        simulator: Fills the given folder.
+        cache: The folder in which downloads and the simulation are kept.
+        environ: The environment variables of the process.
+        fetch: Downloads a KMRD.
+        simulator: Fills the given folder with simulated data.
 
     Raises:
         InputError: `data` or WIDEDEEP_DATA is not a folder, or its name has no letter or digit.
-        DownloadError: A KMRD asked for by name is neither there nor to be had.
+        DownloadError: A KMRD named by `data` is neither in the cache nor can it be downloaded.
     """
     cache = cache.resolve()
     if data == "auto":
-        return _automatic(cache, environ, fetch, simulator)
+        return _first_available(cache, environ, fetch, simulator)
     if data == "sim":
         return _simulated(cache, simulator, "asked for by name")
     if data in RELEASES:
         return _kmrd(data, cache, fetch)
-    return _named_folder(data, "--data", f"one of {', '.join(WORDS)}, or a folder in KMRD's form")
+    words = ", ".join(DataSetName)
+    return _named_folder(data, "--data", f"one of {words}, or a folder in KMRD's form")
 
 
-def _automatic(
+def _first_available(
     cache: Path, environ: Mapping[str, str], fetch: Fetch, simulator: Callable[[Path], None]
 ) -> Source:
-    copy = environ.get(VARIABLE)
+    copy = environ.get(_VARIABLE)
     if copy:
-        return _named_folder(copy, VARIABLE, "a folder in KMRD's form")
+        return _named_folder(copy, _VARIABLE, "a folder in KMRD's form")
     downloaded = (name for name in RELEASES if (cache / name).exists())
     try:
         return _kmrd(next(downloaded, "kmrd-small"), cache, fetch)
@@ -110,31 +117,34 @@ def _simulated(cache: Path, simulator: Callable[[Path], None], reason: str) -> S
     return Source("sim", folder, simulated=True, origin=origin)
 
 
-def _named_folder(text: str, setting: str, wanted: str) -> Source:
-    folder = _existing_folder(text, setting, wanted)
+def _named_folder(text: str, setting: str, expected: str) -> Source:
+    folder = _existing_folder(text, setting, expected)
     slug = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")
     if not slug:
-        message = f"{setting} {text!r}: {folder} found, a folder named with a-z or 0-9 wanted"
-        raise InputError(message)
+        raise InputError(
+            f"{setting} {text!r} is {folder}; expected a folder with a letter a-z or a digit in "
+            "its name"
+        )
     simulated = (folder / MARKER).exists()
     kind = "simulated ratings" if simulated else "ratings"
     origin = f"{kind} in KMRD's form in {folder}, named by {setting}"
-    return Source(_told_apart(slug, simulated=simulated), folder, simulated, origin)
+    return Source(_distinct_name(slug, simulated=simulated), folder, simulated, origin)
 
 
-def _existing_folder(text: str, setting: str, wanted: str) -> Path:
+def _existing_folder(text: str, setting: str, expected: str) -> Path:
     try:
         folder = Path(text).expanduser().resolve()
-        found = "a file" if folder.is_file() else None if folder.is_dir() else "no such folder"
+        problem = "is a file" if folder.is_file() else None if folder.is_dir() else "does not exist"
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, …
-        raise InputError(f"{setting} {text!r}: {error}; {wanted} wanted") from error
-    if found or not text.strip():
-        raise InputError(f"{setting} {text!r}: {found or 'nothing'} found, {wanted} wanted")
+        raise InputError(f"{setting} {text!r}: {error}; expected {expected}") from error
+    if problem or not text.strip():
+        raise InputError(f"{setting} {text!r} {problem or 'is empty'}; expected {expected}")
     return folder
 
 
-def _told_apart(slug: str, *, simulated: bool) -> str:
-    taken_for_simulated = slug == "sim" or slug.startswith("sim-")
-    if simulated == taken_for_simulated:
+def _distinct_name(slug: str, *, simulated: bool) -> str:
+    """Return a name that begins with `sim` exactly if the data are simulated."""
+    looks_simulated = slug == "sim" or slug.startswith("sim-")
+    if simulated == looks_simulated:
         return slug
     return f"sim-{slug}" if simulated else f"data-{slug}"

@@ -1,4 +1,8 @@
-"""Training, validation and holdout: three consecutive spans of time, and who is in each."""
+"""The split by time: training, validation and holdout are three consecutive spans.
+
+`Split.from_times` fills in the moments that a user left open; a split then says which rows are in
+which part.
+"""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,51 +10,64 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.inputs import InputError, to_iso
+from widedeep.inputs import InputError, Moment, to_iso
 
 HOLDOUT_SHARE = 0.1
 """Share of the known ratings that the holdout takes if its start is not given."""
 MINIMUM_ROWS = 100
+"""Ratings that each part must have."""
 
 Times = NDArray[np.int64]
-Rows = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Moments in UNIX seconds.
+    """Three moments in UNIX seconds that separate the parts.
 
-    Training is before `validation_from`, validation before `holdout_from`, and the holdout before
-    `as_of`, the moment at which the run knows the world.
+    Attributes:
+        validation_from: Training is before this moment, validation begins with it.
+        holdout_from: Validation is before this moment, the holdout begins with it.
+        as_of: The moment as of which the run knows the world; the holdout is before it.
+
+    Raises:
+        InputError: The moments are not in this order, or two are equal.
     """
 
-    validation_from: int
-    holdout_from: int
-    as_of: int
+    validation_from: Moment
+    holdout_from: Moment
+    as_of: Moment
 
     def __post_init__(self) -> None:
+        """Check the order of the moments; see the class."""
         if not self.validation_from < self.holdout_from < self.as_of:
             raise InputError(
-                f"the split wants validation-from before holdout-from before as-of, found "
+                f"the split needs validation-from before holdout-from before as-of; found "
                 f"{to_iso(self.validation_from)}, {to_iso(self.holdout_from)}, {to_iso(self.as_of)}"
             )
 
     @classmethod
-    def of(
+    def from_times(
         cls,
         time: Times,
-        as_of: int,
-        validation_from: int | None = None,
-        holdout_from: int | None = None,
+        as_of: Moment,
+        validation_from: Moment | None = None,
+        holdout_from: Moment | None = None,
     ) -> Self:
-        """Fill in what isn't given, from the times of the ratings known at `as_of`, shape (n,).
+        """Fill in the moments that are None from the times of the ratings known at `as_of`.
 
         The holdout takes the last tenth of them, validation as many rows before it; if only
-        `validation_from` is given, the two share what follows it. Ratings of one instant stay
+        `validation_from` is given, the two share what follows it. Ratings of the same second stay
         together, in the later part.
 
+        Args:
+            time: (n,) int64 UNIX seconds of the ratings, in any order.
+            as_of: See the class.
+            validation_from: See the class.
+            holdout_from: See the class.
+
         Raises:
-            InputError: no rating is left for a part, or the moments are not in order.
+            InputError: No rating is left for a part, or the moments are not in order.
         """
         known = np.sort(time[time < as_of])
         if not len(known):
@@ -61,69 +78,74 @@ class Split:
             validation_from = _validation_start(known, holdout_from)
         return cls(validation_from, holdout_from, as_of)
 
-    def training(self, time: Times) -> Rows:
-        """Which rows are training rows, shape (n,)."""
+    def training(self, time: Times) -> Mask:
+        """Return which rows are training rows, (n,)."""
         return time < self.validation_from
 
-    def validation(self, time: Times) -> Rows:
-        """Which rows are validation rows, shape (n,)."""
+    def validation(self, time: Times) -> Mask:
+        """Return which rows are validation rows, (n,)."""
         return (time >= self.validation_from) & (time < self.holdout_from)
 
-    def holdout(self, time: Times) -> Rows:
-        """Which rows are holdout rows, shape (n,)."""
+    def holdout(self, time: Times) -> Mask:
+        """Return which rows are holdout rows, (n,)."""
         return (time >= self.holdout_from) & (time < self.as_of)
 
-    def check(self, time: Times, label: NDArray[np.bool_]) -> None:
-        """Raise InputError for a part that has too few rows or one class only."""
+    def check(self, time: Times, label: Mask) -> None:
+        """Check that each part of the rows, with (n,) times and labels, can be used.
+
+        Raises:
+            InputError: A part has fewer than `MINIMUM_ROWS` rows or only one class.
+        """
         parts = {
             "training": self.training(time),
             "validation": self.validation(time),
             "holdout": self.holdout(time),
         }
         for name, rows in parts.items():
-            count, positive = int(rows.sum()), int(label[rows].sum())
+            count, positives = int(rows.sum()), int(label[rows].sum())
             if count < MINIMUM_ROWS:
                 raise InputError(
-                    f"the {name} part has {count} ratings, at least {MINIMUM_ROWS} are wanted "
-                    f"({self.describe()})"
+                    f"the {name} part has {count} ratings; expected at least {MINIMUM_ROWS} "
+                    f"({self.to_text()})"
                 )
-            if positive in {0, count}:
+            if positives in {0, count}:
                 raise InputError(
-                    f"the {name} part has {positive} positive labels in {count} ratings, both "
-                    f"classes are wanted ({self.describe()})"
+                    f"the {name} part has {positives} positive labels in {count} ratings; "
+                    f"expected both classes ({self.to_text()})"
                 )
 
-    def describe(self) -> str:
-        """The three moments for people."""
+    def to_text(self) -> str:
+        """Return the three moments as words, for messages."""
         return (
-            f"validation from {to_iso(self.validation_from)}, holdout from {to_iso(self.holdout_from)}, "
-            f"as of {to_iso(self.as_of)}"
+            f"validation from {to_iso(self.validation_from)}, "
+            f"holdout from {to_iso(self.holdout_from)}, as of {to_iso(self.as_of)}"
         )
 
 
 def _holdout_start(known: Times, validation_from: int | None) -> int:
     if validation_from is None:
         return _start_of_last(known, int(len(known) * HOLDOUT_SHARE))
-    left = known[known >= validation_from]
-    if not len(left):
+    later = known[known >= validation_from]
+    if not len(later):
         raise InputError(
             f"no rating is left to validate on: validation-from is {to_iso(validation_from)} and "
             f"{_span(known)}"
         )
-    return _start_of_last(left, len(left) // 2)
+    return _start_of_last(later, len(later) // 2)
 
 
 def _validation_start(known: Times, holdout_from: int) -> int:
-    before = known[known < holdout_from]
-    if not len(before):
+    earlier = known[known < holdout_from]
+    if not len(earlier):
         raise InputError(
-            f"no rating is left to train on: holdout-from is {to_iso(holdout_from)} and {_span(known)}"
+            f"no rating is left to train on: holdout-from is {to_iso(holdout_from)} and "
+            f"{_span(known)}"
         )
-    return _start_of_last(before, len(known) - len(before))
+    return _start_of_last(earlier, len(known) - len(earlier))
 
 
 def _start_of_last(time: Times, count: int) -> int:
-    """When the last `count` (at least 1) of the sorted times begin."""
+    """Return when the last `count` (at least 1) of the sorted times begin."""
     return int(time[-min(max(count, 1), len(time))])
 
 

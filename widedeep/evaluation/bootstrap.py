@@ -1,32 +1,28 @@
-"""Is the challenger better than the champion, or lucky? A paired bootstrap clustered by user.
+"""Is the challenger better than the champion, or was it lucky? A paired bootstrap by user.
 
-A user's rows are not independent, so whole users are drawn with replacement; both models are
+The rows of a user are not independent, so whole users are drawn with replacement. Both models are
 scored on the same draw, so what they share cancels out. Efron and Tibshirani, "An introduction to
 the bootstrap" (1993), chapters 8 and 13 (percentile interval).
 
 A replicate is a count for each user, never a copied table. The rows are sorted by score once; the
-AUC of a replicate is then one walk over them that adds counts, done for a block of replicates at a
-time: the counts of one user in all of them lie side by side.
-
-What a better AUC must not cost: numbers that may get worse by a stated margin and no more.
-
-A guard is a non-inferiority test: the whole interval of the change has to stay within the margin.
-A change whose interval lies past the margin is harm that was shown; one that reaches past it is
-harm that was not ruled out.
+AUC of a replicate is then one walk over them that adds counts. The walk covers a block of
+replicates at a time: the counts of one user in all of them lie side by side in memory.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from widedeep import metrics
+from widedeep.compiled import compiled
 from widedeep.inputs import InputError
 from widedeep.metrics import Floats, Labels, Users
+
+BOOTSTRAP_SEED = 1606_07792
+"""Seeds every bootstrap of an evaluation, so that equal predictions have equal intervals."""
 
 _BLOCK_REPLICATES = 64
 _BLOCK_BYTES = 2**26
@@ -38,26 +34,46 @@ Counts = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Challenger minus champion: on the data itself, and the ends of its bootstrap interval."""
+    """A difference, challenger minus champion, on the data itself and the ends of its interval."""
 
     difference: float
     low: float
     high: float
 
+    @property
+    def position(self) -> str:
+        """Where the interval lies in relation to 0, in words."""
+        if self.low <= 0 <= self.high:
+            return "includes 0"
+        return "lies above 0" if self.low > 0 else "lies below 0"
+
+    def to_text(self, confidence: float) -> str:
+        """Return the difference and, where it was sampled, its interval."""
+        if self.low == self.high:
+            return signed_text(self.difference)
+        ends = f"[{signed_text(self.low)}, {signed_text(self.high)}]"
+        return f"{signed_text(self.difference)}, {100 * confidence:g} % interval {ends}"
+
+
+def signed_text(value: float) -> str:
+    """Return a number with its sign and four decimals, or more where those would read as 0."""
+    text = f"{value:+.0f}" if value and value.is_integer() else f"{value:+.4f}"
+    return f"{value:+.0e}" if value and not float(text) else text.replace("-0.0000", "+0.0000")
+
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """What a paired bootstrap found.
+    """The result of a paired bootstrap.
 
     Attributes:
         auc: Difference of AUC; positive where the challenger is better.
         log_loss: Difference of log loss in nats; negative where the challenger is better.
         ece: Difference of calibration error; negative where the challenger is better. The bins are
             those of the data itself in every replicate.
-        replicates: Replicates the intervals rest on.
-        rows: Rows compared.
-        users: Users among them, the units drawn.
-        left_out: Replicates dropped because their rows had one class only.
+        replicates: Number of replicates behind the intervals.
+        rows: Number of rows compared.
+        users: Number of users among them, the units drawn.
+        left_out: Number of replicates dropped because their rows had one class only.
         confidence: Share of the replicates between the ends of an interval.
     """
 
@@ -93,7 +109,7 @@ def paired_bootstrap(
         confidence: Share of the replicates inside the interval, in (0, 1).
 
     Raises:
-        InputError: input as refused by `metrics`, one class only, settings out of range, or more
+        InputError: input that `metrics` refuses, one class only, settings out of range, or more
             than half of the replicates with one class only.
     """
     _check_settings(replicates, confidence)
@@ -101,21 +117,21 @@ def paired_bootstrap(
     log_loss = metrics.log_loss(label, challenger) - metrics.log_loss(label, champion)
     ece = metrics.ece(label, challenger) - metrics.ece(label, champion)
     users, code = metrics.user_codes(user, len(label))
-    sample = PairedSample.of(label, challenger, champion, code, users)
+    sample = PairedSample.from_scores(label, challenger, champion, code, users)
     blocks = [sample.differences(counts) for counts in user_draws(generator, users, replicates)]
     drawn = np.concatenate(blocks, axis=1)
-    kept = drawn[:, ~np.isnan(drawn[0])]
-    left_out = replicates - kept.shape[1]
+    usable = drawn[:, ~np.isnan(drawn[0])]
+    left_out = replicates - usable.shape[1]
     if 2 * left_out > replicates:
         raise InputError(
-            f"{left_out} of {replicates} bootstrap replicates have one class only, wanted are "
-            "both classes in at least half: the rarer class has too few users"
+            f"{left_out} of {replicates} bootstrap replicates have one class only; expected both "
+            "classes in at least half of them: the rarer class has too few users"
         )
     return PairedDifference(
-        auc=_interval(auc, kept[0], confidence),
-        log_loss=_interval(log_loss, kept[1], confidence),
-        ece=_interval(ece, kept[2], confidence),
-        replicates=kept.shape[1],
+        auc=_percentile_interval(auc, usable[0], confidence),
+        log_loss=_percentile_interval(log_loss, usable[1], confidence),
+        ece=_percentile_interval(ece, usable[2], confidence),
+        replicates=usable.shape[1],
         rows=len(label),
         users=users,
         left_out=left_out,
@@ -125,18 +141,21 @@ def paired_bootstrap(
 
 def _check_settings(replicates: int, confidence: float) -> None:
     if replicates < 1:
-        raise InputError(f"replicates is {replicates}, wanted is at least 1")
+        raise InputError(f"replicates is {replicates}; expected at least 1")
     if not 0 < confidence < 1:
-        raise InputError(f"confidence is {confidence}, wanted is a share between 0 and 1")
+        raise InputError(f"confidence is {confidence}; expected a share between 0 and 1")
 
 
-def _interval(difference: float, drawn: Floats, confidence: float) -> Interval:
+def _percentile_interval(difference: float, drawn: Floats, confidence: float) -> Interval:
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(difference, float(low), float(high))
 
 
 def user_draws(generator: np.random.Generator, users: int, replicates: int) -> Iterator[Counts]:
-    """How often each user is drawn: (users, block) counts; a block's width changes no draw."""
+    """Yield how often each user is drawn, uint8 (users, block) for a block of replicates at a time.
+
+    The width of a block changes no draw.
+    """
     width = max(1, min(_BLOCK_REPLICATES, _BLOCK_BYTES // users))
     for start in range(0, replicates, width):
         counts = np.zeros((min(width, replicates - start), users), dtype=np.uint8)
@@ -147,14 +166,14 @@ def user_draws(generator: np.random.Generator, users: int, replicates: int) -> I
 
 @dataclass(frozen=True, slots=True)
 class _Ranking:
-    """One model's rows by rising score, (n,): their user, class, and if a tie ends there."""
+    """One model's rows by rising score, (n,): their user's code, class, and whether a tie ends."""
 
     user: npt.NDArray[np.int32]
     positive: npt.NDArray[np.int8]
     closes: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, label: Labels, score: Floats, code: npt.NDArray[np.intp]) -> Self:
+    def from_scores(cls, label: Labels, score: Floats, code: npt.NDArray[np.intp]) -> Self:
         order = np.argsort(score, kind="stable")
         ordered = score[order]
         closes = np.append(ordered[1:] != ordered[:-1], True)
@@ -175,7 +194,7 @@ class PairedSample:
     totals: Floats
 
     @classmethod
-    def of(
+    def from_scores(
         cls,
         label: Labels,
         challenger: Floats,
@@ -183,24 +202,27 @@ class PairedSample:
         code: npt.NDArray[np.intp],
         users: int,
     ) -> Self:
-        """Prepare (n,) rows, `code` being the user of each, from 0 to `users` - 1."""
+        """Prepare (n,) rows; `code` is the user of each row, from 0 to `users` - 1."""
         label = np.asarray(label).astype(np.bool_)
         challenger, champion = np.asarray(challenger), np.asarray(champion)
         loss = metrics.row_log_loss(label, challenger) - metrics.row_log_loss(label, champion)
         totals = [
             np.bincount(code, weights=value, minlength=users) for value in (label, ~label, loss)
         ]
-        gaps = [_gaps(label, scores, code, users) for scores in (challenger, champion)]
+        gaps = [_calibration_gaps(label, scores, code, users) for scores in (challenger, champion)]
         return cls(
-            _Ranking.of(label, challenger, code),
-            _Ranking.of(label, champion, code),
+            _Ranking.from_scores(label, challenger, code),
+            _Ranking.from_scores(label, champion, code),
             np.concatenate([np.stack(totals, axis=1), *gaps], axis=1),
         )
 
     def differences(self, counts: Counts) -> Floats:
-        """(3, block): of AUC, log loss, ECE; the first NaN where a replicate has one class only."""
+        """Return the differences of AUC, log loss and ECE in each replicate, (3, block).
+
+        The difference of AUC is NaN where a replicate has one class only.
+        """
         positives, negatives, loss, *gaps = _weighted_totals(counts, self.totals)
-        ours, theirs = np.abs(gaps).reshape(2, -1, counts.shape[1]).sum(axis=1)
+        challenger_gap, champion_gap = np.abs(gaps).reshape(2, -1, counts.shape[1]).sum(axis=1)
         areas = [
             _twice_areas(counts, ranking.user, ranking.positive, ranking.closes)
             for ranking in (self.challenger, self.champion)
@@ -208,11 +230,19 @@ class PairedSample:
         pairs = positives * negatives
         pairs[pairs == 0] = np.nan
         rows = positives + negatives
-        return np.stack([(areas[0] - areas[1]) / (2 * pairs), loss / rows, (ours - theirs) / rows])
+        return np.stack(
+            [
+                (areas[0] - areas[1]) / (2 * pairs),
+                loss / rows,
+                (challenger_gap - champion_gap) / rows,
+            ]
+        )
 
 
-def _gaps(label: Labels, probability: Floats, code: npt.NDArray[np.intp], users: int) -> Floats:
-    """Label minus probability, summed by user and bin of calibration, (users, bins)."""
+def _calibration_gaps(
+    label: Labels, probability: Floats, code: npt.NDArray[np.intp], users: int
+) -> Floats:
+    """Return label minus probability, summed by user and bin of calibration, (users, bins)."""
     bins = metrics.calibration_bins(probability)
     sums = np.zeros((users, metrics.ECE_BINS))
     np.add.at(sums, (code, bins), label - probability)
@@ -223,15 +253,15 @@ def _gaps(label: Labels, probability: Floats, code: npt.NDArray[np.intp], users:
 # same in array expressions took eight times as long.
 
 
-@njit(cache=True)
+@compiled
 def _tally(drawn: npt.NDArray[np.int64], counts: npt.NDArray[np.uint8]) -> None:
     for user in drawn:
         counts[user] += 1
 
 
-@njit(cache=True)
+@compiled
 def _weighted_totals(counts: Counts, totals: Floats) -> Floats:
-    """`totals`.T @ `counts`, (3, block), without a float copy of the counts."""
+    """Return `totals`.T @ `counts`, (columns, block), without a float copy of the counts."""
     sums = np.zeros((totals.shape[1], counts.shape[1]))
     for user in range(counts.shape[0]):
         for column in range(totals.shape[1]):
@@ -239,14 +269,17 @@ def _weighted_totals(counts: Counts, totals: Floats) -> Floats:
     return sums
 
 
-@njit(cache=True)
+@compiled
 def _twice_areas(
     counts: Counts,
     user: npt.NDArray[np.int32],
     positive: npt.NDArray[np.int8],
     closes: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.int64]:
-    """Twice the pairs won by the positive, (block,); whole numbers, so equal models are equal."""
+    """Return twice the number of pairs won by the positive row in each replicate, (block,).
+
+    The counts are whole numbers, so equal models have equal areas.
+    """
     area, below = np.zeros((2, counts.shape[1]), dtype=np.int64)
     tied = np.zeros((2, counts.shape[1]), dtype=np.int64)
     for row in range(len(user)):
@@ -256,13 +289,13 @@ def _twice_areas(
     return area
 
 
-@njit(cache=True)
+@compiled
 def _add(sums: npt.NDArray[Any], counts: npt.NDArray[np.uint8], weight: float) -> None:
     for block in range(len(sums)):
         sums[block] += weight * counts[block]
 
 
-@njit(cache=True)
+@compiled
 def _close_tie(
     area: npt.NDArray[np.int64], below: npt.NDArray[np.int64], tied: npt.NDArray[np.int64]
 ) -> None:
@@ -271,72 +304,3 @@ def _close_tie(
         below[block] += tied[0, block]
         tied[0, block] = 0
         tied[1, block] = 0
-
-
-class GuardrailStatus(StrEnum):
-    """Where a change lies; the values are the words of the sentence."""
-
-    WITHIN = "stays within"
-    REACHES = "reaches past"
-    PAST = "lies past"
-
-
-@dataclass(frozen=True, slots=True)
-class Guardrail:
-    """One number of both models.
-
-    Attributes:
-        name: What it is, for people.
-        challenger: The challenger's.
-        champion: The champion's.
-        change: Challenger minus champion with its interval; one without width was counted.
-        margin: The worst change allowed: above 0 where a rise does harm, below 0 where a fall does.
-    """
-
-    name: str
-    challenger: float
-    champion: float
-    change: Interval
-    margin: float
-
-    @property
-    def finding(self) -> GuardrailStatus:
-        """Where the change lies."""
-        harm = sorted(end / self.margin for end in (self.change.low, self.change.high))
-        if harm[1] <= 1:
-            return GuardrailStatus.WITHIN
-        return GuardrailStatus.PAST if harm[0] > 1 else GuardrailStatus.REACHES
-
-    def sentence(self, confidence: float) -> str:
-        """Both numbers, the interval and the margin."""
-        return (
-            f"{self.name} {_number(self.challenger)} against the champion's "
-            f"{_number(self.champion)}: "
-            f"{interval_text(self.change, confidence)}, "
-            f"{self.finding} the margin of {signed_text(self.margin)}"
-        )
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value.is_integer() else f"{value:.4f}"
-
-
-def interval_text(interval: Interval, confidence: float) -> str:
-    """A difference and, where it was sampled, its interval."""
-    if interval.low == interval.high:
-        return signed_text(interval.difference)
-    ends = f"[{signed_text(interval.low)}, {signed_text(interval.high)}]"
-    return f"{signed_text(interval.difference)}, {100 * confidence:g} % interval {ends}"
-
-
-def signed_text(value: float) -> str:
-    """Four decimals, or more where those would round a difference away."""
-    text = f"{value:+.0f}" if value and value.is_integer() else f"{value:+.4f}"
-    return f"{value:+.0e}" if value and not float(text) else text.replace("-0.0000", "+0.0000")
-
-
-def interval_position(interval: Interval) -> str:
-    """Where an interval lies, for people."""
-    if interval.low <= 0 <= interval.high:
-        return "includes 0"
-    return "lies above 0" if interval.low > 0 else "lies below 0"

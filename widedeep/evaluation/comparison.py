@@ -1,6 +1,9 @@
-"""The evaluation stage: challenger and champion on the same rows, and what follows from it.
+"""Compare a challenger with the champion on the same holdout rows, and decide.
 
-The metrics that people are shown, in the order in which they read them.
+`Evaluator.compare` is the evaluation stage: it scores both models, measures metrics, intervals and
+guardrails, and asks the gate for its decision. A first model has no champion; it is compared with
+the baseline model. `streaming_difference`, `streaming_score` and `measure_guardrails` are the
+measurements that the gate decides from.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,35 +12,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from widedeep import metrics
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
-from widedeep.evaluation.bootstrap import Guardrail, PairedDifference
-from widedeep.evaluation.gate import (
+from widedeep.evaluation.bootstrap import (
     BOOTSTRAP_SEED,
+    Interval,
+    PairedDifference,
+    paired_bootstrap,
+)
+from widedeep.evaluation.gate import (
     Decision,
     GateConfig,
-    Masks,
+    Guardrail,
+    StreamingScore,
+    Verdict,
+    decide_against_baseline,
     decide_against_champion,
-    decide_first,
-    hold_incomparable,
-    measure_guardrails,
-    streaming_difference,
-    streaming_score,
 )
 from widedeep.evaluation.scoring import (
     BASELINE_PREDICTIONS,
     CHAMPION_PREDICTIONS,
     PREDICTIONS,
+    Masks,
     ModelScorer,
     Predictions,
     Scorer,
     TopLists,
+    baseline_scorer,
     measure_slices,
     model_scorer,
-    slices,
-    user_item_mean,
+    slice_masks,
 )
 from widedeep.evaluation.sequential import PooledDifference, disjoint_windows, pool_windows
 from widedeep.features.items import ItemTable
@@ -48,9 +55,10 @@ from widedeep.store import Artifact
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What evaluation found on the ratings from `holdout_from` (UNIX seconds) on.
+    """The result of an evaluation on the ratings from `holdout_from` (UNIX seconds) on.
 
-    `champion` and `difference` are None where there is no fair one.
+    `champion`, `champion_slices` and `difference` are None where the models are not comparable or
+    there is no champion; a first model has the `difference` from the baseline model.
     """
 
     holdout_from: int
@@ -60,27 +68,29 @@ class Comparison:
     challenger_slices: Mapping[str, Any]
     champion_slices: Mapping[str, Any] | None
     difference: PairedDifference | None
-    guards: Sequence[Guardrail]
+    guardrails: Sequence[Guardrail]
     decision: Decision
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
+        """Return JSON values, one key for each attribute; the guardrails have the key `guards`."""
+        values = asdict(self)
+        values["guards"] = values.pop("guardrails")
+        return values
 
 
 @dataclass(frozen=True, slots=True)
-class _Judgement:
-    """A decision and what it rests on."""
+class _Outcome:
+    """A decision and the measurements behind it."""
 
     decision: Decision
-    theirs: Predictions | None = None
+    champion: Predictions | None = None
     difference: PairedDifference | None = None
-    guards: Sequence[Guardrail] = ()
+    guardrails: Sequence[Guardrail] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """The holdout of one split, the gate, and what scores by a model."""
+    """The holdout of one split, the gate, and the function that makes a model's scorer."""
 
     interactions: Interactions
     item_table: ItemTable
@@ -100,71 +110,79 @@ class Evaluator:
         `earlier` are all evaluations since this champion serves: they are pooled with this one.
         """
         scorer = self.scorer(challenger, self.interactions, self.item_table)
-        ours = self._predict(challenger, scorer)
-        means = self._predict(
-            challenger, user_item_mean(challenger.transform, self.interactions, self.item_table)
+        predictions = self._predict(challenger, scorer)
+        baseline = self._predict(
+            challenger, baseline_scorer(challenger.transform, self.interactions, self.item_table)
         )
-        ours.save(folder / PREDICTIONS)
-        means.save(folder / BASELINE_PREDICTIONS)
-        masks = slices(self.interactions, self.split)
-        objection = self._objection(challenger, champion) if champion else None
-        if objection:
-            found = _Judgement(hold_incomparable(objection))
-        elif champion is None:
-            found = self._first(ours, means, challenger.transform.prior)
+        predictions.save(folder / PREDICTIONS)
+        baseline.save(folder / BASELINE_PREDICTIONS)
+        masks = slice_masks(self.interactions, self.split)
+        if champion is None:
+            outcome = self._against_baseline(predictions, baseline, challenger.transform.prior)
+        elif objection := self._objection(challenger, champion):
+            outcome = _Outcome(Decision(Verdict.HOLD, (objection,)))
         else:
-            found = self._against(champion, ours, scorer, masks, earlier)
-        theirs = found.theirs
-        if theirs is not None:
-            theirs.save(folder / CHAMPION_PREDICTIONS)
+            outcome = self._against_champion(champion, predictions, scorer, masks, earlier)
+        if outcome.champion is not None:
+            outcome.champion.save(folder / CHAMPION_PREDICTIONS)
         return Comparison(
             self.split.holdout_from,
-            ours.measure(),
-            theirs.measure() if theirs else None,
-            means.measure(),
-            measure_slices(ours, masks),
-            measure_slices(theirs, masks) if theirs else None,
-            found.difference,
-            found.guards,
-            found.decision,
+            predictions.measure(),
+            outcome.champion.measure() if outcome.champion else None,
+            baseline.measure(),
+            measure_slices(predictions, masks),
+            measure_slices(outcome.champion, masks) if outcome.champion else None,
+            outcome.difference,
+            outcome.guardrails,
+            outcome.decision,
         )
 
-    def _first(self, ours: Predictions, means: Predictions, prior: float) -> _Judgement:
-        difference = streaming_difference(ours, means, self.gate)
-        floor = metrics.log_loss(ours.label, np.full(len(ours.label), prior))
-        scores = streaming_score(ours), streaming_score(means)
-        return _Judgement(decide_first(difference, *scores, floor, self.gate), None, difference)
+    def _against_baseline(
+        self, predictions: Predictions, baseline: Predictions, prior: float
+    ) -> _Outcome:
+        difference = streaming_difference(predictions, baseline, self.gate)
+        constant = np.full(len(predictions.label), prior)
+        decision = decide_against_baseline(
+            difference,
+            streaming_score(predictions),
+            streaming_score(baseline),
+            metrics.log_loss(predictions.label, constant),
+            self.gate,
+        )
+        return _Outcome(decision, difference=difference)
 
-    def _against(
+    def _against_champion(
         self,
         champion: TrainedModel,
-        ours: Predictions,
-        scorer: Scorer,
+        challenger_predictions: Predictions,
+        challenger_scorer: Scorer,
         masks: Masks,
         earlier: Sequence[Artifact],
-    ) -> _Judgement:
-        other = self.scorer(champion, self.interactions, self.item_table)
-        theirs = self._predict(champion, other)
-        difference = streaming_difference(ours, theirs, self.gate)
-        lists = (self._lists(scorer), self._lists(other))
-        found = measure_guardrails((ours, theirs), difference, masks, lists, self.gate)
+    ) -> _Outcome:
+        scorer = self.scorer(champion, self.interactions, self.item_table)
+        predictions = self._predict(champion, scorer)
+        pair = challenger_predictions, predictions
+        difference = streaming_difference(*pair, self.gate)
+        lists = self._top_lists(challenger_scorer), self._top_lists(scorer)
+        guardrails = measure_guardrails(pair, difference, masks, lists, self.gate)
         decision = decide_against_champion(
             difference,
-            streaming_score(ours),
-            streaming_score(theirs),
-            found,
+            streaming_score(challenger_predictions),
+            streaming_score(predictions),
+            guardrails,
             self.gate,
-            pooled=self._pooled((ours, theirs), earlier),
+            pooled=self._pool(pair, earlier),
         )
-        return _Judgement(decision, theirs, difference, found)
+        return _Outcome(decision, predictions, difference, guardrails)
 
     def _predict(self, model: TrainedModel, scorer: Scorer) -> Predictions:
-        return Predictions.of(self.interactions, self.split, model.transform.spec.history, scorer)
+        history = model.transform.spec.history
+        return Predictions.compute(self.interactions, self.split, history, scorer)
 
-    def _lists(self, scorer: Scorer) -> TopLists:
-        return TopLists.of(self.interactions, self.split.as_of, scorer)
+    def _top_lists(self, scorer: Scorer) -> TopLists:
+        return TopLists.compute(self.interactions, self.split.as_of, scorer)
 
-    def _pooled(
+    def _pool(
         self, present: tuple[Predictions, Predictions], earlier: Sequence[Artifact]
     ) -> PooledDifference | None:
         if not earlier:
@@ -178,62 +196,111 @@ class Evaluator:
         )
 
     def _objection(self, challenger: TrainedModel, champion: TrainedModel) -> str | None:
-        """Why a comparison on this holdout would be unfair, if it would be."""
+        """Return why the two models are not comparable on this holdout, or None if they are."""
         if champion.learned_until > self.split.holdout_from:
             return (
-                f"the champion has seen ratings up to {to_iso(champion.learned_until)}, past this "
-                f"holdout's start {to_iso(self.split.holdout_from)}: a comparison would be unfair"
+                f"not comparable: the champion has seen ratings up to "
+                f"{to_iso(champion.learned_until)}, after the start of this holdout "
+                f"({to_iso(self.split.holdout_from)})"
             )
-        ours = challenger.transform.spec.history.positive_rating
-        theirs = champion.transform.spec.history.positive_rating
-        if ours != theirs:
+        label = challenger.transform.spec.history.positive_rating
+        champion_label = champion.transform.spec.history.positive_rating
+        if label != champion_label:
             return (
-                f"the champion calls a rating of {theirs} positive, the challenger one of {ours}: "
-                f"their scores cannot be compared"
+                f"not comparable: a rating is positive from {label} for the challenger, "
+                f"from {champion_label} for the champion"
             )
         return None
 
 
-HEADLINES = (
-    ("streaming", "auc", "streaming AUC"),
-    ("streaming", "log_loss", "streaming log loss"),
-    ("streaming", "ece", "streaming ECE"),
-    ("frozen", "auc", "frozen AUC"),
-    ("frozen", "log_loss", "frozen log loss"),
-    ("frozen", "gauc", "frozen GAUC"),
-    ("frozen", "ndcg_at_10", "frozen NDCG@10"),
-)
-"""(protocol, metric, title); ECE is the expected calibration error."""
+def streaming_score(predictions: Predictions) -> StreamingScore:
+    """Return AUC and log loss under streaming; raise InputError if the rows have one class only."""
+    return StreamingScore(
+        metrics.auc(predictions.label, predictions.streaming),
+        metrics.log_loss(predictions.label, predictions.streaming),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """One metric of the challenger and of what it is compared with; None where it has no value.
+def streaming_difference(
+    challenger: Predictions,
+    champion: Predictions,
+    gate: GateConfig,
+    rows: NDArray[np.bool_] | None = None,
+) -> PairedDifference:
+    """Return challenger minus champion under streaming, with the intervals that the gate asks for.
 
-    `interval` is the bootstrap's of the difference, as it is printed; empty where there is none.
+    Args:
+        challenger: Predictions of n rows.
+        champion: Predictions of the same rows.
+        gate: Its replicates and confidence are used.
+        rows: Mask of the rows to compare, (n,); None for all.
+
+    Raises:
+        InputError: the rows have one class only, or nearly.
     """
-
-    title: str
-    challenger: float | None
-    other: float | None
-    interval: str
-
-
-def opponent_name(found: Mapping[str, Any]) -> str:
-    """Who the challenger of a comparison (JSON values) stands against."""
-    return "champion" if found["champion"] else "user + item mean"
-
-
-def headlines(found: Mapping[str, Any]) -> Iterator[Headline]:
-    """The metrics of a comparison (JSON values), in order."""
-    theirs = found["champion"] or found["baseline"]
-    for protocol, metric, title in HEADLINES:
-        ours, other = found["challenger"][protocol][metric], theirs[protocol][metric]
-        yield Headline(title, ours, other, _interval(found["difference"], protocol, metric))
+    chosen = slice(None) if rows is None else rows
+    return paired_bootstrap(
+        challenger.label[chosen],
+        challenger.streaming[chosen],
+        champion.streaming[chosen],
+        challenger.user[chosen],
+        generator=np.random.default_rng(BOOTSTRAP_SEED),
+        replicates=gate.replicates,
+        confidence=gate.confidence,
+    )
 
 
-def _interval(difference: Mapping[str, Any] | None, protocol: str, metric: str) -> str:
-    if difference is None or protocol != "streaming" or metric not in difference:
-        return ""
-    low, high = difference[metric]["low"], difference[metric]["high"]
-    return f"[{low:+.4f}, {high:+.4f}]"
+def measure_guardrails(
+    predictions: tuple[Predictions, Predictions],
+    difference: PairedDifference,
+    masks: Masks,
+    lists: tuple[TopLists, TopLists],
+    gate: GateConfig,
+) -> list[Guardrail]:
+    """Measure log loss, calibration, AUC of each slice with enough rows, and the items shown.
+
+    Args:
+        predictions: The challenger's and the champion's.
+        difference: Their difference on the whole holdout.
+        masks: The slices, (n,) each, by name.
+        lists: The challenger's and the champion's top-10 lists for the same users.
+        gate: The margins.
+    """
+    label = predictions[0].label
+    loss, champion_loss = (metrics.log_loss(label, model.streaming) for model in predictions)
+    ece, champion_ece = (metrics.ece(label, model.streaming) for model in predictions)
+    return [
+        Guardrail(
+            "streaming log loss", loss, champion_loss, difference.log_loss, gate.log_loss_margin
+        ),
+        Guardrail(
+            "streaming calibration error", ece, champion_ece, difference.ece, gate.ece_margin
+        ),
+        *_slice_guardrails(predictions, masks, gate),
+        _coverage_guardrail(lists, gate),
+    ]
+
+
+def _slice_guardrails(
+    predictions: tuple[Predictions, Predictions], masks: Masks, gate: GateConfig
+) -> Iterator[Guardrail]:
+    label, user = predictions[0].label, predictions[0].user
+    for name, rows in masks.items():
+        users, classes = len(np.unique(user[rows])), len(np.unique(label[rows]))
+        if rows.sum() < gate.minimum_rows or users < gate.minimum_users or classes == 1:
+            continue
+        auc, champion_auc = (
+            metrics.auc(label[rows], model.streaming[rows]) for model in predictions
+        )
+        change = streaming_difference(*predictions, gate, rows).auc
+        title = f"streaming AUC of {name.replace('_', ' ')}s"
+        yield Guardrail(title, auc, champion_auc, change, -gate.slice_margin)
+
+
+def _coverage_guardrail(lists: tuple[TopLists, TopLists], gate: GateConfig) -> Guardrail:
+    """Guard against a model that shows every user the same few items: it may have a better AUC."""
+    shown, champion_shown = (float(top.coverage()) for top in lists)
+    difference = shown - champion_shown
+    change = Interval(difference, difference, difference)
+    margin = -max(gate.coverage_margin * champion_shown, 1.0)
+    return Guardrail("films in top-10 lists", shown, champion_shown, change, margin)

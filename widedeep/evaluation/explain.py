@@ -1,10 +1,8 @@
-"""Why a model scores a pair as it does: bias + offset + fired wide features + deep part = logit.
+"""Why a model scores a pair as it does: bias + prior logit + wide features + deep part = logit.
 
-The wide part of a model: what of a logit can be told feature by feature.
-
-What a registered model carries beside its weights.
-
-Explanations of a registered model's scores.
+`WidePart` takes the logits of raw rows apart: the wide part feature by feature, the rest as one
+number each. `Explainer` does so for queries to a registered model, by the data it was registered
+with.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,19 +12,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from widedeep.data.tables import Interactions, read_small
+from widedeep.data.tables import Interactions
 from widedeep.evaluation.naming import DisplayNames, FeatureNaming
+from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.transform import Transform
+from widedeep.model.network import logits, sigmoid
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.trainer import logits, sigmoid
-from widedeep.store import file_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +44,14 @@ class Explanation:
     part would need more bits than a float has; the sum is then equal to the last bit of a float32.)
 
     Attributes:
-        user: Token.
-        item: Token.
-        time: Of the query, UNIX seconds.
+        user: Id of the user.
+        item: Id of the item.
+        time: Moment of the query, UNIX seconds.
         known_until: Ratings strictly before it were known, UNIX seconds.
-        bias: The network's.
-        offset: What the online model's expectation adds.
-        wide: Every fired wide feature, the heaviest first; one out of vocabulary may fire twice.
-        logit: As `widedeep.model.training.logits` gives it.
+        bias: The network's bias.
+        prior_logit: Logit from which the network starts, times its calibrated slope.
+        wide: All fired wide features, the heaviest first; an out-of-vocabulary one may fire twice.
+        logit: As `widedeep.model.network.logits` returns it.
         probability: P(positive), as the model is served.
     """
 
@@ -64,137 +60,114 @@ class Explanation:
     time: int
     known_until: int
     bias: float
-    offset: float
+    prior_logit: float
     wide: tuple[FiredFeature, ...]
     logit: float
     probability: float
 
     @property
     def deep(self) -> float:
-        """What the deep part adds, see above."""
-        return fsum([self.logit, -self.bias, -self.offset, *(-fired.weight for fired in self.wide)])
+        """Contribution of the deep part, with the rounding of the network's sum."""
+        weights = (-fired.weight for fired in self.wide)
+        return fsum([self.logit, -self.bias, -self.prior_logit, *weights])
 
     @property
     def contributions(self) -> tuple[float, ...]:
-        """Bias, offset, wide weights, deep part."""
-        return (self.bias, self.offset, *(fired.weight for fired in self.wide), self.deep)
+        """Bias, prior logit, weights of the wide features, deep part."""
+        return (self.bias, self.prior_logit, *(fired.weight for fired in self.wide), self.deep)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self) | {"deep": self.deep}
+        """Return JSON values; the prior logit has the key `offset`."""
+        return {
+            "user": self.user,
+            "item": self.item,
+            "time": self.time,
+            "known_until": self.known_until,
+            "bias": self.bias,
+            "offset": self.prior_logit,
+            "wide": [asdict(fired) for fired in self.wide],
+            "logit": self.logit,
+            "probability": self.probability,
+            "deep": self.deep,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class WidePart:
-    """Wide features with their weights.
+    """What is needed to explain logits without the network.
 
-    `weights` float32 (wide_size,) by wide id of the transform; `bias` and the `slope` of the
-    spec's offset are the network's.
+    Attributes:
+        transform: The model's transform.
+        weights: float32 (wide_size,), by wide id of the transform.
+        bias: The network's bias.
+        prior_slope: The network's factor of the prior logit.
     """
 
     transform: Transform
     weights: NDArray[np.float32]
     bias: float
-    slope: float
+    prior_slope: float
 
     @classmethod
-    def of(cls, model: TrainedModel) -> Self:
-        """That of a model as it is now."""
+    def from_model(cls, model: TrainedModel) -> Self:
+        """Copy the weights of a model as they are now."""
         network = model.network
-        return cls(model.transform, model.wide_weights, network.bias.item(), network.slope.item())
+        return cls(
+            model.transform, model.wide_weights, network.bias.item(), network.prior_slope.item()
+        )
 
     def explain(
         self, rows: RawFeatures, logits: NDArray[np.float64], names: DisplayNames
     ) -> list[Explanation]:
-        """One explanation a row, whose `logits` (n,) the model gave; in the words of `names`.
+        """Return one explanation for each row.
 
-        They are rounded to float32, so that a float64 holds each part of them, see `Explanation`.
+        Args:
+            rows: The n raw rows.
+            logits: The model's logits of them, (n,). They are rounded to float32, so that a float64
+                holds each contribution; see `Explanation`.
+            names: Names of the items and people that features are about.
         """
         logit = logits.astype(np.float32).astype(np.float64)
-        asked, wide = rows.queries, self._fired(rows, names)
-        offset, probability = self._offset(rows), sigmoid(logit)
+        queries, wide, probability = rows.queries, self._fired(rows, names), sigmoid(logit)
+        prior_logit = self.transform.prior_logit(rows) * np.float32(self.prior_slope)
         return [
             Explanation(
-                int(asked.user[row]),
-                int(asked.item[row]),
-                int(asked.time[row]),
-                int(asked.known_until[row]),
+                int(queries.user[row]),
+                int(queries.item[row]),
+                int(queries.time[row]),
+                int(queries.known_until[row]),
                 self.bias,
-                float(offset[row]),
+                float(prior_logit[row]),
                 wide[row],
                 float(logit[row]),
                 float(probability[row]),
             )
-            for row in range(len(asked))
+            for row in range(len(queries))
         ]
-
-    def _offset(self, rows: RawFeatures) -> NDArray[np.float32]:
-        return self.transform.offset(rows) * np.float32(self.slope)
 
     def _fired(self, rows: RawFeatures, names: DisplayNames) -> list[tuple[FiredFeature, ...]]:
-        """What fires in each row, in words, the heaviest first."""
-        wide = self.transform.fired(rows)
-        ids, place = np.unique(wide.values, return_inverse=True)
-        worded = FeatureNaming(self.transform, names).describe(ids.astype(np.int64))
-        weights = self.weights[ids].tolist()
-        fired = [
-            FiredFeature(**asdict(one), weight=w) for one, w in zip(worded, weights, strict=True)
+        """Return the features that fire in each row, in words, the heaviest first."""
+        wide = self.transform.wide_ids(rows)
+        ids, position = np.unique(wide.values, return_inverse=True)
+        texts = FeatureNaming(self.transform, names).to_text(ids.astype(np.int64))
+        features = [
+            FiredFeature(**asdict(text), weight=weight)
+            for text, weight in zip(texts, self.weights[ids].tolist(), strict=True)
         ]
         return [
-            tuple(sorted((fired[i] for i in place[start:end]), key=lambda one: -abs(one.weight)))
+            tuple(
+                sorted(
+                    (features[i] for i in position[start:end]),
+                    key=lambda feature: -abs(feature.weight),
+                )
+            )
             for start, end in pairwise(wide.offsets)
         ]
 
 
-_RATINGS, _ITEMS, _PEOPLE = "ratings.parquet", "items.parquet", "people.parquet"
-
-
-@dataclass(frozen=True, slots=True)
-class DataSnapshot:
-    """What was known when the model was registered.
-
-    Attributes:
-        log: The ratings.
-        items: What is known of each item, see `items.ITEM_COLUMNS`.
-        people: Their names, see `items.PEOPLE_COLUMNS`.
-        item table: The items' attributes.
-    """
-
-    interactions: Interactions
-    items: pa.Table
-    people: pa.Table
-    item_table: ItemTable
-
-    @classmethod
-    def of(cls, interactions: Interactions, items: pa.Table, people: pa.Table) -> Self:
-        """What is known, with its item table."""
-        return cls(interactions, items, people, ItemTable.from_table(items))
-
-    def save(self, folder: Path) -> None:
-        """Write everything into `folder`."""
-        self.interactions.save(folder / _RATINGS)
-        pq.write_table(self.items, folder / _ITEMS)
-        pq.write_table(self.people, folder / _PEOPLE)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read a registered model's folder `history`."""
-        return cls.of(Interactions.load(folder / _RATINGS), *load_item_tables(folder))
-
-
-def load_item_tables(folder: Path) -> tuple[pa.Table, pa.Table]:
-    """Items and people of a registered model's folder `history`, without its ratings."""
-    return read_small(folder / _ITEMS), read_small(folder / _PEOPLE)
-
-
-def item_table_digests(folder: Path) -> tuple[str, str]:
-    """Those of the files that `load_item_tables` reads."""
-    return file_digest(folder / _ITEMS), file_digest(folder / _PEOPLE)
-
-
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """A model with the ratings and items it may know of; `names` are for its words."""
+    """A model, the ratings and items that it may read, and the names for its explanations."""
 
     model: TrainedModel
     interactions: Interactions
@@ -203,19 +176,19 @@ class Explainer:
 
     @classmethod
     def load(cls, model: Path, history: Path) -> Self:
-        """Read a registered model's folders."""
-        known = DataSnapshot.load(history)
-        names = DisplayNames.of(known.items, known.people)
-        return cls(TrainedModel.load(model), known.interactions, known.item_table, names)
+        """Read a registered model's folder and its folder `history`."""
+        snapshot = DataSnapshot.load(history)
+        names = DisplayNames.from_tables(snapshot.items, snapshot.people)
+        return cls(TrainedModel.load(model), snapshot.interactions, snapshot.item_table, names)
 
     @property
     def known_until(self) -> int:
-        """UNIX seconds: every rating of the log is older."""
+        """One second after the last rating, UNIX seconds."""
         return int(self.interactions.time[-1]) + 1
 
-    def explain(self, asked: Queries) -> list[Explanation]:
-        """One explanation a query; an unknown user or item is a cold one."""
+    def explain(self, queries: Queries) -> list[Explanation]:
+        """Return one explanation for each query; unknown users and items count as new ones."""
         transform, network = self.model.transform, self.model.network
-        rows = transform.describe(self.interactions, asked, self.item_table)
-        given = logits(network, transform.encode(rows))
-        return WidePart.of(self.model).explain(rows, given, self.names)
+        rows = transform.compute_features(self.interactions, queries, self.item_table)
+        scores = logits(network, transform.encode(rows))
+        return WidePart.from_model(self.model).explain(rows, scores, self.names)

@@ -1,9 +1,9 @@
-"""What items and people are called, in Korean and in English.
+"""Names that people read: of items and persons, and of wide features.
 
-Wide features in words: "liked 매트릭스 → 매트릭스 2", "user_count 3 … 8 x genres 드라마".
-
-Items and people are named in the language asked for; features are called as the spec calls them,
-and all other tokens stand as they are in the data.
+`DisplayNames` has the name of each item and person in Korean and in English. `FeatureNaming` puts
+the wide ids of one transform into words, such as "liked 매트릭스 → 매트릭스 2" or
+"user_count 3 … 8 x genres 드라마": items and persons are named in the language asked for, features
+are called as the spec calls them, and all other ids appear as in the data.
 """
 
 import re
@@ -21,75 +21,79 @@ from widedeep.features.items import MISSING
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
-from widedeep.features.wide_ids import Ids, WideBlock, wide_blocks
+from widedeep.features.wide_ids import Ints, WideBlock, wide_blocks
 
 _YEAR = re.compile(r"(?:^|,)\s*(?:18|19|20)[0-9]{2}\s*$")
 _BETWEEN_TITLES = " , "
 
 
 class Language(StrEnum):
-    """The two languages of KMRD's names; the values are names of columns."""
+    """The two languages of KMRD's names; the values are column names."""
 
     KOREAN = "korean"
     ENGLISH = "english"
 
 
-Called = Mapping[int, Mapping[Language, str]]
+_Names = Mapping[int, Mapping[Language, str]]
+"""Names by id and language."""
 
 
 @dataclass(frozen=True, slots=True)
 class DisplayNames:
-    """Names by token, never empty: a name that one language lacks is that of the other."""
+    """Names of items and people by id, never empty.
 
-    items: Called
-    people: Called
+    A name that one language lacks is replaced by that of the other.
+    """
+
+    items: _Names
+    people: _Names
 
     @classmethod
-    def of(cls, items: pa.Table, people: pa.Table) -> Self:
-        """Read the tables that ingest writes, `items.ITEM_COLUMNS` and `PEOPLE_COLUMNS`."""
+    def from_tables(cls, items: pa.Table, people: pa.Table) -> Self:
+        """Read the tables that ingest writes, with `ITEM_COLUMNS` and `PEOPLE_COLUMNS`."""
         english = [tidy_title(title) for title in items["title_eng"].to_pylist()]
         return cls(
-            _called(items["item"].to_pylist(), items["title"].to_pylist(), english),
-            _called(*(people[name].to_pylist() for name in people.column_names)),
+            _names_by_id(items["item"].to_pylist(), items["title"].to_pylist(), english),
+            _names_by_id(*(people[name].to_pylist() for name in people.column_names)),
         )
 
-    def item(self, token: int, language: Language) -> str:
-        """The title; `#17` where there is none."""
-        return self.items[token][language] if token in self.items else _nameless(token)
+    def item(self, item: int, language: Language) -> str:
+        """Return the title of an item; "#17" where item 17 has none."""
+        return self.items[item][language] if item in self.items else _placeholder(item)
 
-    def person(self, token: int, language: Language) -> str:
-        """The name; `#17` where there is none."""
-        return self.people[token][language] if token in self.people else _nameless(token)
+    def person(self, person: int, language: Language) -> str:
+        """Return the name of a person; "#17" where person 17 has none."""
+        return self.people[person][language] if person in self.people else _placeholder(person)
 
 
 def tidy_title(text: str | None) -> str:
-    """The English title out of KMRD's `title_eng`: "Das Boot , The Boat , 1981" → "The Boat"."""
+    """Return the English title in KMRD's `title_eng`: "Das Boot , The Boat , 1981" → "The Boat"."""
     titles = _YEAR.sub("", text or "").split(_BETWEEN_TITLES)
     return titles[-1].strip() or titles[0].strip()
 
 
-def _called(
-    tokens: list[int], korean: Sequence[str | None], english: Sequence[str | None]
-) -> Called:
-    called = {}
-    for token, *names in zip(tokens, korean, english, strict=True):
-        ours, theirs = ((name or "").strip() for name in names)
-        called[token] = {
-            Language.KOREAN: ours or theirs or _nameless(token),
-            Language.ENGLISH: theirs or ours or _nameless(token),
+def _names_by_id(
+    ids: Sequence[int], korean: Sequence[str | None], english: Sequence[str | None]
+) -> _Names:
+    names = {}
+    for identity, *pair in zip(ids, korean, english, strict=True):
+        in_korean, in_english = ((name or "").strip() for name in pair)
+        names[identity] = {
+            Language.KOREAN: in_korean or in_english or _placeholder(identity),
+            Language.ENGLISH: in_english or in_korean or _placeholder(identity),
         }
-    return called
+    return names
 
 
-def _nameless(token: int) -> str:
-    return f"#{token}"
+def _placeholder(identity: int) -> str:
+    return f"#{identity}"
 
 
-RARE = "(rare)"
-"""Any token that is out of vocabulary."""
+_RARE = "(rare)"
+"""Any id that is out of vocabulary."""
 
-ABSENT = "missing"
-"""An attribute that a item lacks, or a number that is not known."""
+_ABSENT = "missing"
+"""An attribute that an item lacks, or a number that has no value."""
 
 _PEOPLE = ("people", "leading")
 _LARGE = 1000
@@ -106,75 +110,75 @@ class FeatureText:
 
 @dataclass(frozen=True)
 class FeatureNaming:
-    """Words for the ids of one transform."""
+    """Puts the wide ids of one transform into words."""
 
     transform: Transform
     names: DisplayNames
 
-    def describe(self, wide_ids: Ids) -> list[FeatureText]:
-        """What each wide id stands for, n of n."""
+    def to_text(self, wide_ids: Ints) -> list[FeatureText]:
+        """Return the text of each wide id, int64 (n,), in the same order."""
         first = [block.first for block in self._blocks]
         owner = np.searchsorted(first, wide_ids, side="right") - 1
         order = np.argsort(owner, kind="stable")
-        told: list[FeatureText] = []
+        texts: list[FeatureText] = []
         for number, block in enumerate(self._blocks):
-            places = wide_ids[order[owner[order] == number]] - block.first
-            phrases = [self._phrases(block, places, language) for language in Language]
-            told += [FeatureText(block.name, *pair) for pair in zip(*phrases, strict=True)]
-        return [told[i] for i in np.argsort(order)]
+            positions = wide_ids[order[owner[order] == number]] - block.first
+            phrases = [self._phrases(block, positions, language) for language in Language]
+            texts += [FeatureText(block.name, *pair) for pair in zip(*phrases, strict=True)]
+        return [texts[i] for i in np.argsort(order)]
 
-    def _phrases(self, block: WideBlock, places: Ids, language: Language) -> list[str]:
-        """What stands at `places`, positions within the block."""
-        told = [
-            self.words(feature, part[places], language)
-            for feature, part in zip(block.features, block.parts, strict=True)
+    def _phrases(self, block: WideBlock, positions: Ints, language: Language) -> list[str]:
+        """Return the phrase of each position within the block, (n,)."""
+        words = [
+            self.code_texts(feature, codes[positions], language)
+            for feature, codes in zip(block.features, block.codes, strict=True)
         ]
         if block.is_memory(self.transform.spec):
-            pairs = zip(*told, strict=True)
+            pairs = zip(*words, strict=True)
             return [f"{block.features[0]} {met} → {candidate}" for met, candidate in pairs]
-        labels = [self._buckets.get(feature, feature) for feature in block.features]
+        labels = [self._bucket_numbers.get(feature, feature) for feature in block.features]
         return [
             " x ".join(f"{label} {word}" for label, word in zip(labels, row, strict=True))
-            for row in zip(*told, strict=True)
+            for row in zip(*words, strict=True)
         ]
 
-    def words(self, feature: str, ids: Ids, language: Language) -> list[str]:
-        """What each id of a category, bag or bucket stands for, n words."""
-        if feature in self._buckets:
-            ranges = _ranges(self.transform.normalisers[feature])
-            return [ranges[i] for i in ids]
-        known = ids != OUT_OF_VOCABULARY
-        words = np.full(len(ids), RARE, object)
-        words[known] = self._tokens(feature, ids[known], language)
-        return words.tolist()
+    def code_texts(self, feature: str, codes: Ints, language: Language) -> list[str]:
+        """Return the text of each code, int64 (n,), of a category, bag or bucket."""
+        if feature in self._bucket_numbers:
+            ranges = _range_texts(self.transform.normalisers[feature])
+            return [ranges[code] for code in codes]
+        in_vocabulary = codes != OUT_OF_VOCABULARY
+        texts = np.full(len(codes), _RARE, object)
+        texts[in_vocabulary] = self._id_texts(feature, codes[in_vocabulary], language)
+        return texts.tolist()
 
     @cached_property
     def _blocks(self) -> tuple[WideBlock, ...]:
         return wide_blocks(self.transform)
 
     @cached_property
-    def _buckets(self) -> dict[str, str]:
-        """The number behind each bucket."""
+    def _bucket_numbers(self) -> dict[str, str]:
+        """The number that each bucket is made of, by the bucket's name."""
         return {bucket.name: bucket.number for bucket in self.transform.spec.buckets}
 
-    def _tokens(self, feature: str, ids: Ids, language: Language) -> list[str]:
-        tokens = self.transform.vocabulary_of(feature).decode(ids).tolist()
+    def _id_texts(self, feature: str, codes: Ints, language: Language) -> list[str]:
+        ids = self.transform.vocabulary_of(feature).decode(codes).tolist()
         kind = self.transform.spec.vocabulary_name(feature)
         if kind == "item":
-            return [self.names.item(token, language) for token in tokens]
+            return [self.names.item(item, language) for item in ids]
         if kind in _PEOPLE:
-            return [self.names.person(token, language) for token in tokens]
-        return [ABSENT if token == MISSING else str(token) for token in tokens]
+            return [self.names.person(person, language) for person in ids]
+        return [_ABSENT if identity == MISSING else str(identity) for identity in ids]
 
 
-def _ranges(normaliser: QuantileNormaliser) -> list[str]:
-    """By id of the bucket: nothing, the missing value, and each quantile (low end included)."""
-    ends = [_number(boundary) for boundary in normaliser.boundaries]
+def _range_texts(normaliser: QuantileNormaliser) -> list[str]:
+    """Return a text by code of a bucket: none, the missing value, each range (low end included)."""
+    ends = [_number_text(boundary) for boundary in normaliser.boundaries]
     if not ends:
-        return [RARE, ABSENT, "known"]
+        return [_RARE, _ABSENT, "known"]
     between = [f"{low} … {high}" for low, high in pairwise(ends)]
-    return [RARE, ABSENT, f"below {ends[0]}", *between, f"from {ends[-1]}"]
+    return [_RARE, _ABSENT, f"below {ends[0]}", *between, f"from {ends[-1]}"]
 
 
-def _number(value: float) -> str:
+def _number_text(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= _LARGE else f"{value:.3g}"

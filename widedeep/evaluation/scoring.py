@@ -1,14 +1,18 @@
-"""A model on the holdout, in both protocols.
+"""Score the holdout with a model, and compute everything that an evaluation reads of the scores.
 
-streaming: history up to just before each rating, what a server with the event log knows.
-frozen: history as of the holdout's start, what a nightly batch knows.
+A `Scorer` maps queries to probabilities: `model_scorer` makes one from a trained model,
+`baseline_scorer` one from the baseline model. `Predictions.compute` scores every holdout row under
+both protocols:
 
-Requests with the answers a model must give: what a loaded copy is tried with.
+- streaming: history up to just before each rating, as a server with the feedback log has it;
+- frozen: history up to the start of the holdout, as a nightly batch has it.
 
-The lists of ten that a model shows, to see how much of them a new model changes.
+`slice_masks` divides the holdout into new and returning users, and into new and old items.
+`TopLists` are the lists of ten that a model shows: two models' lists tell how much a new model
+changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,31 +32,68 @@ from widedeep.features.sampling import DAY, new_user_rows
 from widedeep.features.training_data import FROZEN, PROTOCOLS, STREAMING, queries_by_protocol
 from widedeep.features.transform import Transform
 from widedeep.inputs import InputError
+from widedeep.metrics import Floats
+from widedeep.model.network import predict
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.trainer import predict
 
-Floats = NDArray[np.float64]
 Scorer = Callable[[Queries], Floats]
-"""Gives P(positive) of each query, float64 of shape (n,)."""
+"""Returns P(positive) of each query, float64 (n,)."""
 ModelScorer = Callable[[TrainedModel, Interactions, ItemTable], Scorer]
-"""Gives what scores by a model with the history in the ratings; see `model_scorer`."""
+"""Returns the scorer of a model that knows the history in the interactions; see `model_scorer`."""
+Masks = Mapping[str, NDArray[np.bool_]]
+"""Rows of the holdout, bool (n,) each, by the name of a slice or of a protocol."""
 
 PREDICTIONS = "predictions.parquet"
 CHAMPION_PREDICTIONS = "champion_predictions.parquet"
 BASELINE_PREDICTIONS = "baseline_predictions.parquet"
 
-POINTWISE = {
+_POINTWISE = {
     "auc": metrics.auc,
     "log_loss": metrics.log_loss,
     "pr_auc": metrics.pr_auc,
     "ece": metrics.ece,
 }
-RANKED = {"gauc": metrics.gauc, "ndcg_at_10": metrics.ndcg_at_10}
+_RANKED = {"gauc": metrics.gauc, "ndcg_at_10": metrics.ndcg_at_10}
+
+
+def model_scorer(model: TrainedModel, interactions: Interactions, item_table: ItemTable) -> Scorer:
+    """Return a scorer that passes each query through the model's own transform and network."""
+
+    def score(queries: Queries) -> Floats:
+        rows = model.transform.compute_features(interactions, queries, item_table)
+        return predict(model.network, model.transform.encode(rows))
+
+    return score
+
+
+def baseline_scorer(
+    transform: Transform, interactions: Interactions, item_table: ItemTable
+) -> Scorer:
+    """Return the scorer of the baseline model, which needs no training.
+
+    Its score is the item's smoothed mean label plus the user's mean residual, clipped to [0, 1].
+    """
+
+    def score(queries: Queries) -> Floats:
+        rows = RawFeatures.compute(
+            interactions,
+            queries,
+            item_table,
+            transform.spec.history,
+            transform.prior,
+            columns=ColumnSelection(("mean_plus_residual",), bags=()),
+        )
+        return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
+
+    return score
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The holdout's rows with label (bool) and both protocols' probabilities, shape (n,) each."""
+    """The holdout's rows with label (bool) and the probabilities under both protocols; (n,) each.
+
+    Times are in UNIX seconds.
+    """
 
     user: NDArray[np.int64]
     item: NDArray[np.int64]
@@ -62,18 +103,18 @@ class Predictions:
     frozen: Floats
 
     @classmethod
-    def of(
+    def compute(
         cls, interactions: Interactions, split: Split, history: HistoryConfig, scorer: Scorer
     ) -> Self:
-        """Score every holdout row of `interactions` twice."""
+        """Score every holdout row of `interactions` under both protocols."""
         rows = split.holdout(interactions.time)
-        asked = queries_by_protocol(interactions, rows, split.holdout_from)
+        queries = queries_by_protocol(interactions, rows, split.holdout_from)
         return cls(
             interactions.user[rows],
             interactions.item[rows],
             interactions.time[rows],
             history.positive(interactions.value[rows]),
-            **{name: scorer(part) for name, part in asked.items()},
+            **{protocol: scorer(part) for protocol, part in queries.items()},
         )
 
     def save(self, path: Path) -> None:
@@ -82,59 +123,34 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read the Parquet file that `save` wrote."""
         table = pq.read_table(path)
         return cls(*(table[name].to_numpy() for name in cls.__slots__))
 
     def measure(self) -> dict[str, dict[str, float | None]]:
-        """All metrics by protocol.
+        """Return all metrics, by protocol and name.
 
-        Ranking metrics compare a user's candidates at one instant, so they are taken on frozen
+        Ranking metrics compare a user's candidates at one instant, so they are computed on frozen
         history only: under streaming, the user's own state differs between the compared rows. They
-        are None where no user has rows that could be ranked.
+        are None where no user has rows that can be ranked.
         """
         measured: dict[str, dict[str, float | None]] = {
-            name: {metric: measure(self.label, scores) for metric, measure in POINTWISE.items()}
-            for name, scores in ((STREAMING, self.streaming), (FROZEN, self.frozen))
+            protocol: {name: metric(self.label, scores) for name, metric in _POINTWISE.items()}
+            for protocol, scores in ((STREAMING, self.streaming), (FROZEN, self.frozen))
         }
-        for metric, measure in RANKED.items():
-            measured[FROZEN][metric] = _if_any(measure, self.label, self.frozen, self.user)
+        for name, metric in _RANKED.items():
+            measured[FROZEN][name] = _value_or_none(metric, self.label, self.frozen, self.user)
         return measured
 
 
-def model_scorer(model: TrainedModel, interactions: Interactions, item_table: ItemTable) -> Scorer:
-    """Score by the model, through its own transform."""
+def slice_masks(interactions: Interactions, split: Split) -> dict[str, NDArray[np.bool_]]:
+    """Return masks over the holdout, bool (n,) each, by whether user and item are new.
 
-    def score(asked: Queries) -> Floats:
-        rows = model.transform.describe(interactions, asked, item_table)
-        return predict(model.network, model.transform.encode(rows))
-
-    return score
-
-
-def user_item_mean(
-    transform: Transform, interactions: Interactions, item_table: ItemTable
-) -> Scorer:
-    """The baseline without training: the item's smoothed mean plus the user's mean residual."""
-
-    def score(asked: Queries) -> Floats:
-        known = (interactions, asked, item_table, transform.spec.history, transform.prior)
-        rows = RawFeatures.describe(
-            *known, wanted=ColumnSelection(("mean_plus_residual",), bags=())
-        )
-        return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
-
-    return score
-
-
-def slices(interactions: Interactions, split: Split) -> dict[str, NDArray[np.bool_]]:
-    """Holdout rows by what is known of their user and item; masks over the holdout, (n,).
-
-    A user is new who has no earlier rating; a item is new that was first rated in the holdout.
+    A user is new who has no earlier rating. An item is new if it was first rated in the holdout.
     """
-    held = split.holdout(interactions.time)
-    new_user = new_user_rows(interactions)[held]
-    new_item = first_times(interactions.item, interactions.time)[held] >= split.holdout_from
+    holdout = split.holdout(interactions.time)
+    new_user = new_user_rows(interactions)[holdout]
+    new_item = first_times(interactions.item, interactions.time)[holdout] >= split.holdout_from
     return {
         "new_user": new_user,
         "returning_user": ~new_user,
@@ -143,140 +159,110 @@ def slices(interactions: Interactions, split: Split) -> dict[str, NDArray[np.boo
     }
 
 
-def measure_slices(
-    predictions: Predictions, masks: dict[str, NDArray[np.bool_]]
-) -> dict[str, dict[str, Any]]:
-    """Rows and, where both classes are there, AUC and log loss of each slice, by protocol."""
-    measured: dict[str, dict[str, Any]] = {}
-    for name, mask in masks.items():
-        label = predictions.label[mask]
-        found: dict[str, Any] = {"rows": int(mask.sum())}
-        for protocol in PROTOCOLS:
-            scores = getattr(predictions, protocol)[mask]
-            found[protocol] = _slice_metrics(label, scores)
-        measured[name] = found
-    return measured
+def measure_slices(predictions: Predictions, masks: Masks) -> dict[str, dict[str, Any]]:
+    """Return the number of rows of each slice and, by protocol, its AUC and log loss.
+
+    A metric is None where it has no value: AUC on rows of one class, both on no rows.
+    """
+    return {
+        name: {
+            "rows": int(mask.sum()),
+            **{
+                protocol: _slice_metrics(
+                    predictions.label[mask], getattr(predictions, protocol)[mask]
+                )
+                for protocol in PROTOCOLS
+            },
+        }
+        for name, mask in masks.items()
+    }
 
 
 def _slice_metrics(label: NDArray[np.bool_], scores: Floats) -> dict[str, float | None]:
     return {
-        "auc": _if_any(metrics.auc, label, scores),
-        "log_loss": _if_any(metrics.log_loss, label, scores),
+        "auc": _value_or_none(metrics.auc, label, scores),
+        "log_loss": _value_or_none(metrics.log_loss, label, scores),
     }
 
 
-def _if_any(measure: Callable[..., float], *rows: Any) -> float | None:  # noqa: ANN401
-    """A metric, or None where these rows give it no value."""
+def _value_or_none(metric: Callable[..., float], *columns: NDArray[Any]) -> float | None:
+    """Return a metric of rows, or None where it has no value on them."""
     try:
-        return measure(*rows)
+        return metric(*columns)
     except InputError:
         return None
 
 
-GOLDEN = "golden.parquet"
-"""The file's name beside a registered model's history."""
-
-ROWS = 200
-NOBODY = -1
-"""A token that no user and no item has."""
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenRequests:
-    """The answers (probability) to the requests (user, item, time); (ROWS,) each."""
-
-    user: NDArray[np.int64]
-    item: NDArray[np.int64]
-    time: NDArray[np.int64]
-    probability: Floats
-
-    @classmethod
-    def of(cls, interactions: Interactions, scorer: Scorer) -> Self:
-        """The last rated pairs right after the last rating, with strangers among them."""
-        user, item = interactions.user[-ROWS:].copy(), interactions.item[-ROWS:].copy()
-        user[::10], item[5::10] = NOBODY, NOBODY
-        time = np.full(len(user), interactions.time[-1] + 1)
-        return cls(user, item, time, scorer(Queries(user, item, time, time)))
-
-    def save(self, path: Path) -> None:
-        """Write one Parquet file with a column for each field."""
-        save_columns(self, path)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        table = pq.read_table(path)
-        return cls(*(table[name].to_numpy() for name in cls.__slots__))
-
-
-Ints = NDArray[np.int64]
-
-LENGTH = 10
+LIST_LENGTH = 10
 USERS = ITEMS = 100
+"""How many users get a list, and how many items are ranked for each of them."""
 _YEAR = 365 * DAY
+
+_Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class TopLists:
-    """The best `item` tokens of each `user`, int64 (users, LENGTH), the best first."""
+    """The best items of each user, best first: ids, int64 (users,) and (users, LIST_LENGTH)."""
 
-    user: Ints
-    item: Ints
+    user: _Ints
+    item: _Ints
 
     @classmethod
-    def of(cls, interactions: Interactions, at: int, scorer: Scorer) -> Self:
-        """Rank for the users seen last before `at` the items rated most in the year before.
+    def compute(cls, interactions: Interactions, at: int, scorer: Scorer) -> Self:
+        """Rank the most rated items for the users seen last.
 
-        Items that a user has rated are not shown again. Who is asked does not depend on the model.
+        The users are those with the latest ratings in `interactions`, the items those rated most in
+        the year before `at` (UNIX seconds). Items that a user has rated are not shown again. The
+        choice of users and items does not depend on the scorer.
         """
         users, items = _last_seen(interactions), _most_rated(interactions, at)
         scores = scorer(Queries.of_every_pair(users, items, at)).reshape(len(users), len(items))
         scores[_rated(interactions, users, items)] = -1.0
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :LENGTH]
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :LIST_LENGTH]
         return cls(users, items[best])
 
     def churn(self, other: Self) -> float:
-        """Share of the shown items that `other` doesn't show to the same user, in [0, 1]."""
+        """Return the share of items, in [0, 1], that `other` does not show to the same user."""
         pairs = zip(self.item, other.item, strict=True)
-        kept = [len(np.intersect1d(ours, theirs)) for ours, theirs in pairs]
-        return 1.0 - float(np.sum(kept)) / max(self.item.size, 1)
+        shared = [len(np.intersect1d(items, other_items)) for items, other_items in pairs]
+        return 1.0 - float(np.sum(shared)) / max(self.item.size, 1)
 
     def coverage(self) -> int:
-        """How many different items are shown to anybody."""
+        """Return how many distinct items the lists show."""
         return len(np.unique(self.item))
 
     def save(self, path: Path) -> None:
-        """Write one Parquet file, a row a user."""
+        """Write one Parquet file with a row for each user."""
         pq.write_table(pa.table({"user": self.user, "items": list(self.item)}), path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read the Parquet file that `save` wrote."""
         table = pq.read_table(path)
         items = np.array(table["items"].to_pylist(), np.int64)
         return cls(table["user"].to_numpy(), items.reshape(table.num_rows, -1))
 
 
-def _last_seen(interactions: Interactions) -> Ints:
-    """Users by their last rating, the latest USERS of them, by token."""
+def _last_seen(interactions: Interactions) -> _Ints:
+    """Return the USERS users whose last rating is the latest, sorted by id."""
     users, newest = np.unique(interactions.user[::-1], return_index=True)
     return np.sort(users[np.argsort(newest, kind="stable")[:USERS]])
 
 
-def _most_rated(interactions: Interactions, at: int) -> Ints:
-    """The MOVIES tokens rated most in the year before `at` (or ever, if nothing was), by token."""
-    lately = interactions.item[interactions.time >= at - _YEAR]
-    items, ratings = np.unique(lately if len(lately) else interactions.item, return_counts=True)
+def _most_rated(interactions: Interactions, at: int) -> _Ints:
+    """Return the ITEMS items rated most in the year before `at` (or ever), sorted by id."""
+    recent = interactions.item[interactions.time >= at - _YEAR]
+    items, ratings = np.unique(recent if len(recent) else interactions.item, return_counts=True)
     return np.sort(items[np.argsort(-ratings, kind="stable")[:ITEMS]])
 
 
-def _rated(interactions: Interactions, users: Ints, items: Ints) -> NDArray[np.bool_]:
-    """Who has rated what, (users, items)."""
-    known = np.isin(interactions.user, users) & np.isin(interactions.item, items)
+def _rated(interactions: Interactions, users: _Ints, items: _Ints) -> NDArray[np.bool_]:
+    """Return which of `users` rated which of `items` (both sorted), bool (users, items)."""
+    rows = np.isin(interactions.user, users) & np.isin(interactions.item, items)
     rated = np.zeros((len(users), len(items)), np.bool_)
-    places = (
-        np.searchsorted(users, interactions.user[known]),
-        np.searchsorted(items, interactions.item[known]),
-    )
-    rated[places] = True
+    rated[
+        np.searchsorted(users, interactions.user[rows]),
+        np.searchsorted(items, interactions.item[rows]),
+    ] = True
     return rated

@@ -1,1 +1,1 @@
-"""From checked ratings to ids, bags, numbers and cross-products that a model can read."""
+"""Features: from checked interactions to the codes, bags, numbers and crosses a model reads."""

@@ -1,8 +1,8 @@
-"""Rows as a model reads them: ids, bags, quantiles of numbers, fired wide features, an offset.
+"""Rows as a model reads them, rows to learn from, and the support of wide features.
 
-Rows to learn from or to be judged by.
-
-What the wide part's weights rest on: how often each of its features fired in training.
+`EncodedRows` holds codes, bags, quantiles of numbers, fired wide features and a prior logit.
+`Examples` adds labels and weights. `FeatureSupport` counts how often each wide feature fired in
+training, which is what the weights of the wide part rest on.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,66 +20,70 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from widedeep.features.quantiles import QuantisedNumbers
-from widedeep.features.ragged import (
-    Ragged,
-    list_array,
-    matrix_of_columns,
-    prefixed_columns,
-    ragged_from_lists,
-)
+from widedeep.features.ragged import Ragged
 from widedeep.parallel import parallel_map
 
+Ints = NDArray[np.int64]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
 _QUANTILES = b"quantiles"
-"""Under it the file tells in how many quantiles each number is."""
+"""Key of the Parquet metadata that holds the number of quantiles of each number, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
     """Columns of n rows.
 
-    `categories`: int32 (n, categories). `bags`: int32 ids, one a bag feature. `wide`: int32 ids of
-    fired features in one id space. `offset`: float32 (n,), a logit from which the model starts.
+    Attributes:
+        categories: Codes, int32 (n, categories).
+        bags: Codes (int32) by row, one `Ragged` per bag feature.
+        numbers: The quantile of each number.
+        wide: Wide ids (int32) of the features that fire in each row, all in one id space.
+        prior_logit: float32 (n,), the logit from which the model starts.
     """
 
     categories: NDArray[np.int32]
     bags: tuple[Ragged, ...]
     numbers: QuantisedNumbers
     wide: Ragged
-    offset: NDArray[np.float32]
+    prior_logit: NDArray[np.float32]
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self.categories)
 
     def select_rows(self, rows: NDArray[Any]) -> "EncodedRows":
-        """The named rows, in that order."""
+        """Return the given rows (numbers or a mask), in that order."""
         bags = tuple(bag.select_rows(rows) for bag in self.bags)
         return EncodedRows(
             self.categories[rows],
             bags,
             self.numbers.select_rows(rows),
             self.wide.select_rows(rows),
-            self.offset[rows],
+            self.prior_logit[rows],
         )
 
     @classmethod
     def concatenate(cls, parts: Iterable[Self]) -> Self:
-        """The rows of all parts, one after another; what nobody else holds is freed on the way."""
-        columns = ((p.wide, *p.bags, p.numbers, p.categories, p.offset) for p in parts)
-        wide, *bags, numbers, categories, offset = parallel_map(
-            _drained, map(list, zip(*columns, strict=True))
+        """Return the rows of all parts, one part after another.
+
+        A column of a part is freed once it is copied, unless the caller still holds the part.
+        """
+        columns = ((p.wide, *p.bags, p.numbers, p.categories, p.prior_logit) for p in parts)
+        wide, *bags, numbers, categories, prior_logit = parallel_map(
+            _concatenate_and_clear, map(list, zip(*columns, strict=True))
         )
-        return cls(categories, tuple(bags), numbers, wide, offset)
+        return cls(categories, tuple(bags), numbers, wide, prior_logit)
 
     def save(self, path: Path) -> None:
-        """Write one Parquet file."""
+        """Write one Parquet file to `path`."""
         table = pa.table(
             {
                 **{f"category_{i}": column for i, column in enumerate(self.categories.T)},
-                **{f"bag_{i}": list_array(bag) for i, bag in enumerate(self.bags)},
+                **{f"bag_{i}": _list_array(bag) for i, bag in enumerate(self.bags)},
                 **{f"number_{i}": column for i, column in enumerate(self.numbers.quantile.T)},
-                "wide": list_array(self.wide),
-                "offset": self.offset,
+                "wide": _list_array(self.wide),
+                "prior_logit": self.prior_logit,
             }
         )
         quantiles = {_QUANTILES: json.dumps(self.numbers.counts.tolist())}
@@ -87,34 +91,55 @@ class EncodedRows:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote, equal to the bit."""
+        """Read the file that `save` wrote, equal to the bit."""
         table = pq.read_table(path)
         counts = json.loads(table.schema.metadata[_QUANTILES])
+        categories = _prefixed_columns(table, "category_")
         numbers = QuantisedNumbers.empty(len(table), counts)
-        for i, column in enumerate(prefixed_columns(table, "number_")):
-            numbers.quantile[:, i] = column.to_numpy()
+        _fill_columns(numbers.quantile, _prefixed_columns(table, "number_"))
         return cls(
-            matrix_of_columns(table, "category_", np.int32),
-            tuple(ragged_from_lists(column) for column in prefixed_columns(table, "bag_")),
+            _fill_columns(np.empty((len(table), len(categories)), np.int32), categories),
+            tuple(_read_lists(column) for column in _prefixed_columns(table, "bag_")),
             numbers,
-            ragged_from_lists(table["wide"]),
-            table["offset"].to_numpy().copy(),
+            _read_lists(table["wide"]),
+            table["prior_logit"].to_numpy().copy(),
         )
 
 
-def _drained(parts: list[Any]) -> Any:  # noqa: ANN401
-    """The parts of a column joined; the list is empty then."""
+def _concatenate_and_clear(parts: list[Any]) -> Any:  # noqa: ANN401
+    """Join the parts of one column and empty the list."""
     if isinstance(parts[0], Ragged):
-        return Ragged.drained(parts)
-    numbers = isinstance(parts[0], QuantisedNumbers)
-    found = QuantisedNumbers.concatenate(parts) if numbers else np.concatenate(parts)
+        return Ragged.concatenate_and_clear(parts)
+    is_quantised = isinstance(parts[0], QuantisedNumbers)
+    joined = QuantisedNumbers.concatenate(parts) if is_quantised else np.concatenate(parts)
     parts.clear()
-    return found
+    return joined
+
+
+def _list_array(bag: Ragged) -> pa.Array:
+    return pa.LargeListArray.from_arrays(bag.offsets, pa.array(bag.values))
+
+
+def _read_lists(column: pa.ChunkedArray) -> Ragged:
+    array = column.combine_chunks()
+    offsets = array.offsets.to_numpy().astype(np.int64)
+    return Ragged(np.array(array.flatten()), offsets - offsets[0])
+
+
+def _prefixed_columns(table: pa.Table, prefix: str) -> list[pa.ChunkedArray]:
+    """Return the columns of that prefix, in the order in which they were written."""
+    return [table[name] for name in table.column_names if name.startswith(prefix)]
+
+
+def _fill_columns(out: NDArray[Scalar], columns: list[pa.ChunkedArray]) -> NDArray[Scalar]:
+    for i, column in enumerate(columns):
+        out[:, i] = column.to_numpy()
+    return out
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Encoded rows with label (bool) and weight (float32), shape (rows,) each."""
+    """Encoded rows with their `label` (bool) and `weight` (float32), shape (rows,) each."""
 
     rows: EncodedRows
     label: NDArray[np.bool_]
@@ -122,19 +147,19 @@ class Examples:
 
     @classmethod
     def unweighted(cls, rows: EncodedRows, label: NDArray[np.bool_]) -> Self:
-        """Each row with a weight of 1."""
+        """Give each row a weight of 1; `label` is bool (rows,)."""
         return cls(rows, label, np.ones(len(rows), np.float32))
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self.rows)
 
-    def select_rows(self, rows: NDArray[np.int64]) -> "Examples":
-        """The named rows, in that order."""
+    def select_rows(self, rows: Ints) -> "Examples":
+        """Return the given rows, in that order."""
         return Examples(self.rows.select_rows(rows), self.label[rows], self.weight[rows])
 
     def save(self, folder: Path) -> None:
-        """Write Parquet files into a new `folder`."""
+        """Write two Parquet files into `folder`, which must not exist yet."""
         folder.mkdir()
         self.rows.save(folder / "rows.parquet")
         pq.write_table(
@@ -143,57 +168,54 @@ class Examples:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read the files that `save` wrote, equal to the bit."""
         labels = pq.read_table(folder / "labels.parquet")
         rows = EncodedRows.load(folder / "rows.parquet")
         return cls(rows, *(labels[name].to_numpy().copy() for name in ("label", "weight")))
 
 
-Counts = NDArray[np.int64]
-
-
 @dataclass(frozen=True, slots=True)
 class FeatureSupport:
-    """Counts of training rows, stale copies left out.
+    """In how many training rows each wide feature fired; stale copies are left out.
 
     Attributes:
-        support: int64 (wide_size,), rows that fire each wide id, once each however often it stands
-            in a row.
+        counts: int64 (wide_size,), rows in which each wide id fires; a row counts once however
+            often the id stands in it.
         positives: int64 (wide_size,), those of them with a positive label.
-        rows: All rows.
-        positive_rows: All rows with a positive label.
+        rows: Number of all rows.
+        positive_rows: Number of all rows with a positive label.
     """
 
-    support: Counts
-    positives: Counts
+    counts: Ints
+    positives: Ints
     rows: int
     positive_rows: int
 
     @classmethod
     def count(cls, wide: Ragged, label: NDArray[np.bool_], wide_size: int) -> Self:
-        """Count rows of fired ids (as `Encoded.wide`) and their labels, shape (rows,)."""
-        support, positives = np.zeros((2, wide_size), np.int64)
-        _tally(wide.values, wide.row_numbers(), label, support, positives)
-        return cls(support, positives, len(label), int(label.sum()))
+        """Count rows of fired wide ids (as `EncodedRows.wide`) and their labels, shape (rows,)."""
+        counts, positives = np.zeros((2, wide_size), np.int64)
+        _tally(wide.values, wide.row_numbers(), label, counts, positives)
+        return cls(counts, positives, len(label), int(label.sum()))
 
     @classmethod
     def total(cls, parts: Iterable[Self]) -> Self:
-        """That of all parts together, no row of which is in two of them; one is held at a time."""
+        """Add up the counts of parts that share no row; one part is in memory at a time."""
 
-        def both(one: Self, other: Self) -> Self:
+        def add(left: Self, right: Self) -> Self:
             return cls(
-                one.support + other.support,
-                one.positives + other.positives,
-                one.rows + other.rows,
-                one.positive_rows + other.positive_rows,
+                left.counts + right.counts,
+                left.positives + right.positives,
+                left.rows + right.rows,
+                left.positive_rows + right.positive_rows,
             )
 
-        return reduce(both, parts)
+        return reduce(add, parts)
 
     @property
     def positive_rate(self) -> NDArray[np.float64]:
-        """Share of positive labels where each wide id fires, (wide_size,); NaN where none does."""
-        return safe_ratio(self.positives, self.support)
+        """Share of positive labels where each wide id fires, (wide_size,); NaN if it never does."""
+        return safe_ratio(self.positives, self.counts)
 
     @property
     def overall_rate(self) -> float:
@@ -201,35 +223,35 @@ class FeatureSupport:
         return float(safe_ratio(np.array(self.positive_rows), np.array(self.rows)))
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file."""
+        """Write one safetensors file to `path`."""
         total = np.array([self.rows, self.positive_rows], np.int64)
-        save_file({"support": self.support, "positives": self.positives, "total": total}, path)
+        save_file({"counts": self.counts, "positives": self.positives, "total": total}, path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        held = load_file(path)
-        return cls(held["support"], held["positives"], *held["total"].tolist())
+        """Read the file that `save` wrote, equal to the bit."""
+        arrays = load_file(path)
+        return cls(arrays["counts"], arrays["positives"], *arrays["total"].tolist())
 
 
 def safe_ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    """`part` / `whole`, float64; NaN where `whole` is 0."""
-    nowhere = np.full(np.shape(part), np.nan)
-    found: NDArray[np.float64] = np.divide(part, whole, out=nowhere, where=whole != 0)
-    return found
+    """Return `part` / `whole`, float64 of their common shape; NaN where `whole` is 0."""
+    undefined = np.full(np.shape(part), np.nan)
+    ratio: NDArray[np.float64] = np.divide(part, whole, out=undefined, where=whole != 0)
+    return ratio
 
 
 @njit(cache=True)
 def _tally(
     fired: NDArray[np.int32],
-    row: Counts,
+    row: Ints,
     label: NDArray[np.bool_],
-    support: Counts,
-    positives: Counts,
+    counts: Ints,
+    positives: Ints,
 ) -> None:
-    last = np.full(len(support), -1)
+    last = np.full(len(counts), -1)
     for i in range(len(fired)):
         if last[fired[i]] != row[i]:
             last[fired[i]] = row[i]
-            support[fired[i]] += 1
+            counts[fired[i]] += 1
             positives[fired[i]] += label[row[i]]

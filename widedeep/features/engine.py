@@ -1,4 +1,8 @@
-"""Where raw columns are made, fitted and encoded; `InMemory` is here, others may be elsewhere."""
+"""Where features are computed, fitted and encoded: the `FeatureEngine` protocol.
+
+`InMemoryEngine` works in this process. Engines for data that does not fit into memory, or for a
+cluster, live elsewhere and keep their rows there; all engines return the same, to the bit.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,84 +23,92 @@ from widedeep.parallel import drain
 Labels = NDArray[np.bool_]
 
 _BLOCK = 500_000
-"""Rows that are encoded at once: what lies in between takes several times what they do."""
+"""Rows that are encoded at once: the intermediate results are several times their size."""
 
 
-class DescribedRows(Protocol):
-    """Described rows; only their queries need be here."""
+class FeatureRows(Protocol):
+    """Rows whose raw features an engine has computed.
+
+    Only their queries need be in this process; the features may be on disk or on a cluster.
+    `RawFeatures` is the case where everything is here.
+    """
 
     @property
     def queries(self) -> Queries:
-        """The rows that are described."""
+        """The queries of the rows, in their order."""
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
 
     def select_rows(self, rows: NDArray[np.int64]) -> Self:
-        """The named rows, in that order, none of them twice."""
+        """Return the given rows (n,), in that order; no row may be given twice."""
 
 
-RowsT = TypeVar("RowsT", bound=DescribedRows)
+RowsT = TypeVar("RowsT", bound=FeatureRows)
 
 
 class FeatureEngine(Protocol[RowsT]):
-    """All engines find the same, to the bit."""
+    """Computes, fits and encodes features, with rows of its own kind."""
 
-    def describe(self, asked: Queries) -> RowsT:
-        """History and attributes of each query."""
+    def compute_features(self, queries: Queries) -> RowsT:
+        """Compute history and attributes of each query, see `RawFeatures.compute`."""
 
     def fit(self, fresh: RowsT, stale: Sequence[RowsT], previous: Transform | None) -> Transform:
-        """See `Transform.fit`."""
+        """Fit a transform on `fresh` rows and their `stale` copies, see `Transform.fit`."""
 
     def encode(self, transform: Transform, parts: list[RowsT]) -> EncodedRows:
-        """The rows of all parts, one after another, see `Transform.encode`.
+        """Encode the rows of all parts, one part after another, see `Transform.encode`.
 
-        The list is emptied on the way: raw rows take more memory than encoded ones.
+        The list is emptied on the way, because raw rows take more memory than encoded ones.
         """
 
-    def count(self, transform: Transform, rows: RowsT, label: Labels) -> FeatureSupport:
-        """What the wide features that fire in the rows rest on, see `FeatureSupport`."""
+    def count_support(self, transform: Transform, rows: RowsT, label: Labels) -> FeatureSupport:
+        """Count the wide features that fire in the rows, whose labels are bool (rows,)."""
 
 
-FeatureEngines = Callable[[Interactions, ItemTable, FeatureSpec, float], FeatureEngine[Any]]
-"""Makes one for ratings, item table, spec and prior."""
+EngineFactory = Callable[[Interactions, ItemTable, FeatureSpec, float], FeatureEngine[Any]]
+"""Makes an engine for given interactions, item table, spec and prior."""
 
 
 @dataclass(frozen=True, slots=True)
 class InMemoryEngine:
-    """All rows at once, in this process."""
+    """The `FeatureEngine` that keeps all rows in this process."""
 
     interactions: Interactions
     item_table: ItemTable
     spec: FeatureSpec
     prior: float
 
-    def describe(self, asked: Queries) -> RawFeatures:
-        """See `RawFeatures.describe`."""
-        known = (self.interactions, asked, self.item_table, self.spec.history, self.prior)
-        return RawFeatures.describe(*known, wanted=self.spec.reads)
+    def compute_features(self, queries: Queries) -> RawFeatures:
+        """Compute history and attributes of each query, see `RawFeatures.compute`."""
+        history, columns = self.spec.history, self.spec.history_columns
+        return RawFeatures.compute(
+            self.interactions, queries, self.item_table, history, self.prior, columns=columns
+        )
 
     def fit(
         self, fresh: RawFeatures, stale: Sequence[RawFeatures], previous: Transform | None
     ) -> Transform:
-        """See `Transform.fit`."""
+        """Fit a transform, see `Transform.fit`."""
         return Transform.fit(self.spec, self.prior, fresh, previous, stale)
 
     def encode(self, transform: Transform, parts: list[RawFeatures]) -> EncodedRows:
-        """See `FeatureEngine.encode`; by blocks, so that what lies in between stays small."""
-        return EncodedRows.concatenate(_by_blocks(transform, parts))
+        """Encode block by block, so that intermediate results stay small; empty `parts`."""
+        return EncodedRows.concatenate(_encode_blocks(transform, parts))
 
-    def count(self, transform: Transform, rows: RawFeatures, label: Labels) -> FeatureSupport:
-        """See `FeatureSupport.count`; by blocks, as `encode` is."""
+    def count_support(
+        self, transform: Transform, rows: RawFeatures, label: Labels
+    ) -> FeatureSupport:
+        """Count block by block the wide features that fire; `label` is bool (rows,)."""
         return FeatureSupport.total(
             FeatureSupport.count(
-                transform.fired(rows.select_rows(block)), label[block], transform.wide_size
+                transform.wide_ids(rows.select_rows(block)), label[block], transform.wide_size
             )
             for block in _blocks(len(rows))
         )
 
 
-def _by_blocks(transform: Transform, parts: list[RawFeatures]) -> Iterator[EncodedRows]:
+def _encode_blocks(transform: Transform, parts: list[RawFeatures]) -> Iterator[EncodedRows]:
     for rows in drain(parts):
         for block in _blocks(len(rows)):
             yield transform.encode(rows.select_rows(block))

@@ -29,7 +29,7 @@ from widedeep.features.history_state import (
     run_pass,
 )
 from widedeep.features.items import ItemTable
-from widedeep.features.ragged import Ragged, consecutive
+from widedeep.features.ragged import Ragged, as_slice
 from widedeep.features.vocabulary import IndexedBag
 from widedeep.inputs import InputError
 from widedeep.parallel import parallel_map, worker_count
@@ -94,7 +94,7 @@ class HistoryColumns:
     def select_rows(self, rows: Ints) -> "HistoryColumns":
         """The named rows, in that order."""
         liked, disliked = self.liked.select_rows(rows), self.disliked.select_rows(rows)
-        numeric = self.numeric[consecutive(rows, len(self.numeric))]
+        numeric = self.numeric[as_slice(rows, len(self.numeric))]
         return HistoryColumns(numeric, liked, disliked, self.names)
 
     def column(self, name: str) -> NDArray[np.float32]:
@@ -327,8 +327,8 @@ def _writable(column: Ints) -> Ints:
 
 def encode_attributes(item_table: ItemTable, items: Ints) -> tuple[ItemAttributes, int, int]:
     """Codes of genres and people of the items, and how many of each there are."""
-    rows = item_table.rows(items)
-    genres, people = item_table.bag("genres", rows), item_table.bag("people", rows)
+    rows = item_table.find_rows(items)
+    genres, people = item_table.bags["genres"].select_rows(rows), item_table.bags["people"].select_rows(rows)
     genre_codes, genre_tokens = pd.factorize(genres.values)
     people_codes, people_tokens = pd.factorize(people.values)
     attributes = ItemAttributes(genre_codes, genres.offsets, people_codes, people.offsets)

@@ -1,17 +1,17 @@
-"""Rows of varying length: one flat array and the places where each row begins.
+"""Rows of varying length: one flat array of values, and the offsets at which the rows begin.
 
-Ragged rows and matrices as Arrow columns, and back, equal to the bit.
+`Ragged` holds bags of ids or codes and the wide features that fire in each row. Its methods cost
+no Python loop over rows: select, concatenate and stack are numpy operations or compiled code.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
+from widedeep.compiled import compiled
 from widedeep.parallel import drain, parallel_map, worker_count
 
 Offsets = NDArray[np.int64]
@@ -19,46 +19,46 @@ Offsets = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """`values[offsets[i]:offsets[i + 1]]` is row i; offsets are int64 of shape (rows + 1,)."""
+    """`values[offsets[i]:offsets[i + 1]]` is row i; `offsets` are int64 of shape (rows + 1,)."""
 
     values: NDArray[Any]
     offsets: Offsets
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self.offsets) - 1
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Length of each row, shape (rows,)."""
+        """Length of each row, int64 (rows,)."""
         return np.diff(self.offsets)
 
     @classmethod
     def from_lengths(cls, values: NDArray[Any], lengths: NDArray[np.integer]) -> Self:
-        """Cut `values` into consecutive rows of the given lengths."""
+        """Cut `values` into consecutive rows of the given `lengths`, (rows,)."""
         return cls(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
     @classmethod
-    def singles(cls, values: NDArray[Any]) -> Self:
-        """A row for each value."""
+    def one_per_row(cls, values: NDArray[Any]) -> Self:
+        """Make each of the `values` (n,) a row of its own."""
         return cls(values, np.arange(len(values) + 1))
 
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[Any]], dtype: Any) -> Self:  # noqa: ANN401
-        """Build from Python sequences; for small tables and tests."""
+        """Build rows from Python sequences; meant for small tables and tests."""
         flat = [value for row in rows for value in row]
         lengths = np.array([len(row) for row in rows], np.int64)
         return cls.from_lengths(np.array(flat, dtype), lengths)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """The rows of all parts, one after another."""
+        """Return the rows of all parts, one part after another."""
         values = np.concatenate([part.values for part in parts])
         return cls.from_lengths(values, np.concatenate([part.lengths for part in parts]))
 
     @classmethod
-    def drained(cls, parts: list[Self]) -> Self:
-        """As `concatenate`, but the list is emptied on the way, so that no row is held twice."""
+    def concatenate_and_clear(cls, parts: list[Self]) -> Self:
+        """Concatenate as above, but empty the list on the way, so that no row is held twice."""
         lengths, filled = np.concatenate([part.lengths for part in parts]), 0
         values = np.empty(lengths.sum(), parts[0].values.dtype)
         for part in drain(parts):
@@ -67,8 +67,13 @@ class Ragged:
         return cls.from_lengths(values, lengths)
 
     @classmethod
-    def side_by_side(cls, blocks: Sequence[Self], rows: int) -> Self:
-        """Row i is row i of each of the blocks (int32 values), in their order."""
+    def hstack(cls, blocks: Sequence[Self], rows: int) -> Self:
+        """Join blocks of int32 values side by side: row i is row i of each block, in their order.
+
+        Args:
+            blocks: Each has `rows` rows; there may be no block at all.
+            rows: Number of rows of the result.
+        """
         lengths = np.zeros(rows, np.int64)
         for block in blocks:
             lengths += block.lengths
@@ -84,31 +89,42 @@ class Ragged:
         return joined
 
     def select_rows(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Ragged":
-        """The named rows, in that order (repeats allowed), as indexing an array names them."""
-        run = consecutive(rows, len(self))
+        """Return the given rows, as indexing an array would.
+
+        Args:
+            rows: Row numbers (n,), in any order, repeated or counted from the end; or a mask
+                (len(self),).
+
+        Raises:
+            IndexError: A row number is out of range.
+        """
+        run = as_slice(rows, len(self))
         if isinstance(run, slice):
             offsets = self.offsets[run.start : run.stop + 1]
             return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
-        # Of the cost of the named rows only: every minibatch takes its rows out of all.
-        places = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        places = np.where(places < 0, places + len(self), places)
-        lengths = self.offsets[places + 1] - self.offsets[places]
+        # The cost depends on the selected rows only, because every minibatch selects from all rows.
+        numbers = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        numbers = np.where(numbers < 0, numbers + len(self), numbers)
+        lengths = self.offsets[numbers + 1] - self.offsets[numbers]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return Ragged(_gather(self.values, self.offsets, places, offsets), offsets)
+        return Ragged(_gather(self.values, self.offsets, numbers, offsets), offsets)
 
     def row_numbers(self) -> NDArray[np.int64]:
-        """For each value, the row it stands in; shape (len(values),)."""
+        """Return the row in which each value stands, int64 (len(values),)."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
-    def replace(self, values: NDArray[Any]) -> "Ragged":
-        """The same shape with other values."""
+    def with_values(self, values: NDArray[Any]) -> "Ragged":
+        """Return rows of the same lengths with other `values`, (len(self.values),)."""
         return Ragged(values, self.offsets)
 
 
-def consecutive(rows: NDArray[Any], count: int) -> slice | NDArray[Any]:
-    """Rows of `count` that follow one another as a slice, which names them without a copy.
+def as_slice(rows: NDArray[Any], count: int) -> slice | NDArray[Any]:
+    """Return `rows` as a slice if they follow one another, because a slice selects without a copy.
 
-    Others are given back as they are.
+    Args:
+        rows: Row numbers (n,) or a mask (count,); returned unchanged unless they are consecutive
+            row numbers between 0 and `count`.
+        count: Number of rows of the array that is to be indexed.
     """
     if rows.dtype == bool or not len(rows) or rows[0] < 0 or rows[-1] >= count:
         return rows
@@ -120,16 +136,16 @@ def consecutive(rows: NDArray[Any], count: int) -> slice | NDArray[Any]:
 def _gather(
     values: NDArray[Any], offsets: Offsets, rows: NDArray[np.int64], target: Offsets
 ) -> NDArray[Any]:
-    if values.dtype.kind in "OUT":
+    if values.dtype.kind in "OUT":  # numba knows no strings
         starts = np.repeat(offsets[rows] - target[:-1], np.diff(target))
-        gathered: NDArray[Any] = values[starts + np.arange(target[-1])]
-        return gathered
+        strings: NDArray[Any] = values[starts + np.arange(target[-1])]
+        return strings
     out = np.empty(target[-1], values.dtype)
     _copy_rows(values, offsets, rows, target, out)
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _copy_rows(
     values: NDArray[Any],
     offsets: Offsets,
@@ -143,7 +159,7 @@ def _copy_rows(
             out[target[i] + j] = values[start + j]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _append_rows(  # noqa: PLR0917  compiled code takes no keywords
     values: NDArray[Any],
     offsets: Offsets,
@@ -152,37 +168,8 @@ def _append_rows(  # noqa: PLR0917  compiled code takes no keywords
     first: int,
     last: int,
 ) -> None:
-    """Put the rows `first` … `last` of `values` where their row of `out` is filled up to."""
+    """Copy rows `first` … `last` to `out`, each to where `filled` says; advance `filled`."""
     for i in range(first, last + 1):
         for j in range(offsets[i], offsets[i + 1]):
             out[filled[i]] = values[j]
             filled[i] += 1
-
-
-Scalar = TypeVar("Scalar", bound=np.generic)
-
-
-def list_array(bag: Ragged) -> pa.Array:
-    """A list a row."""
-    return pa.LargeListArray.from_arrays(bag.offsets, pa.array(bag.values))
-
-
-def prefixed_columns(table: pa.Table, prefix: str) -> list[pa.ChunkedArray]:
-    """The columns of that prefix, in the order in which they were written."""
-    return [table[name] for name in table.column_names if name.startswith(prefix)]
-
-
-def matrix_of_columns(table: pa.Table, prefix: str, dtype: type[Scalar]) -> NDArray[Scalar]:
-    """The columns of that prefix, side by side: (rows, columns)."""
-    found = prefixed_columns(table, prefix)
-    values = np.empty((len(table), len(found)), dtype)
-    for i, column in enumerate(found):
-        values[:, i] = column.to_numpy()
-    return values
-
-
-def ragged_from_lists(column: pa.ChunkedArray) -> Ragged:
-    """The reverse of `list_array`."""
-    array = column.combine_chunks()
-    offsets = array.offsets.to_numpy().astype(np.int64)
-    return Ragged(np.array(array.flatten()), offsets - offsets[0])

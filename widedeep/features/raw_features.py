@@ -1,6 +1,8 @@
-"""The raw features of queries: what stands in the log and the item table, before any fitting.
+"""The raw features of queries: what the interactions and the item table say, before any fitting.
 
-Raw columns as an Arrow table, a row a query; attributes of items stay in the item table.
+`RawFeatures.compute` looks up history and attributes of each query; a `Transform` is fitted on the
+result and encodes it. As an Arrow table (`to_table`) raw features can lie on disk or on another
+machine.
 """
 
 from dataclasses import dataclass
@@ -22,24 +24,27 @@ from widedeep.features.history import (
 )
 from widedeep.features.history_state import NUMERIC
 from widedeep.features.items import ItemTable
-from widedeep.features.ragged import Ragged, consecutive
+from widedeep.features.ragged import Ragged, as_slice
 from widedeep.features.vocabulary import IndexedBag
 from widedeep.inputs import InputError
 
-Column = TypeVar("Column")
+Attribute = TypeVar("Attribute")
 
 SECONDS_A_YEAR = 31_556_952.0
 ITEM_AGE = "item_age"
 NUMBERS = (*NUMERIC, ITEM_AGE)
 """Every numeric raw feature; `item_age` is in years since the original release."""
 
+_NUMBER = "number_"
+"""Prefix of the numeric columns of `to_table`."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawFeatures:
     """Features of `queries` by name; no label is among them.
 
-    Attributes of items stay in the item table and are reached by `item_rows`, so they are encoded
-    once a item and not once a row.
+    Attributes of items stay in the item table and are reached by `item_rows`, int64 (n,), so each
+    is encoded once per item and not once per row.
     """
 
     queries: Queries
@@ -48,7 +53,7 @@ class RawFeatures:
     item_rows: NDArray[np.int64]
 
     @classmethod
-    def describe(
+    def compute(
         cls,
         interactions: Interactions,
         queries: Queries,
@@ -56,107 +61,127 @@ class RawFeatures:
         config: HistoryConfig,
         prior: float,
         *,
-        wanted: ColumnSelection = ALL_COLUMNS,
+        columns: ColumnSelection = ALL_COLUMNS,
     ) -> "RawFeatures":
-        """Look up history, as far as it is wanted, and attributes of each query."""
-        history = history_columns(interactions, queries, item_table, config, prior, wanted=wanted)
-        return cls.of(queries, history, item_table)
+        """Look up the attributes and the history of each query, of the latter only `columns`.
+
+        Raises:
+            InputError: The interactions are not in order of time.
+        """
+        history = history_columns(interactions, queries, item_table, config, prior, wanted=columns)
+        return cls.from_history(queries, history, item_table)
 
     @classmethod
-    def of(cls, queries: Queries, history: HistoryColumns, item_table: ItemTable) -> "RawFeatures":
-        """With a history that was looked up elsewhere."""
-        return cls(queries, history, item_table, item_table.rows(queries.item))
+    def from_history(
+        cls, queries: Queries, history: HistoryColumns, item_table: ItemTable
+    ) -> "RawFeatures":
+        """Add the item attributes to a history that was computed elsewhere."""
+        return cls(queries, history, item_table, item_table.find_rows(queries.item))
+
+    @classmethod
+    def from_table(cls, table: pa.Table, item_table: ItemTable) -> "RawFeatures":
+        """Read what `to_table` returned, equal to the bit; a bag without a column is empty."""
+        queries = Queries(*(table[name].to_numpy() for name in Queries.__slots__))
+        columns = [name for name in table.column_names if name.startswith(_NUMBER)]
+        # Fortran order, because each number is read by itself, as it is in the table.
+        numeric = np.empty((len(table), len(columns)), np.float32, order="F")
+        for i, column in enumerate(columns):
+            numeric[:, i] = table[column].to_numpy()
+        names = tuple(column.removeprefix(_NUMBER) for column in columns)
+        liked, disliked = (_read_bag(table, name) for name in BAGS)
+        return cls.from_history(
+            queries, HistoryColumns(numeric, liked, disliked, names), item_table
+        )
+
+    def to_table(self) -> pa.Table:
+        """Return a row per query: its columns, one column per number, and the bags as lists."""
+        history = self.history
+        queries = {name: getattr(self.queries, name) for name in Queries.__slots__}
+        by_name = zip(history.names, history.numeric.T, strict=True)
+        numbers = {f"{_NUMBER}{name}": column for name, column in by_name}
+        bags = {name: _list_array(getattr(history, name)) for name in BAGS}
+        return pa.table({**queries, **numbers, **bags})
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self.queries)
 
     def select_rows(self, rows: NDArray[np.int64]) -> "RawFeatures":
-        """The named rows, in that order; without a copy if they follow one another."""
+        """Return the given rows, in that order; without a copy if they follow one another."""
         return RawFeatures(
             self.queries.select_rows(rows),
             self.history.select_rows(rows),
             self.item_table,
-            self.item_rows[consecutive(rows, len(self))],
+            self.item_rows[as_slice(rows, len(self))],
         )
 
-    def token(self, name: str) -> NDArray[np.int64] | None:
-        """User or item tokens, shape (n,); None if `name` is an attribute of items."""
+    def entity_ids(self, name: str) -> NDArray[np.int64] | None:
+        """Return the `user` or `item` ids, (n,); None if `name` is an attribute of items."""
         return {"user": self.queries.user, "item": self.queries.item}.get(name)
 
-    def attribute(self, name: str) -> NDArray[Any]:
-        """A category of the item table by item table row, shape (items + 1,)."""
-        return _find(self.item_table.categories, name)
-
-    def attribute_bag(self, name: str) -> Ragged:
-        """A bag of the item table by item table row."""
-        return _find(self.item_table.bags, name)
-
     def history_bag(self, name: str) -> IndexedBag | None:
-        """Items liked or disliked before, by row; None if `name` is an attribute of items."""
+        """Return the `liked` or `disliked` items by row; None if `name` is an item attribute."""
         return {"liked": self.history.liked, "disliked": self.history.disliked}.get(name)
 
+    def item_category(self, name: str) -> NDArray[Any]:
+        """Return a category by row of the item table, shape (items + 1,).
+
+        Raises:
+            InputError: The item table has no such category.
+        """
+        return _attribute(self.item_table.categories, name)
+
+    def item_bag(self, name: str) -> Ragged:
+        """Return a bag by row of the item table.
+
+        Raises:
+            InputError: The item table has no such bag.
+        """
+        return _attribute(self.item_table.bags, name)
+
     def number(self, name: str) -> NDArray[np.floating]:
-        """A numeric feature, shape (n,), NaN where missing."""
+        """Return a numeric feature, shape (n,), NaN where missing.
+
+        Raises:
+            InputError: There is no such number, or it was not among the computed columns.
+        """
         if name == ITEM_AGE:
             year = self.item_table.numbers["original_year"][self.item_rows]
             return item_age(year, self.queries.time)
         if name not in self.history.names:
-            held = [*self.history.names, ITEM_AGE]
-            raise InputError(f"no numeric feature {name!r}; there are {held}")
+            names = [*self.history.names, ITEM_AGE]
+            raise InputError(f"no numeric feature {name!r}; expected one of {names}")
         return self.history.column(name)
 
 
 def item_age(original_year: NDArray[np.float64], time: Any) -> NDArray[np.float64]:  # noqa: ANN401
-    """Years since the item was new at UNIX seconds `time` (one, or n), shape (n,); NaN: unknown."""
+    """Return the years from each `original_year` (n,) to `time`, float64 (n,); NaN if unknown.
+
+    `time` is in UNIX seconds: a scalar or (n,).
+    """
     age: NDArray[np.float64] = 1970.0 + time / SECONDS_A_YEAR - original_year
     return age
 
 
-def _find(table: dict[str, Column], name: str) -> Column:
+def table_columns(columns: ColumnSelection) -> set[str]:
+    """Return the names of the columns of `to_table` that hold a query and these history columns."""
+    return {*Queries.__slots__, *(_NUMBER + name for name in columns.numbers), *columns.bags}
+
+
+def _attribute(table: dict[str, Attribute], name: str) -> Attribute:
     if name not in table:
-        raise InputError(f"no feature {name!r} in the catalogue; there are {sorted(table)}")
+        raise InputError(
+            f"no feature {name!r} in the item table; expected one of {sorted(table)}"
+        )
     return table[name]
 
 
-_NUMBER = "number_"
-
-
-def raw_to_table(rows: RawFeatures) -> pa.Table:
-    """Columns user, item, time, known_until, one a number, and the lists liked and disliked."""
-    queries, history = rows.queries, rows.history
-    asked = {name: getattr(queries, name) for name in Queries.__slots__}
-    named = zip(history.names, history.numeric.T, strict=True)
-    numbers = {f"{_NUMBER}{name}": column for name, column in named}
-    bags = {name: _list_array(getattr(history, name)) for name in BAGS}
-    return pa.table({**asked, **numbers, **bags})
-
-
-def table_columns(wanted: ColumnSelection) -> set[str]:
-    """The table's columns that tell this of a query's history, and the query's own."""
-    return {*Queries.__slots__, *(_NUMBER + name for name in wanted.numbers), *wanted.bags}
-
-
-def raw_from_table(table: pa.Table, item_table: ItemTable) -> RawFeatures:
-    """The reverse of `raw_to_table`, equal to the bit; a bag that is no column of it is empty."""
-    queries = Queries(*(table[name].to_numpy() for name in Queries.__slots__))
-    names = [name for name in table.column_names if name.startswith(_NUMBER)]
-    # Number by number, as they are in the table: each is read by itself.
-    numeric = np.empty((len(table), len(names)), np.float32, order="F")
-    for i, name in enumerate(names):
-        numeric[:, i] = table[name].to_numpy()
-    own = tuple(name.removeprefix(_NUMBER) for name in names)
-    liked, disliked = (_bag(table, name) for name in BAGS)
-    history = HistoryColumns(numeric, liked, disliked, own)
-    return RawFeatures.of(queries, history, item_table)
-
-
 def _list_array(bag: IndexedBag) -> pa.Array:
-    values = pa.DictionaryArray.from_arrays(bag.codes.values, bag.tokens)
+    values = pa.DictionaryArray.from_arrays(bag.codes.values, bag.ids)
     return pa.LargeListArray.from_arrays(bag.codes.offsets, values)
 
 
-def _bag(table: pa.Table, name: str) -> IndexedBag:
+def _read_bag(table: pa.Table, name: str) -> IndexedBag:
     if name not in table.column_names:
         return IndexedBag.empty(len(table))
     lists = table[name].combine_chunks()

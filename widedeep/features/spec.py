@@ -1,4 +1,8 @@
-"""What a model reads of a row, declared (the fitted counterpart is `Transform`)."""
+"""What a model reads of a row, declared; the fitted counterpart of a `FeatureSpec` is `Transform`.
+
+A spec names the categories, bags, numbers and buckets of the deep part, the crosses, and what the
+wide part reads raw. It is checked when it is made.
+"""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +27,7 @@ class Category:
 class Bag:
     """A multi-valued feature: a bag of the item table, or `liked` / `disliked` from history.
 
-    With `vocabulary_of` it reads the ids (and the embedding) of that category.
+    With `vocabulary_of` it reads the codes (and the embedding) of that category.
     """
 
     name: str
@@ -41,14 +45,14 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A continuous feature read by the wide part as the one-hot of its quantile."""
+    """A continuous feature that the wide part reads as the one-hot of its quantile."""
 
     number: str
     quantiles: int = 20
 
     @property
     def name(self) -> str:
-        """The name by which crosses and the wide part call it."""
+        """The name by which crosses and the wide part refer to the bucket."""
         return f"{self.number}_bucket"
 
 
@@ -61,15 +65,19 @@ class Cross:
 
     @property
     def name(self) -> str:
-        """The parts, joined for people to read; never used as a key of values."""
+        """The names of the parts joined, for display; values are never keyed by joined text."""
         return " x ".join(self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """All features. `wide` names the categories, bags and buckets the wide part reads raw.
+    """All features of a model.
 
-    `offset` names the number that is a logit already: the model starts from it and learns the rest.
+    `wide` names the categories, bags and buckets that the wide part reads raw. `prior_logit` names
+    the number that is a logit already: the model starts from it and learns the rest.
+
+    Raises:
+        InputError: A name is declared twice or used without a declaration, or a size is too small.
     """
 
     categories: tuple[Category, ...]
@@ -78,7 +86,7 @@ class FeatureSpec:
     buckets: tuple[Bucket, ...]
     crosses: tuple[Cross, ...]
     wide: tuple[str, ...]
-    offset: str | None = None
+    prior_logit: str | None = None
     history: HistoryConfig = field(default_factory=HistoryConfig)
 
     def __post_init__(self) -> None:
@@ -96,6 +104,56 @@ class FeatureSpec:
         names += [bag.name for bag in self.bags]
         return [*names, *(bucket.name for bucket in self.buckets)]
 
+    @property
+    def wide_inputs(self) -> set[str]:
+        """Names of the features that the wide part reads, raw or in a cross."""
+        return {*self.wide, *parts_of(self.crosses)}
+
+    @property
+    def own_bags(self) -> list[str]:
+        """Names of the bags that have a vocabulary of their own."""
+        return [bag.name for bag in self.bags if bag.vocabulary_of is None]
+
+    def vocabulary_name(self, feature: str) -> str:
+        """Return the feature whose vocabulary a category or bag reads: its own or a shared one."""
+        shared = {bag.name: bag.vocabulary_of for bag in self.bags}
+        return shared.get(feature) or feature
+
+    def quantile_features(self) -> list[tuple[str, str, int]]:
+        """Return (name, number it reads, quantiles) of each number and bucket."""
+        numbers = [(number.name, number.name, number.quantiles) for number in self.numbers]
+        return numbers + [(b.name, b.number, b.quantiles) for b in self.buckets]
+
+    @property
+    def history_columns(self) -> ColumnSelection:
+        """The history columns that any of the features is made of."""
+        numbers = {number for _, number, _ in self.quantile_features()} | {self.prior_logit}
+        return _select_columns(numbers, {bag.name for bag in self.bags})
+
+    def history_columns_of(self, discrete: Collection[str]) -> ColumnSelection:
+        """Return the history columns that the given categories, bags and buckets are made of."""
+        numbers = {bucket.number for bucket in self.buckets if bucket.name in discrete}
+        return _select_columns(numbers, discrete)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values that `from_json` reads back to an equal spec."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `as_json` returned."""
+        crosses = tuple(Cross(tuple(c["parts"]), c["minimum_support"]) for c in values["crosses"])
+        return cls(
+            tuple(Category(**value) for value in values["categories"]),
+            tuple(Bag(**value) for value in values["bags"]),
+            tuple(Number(**value) for value in values["numbers"]),
+            tuple(Bucket(**value) for value in values["buckets"]),
+            crosses,
+            tuple(values["wide"]),
+            values["prior_logit"],
+            HistoryConfig(**values["history"]),
+        )
+
     def _check_names(self) -> None:
         crosses = [cross.name for cross in self.crosses]
         for names in (self.discrete, [n.name for n in self.numbers], crosses, self.wide):
@@ -106,75 +164,28 @@ class FeatureSpec:
     def _check_sizes(self) -> None:
         continuous: list[Number | Bucket] = [*self.numbers, *self.buckets]
         for feature in continuous:
-            if feature.quantiles < 2:  # noqa: PLR2004
-                raise InputError(f"{feature}: at least 2 quantiles are wanted")
+            _check_minimum(feature, "quantiles", feature.quantiles, 2)
         discrete: list[Category | Bag] = [*self.categories, *self.bags]
         for part in discrete:
-            if part.minimum_count < 1:
-                raise InputError(f"{part}: a minimum count of at least 1 is wanted")
+            _check_minimum(part, "minimum_count", part.minimum_count, 1)
         for cross in self.crosses:
-            if len(cross.parts) < 2 or cross.minimum_support < 1:  # noqa: PLR2004
-                raise InputError(f"{cross}: 2 parts and a minimum support of 1 are the least")
-
-    def vocabulary_name(self, feature: str) -> str:
-        """The category or bag whose vocabulary a category or bag reads: its own or a shared one."""
-        shared = {bag.name: bag.vocabulary_of for bag in self.bags}
-        return shared.get(feature) or feature
-
-    @property
-    def reads(self) -> ColumnSelection:
-        """What of a row's history any of the features is made of."""
-        numbers = {number for _, number, _ in self.quantiled()} | {self.offset}
-        return _wanted(numbers, {bag.name for bag in self.bags})
-
-    def read_by(self, discrete: Collection[str]) -> ColumnSelection:
-        """What of a row's history some categories, bags and buckets are made of."""
-        numbers = {bucket.number for bucket in self.buckets if bucket.name in discrete}
-        return _wanted(numbers, discrete)
-
-    @property
-    def fired(self) -> set[str]:
-        """Names of all that the wide part reads, raw or in a cross."""
-        return {*self.wide, *parts_of(self.crosses)}
-
-    @property
-    def own_bags(self) -> list[str]:
-        """Names of the bags that have a vocabulary of their own."""
-        return [bag.name for bag in self.bags if bag.vocabulary_of is None]
-
-    def quantiled(self) -> list[tuple[str, str, int]]:
-        """Name, number and count of quantiles of all that is read by quantile."""
-        numbers = [(number.name, number.name, number.quantiles) for number in self.numbers]
-        return numbers + [(b.name, b.number, b.quantiles) for b in self.buckets]
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON values that `from_json` reads back to an equal spec."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The reverse of `as_json`."""
-        crosses = tuple(Cross(tuple(c["parts"]), c["minimum_support"]) for c in values["crosses"])
-        return cls(
-            tuple(Category(**value) for value in values["categories"]),
-            tuple(Bag(**value) for value in values["bags"]),
-            tuple(Number(**value) for value in values["numbers"]),
-            tuple(Bucket(**value) for value in values["buckets"]),
-            crosses,
-            tuple(values["wide"]),
-            values["offset"],
-            HistoryConfig(**values["history"]),
-        )
+            _check_minimum(cross, "the number of parts", len(cross.parts), 2)
+            _check_minimum(cross, "minimum_support", cross.minimum_support, 1)
 
 
 def parts_of(crosses: Iterable[Cross]) -> set[str]:
-    """Names of all that some crosses combine."""
+    """Return the names of all features that the crosses combine."""
     return {part for cross in crosses for part in cross.parts}
 
 
-def _wanted(numbers: Collection[str | None], bags: Collection[str]) -> ColumnSelection:
-    kept = (name for name in NUMERIC if name in numbers)
-    return ColumnSelection(tuple(kept), tuple(name for name in BAGS if name in bags))
+def _select_columns(numbers: Collection[str | None], bags: Collection[str]) -> ColumnSelection:
+    columns = (name for name in NUMERIC if name in numbers)
+    return ColumnSelection(tuple(columns), tuple(name for name in BAGS if name in bags))
+
+
+def _check_minimum(feature: object, what: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise InputError(f"{feature}: {what} is {value}; expected at least {minimum}")
 
 
 def _check_declared(used: list[str], declared: list[str]) -> None:

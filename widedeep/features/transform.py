@@ -1,7 +1,11 @@
-"""The fitted features: raw columns → `Encoded`, for one row as for many, with no label."""
+"""The fitted features: raw features → `EncodedRows`, for one row as for many, without a label.
+
+`Transform.fit` learns vocabularies, quantile boundaries and crosses from training rows; `encode`
+turns raw features into what a model reads, and needs no label. A model carries its own transform.
+"""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +25,7 @@ from widedeep.features.quantiles import QuantileNormaliser, QuantisedNumbers
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Cross, FeatureSpec, parts_of
-from widedeep.features.vocabulary import Counts, Vocabulary, count_tokens
+from widedeep.features.vocabulary import Counts, Vocabulary, count_distinct
 from widedeep.inputs import InputError
 from widedeep.parallel import parallel_map
 
@@ -35,10 +39,14 @@ _CROSSES = "crosses"
 
 @dataclass(frozen=True)
 class Transform:
-    """Everything fitted on training rows. `prior` is their share of positive labels.
+    """Everything that is fitted on training rows.
 
-    `vocabularies` by feature; `normalisers` by number and by bucket name; `crosses` in the order
-    of the spec.
+    Attributes:
+        spec: The features.
+        prior: Share of positive labels in the training rows.
+        vocabularies: By category or bag; a bag that shares a vocabulary has none of its own.
+        normalisers: By name of a number or bucket.
+        crosses: In the order of the spec.
     """
 
     spec: FeatureSpec
@@ -56,84 +64,92 @@ class Transform:
         previous: Self | None = None,
         stale: Sequence[RawFeatures] = (),
     ) -> Self:
-        """Fit on the raw columns of the training rows.
+        """Fit on the raw features of the training rows.
 
-        Vocabularies and crosses are those of these rows. The boundaries of numbers are those of
-        the rows and their `stale` copies (of fresh rows alone, all that is old would be one
-        quantile). They are taken over from `previous`, if there is one: the weights that travel
-        with a warm start were learned on them. (The rows must then have been described with its
-        prior, too.)
+        Args:
+            spec: The features.
+            prior: Share of positive labels in the training rows.
+            rows: The training rows; vocabularies and crosses are those of these rows.
+            previous: A transform whose boundaries of numbers are taken over, because the weights
+                that travel with a warm start were learned on them. The rows must then have been
+                computed with its prior, too.
+            stale: Stale copies of the rows. Boundaries of numbers are fitted on the rows and these
+                copies; fitted on fresh rows alone, everything old would fall into one quantile.
 
         Raises:
             InputError: `previous` has another spec, or a cross has no room for its combinations.
         """
         if previous and previous.spec != spec:
             raise InputError("the previous transform has other features; fit without it")
-        vocabularies = vocabularies_of(spec, token_counts(spec, rows))
+        vocabularies = fit_vocabularies(spec, count_ids(spec, rows))
         normalisers = previous.normalisers if previous else _fit_normalisers(spec, (rows, *stale))
         partial = cls(spec, prior, vocabularies, normalisers, ())
-        halves = partial.halves(rows, range(len(spec.crosses)))
-        least = [cross.minimum_support for cross in spec.crosses]
+        counters = partial.cross_counters(rows, range(len(spec.crosses)))
+        minimum = [cross.minimum_support for cross in spec.crosses]
         return partial.with_crosses(
-            parallel_map(CrossCounter.count, halves, partial.cross_sizes, least)
+            parallel_map(CrossCounter.count, counters, partial.cross_sizes, minimum)
         )
 
-    def halves(self, rows: RawFeatures, which: Iterable[int]) -> list[CrossCounter]:
-        """The rows as some crosses, `which` by their places in the spec, combine them."""
+    def cross_counters(self, rows: RawFeatures, which: Iterable[int]) -> list[CrossCounter]:
+        """Return the rows as some crosses combine them; `which` are positions in the spec."""
         crosses = [(self.spec.crosses[i], self.cross_sizes[i]) for i in which]
-        discrete = self._discrete(rows, parts_of(cross for cross, _ in crosses))
+        codes = self._discrete_codes(rows, parts_of(cross for cross, _ in crosses))
         return [
-            CrossCounter.of([discrete[part] for part in cross.parts], sizes)
+            CrossCounter.from_codes([codes[part] for part in cross.parts], sizes)
             for cross, sizes in crosses
         ]
 
     @cached_property
     def cross_sizes(self) -> list[tuple[int, ...]]:
-        """How many ids each part of each cross has."""
+        """Number of codes of each part of each cross."""
         return [tuple(self._size(part) for part in cross.parts) for cross in self.spec.crosses]
 
     def with_crosses(self, counts: Sequence[Counts]) -> Self:
-        """The same, with the combinations that are seen often enough."""
-        given = zip(self.spec.crosses, self.cross_sizes, counts, strict=True)
+        """Return a copy with the combinations that occur often enough; `counts` are by cross."""
+        by_cross = zip(self.spec.crosses, self.cross_sizes, counts, strict=True)
         crosses = tuple(
-            CrossVocabulary.of_counts(*counted, sizes, cross.minimum_support)
-            for cross, sizes, counted in given
+            CrossVocabulary.from_counts(*keys_and_support, sizes, cross.minimum_support)
+            for cross, sizes, keys_and_support in by_cross
         )
         return replace(self, crosses=crosses)
 
-    def describe(
-        self, interactions: Interactions, asked: Queries, item_table: ItemTable
+    def compute_features(
+        self, interactions: Interactions, queries: Queries, item_table: ItemTable
     ) -> RawFeatures:
-        """The raw columns of queries, as those it was fitted on were described."""
-        known = (interactions, asked, item_table, self.spec.history, self.prior)
-        return RawFeatures.describe(*known, wanted=self.spec.reads)
+        """Compute the raw features of queries as those of the training rows were computed."""
+        history, columns = self.spec.history, self.spec.history_columns
+        return RawFeatures.compute(
+            interactions, queries, item_table, history, self.prior, columns=columns
+        )
 
-    def fired(self, rows: RawFeatures) -> Ragged:
-        """The wide features that fire in each row; what `encode` gives as `wide`."""
-        discrete = self._discrete(rows, self.spec.fired)
-        return Ragged.side_by_side(self._wide(discrete), len(rows))
+    def wide_ids(self, rows: RawFeatures) -> Ragged:
+        """Return the wide ids that fire in each row: the `wide` of what `encode` returns."""
+        return self._wide_ids(self._discrete_codes(rows, self.spec.wide_inputs), len(rows))
 
-    def offset(self, rows: RawFeatures) -> NDArray[np.float32]:
-        """The logit that the model starts from in each row, (n,); 0 if the spec names none."""
-        if self.spec.offset is None:
+    def prior_logit(self, rows: RawFeatures) -> NDArray[np.float32]:
+        """Return the logit from which the model starts, (n,); 0 if the spec names no number."""
+        if self.spec.prior_logit is None:
             return np.zeros(len(rows), np.float32)
-        return rows.number(self.spec.offset).astype(np.float32)
+        return rows.number(self.spec.prior_logit).astype(np.float32)
 
     def encode(self, rows: RawFeatures) -> EncodedRows:
-        """Ids, bags, numbers and fired wide features of each row."""
-        discrete = self._discrete(rows, {*self.spec.discrete})
-        categories = [discrete[c.name].values for c in self.spec.categories]
+        """Return codes, bags, quantiles of numbers, wide ids and the prior logit of each row."""
+        codes = self._discrete_codes(rows, self.spec.discrete)
+        categories = [codes[category.name].values for category in self.spec.categories]
         return EncodedRows(
             np.stack(categories, axis=1) if categories else np.empty((len(rows), 0), np.int32),
-            tuple(discrete[bag.name] for bag in self.spec.bags),
+            tuple(codes[bag.name] for bag in self.spec.bags),
             self._numbers(rows),
-            Ragged.side_by_side(self._wide(discrete), len(rows)),
-            self.offset(rows),
+            self._wide_ids(codes, len(rows)),
+            self.prior_logit(rows),
         )
 
     @cached_property
     def wide_offsets(self) -> dict[str, int]:
-        """First wide id of each block: raw features in the order of the spec, then crosses."""
+        """First wide id of each block: raw features in the order of the spec, then crosses.
+
+        The entry "end" is the number of wide ids.
+        """
         sizes = {name: self._size(name) for name in self.spec.wide}
         sizes |= {
             cross.name: len(vocabulary)
@@ -144,21 +160,21 @@ class Transform:
 
     @property
     def wide_size(self) -> int:
-        """Number of wide ids."""
+        """The number of wide ids."""
         return self.wide_offsets["end"]
 
     @property
     def number_columns(self) -> tuple[str, ...]:
-        """What a model reads of `EncodedRows.numbers`: each number, then whether it is missing."""
+        """Columns of `QuantisedNumbers.normalised`: each number, then whether it is missing."""
         names = [number.name for number in self.spec.numbers]
         return (*names, *(f"{name}_missing" for name in names))
 
     def vocabulary_of(self, feature: str) -> Vocabulary:
-        """The vocabulary whose ids a category or bag carries."""
+        """Return the vocabulary whose codes a category or bag carries."""
         return self.vocabularies[self.spec.vocabulary_name(feature)]
 
     def save(self, folder: Path) -> None:
-        """Write JSON and Parquet files into a new `folder`."""
+        """Write JSON and Parquet files into `folder`, which must be new."""
         (folder / _VOCABULARIES).mkdir(parents=True)
         (folder / _CROSSES).mkdir()
         boundaries = {k: n.boundaries.tolist() for k, n in self.normalisers.items()}
@@ -171,20 +187,20 @@ class Transform:
         }
         (folder / _JSON).write_text(json.dumps(text, indent=1), encoding="utf-8")
         for name, vocabulary in self.vocabularies.items():
-            _write(folder / _VOCABULARIES / f"{name}.parquet", "token", vocabulary.tokens)
+            _write_column(folder / _VOCABULARIES / f"{name}.parquet", "id", vocabulary.ids)
         for i, cross in enumerate(self.crosses):
-            _write(folder / _CROSSES / f"{i}.parquet", "key", cross.keys)
+            _write_column(folder / _CROSSES / f"{i}.parquet", "key", cross.keys)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read the files that `save` wrote; the result encodes equal to the bit."""
         text = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         vocabularies = {
-            name: Vocabulary(_read(folder / _VOCABULARIES / f"{name}.parquet"))
+            name: Vocabulary(_read_column(folder / _VOCABULARIES / f"{name}.parquet"))
             for name in text["vocabularies"]
         }
         crosses = tuple(
-            CrossVocabulary(_read(folder / _CROSSES / f"{i}.parquet"), tuple(sizes))
+            CrossVocabulary(_read_column(folder / _CROSSES / f"{i}.parquet"), tuple(sizes))
             for i, sizes in enumerate(text["cross_sizes"])
         )
         normalisers = {
@@ -194,92 +210,96 @@ class Transform:
         spec = FeatureSpec.from_json(text["spec"])
         return cls(spec, text["prior"], vocabularies, normalisers, crosses)
 
-    def _discrete(self, rows: RawFeatures, wanted: set[str]) -> dict[str, Ragged]:
-        """Ids of wanted categories, bags and buckets; single-valued ones as rows of length 1."""
-        categories = [each.name for each in self.spec.categories if each.name in wanted]
-        bags = [each for each in self.spec.bags if each.name in wanted]
-        found = {name: Ragged.singles(self._category(name, rows)) for name in categories}
-        found |= parallel_map(lambda bag: (bag.name, self._bag(bag, rows)), bags)
-        for bucket in (each for each in self.spec.buckets if each.name in wanted):
-            ids = self.normalisers[bucket.name].bucket(rows.number(bucket.number))
-            # 1 is the missing value: 0 would be the unknown, which combines with nothing.
-            found[bucket.name] = Ragged.singles(ids + 1)
-        return found
+    def _discrete_codes(self, rows: RawFeatures, names: Collection[str]) -> dict[str, Ragged]:
+        """Return the codes of the named categories, bags and buckets, by row.
 
-    def _category(self, name: str, rows: RawFeatures) -> NDArray[np.int32]:
-        tokens = rows.token(name)
+        Categories and buckets have one code per row.
+        """
+        categories = [c.name for c in self.spec.categories if c.name in names]
+        bags = [bag for bag in self.spec.bags if bag.name in names]
+        codes = {name: Ragged.one_per_row(self._category_codes(name, rows)) for name in categories}
+        codes |= parallel_map(lambda bag: (bag.name, self._bag_codes(bag, rows)), bags)
+        for bucket in (bucket for bucket in self.spec.buckets if bucket.name in names):
+            quantiles = self.normalisers[bucket.name].bucket(rows.number(bucket.number))
+            # A missing value has code 1, because code 0 is unknown and combines with nothing.
+            codes[bucket.name] = Ragged.one_per_row(quantiles + 1)
+        return codes
+
+    def _category_codes(self, name: str, rows: RawFeatures) -> NDArray[np.int32]:
+        ids = rows.entity_ids(name)
         vocabulary = self.vocabularies[name]
-        if tokens is not None:
-            return vocabulary.encode(tokens)
-        return vocabulary.encode(rows.attribute(name))[rows.item_rows]
+        if ids is not None:
+            return vocabulary.encode(ids)
+        return vocabulary.encode(rows.item_category(name))[rows.item_rows]
 
-    def _bag(self, bag: Bag, rows: RawFeatures) -> Ragged:
+    def _bag_codes(self, bag: Bag, rows: RawFeatures) -> Ragged:
         vocabulary = self.vocabulary_of(bag.name)
         remembered = rows.history_bag(bag.name)
         if remembered is not None:
             return remembered.encode(vocabulary)
-        by_item = rows.attribute_bag(bag.name)
-        return by_item.replace(vocabulary.encode(by_item.values)).select_rows(rows.item_rows)
+        by_item = rows.item_bag(bag.name)
+        return by_item.with_values(vocabulary.encode(by_item.values)).select_rows(rows.item_rows)
 
     def _numbers(self, rows: RawFeatures) -> QuantisedNumbers:
         columns = [rows.number(number.name) for number in self.spec.numbers]
         normalisers = [self.normalisers[number.name] for number in self.spec.numbers]
-        found = QuantisedNumbers.empty(len(rows), [each.quantiles for each in normalisers])
+        numbers = QuantisedNumbers.empty(len(rows), [n.quantiles for n in normalisers])
 
         def fill(begin: int) -> None:
             block = slice(begin, begin + _BLOCK)
             for i, (column, normaliser) in enumerate(zip(columns, normalisers, strict=True)):
-                normaliser.bucket_into(column[block], found.quantile[block, i])
+                normaliser.bucket_into(column[block], numbers.quantile[block, i])
 
         parallel_map(fill, range(0, len(rows), _BLOCK))
-        return found
+        return numbers
 
-    def _wide(self, discrete: Mapping[str, Ragged]) -> list[Ragged]:
-        blocks = [
-            discrete[name].replace(discrete[name].values + self.wide_offsets[name])
+    def _wide_ids(self, codes: Mapping[str, Ragged], rows: int) -> Ragged:
+        """Shift the codes of raw features and crosses into the id space of the wide part."""
+        raw = [
+            codes[name].with_values(codes[name].values + self.wide_offsets[name])
             for name in self.spec.wide
         ]
 
         def fire(cross: Cross, vocabulary: CrossVocabulary) -> Ragged:
-            fired = vocabulary.encode([discrete[part] for part in cross.parts])
-            return fired.replace(fired.values + self.wide_offsets[cross.name])
+            fired = vocabulary.encode([codes[part] for part in cross.parts])
+            return fired.with_values(fired.values + self.wide_offsets[cross.name])
 
-        return blocks + parallel_map(fire, self.spec.crosses, self.crosses)
+        return Ragged.hstack(raw + parallel_map(fire, self.spec.crosses, self.crosses), rows)
 
     def _size(self, name: str) -> int:
-        """Number of ids of a category, bag or bucket."""
+        """Return the number of codes of a category, bag or bucket."""
         for bucket in self.spec.buckets:
             if bucket.name == name:
                 return self.normalisers[name].quantiles + 2
         return len(self.vocabulary_of(name))
 
 
-def token_counts(spec: FeatureSpec, rows: RawFeatures) -> dict[str, Counts]:
-    """How often each token stands in the rows, by vocabulary; those of parts add up."""
-    of_items = np.bincount(rows.item_rows, minlength=len(rows.item_table.items) + 1)
+def count_ids(spec: FeatureSpec, rows: RawFeatures) -> dict[str, Counts]:
+    """Count how often each id occurs in the rows, by vocabulary; counts of parts add up."""
+    item_counts = np.bincount(rows.item_rows, minlength=len(rows.item_table.ids) + 1)
 
-    def of_category(name: str) -> Counts:
-        tokens = rows.token(name)
-        if tokens is not None:
-            return count_tokens(tokens)
-        return count_tokens(rows.attribute(name), of_items)
+    def count_category(name: str) -> Counts:
+        ids = rows.entity_ids(name)
+        if ids is not None:
+            return count_distinct(ids)
+        return count_distinct(rows.item_category(name), item_counts)
 
-    def of_bag(name: str) -> Counts:
+    def count_bag(name: str) -> Counts:
         bag = rows.history_bag(name)
         if bag is not None:
             return bag.count()
-        by_item = rows.attribute_bag(name)
-        return count_tokens(by_item.values, of_items[by_item.row_numbers()])
+        by_item = rows.item_bag(name)
+        return count_distinct(by_item.values, item_counts[by_item.row_numbers()])
 
-    counted = {category.name: of_category(category.name) for category in spec.categories}
-    return counted | {name: of_bag(name) for name in spec.own_bags}
+    counts = {category.name: count_category(category.name) for category in spec.categories}
+    return counts | {name: count_bag(name) for name in spec.own_bags}
 
 
-def vocabularies_of(spec: FeatureSpec, counted: Mapping[str, Counts]) -> dict[str, Vocabulary]:
-    """The tokens that are seen often enough, by feature."""
-    least = {category.name: category.minimum_count for category in spec.categories}
-    least |= {bag.name: bag.minimum_count for bag in spec.bags}
-    return {name: Vocabulary.of_counts(*of, least[name]) for name, of in counted.items()}
+def fit_vocabularies(spec: FeatureSpec, counts: Mapping[str, Counts]) -> dict[str, Vocabulary]:
+    """Keep the ids that occur often enough, by feature; `counts` are those of `count_ids`."""
+    minimum = {category.name: category.minimum_count for category in spec.categories}
+    minimum |= {bag.name: bag.minimum_count for bag in spec.bags}
+    return {name: Vocabulary.from_counts(*ids, minimum[name]) for name, ids in counts.items()}
 
 
 def _fit_normalisers(
@@ -290,15 +310,15 @@ def _fit_normalisers(
         joined = values[0] if len(values) == 1 else np.concatenate(values)
         return name, QuantileNormaliser.fit(joined, quantiles)
 
-    return dict(parallel_map(fit, *zip(*spec.quantiled(), strict=True)))
+    return dict(parallel_map(fit, *zip(*spec.quantile_features(), strict=True)))
 
 
-def _write(path: Path, column: str, values: NDArray[Any]) -> None:
+def _write_column(path: Path, name: str, values: NDArray[Any]) -> None:
     array = pa.array(values.tolist(), pa.string()) if values.dtype.kind == "T" else values
-    pq.write_table(pa.table({column: array}), path)
+    pq.write_table(pa.table({name: array}), path)
 
 
-def _read(path: Path) -> NDArray[Any]:
+def _read_column(path: Path) -> NDArray[Any]:
     column = read_small(path).column(0)
     if pa.types.is_string(column.type):
         return np.array(column.to_pylist(), np.dtypes.StringDType())

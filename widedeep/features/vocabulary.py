@@ -1,6 +1,9 @@
-"""String or integer token → dense id, for tokens seen often enough (paper, section 4.1).
+"""Vocabularies: which ids a feature knows, and the dense code of each (paper, section 4.1).
 
-Bags of tokens that a table holds once: a row has places in it.
+An id is a value as it stands in the data (int64 or str); its code is its index in a vocabulary. A
+`Vocabulary` keeps the ids that occur often enough; all other ids share the code
+`OUT_OF_VOCABULARY`. An `IndexedBag` holds rows of ids that repeat a lot: each distinct id once, and
+in the rows only its position.
 """
 
 from dataclasses import dataclass
@@ -9,165 +12,152 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 
+from widedeep.compiled import compiled
 from widedeep.features.ragged import Ragged
 
 OUT_OF_VOCABULARY = 0
-"""The id of every token that is not in a vocabulary; it is trained on the rare tokens."""
+"""The code of every id that is not in a vocabulary; it is trained on the rare ids."""
 
 Counts = tuple[NDArray[Any], NDArray[np.int64]]
-"""Distinct tokens or keys, and how often each stands there; (n,) both."""
+"""Distinct ids (or keys of crosses) and the number of occurrences of each, (n,) both."""
 
-_SPARSE = 64
-"""Numbers of which fewer than every so-manieth is a token are not looked up in a table."""
+_MAXIMUM_SPAN = 64
+"""Integer ids get a lookup table if they span at most this many integers per id."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """`tokens` (sorted, unique; int64 or str) have the ids 1, 2, …; all others the id 0."""
+    """`ids` (sorted, unique; int64 or str) have the codes 1, 2, …; all other ids have the code 0.
 
-    tokens: NDArray[Any]
+    Codes are int32. `len` counts the codes, the one for out-of-vocabulary ids included.
+    """
+
+    ids: NDArray[Any]
 
     def __len__(self) -> int:
-        """Number of ids, with the one for out-of-vocabulary."""
-        return len(self.tokens) + 1
+        """Return the number of codes, including the one for out-of-vocabulary ids."""
+        return len(self.ids) + 1
 
     @classmethod
-    def fit(cls, tokens: NDArray[Any], minimum_count: int) -> Self:
-        """Keep the tokens that stand at least `minimum_count` times in `tokens`, shape (n,)."""
-        return cls.of_counts(*count_tokens(tokens), minimum_count)
+    def fit(cls, ids: NDArray[Any], minimum_count: int) -> Self:
+        """Keep the ids that occur at least `minimum_count` times in `ids`, shape (n,)."""
+        return cls.from_counts(*count_distinct(ids), minimum_count)
 
     @classmethod
-    def of_counts(cls, tokens: NDArray[Any], counts: NDArray[np.int64], minimum_count: int) -> Self:
-        """Keep those of the distinct `tokens` (n,) that have at least `minimum_count`."""
-        kept = np.sort(_comparable(tokens[counts >= minimum_count]))
-        return cls(kept.astype(tokens.dtype))
+    def from_counts(cls, ids: NDArray[Any], counts: NDArray[np.int64], minimum_count: int) -> Self:
+        """Keep those of the distinct `ids` (n,) whose count is at least `minimum_count`."""
+        frequent = np.sort(_comparable(ids[counts >= minimum_count]))
+        return cls(frequent.astype(ids.dtype))
 
-    def encode(self, tokens: NDArray[Any]) -> NDArray[np.int32]:
-        """Ids, int32 of the shape of `tokens` (n,)."""
-        if tokens.dtype == np.int64 and self._table is not None:
-            return _from_table(tokens, self._table, self.tokens[0])
-        codes, unique = pd.factorize(tokens)
-        ids: NDArray[np.int32] = self._lookup(np.asarray(unique, self.tokens.dtype))[codes]
+    def encode(self, ids: NDArray[Any]) -> NDArray[np.int32]:
+        """Return the code of each id, int32 of the same shape (n,)."""
+        if ids.dtype == np.int64 and self._table is not None:
+            return _look_up_integers(ids, self._table, self.ids[0])
+        positions, distinct = pd.factorize(ids)
+        codes: NDArray[np.int32] = self._look_up(np.asarray(distinct, self.ids.dtype))[positions]
+        return codes
+
+    def decode(self, codes: NDArray[np.integer]) -> NDArray[Any]:
+        """Return the id of each code (n,); codes must be at least 1."""
+        ids: NDArray[Any] = self.ids[codes - 1]
         return ids
 
     @cached_property
     def _table(self) -> NDArray[np.int32] | None:
-        """The id of each number from the least token on, where tokens are numbers and dense."""
-        if self.tokens.dtype != np.int64 or not len(self.tokens):
+        """Code by integer, from the lowest id on; None if ids are no integers or too far apart."""
+        if self.ids.dtype != np.int64 or not len(self.ids):
             return None
-        span = int(self.tokens[-1]) - int(self.tokens[0]) + 1
-        if span > _SPARSE * len(self.tokens):
+        span = int(self.ids[-1]) - int(self.ids[0]) + 1
+        if span > _MAXIMUM_SPAN * len(self.ids):
             return None
         table = np.full(span, OUT_OF_VOCABULARY, np.int32)
-        table[self.tokens - self.tokens[0]] = np.arange(1, len(self))
+        table[self.ids - self.ids[0]] = np.arange(1, len(self))
         return table
 
-    def decode(self, ids: NDArray[np.integer]) -> NDArray[Any]:
-        """Tokens of ids ≥ 1, shape (n,)."""
-        tokens: NDArray[Any] = self.tokens[ids - 1]
-        return tokens
-
-    def _lookup(self, tokens: NDArray[Any]) -> NDArray[np.int32]:
-        if not len(self.tokens):
-            return np.zeros(len(tokens), np.int32)
-        sought, held = _comparable(tokens), _comparable(self.tokens)
-        place = np.searchsorted(held, sought).clip(max=len(held) - 1)
-        known = held[place] == sought
-        return np.where(known, place + 1, OUT_OF_VOCABULARY).astype(np.int32)
+    def _look_up(self, ids: NDArray[Any]) -> NDArray[np.int32]:
+        if not len(self.ids):
+            return np.zeros(len(ids), np.int32)
+        ids, known_ids = _comparable(ids), _comparable(self.ids)
+        positions = np.searchsorted(known_ids, ids).clip(max=len(known_ids) - 1)
+        is_known = known_ids[positions] == ids
+        return np.where(is_known, positions + 1, OUT_OF_VOCABULARY).astype(np.int32)
 
 
-def count_tokens(tokens: NDArray[Any], times: NDArray[np.int64] | None = None) -> Counts:
-    """The distinct tokens and how often each stands there, if each of (n,) stands for `times`."""
-    codes, unique = pd.factorize(tokens)
-    counts = np.bincount(codes, times, len(unique)).astype(np.int64)
-    seen = counts > 0
-    return np.asarray(unique, tokens.dtype)[seen], counts[seen]
+def count_distinct(ids: NDArray[Any], times: NDArray[np.int64] | None = None) -> Counts:
+    """Count how often each distinct id (or key) occurs in `ids`, shape (n,).
 
-
-class RunningCounts:
-    """Counts of distinct tokens or keys, part by part.
-
-    What came is added up whenever it is as much as there was, so little more is held than in the
-    end, and each part is touched a few times only.
+    Args:
+        ids: int64 or str, (n,).
+        times: How many occurrences each entry of `ids` stands for, (n,); one each by default. An
+            id without any occurrence is left out.
     """
-
-    def __init__(self) -> None:
-        """None yet."""
-        self._held: list[Counts] = []
-        self._total = 0
-
-    def add(self, tokens: NDArray[Any], counts: NDArray[np.int64]) -> None:
-        """Each of the distinct `tokens` (n,) stands there `counts` times more."""
-        self._held.append((tokens, counts))
-        if sum(len(held) for held, _ in self._held) > 2 * self._total:
-            self._total = len(self.total()[0])
-
-    def total(self) -> Counts:
-        """The distinct ones of all parts, and how often each stands there. There was a part."""
-        if len(self._held) > 1:
-            columns = zip(*self._held, strict=True)
-            self._held = [count_tokens(*(np.concatenate(column) for column in columns))]
-        return self._held[0]
+    positions, distinct = pd.factorize(ids)
+    counts = np.bincount(positions, times, len(distinct)).astype(np.int64)
+    occurs = counts > 0
+    return np.asarray(distinct, ids.dtype)[occurs], counts[occurs]
 
 
-def _comparable(tokens: NDArray[Any]) -> NDArray[Any]:
-    """Strings as Python's own: numpy 2.4 looks up a long one (over 15 bytes) in wrong memory."""
-    return tokens.astype(object) if tokens.dtype.kind == "T" else tokens
+def _comparable(ids: NDArray[Any]) -> NDArray[Any]:
+    """Turn numpy strings into Python strings.
+
+    The search of numpy 2.4 reads wrong memory for strings of more than 15 bytes.
+    """
+    return ids.astype(object) if ids.dtype.kind == "T" else ids
 
 
-@njit(cache=True, nogil=True)
-def _from_table(
-    tokens: NDArray[np.int64], table: NDArray[np.int32], least: int
+@compiled
+def _look_up_integers(
+    ids: NDArray[np.int64], table: NDArray[np.int32], lowest: int
 ) -> NDArray[np.int32]:
-    ids = np.full(len(tokens), OUT_OF_VOCABULARY, np.int32)
-    for i in range(len(tokens)):
-        place = tokens[i] - least
-        if 0 <= place < len(table):
-            ids[i] = table[place]
-    return ids
+    codes = np.full(len(ids), OUT_OF_VOCABULARY, np.int32)
+    for i in range(len(ids)):
+        position = ids[i] - lowest
+        if 0 <= position < len(table):
+            codes[i] = table[position]
+    return codes
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedBag:
-    """`codes` (int32 values) are places in `tokens` (int64, each at most once).
+    """Rows of ids: `codes` (int32 values) are positions in the distinct `ids`, int64.
 
-    Half the memory of tokens; and what is looked up is looked up once a token, not once a row.
+    It takes half the memory of int64 rows, and a vocabulary looks up each distinct id once instead
+    of once a row.
     """
 
     codes: Ragged
-    tokens: NDArray[np.int64]
+    ids: NDArray[np.int64]
 
     @classmethod
-    def of(cls, bag: Ragged) -> Self:
-        """Of rows of tokens."""
-        tokens, codes = np.unique(bag.values, return_inverse=True)
-        return cls(bag.replace(codes.astype(np.int32)), tokens)
+    def from_ragged(cls, bag: Ragged) -> Self:
+        """Index rows of int64 ids."""
+        ids, codes = np.unique(bag.values, return_inverse=True)
+        return cls(bag.with_values(codes.astype(np.int32)), ids)
 
     @classmethod
     def empty(cls, rows: int) -> Self:
-        """So many rows without a token."""
+        """Return `rows` rows without any id."""
         codes = Ragged.from_lengths(np.empty(0, np.int32), np.zeros(rows, np.int64))
         return cls(codes, np.empty(0, np.int64))
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self.codes)
 
     def select_rows(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "IndexedBag":
-        """The named rows, see `Ragged.take`."""
-        return IndexedBag(self.codes.select_rows(rows), self.tokens)
+        """Return the given rows, see `Ragged.select_rows`."""
+        return IndexedBag(self.codes.select_rows(rows), self.ids)
 
-    def decoded(self) -> Ragged:
-        """Rows of tokens."""
-        return self.codes.replace(self.tokens[self.codes.values])
+    def decode(self) -> Ragged:
+        """Return the rows as int64 ids."""
+        return self.codes.with_values(self.ids[self.codes.values])
 
     def encode(self, vocabulary: Vocabulary) -> Ragged:
-        """Rows of ids (int32)."""
-        return self.codes.replace(vocabulary.encode(self.tokens)[self.codes.values])
+        """Return the rows in the codes of a vocabulary, int32."""
+        return self.codes.with_values(vocabulary.encode(self.ids)[self.codes.values])
 
     def count(self) -> Counts:
-        """The distinct tokens of all rows, and how often each stands there."""
-        return count_tokens(self.tokens, np.bincount(self.codes.values, minlength=len(self.tokens)))
+        """Count how often each id occurs in all rows; ids without an occurrence are left out."""
+        return count_distinct(self.ids, np.bincount(self.codes.values, minlength=len(self.ids)))

@@ -1,6 +1,7 @@
-"""The wide part's ids, read back: which block an id belongs to and which ids its parts have.
+"""Wide ids read back: the block each belongs to, and the codes of the features it stands for.
 
-Which wide features of two models are the same: by token, whatever became of the ids.
+`wide_blocks` lists the blocks of a transform. `match_wide_ids` finds for each wide feature of one
+model the same feature in another, by the ids in the data, whatever became of the codes.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from widedeep.features.spec import FeatureSpec
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
 
-Ids = NDArray[np.int64]
+Ints = NDArray[np.int64]
+
+ABSENT = -1
+"""The match of a feature that the other model does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,33 +27,33 @@ class WideBlock:
     """Consecutive wide ids that stand for one feature or one cross.
 
     Attributes:
-        name: That of the feature or the cross.
+        name: Name of the feature or the cross.
         first: The block's first wide id.
-        features: The features it combines, one for a raw feature.
-        parts: For each of them its own ids, int64 (n,), by position within the block.
+        features: The features it combines; one for a raw feature.
+        codes: For each of these features its codes, int64 (n,), by position within the block.
     """
 
     name: str
     first: int
     features: tuple[str, ...]
-    parts: tuple[Ids, ...]
+    codes: tuple[Ints, ...]
 
     def __len__(self) -> int:
-        """Number of its wide ids."""
-        return len(self.parts[0])
+        """Return the number of wide ids in the block."""
+        return len(self.codes[0])
 
     @property
-    def ids(self) -> slice:
-        """Where it lies in arrays over all wide ids."""
+    def wide_ids(self) -> slice:
+        """The block's wide ids, as a slice of arrays over all wide ids."""
         return slice(self.first, self.first + len(self))
 
     def is_memory(self, spec: FeatureSpec) -> bool:
-        """Whether it pairs what a user met before with a candidate, as liked x item does."""
+        """Return whether it pairs a remembered item with the candidate, as liked x item does."""
         return self.features in {(bag.name, bag.vocabulary_of) for bag in spec.bags}
 
 
 def wide_blocks(transform: Transform) -> tuple[WideBlock, ...]:
-    """All blocks in the order of their ids."""
+    """Return all blocks of a transform in the order of their wide ids."""
     spec, first = transform.spec, transform.wide_offsets
     ends = dict(zip(first, [*first.values()][1:], strict=False))
     raw = [
@@ -57,68 +61,65 @@ def wide_blocks(transform: Transform) -> tuple[WideBlock, ...]:
         for name in spec.wide
     ]
     crosses = [
-        WideBlock(cross.name, first[cross.name], cross.parts, tuple(vocabulary.parts()))
+        WideBlock(cross.name, first[cross.name], cross.parts, tuple(vocabulary.part_codes()))
         for cross, vocabulary in zip(spec.crosses, transform.crosses, strict=True)
     ]
     return (*raw, *crosses)
 
 
-ABSENT = -1
-"""The translation of a feature that the other model does not have."""
+def match_wide_ids(old: Transform, new: Transform) -> Ints:
+    """Return, for each wide id of `old`, that of the same feature in `new`; else `ABSENT`.
 
-
-def match_wide_ids(old: Transform, new: Transform) -> Ids:
-    """For each wide id of `old`, that of the same feature in `new`; int64 (old.wide_size,).
-
-    A block is the same by its name, a value by its token, a bucket by its range, and a cross by
-    all of its parts. The two may have different features.
+    int64 (old.wide_size,). Blocks match by name, values by their id in the data, buckets by their
+    range, crosses by all of their parts. The two transforms may have different features.
     """
-    found = np.full(old.wide_size, ABSENT, np.int64)
-    there = {block.name: block for block in wide_blocks(new)}
+    wide_ids = np.full(old.wide_size, ABSENT, np.int64)
+    new_blocks = {block.name: block for block in wide_blocks(new)}
     for block in wide_blocks(old):
-        if block.name in there and there[block.name].features == block.features:
-            found[block.ids] = _translate(block, there[block.name], old, new)
-    return found
+        if block.name in new_blocks and new_blocks[block.name].features == block.features:
+            wide_ids[block.wide_ids] = _match_block(block, new_blocks[block.name], old, new)
+    return wide_ids
 
 
-def _translate(block: WideBlock, there: WideBlock, old: Transform, new: Transform) -> Ids:
+def _match_block(block: WideBlock, new_block: WideBlock, old: Transform, new: Transform) -> Ints:
     parts = [
-        _same(feature, old, new)[ids]
-        for feature, ids in zip(block.features, block.parts, strict=True)
+        _match_codes(feature, old, new)[codes]
+        for feature, codes in zip(block.features, block.codes, strict=True)
     ]
     if len(parts) == 1:
-        places = parts[0]
+        positions = parts[0]
     else:
         names = [cross.name for cross in new.spec.crosses]
-        places = _crossed(parts, new, names.index(block.name))
-    return np.where(places == ABSENT, ABSENT, places + there.first)
+        positions = _match_cross(parts, new, names.index(block.name))
+    return np.where(positions == ABSENT, ABSENT, positions + new_block.first)
 
 
-def _same(feature: str, old: Transform, new: Transform) -> Ids:
-    """For each id of a feature in `old`, the id in `new`."""
+def _match_codes(feature: str, old: Transform, new: Transform) -> Ints:
+    """Return, for each code of a feature in `old`, its code in `new`."""
     if feature in old.normalisers and feature in new.normalisers:
-        return _same_ranges(old.normalisers[feature], new.normalisers[feature])
-    found = new.vocabulary_of(feature).encode(old.vocabulary_of(feature).tokens)
-    known = np.where(found == OUT_OF_VOCABULARY, ABSENT, found.astype(np.int64))
-    return np.concatenate([[OUT_OF_VOCABULARY], known])
+        return _match_ranges(old.normalisers[feature], new.normalisers[feature])
+    codes = new.vocabulary_of(feature).encode(old.vocabulary_of(feature).ids)
+    matches = np.where(codes == OUT_OF_VOCABULARY, ABSENT, codes.astype(np.int64))
+    return np.concatenate([[OUT_OF_VOCABULARY], matches])
 
 
-def _same_ranges(old: QuantileNormaliser, new: QuantileNormaliser) -> Ids:
-    """By both ends of the range; no bucket (0) and the missing value (1) stay what they are."""
-    place = {ends: i + 2 for i, ends in enumerate(_ends(new))}
-    return np.array([0, 1, *(place.get(ends, ABSENT) for ends in _ends(old))], np.int64)
+def _match_ranges(old: QuantileNormaliser, new: QuantileNormaliser) -> Ints:
+    """Match buckets by both ends of their range.
+
+    The codes of an unknown bucket (0) and of a missing value (1) stay what they are.
+    """
+    codes = {ends: i + 2 for i, ends in enumerate(_ranges(new))}
+    return np.array([0, 1, *(codes.get(ends, ABSENT) for ends in _ranges(old))], np.int64)
 
 
-def _ends(normaliser: QuantileNormaliser) -> list[tuple[float, float]]:
-    cuts = [-np.inf, *normaliser.boundaries.tolist(), np.inf]
-    return [*pairwise(cuts)]
+def _ranges(normaliser: QuantileNormaliser) -> list[tuple[float, float]]:
+    return [*pairwise([-np.inf, *normaliser.boundaries.tolist(), np.inf])]
 
 
-def _crossed(parts: list[NDArray[np.int64]], new: Transform, index: int) -> Ids:
-    """Position of each combination of `new`'s ids within its cross."""
-    vocabulary = new.crosses[index]
-    known = np.all([ids != ABSENT for ids in parts], axis=0)
-    found = vocabulary.encode([Ragged.singles(ids[known]) for ids in parts])
-    places = np.full(len(known), ABSENT, np.int64)
-    places[np.flatnonzero(known)[found.lengths > 0]] = found.values
-    return places
+def _match_cross(parts: list[Ints], new: Transform, index: int) -> Ints:
+    """Return the position of each combination of `new`'s codes within its cross."""
+    is_known = np.all([codes != ABSENT for codes in parts], axis=0)
+    matches = new.crosses[index].encode([Ragged.one_per_row(codes[is_known]) for codes in parts])
+    positions = np.full(len(is_known), ABSENT, np.int64)
+    positions[np.flatnonzero(is_known)[matches.lengths > 0]] = matches.values
+    return positions

@@ -1,1 +1,1 @@
-"""The network, its two optimisers, joint training and the warm start."""
+"""The Wide & Deep network, its two optimisers, joint training and the warm start."""

@@ -1,8 +1,8 @@
-"""A minibatch on a device.
+"""A minibatch as tensors on one device, and the dropout masks drawn for it.
 
-What dropout leaves of a minibatch, drawn before the minibatch is learned.
-
-Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014).
+`Batch` holds encoded rows, `Minibatch` holds rows to learn from. Dropout is drawn before a
+minibatch is learned, not while it is (Srivastava et al., "Dropout: A Simple Way to Prevent Neural
+Networks from Overfitting", 2014).
 """
 
 from dataclasses import dataclass
@@ -12,81 +12,122 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from widedeep.features.encoded import EncodedRows
+from widedeep.features.encoded import EncodedRows, Examples
 from widedeep.features.ragged import Ragged
 
-Bag = tuple[Tensor, Tensor]
-"""Ids (int64) of all rows and the place where each row begins (int64, shape (rows,))."""
+BagTensors = tuple[Tensor, Tensor]
+"""Codes of all rows, int64 (n,), and the position where each row begins, int64 (rows,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`EncodedRows` in tensors, with ids in int64."""
+    """`EncodedRows` as tensors.
+
+    Attributes:
+        categories: Codes, int64 (rows, categories).
+        bags: The codes of each bag feature.
+        numbers: Quantiles in [0, 1], then marks of missing ones, float32 (rows, 2 * numbers).
+        wide: Wide ids of the features that fire.
+        prior_logit: Prior logit before its calibration, float32 (rows,).
+    """
 
     categories: Tensor
-    bags: tuple[Bag, ...]
+    bags: tuple[BagTensors, ...]
     numbers: Tensor
-    wide: Bag
-    offset: Tensor
+    wide: BagTensors
+    prior_logit: Tensor
 
     @classmethod
     def from_encoded(cls, rows: EncodedRows, device: torch.device) -> Self:
-        """Move the rows to `device`."""
+        """Copy the rows to `device`."""
         return cls(
             torch.from_numpy(rows.categories.astype(np.int64)).to(device),
-            tuple(_bag(bag, device) for bag in rows.bags),
+            tuple(_bag_tensors(bag, device) for bag in rows.bags),
             torch.from_numpy(rows.numbers.normalised()).to(device),
-            _bag(rows.wide, device),
-            torch.from_numpy(rows.offset).to(device),
+            _bag_tensors(rows.wide, device),
+            torch.from_numpy(rows.prior_logit).to(device),
         )
 
 
-def _bag(bag: Ragged, device: torch.device) -> Bag:
-    values = torch.from_numpy(bag.values.astype(np.int64)).to(device)
-    return values, torch.from_numpy(bag.offsets[:-1]).to(device)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchSlice:
-    """The `part` that a batch is of a minibatch of so many `rows`."""
-
-    rows: int
-    part: slice
+def _bag_tensors(bag: Ragged, device: torch.device) -> BagTensors:
+    codes = torch.from_numpy(bag.values.astype(np.int64)).to(device)
+    return codes, torch.from_numpy(bag.offsets[:-1]).to(device)
 
 
 @dataclass(frozen=True, slots=True)
 class DropoutMasks:
-    """Bools (rows, n), False where something is left out; None where all is kept.
+    """Which inputs and units of a minibatch are kept: bool (rows, n), False where dropped.
 
     Attributes:
-        ids: Of each category and each bag.
-        numbers: Of each number.
-        units: For each hidden layer, of its units; empty where all are kept.
+        codes: A column per category, then one per bag; None if all are kept.
+        numbers: A column per number; None if all are kept.
+        units: For each hidden layer, a column per unit; empty if all are kept.
     """
 
-    ids: Tensor | None = None
+    codes: Tensor | None = None
     numbers: Tensor | None = None
     units: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device) -> "DropoutMasks":
-        """The same on `device`."""
-        ids, numbers = (of if of is None else of.to(device) for of in (self.ids, self.numbers))
-        return DropoutMasks(ids, numbers, tuple(units.to(device) for units in self.units))
+        """Return the same masks on `device`."""
+        codes, numbers = (
+            mask if mask is None else mask.to(device) for mask in (self.codes, self.numbers)
+        )
+        return DropoutMasks(codes, numbers, tuple(units.to(device) for units in self.units))
 
 
-EVERYTHING = DropoutMasks()
+KEEP_ALL = DropoutMasks()
 
 
-def draw_kept(share: BatchSlice, width: int, dropped: float, generator: Generator) -> Tensor | None:
-    """True with probability 1 - `dropped`, which is rounded to 1 / 65,536; (rows, width).
+@dataclass(frozen=True, slots=True)
+class Minibatch:
+    """What one process learns of a minibatch: all of its rows, or this process's share of them.
 
-    Drawn for the whole minibatch, so that all who hold a part of it draw the same; None where
-    nothing is dropped. 64 bits at a time: to draw a float for each unit took a tenth of a step.
+    Attributes:
+        batch: The rows.
+        masks: What dropout keeps of them.
+        label: Float32 (rows,), 0 or 1.
+        weight: Float32 (rows,).
     """
-    if dropped == 0:
+
+    batch: Batch
+    masks: DropoutMasks
+    label: Tensor
+    weight: Tensor
+
+    @classmethod
+    def from_examples(cls, examples: Examples, masks: DropoutMasks, device: torch.device) -> Self:
+        """Copy the examples and the masks to `device`."""
+        label = torch.from_numpy(examples.label.astype(np.float32)).to(device)
+        weight = torch.from_numpy(examples.weight).to(device)
+        return cls(Batch.from_encoded(examples.rows, device), masks.to(device), label, weight)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSlice:
+    """The consecutive rows that one process learns of a minibatch.
+
+    Attributes:
+        minibatch_rows: Number of rows of the whole minibatch.
+        rows: Positions of this process's rows.
+    """
+
+    minibatch_rows: int
+    rows: slice
+
+
+def draw_mask(part: BatchSlice, width: int, dropout: float, generator: Generator) -> Tensor | None:
+    """Draw a mask, bool (rows of `part`, width), True with probability 1 - `dropout`.
+
+    The probability is rounded to multiples of 1 / 65,536. The mask is drawn for the whole
+    minibatch, so that all processes that share it draw the same numbers. 64 bits are drawn at a
+    time: drawing a float for each unit took a tenth of a training step. Returns None if `dropout`
+    is 0.
+    """
+    if dropout == 0:
         return None
-    size = share.rows * width
+    size = part.minibatch_rows * width
     drawn = torch.empty(-(-size // 4), dtype=torch.int64, device=generator.device)
     drawn.random_(-(2**63), None, generator=generator)
-    places = drawn.view(torch.int16)[:size].reshape(share.rows, width)
-    return places[share.part] >= round(dropped * 2**16) - 2**15
+    numbers = drawn.view(torch.int16)[:size].reshape(part.minibatch_rows, width)
+    return numbers[part.rows] >= round(dropout * 2**16) - 2**15

@@ -1,14 +1,15 @@
-"""Where tensors lie: with the processor, or on a GPU.
+"""How a training computes: device, precision of matrix products, threads.
 
-Random numbers are drawn by the processor wherever the rest is, so a seed means the same everywhere.
+`resolve_device` turns the user's choice of a device into torch's. Random numbers are always drawn
+on the CPU, so a seed means the same on every device.
 
-How matrices are multiplied: in float32, or in bfloat16 where the processor has it.
+`training_dtype` chooses float32 or bfloat16 for the matrix products of the hidden layers. Weights,
+optimiser state, embeddings, the wide part and the output layer are float32 whatever is chosen
+(Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019). `fast_matmul` chooses the
+library of the float32 products.
 
-In training that concerns the products of the hidden layers only. Weights, what the optimisers
-remember, embeddings, the wide part and the output layer are float32 whatever is chosen. Kalamkar et
-al., "A Study of BFLOAT16 for Deep Learning Training" (2019).
-
-How many threads torch's operations have while a block works, and a thread beside them.
+`torch_threads` limits the threads of torch's operations in a block; `BackgroundThread` runs work
+beside them.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,82 +28,90 @@ from widedeep.inputs import InputError
 
 CPU = torch.device("cpu")
 
+BFLOAT16_MIN_MULTIPLICATIONS = 100_000
+"""Multiplications per row of the hidden layers from which on bfloat16 is faster than float32.
 
-def resolve_device(wanted: Device) -> torch.device:
-    """The device for torch; `AUTO` is CUDA's current one where there is one.
-
-    Raises:
-        InputError: CUDA is wanted of a machine, or of a build of torch, that has none.
-    """
-    has = torch.cuda.is_available()
-    if wanted is Device.CUDA and not has:
-        raise InputError(
-            f"device is cuda; torch {torch.__version__} finds no GPU here, so auto or cpu is wanted"
-        )
-    return torch.device("cuda") if has and wanted is not Device.CPU else CPU
-
-
-def uses_compiled_kernels(tensor: Tensor) -> bool:
-    """Whether our compiled loops can work on it; elsewhere torch's operations do the same."""
-    return tensor.device.type == CPU.type
-
-
-WORTHWHILE = 100_000
-"""Multiplications a row of the hidden layers from which bfloat16 is the faster one.
-
-Below it, converting weights and gradients costs what the products save (see the notes of
+With fewer, converting weights and gradients costs what the products save (see the notes of
 `tests/benchmarks/speed`).
 """
 
-_KINDS = {"cpu": "processor has neither AVX512-BF16 nor AMX", "cuda": "GPU does not have it"}
+_NO_BFLOAT16 = {
+    "cpu": "processor has neither AVX512-BF16 nor AMX",
+    "cuda": "GPU does not support it",
+}
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 _EXACT = 1e-5
 
+Result = TypeVar("Result")
 
-def matmul_dtype(precision: Precision, device: torch.device = CPU) -> torch.dtype:
-    """That of the products; `AUTO` is bfloat16 where the processor has it.
+
+def resolve_device(device: Device) -> torch.device:
+    """Return torch's device for a user's choice; `AUTO` is CUDA's current device if there is one.
 
     Raises:
-        InputError: bfloat16 is wanted of a processor that would have to emulate it.
+        InputError: `device` is CUDA and this machine, or this build of torch, has no GPU.
     """
-    has = _has_bfloat16(device)
-    if precision is Precision.BFLOAT16 and not has:
+    has_gpu = torch.cuda.is_available()
+    if device is Device.CUDA and not has_gpu:
         raise InputError(
-            f"precision is bfloat16; this {_KINDS[device.type]}, so auto or float32 is wanted"
+            f"device is cuda, but torch {torch.__version__} finds no GPU on this machine; "
+            "use auto or cpu"
         )
-    return torch.bfloat16 if has and precision is not Precision.FLOAT32 else torch.float32
+    return torch.device("cuda") if has_gpu and device is not Device.CPU else CPU
+
+
+def uses_compiled_kernels(tensor: Tensor) -> bool:
+    """Return whether our compiled loops work on `tensor`; on a GPU torch's operations are used."""
+    return tensor.device.type == CPU.type
+
+
+def matmul_dtype(precision: Precision, device: torch.device = CPU) -> torch.dtype:
+    """Return the dtype of matrix products; `AUTO` is bfloat16 if `device` has it in hardware.
+
+    Raises:
+        InputError: `precision` is bfloat16 and `device` would have to emulate it.
+    """
+    has_bfloat16 = _has_bfloat16(device)
+    if precision is Precision.BFLOAT16 and not has_bfloat16:
+        raise InputError(
+            f"precision is bfloat16, but this {_NO_BFLOAT16[device.type]}; use auto or float32"
+        )
+    wants_bfloat16 = has_bfloat16 and precision is not Precision.FLOAT32
+    return torch.bfloat16 if wants_bfloat16 else torch.float32
 
 
 def training_dtype(
     precision: Precision, widths: tuple[int, ...], device: torch.device
 ) -> torch.dtype:
-    """That of the hidden layers' products, for layers of these `widths`, the input's first.
+    """Return the dtype of the products of hidden layers with these `widths`, input first.
 
-    `AUTO` is bfloat16 where that is the faster one. Raises as `matmul_dtype` does.
+    `AUTO` is bfloat16 only where that is faster (see `BFLOAT16_MIN_MULTIPLICATIONS`). Raises as
+    `matmul_dtype` does.
     """
-    multiplied = sum(wide * narrow for wide, narrow in pairwise(widths))
-    small = precision is Precision.AUTO and multiplied < WORTHWHILE
-    return torch.float32 if small else matmul_dtype(precision, device)
+    multiplications = sum(wide * narrow for wide, narrow in pairwise(widths))
+    if precision is Precision.AUTO and multiplications < BFLOAT16_MIN_MULTIPLICATIONS:
+        return torch.float32
+    return matmul_dtype(precision, device)
 
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    found = torch.cpu.get_capabilities()
-    return any(found.get(flag, False) for flag in _CPU_FLAGS)
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(flag, False) for flag in _CPU_FLAGS)
 
 
 @contextmanager
 def fast_matmul(device: torch.device = CPU) -> Iterator[None]:
-    """Multiply float32 by the library that is fast on this processor while the block works.
+    """Multiply float32 matrices with the library that is faster on this processor.
 
-    torch takes MKL, which on processors of AMD runs at half the speed of oneDNN. torch has one
-    setting for all of a process, which is put back afterwards. A GPU would round by it, so there
-    nothing is set.
+    torch uses MKL, which runs at half the speed of oneDNN on AMD processors. torch's setting
+    belongs to the whole process and is restored afterwards. On a GPU the same setting would allow
+    rounding, so there nothing is set.
     """
     before = torch.get_float32_matmul_precision()
-    better = device.type == CPU.type and _onednn_is_better()
-    torch.set_float32_matmul_precision("medium" if better else before)
+    use_onednn = device.type == CPU.type and _onednn_is_better()
+    torch.set_float32_matmul_precision("medium" if use_onednn else before)
     try:
         yield
     finally:
@@ -111,32 +120,30 @@ def fast_matmul(device: torch.device = CPU) -> Iterator[None]:
 
 @cache
 def _onednn_is_better() -> bool:
-    """By the maker and by exactness, never by a clock: the same machine must choose the same."""
+    """Decide by vendor and exactness, never by timing: one machine must always decide alike."""
     cpu = Path("/proc/cpuinfo")
     return cpu.exists() and "AuthenticAMD" in cpu.read_text("utf-8") and _onednn_is_exact()
 
 
 def _onednn_is_exact() -> bool:
-    """Whether `medium`, which allows oneDNN to round to bfloat16, does without that here."""
+    """Return whether `medium`, which lets oneDNN round to bfloat16, does not round on this CPU."""
     draws = torch.Generator().manual_seed(0)
     left, right = torch.randn(2, 256, 256, generator=draws)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
-    found = left @ right
+    product = left @ right
     torch.set_float32_matmul_precision(before)
-    wanted = left.double() @ right.double()
-    return bool((found - wanted).abs().max() / wanted.abs().max() < _EXACT)
-
-
-Found = TypeVar("Found")
+    exact = left.double() @ right.double()
+    return bool((product - exact).abs().max() / exact.abs().max() < _EXACT)
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    """`count` of them; then as many as before. Costs a microsecond; the setting is the process's.
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch's operations use `count` threads in this block, then as many as before.
 
-    A small operation takes less time than a second thread needs to wake, and where another process
-    works it waits for that thread to be given a core.
+    The setting belongs to the whole process; changing it costs a microsecond. A small operation
+    takes less time than a second thread needs to wake up, and where another process is working it
+    waits until that thread gets a core.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -147,14 +154,14 @@ def threads(count: int) -> Iterator[None]:
 
 
 class BackgroundThread:
-    """Does what others need not wait for, where there is a core for it; else at once."""
+    """Run work in a second thread if there is a core for it, else at once in the caller's."""
 
     def __init__(self, cores: int) -> None:
         self._pool = ThreadPoolExecutor(1, "side") if cores > 1 else None
 
-    def begin(self, work: Callable[..., Found], *given: Any) -> Callable[[], Found]:  # noqa: ANN401
-        """Begin some `work`; what is returned waits for its end and gives what it found."""
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:  # noqa: ANN401
+        """Start `work(*arguments)`; the returned function waits for it and returns its result."""
         if self._pool is not None:
-            return self._pool.submit(work, *given).result
-        found = work(*given)
-        return lambda: found
+            return self._pool.submit(work, *arguments).result
+        result = work(*arguments)
+        return lambda: result

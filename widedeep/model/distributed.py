@@ -1,9 +1,11 @@
-"""Several processes that train one model, each on its part of every minibatch.
+"""Data-parallel training: several processes train one model, each on its share of every minibatch.
 
-All hold the same weights and draw the same random numbers. The gradients of the summed loss are
-added up over the processes, dense ones as a whole and of tables the rows that were named, so each
-makes the very step that one process would make on the whole minibatch, up to the order in which
-floats are added.
+All processes hold the same weights and draw the same random numbers. Gradients of the summed loss
+are added up over the processes: dense ones as a whole, those of tables by the rows they name. So
+each process makes the same step that a single process would make on the whole minibatch, up to the
+order in which floats are added.
+
+A `Trainer` is given `Replicas`: `SingleProcess`, or `ProcessGroup` within torch.distributed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,46 +24,46 @@ Scores = NDArray[np.float64]
 
 
 class Replicas(Protocol):
-    """What a training needs of the processes it is shared by."""
+    """The processes that train one model, as one of them sees them."""
 
-    def part(self, rows: int) -> slice:
-        """This process's share of so many rows; the shares are consecutive, in order of rank."""
+    def share(self, rows: int) -> slice:
+        """Return this process's share of `rows` rows; shares are consecutive, in order of rank."""
 
-    def sum_up(self, loss: Tensor, parameters: Iterable[Parameter]) -> float:
-        """The summed loss of all parts; every parameter's gradient becomes that of all parts."""
+    def all_reduce(self, loss: Tensor, parameters: Iterable[Parameter]) -> float:
+        """Sum the loss and every parameter's gradient over all shares; return the summed loss."""
 
-    def joined(self, scores: Scores, rows: int) -> Scores:
-        """All `rows` scores, out of those of each process's part."""
+    def all_gather(self, scores: Scores, rows: int) -> Scores:
+        """Return the scores of all `rows` rows, given those of this process's share."""
 
-    def agree(self, tensors: Mapping[str, Tensor]) -> None:
-        """Overwrite the tensors by those of the first process."""
+    def broadcast(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite the tensors with those of the first process."""
 
 
 class SingleProcess:
-    """The only process: all rows are its own."""
+    """One process that learns all rows itself."""
 
-    def part(self, rows: int) -> slice:
-        """All of them."""
+    def share(self, rows: int) -> slice:
+        """Return all rows."""
         return slice(0, rows)
 
-    def sum_up(self, loss: Tensor, parameters: Iterable[Parameter]) -> float:  # noqa: ARG002
-        """The loss; the gradients are what they should be already."""
+    def all_reduce(self, loss: Tensor, parameters: Iterable[Parameter]) -> float:  # noqa: ARG002
+        """Return the loss; the gradients are complete already."""
         return loss.item()
 
-    def joined(self, scores: Scores, rows: int) -> Scores:  # noqa: ARG002
-        """The scores as they are."""
+    def all_gather(self, scores: Scores, rows: int) -> Scores:  # noqa: ARG002
+        """Return the scores as they are."""
         return scores
 
-    def agree(self, tensors: Mapping[str, Tensor]) -> None:
-        """There is nobody to disagree with."""
+    def broadcast(self, tensors: Mapping[str, Tensor]) -> None:
+        """Leave the tensors as they are."""
 
 
 class ProcessGroup:
-    """The processes of torch's default process group (gloo on CPU, NCCL on GPU), one of them this.
+    """The processes of torch's default process group: gloo on CPUs, NCCL on GPUs.
 
     Attributes:
         rank: Number of this process, from 0.
-        size: How many there are.
+        size: Number of processes.
     """
 
     def __init__(self) -> None:
@@ -69,71 +71,78 @@ class ProcessGroup:
         self.size = dist.get_world_size()
         self._device = torch.device("cuda") if dist.get_backend() == "nccl" else CPU
 
-    def part(self, rows: int) -> slice:
-        """Shares differ by at most a row; one may be empty."""
+    def share(self, rows: int) -> slice:
+        """Return this process's share; shares differ by at most one row, and one may be empty."""
         return slice(self._start(self.rank, rows), self._start(self.rank + 1, rows))
 
-    def sum_up(self, loss: Tensor, parameters: Iterable[Parameter]) -> float:
-        """Two messages for sparse gradients, one for their lengths, and one for all the rest."""
-        given = [parameter for parameter in parameters if parameter.grad is not None]
-        dense = [parameter for parameter in given if not _gradient(parameter).is_sparse]
-        self._sum_rows([parameter for parameter in given if _gradient(parameter).is_sparse])
+    def all_reduce(self, loss: Tensor, parameters: Iterable[Parameter]) -> float:
+        """Sum loss and gradients over all processes; return the summed loss.
+
+        Takes two messages for sparse gradients, one for their lengths, and one for all the rest.
+        """
+        with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+        dense = [parameter for parameter in with_gradient if not _gradient(parameter).is_sparse]
+        self._reduce_tables([p for p in with_gradient if _gradient(p).is_sparse])
         flat = torch.cat([loss.detach().reshape(1), *(_gradient(p).reshape(-1) for p in dense)])
-        self.add(flat)
+        dist.all_reduce(flat)
         total, *sums = torch.split(flat, [1, *(p.numel() for p in dense)])
         for parameter, gradient in zip(dense, sums, strict=True):
             parameter.grad = gradient.view_as(parameter)
         return float(total)
 
-    def joined(self, scores: Scores, rows: int) -> Scores:
-        """One message."""
+    def all_gather(self, scores: Scores, rows: int) -> Scores:
+        """Return the scores of all `rows` rows; takes one message."""
         lengths = [self._start(i + 1, rows) - self._start(i, rows) for i in range(self.size)]
-        parts = self.gathered(torch.from_numpy(scores).to(self._device), lengths)
+        parts = self._gather(torch.from_numpy(scores).to(self._device), lengths)
         return torch.cat(parts).numpy(force=True)
 
-    def agree(self, tensors: Mapping[str, Tensor]) -> None:
-        """A message a tensor."""
+    def broadcast(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite the tensors with those of rank 0; takes a message per tensor."""
         for tensor in tensors.values():
             dist.broadcast(tensor, src=0)
-
-    def add(self, values: Tensor) -> None:
-        """Sum `values` over the processes, in place."""
-        dist.all_reduce(values)
-
-    def gathered(self, values: Tensor, lengths: list[int]) -> list[Tensor]:
-        """Each process's values (rows, …), of which there are `lengths` rows."""
-        longest = max(lengths)
-        padded = values.new_zeros(longest, *values.shape[1:])
-        padded[: len(values)] = values
-        found = [torch.empty_like(padded) for _ in lengths]
-        dist.all_gather(found, padded)
-        return [part[:length] for part, length in zip(found, lengths, strict=True)]
 
     def _start(self, rank: int, rows: int) -> int:
         return rank * rows // self.size
 
-    def _sum_rows(self, tables: list[Parameter]) -> None:
-        """Give each table the rows that any process names; its optimiser adds up repeated ones."""
+    def _gather(self, values: Tensor, lengths: list[int]) -> list[Tensor]:
+        """Return the values (length, …) of every process, which has `lengths` of them."""
+        longest = max(lengths)
+        padded = values.new_zeros(longest, *values.shape[1:])
+        padded[: len(values)] = values
+        gathered = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(gathered, padded)
+        return [part[:length] for part, length in zip(gathered, lengths, strict=True)]
+
+    def _reduce_tables(self, tables: list[Parameter]) -> None:
+        """Give each table the rows that any process names; its optimiser sums repeated ones."""
         if not tables:
             return
-        summed = [_gradient(table).coalesce() for table in tables]
-        named = [(gradient.indices()[0], gradient.values()) for gradient in summed]
-        counts = torch.tensor([[len(rows) for rows, _ in named]], device=tables[0].device)
-        lengths = torch.cat(self.gathered(counts, [1] * self.size))
+        gradients = [_gradient(table).coalesce() for table in tables]
+        rows = [gradient.indices()[0] for gradient in gradients]
+        counts = torch.tensor([[len(named) for named in rows]], device=tables[0].device)
+        lengths = torch.cat(self._gather(counts, [1] * self.size))
         widths = torch.tensor([table.shape[1] for table in tables], device=counts.device)
-        ids = self._by_table([rows for rows, _ in named], lengths)
-        values = self._by_table([values.reshape(-1) for _, values in named], lengths * widths)
-        for table, rows, flat in zip(tables, ids, values, strict=True):
-            of_rows = flat.view(-1, table.shape[1])
+        all_rows = self._gather_by_table(rows, lengths)
+        flat_values = [gradient.values().reshape(-1) for gradient in gradients]
+        all_values = self._gather_by_table(flat_values, lengths * widths)
+        for table, named, values in zip(tables, all_rows, all_values, strict=True):
+            of_rows = values.view(-1, table.shape[1])
             table.grad = torch.sparse_coo_tensor(
-                rows[None], of_rows, table.shape, check_invariants=False
+                named[None], of_rows, table.shape, check_invariants=False
             )
 
-    def _by_table(self, mine: list[Tensor], lengths: Tensor) -> list[Tensor]:
-        """What all processes have for each table, `lengths` (processes, tables) values each."""
-        parts = self.gathered(torch.cat(mine), lengths.sum(1).tolist())
-        cut = [torch.split(part, row) for part, row in zip(parts, lengths.tolist(), strict=True)]
-        return [torch.cat(of_table) for of_table in zip(*cut, strict=True)]
+    def _gather_by_table(self, parts: list[Tensor], lengths: Tensor) -> list[Tensor]:
+        """Return for each table the values of all processes.
+
+        Args:
+            parts: This process's values (n,) for each table.
+            lengths: Number of values, int64 (processes, tables).
+        """
+        gathered = self._gather(torch.cat(parts), lengths.sum(1).tolist())
+        by_process = [
+            torch.split(values, row) for values, row in zip(gathered, lengths.tolist(), strict=True)
+        ]
+        return [torch.cat(of_table) for of_table in zip(*by_process, strict=True)]
 
 
 def _gradient(parameter: Parameter) -> Tensor:

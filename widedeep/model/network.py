@@ -1,7 +1,10 @@
 """The Wide & Deep network (paper, figure 4 and equation 3).
 
-logit = bias + slope * offset + sum of the fired wide weights + deep tower, and P(y = 1 | x) its
-sigmoid. The slope says how far the offset is to be trusted; it begins at 1 and learns.
+logit = bias + prior_slope * prior logit + sum of the fired wide weights + deep part, and P(y = 1 |
+x) = sigmoid(logit). `prior_slope` says how far the prior logit is to be trusted; it begins at 1 and
+learns.
+
+`logits` and `predict` score encoded rows with a network, in float32 and without dropout.
 """
 
 from collections.abc import Mapping
@@ -9,25 +12,37 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn.functional import embedding_bag
 
+from widedeep.features.encoded import EncodedRows
 from widedeep.features.transform import Transform
 from widedeep.inputs import InputError
-from widedeep.model.batch import EVERYTHING, Batch, BatchSlice, DropoutMasks, draw_kept
-from widedeep.model.layers import Dropout, Embeddings, NumberEmbedding, hidden_layers
+from widedeep.model.batch import KEEP_ALL, Batch, BatchSlice, DropoutMasks, draw_mask
+from widedeep.model.layers import Embeddings, NumberEmbedding, hidden_layers
+
+SCORING_BATCH = 8192
+"""Rows that are scored at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """`embedding` dimensions a categorical feature; widths of the `hidden` ReLU layers.
+    """Sizes and dropout of a network. Dropout acts in training only.
 
-    `dropout` of hidden units, `id_dropout` of categories and bags (a dropped one becomes
-    out-of-vocabulary or empty) and `number_dropout` of numbers act in training only. With
-    `number_embedding` dimensions, the deep part reads each number as a vector too (see
-    `NumberEmbedding`). Without `wide` there are no wide weights, without `deep` there are neither
-    embeddings nor layers; the part that is missing adds 0 to the logit.
+    Attributes:
+        embedding: Dimensions of a category's or bag's embedding.
+        hidden: Widths of the hidden ReLU layers.
+        dropout: Share of the hidden units that is dropped.
+        id_dropout: Share of the categories and bags that is dropped; a dropped category becomes
+            out-of-vocabulary, a dropped bag empty.
+        number_dropout: Share of the numbers that is dropped.
+        number_embedding: Dimensions of the vector as which the deep part reads each number too (see
+            `NumberEmbedding`); 0 for none.
+        wide: Whether there is a wide part; a part that is missing adds 0 to the logit.
+        deep: Whether there are embeddings and hidden layers.
     """
 
     embedding: int = 32
@@ -41,14 +56,14 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         if self.embedding < 1 or not self.hidden or min(self.hidden) < 1:
-            raise InputError(f"{self}: positive embedding and hidden sizes are wanted")
+            raise InputError(f"{self}: expected embedding and hidden sizes of at least 1")
         if self.number_embedding < 0:
-            raise InputError(f"{self}: a number embedding of at least 0 is wanted")
+            raise InputError(f"{self}: expected a number_embedding of at least 0")
         dropouts = (self.dropout, self.id_dropout, self.number_dropout)
         if min(dropouts) < 0 or max(dropouts) >= 1:
-            raise InputError(f"{self}: dropouts from 0 to below 1 are wanted")
+            raise InputError(f"{self}: expected dropouts of at least 0 and below 1")
         if not (self.wide or self.deep):
-            raise InputError(f"{self}: a wide part, a deep part or both are wanted")
+            raise InputError(f"{self}: expected a wide part, a deep part or both")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -58,10 +73,14 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class InputShape:
-    """What the network reads: the id tables, who reads which, and how many columns of numbers.
+    """The sizes of what a network reads.
 
-    `tables` gives the number of ids by vocabulary; `categories` and `bags` name the table of each
-    column.
+    Attributes:
+        tables: Number of codes of each vocabulary.
+        categories: The vocabulary of each category column.
+        bags: The vocabulary of each bag.
+        numbers: Columns of numbers, marks of missing ones included.
+        wide: Number of wide ids.
     """
 
     tables: Mapping[str, int]
@@ -71,8 +90,8 @@ class InputShape:
     wide: int
 
     @classmethod
-    def of(cls, transform: Transform) -> Self:
-        """The shape of what `transform` encodes."""
+    def from_transform(cls, transform: Transform) -> Self:
+        """Return the shape of the rows that `transform` encodes."""
         spec = transform.spec
         return cls(
             {name: len(vocabulary) for name, vocabulary in transform.vocabularies.items()},
@@ -84,13 +103,15 @@ class InputShape:
 
 
 class WideDeep(nn.Module):
-    """Both parts and the bias; a fresh wide part is all zeros.
-
-    In training the products of the hidden layers are `multiplied_in` that dtype, scores in float32.
+    """A wide part, a deep part, a calibrated prior logit and a bias; new wide weights are all 0.
 
     Attributes:
-        threads: That the hidden layers work on in training; all else, and scores, on torch's own.
-        widths: Of the input and of the hidden layers; empty without a deep part.
+        training_dtype: Dtype of the hidden layers' matrix products in training; scoring uses
+            float32.
+        threads: Threads of the hidden layers in training; everything else, and scoring, uses as
+            many as torch is set to.
+        layer_widths: Widths of the input and of the hidden layers; empty without a deep part.
+        generator: Source of the random weights and of dropout, on the CPU.
     """
 
     def __init__(self, config: NetworkConfig, shape: InputShape, generator: Generator) -> None:
@@ -98,11 +119,11 @@ class WideDeep(nn.Module):
         self.config = config
         self.shape = shape
         self.generator = generator
-        self.multiplied_in = torch.float32
+        self.training_dtype = torch.float32
         self.threads = torch.get_num_threads()
         self.wide = nn.Parameter(torch.zeros(shape.wide if config.wide else 0, 1))
         self.bias = nn.Parameter(torch.zeros(1))
-        self.slope = nn.Parameter(torch.ones(1))
+        self.prior_slope = nn.Parameter(torch.ones(1))
         tables = shape.tables if config.deep else {}
         features = (*shape.categories, *shape.bags) if config.deep else ()
         self.embeddings = Embeddings(tables, features, config.embedding, generator)
@@ -114,85 +135,108 @@ class WideDeep(nn.Module):
         )
         inputs = columns * config.embedding + numbers * config.number_embedding + shape.numbers
         widths = (inputs, *config.hidden, 1)
-        self.widths = widths[:-1] if config.deep else ()
+        self.layer_widths = widths[:-1] if config.deep else ()
         self.layers = nn.ModuleList(
-            _linear(width, narrow, generator) for width, narrow in pairwise(widths) if config.deep
+            _linear(wide, narrow, generator) for wide, narrow in pairwise(widths) if config.deep
         )
         if config.deep:
-            # The first score is the offset's: noise on top of it would first have to be unlearned.
+            # A new network scores as the prior logit does: noise would first have to be unlearned.
             nn.init.zeros_(self.layers[-1].get_parameter("weight"))
 
-    def forward(self, batch: Batch, kept: DropoutMasks = EVERYTHING) -> Tensor:
-        """Logits, float32 of shape (rows,), of what is `kept` of the batch."""
-        wide, deep = self.wide_logit(batch), self.deep_logit(batch, kept)
-        return self.bias + self.offset_logit(batch) + wide + deep
+    def forward(self, batch: Batch, masks: DropoutMasks = KEEP_ALL) -> Tensor:
+        """Return the logits of a batch, float32 (rows,), with what `masks` keeps of it."""
+        wide, deep = self.wide_logit(batch), self.deep_logit(batch, masks)
+        return self.bias + self.prior_logit(batch) + wide + deep
 
-    def draw(self, share: BatchSlice) -> DropoutMasks:
-        """What dropout leaves of a minibatch, for those who have a share of it."""
+    def draw_masks(self, part: BatchSlice) -> DropoutMasks:
+        """Draw the dropout of a minibatch and return the masks of the rows of `part`."""
         config, shape = self.config, self.shape
         if not config.deep:
-            return EVERYTHING
+            return KEEP_ALL
         columns = len(shape.categories) + len(shape.bags)
-        ids = draw_kept(share, columns, config.id_dropout, self.generator)
-        numbers = draw_kept(share, shape.numbers // 2, config.number_dropout, self.generator)
-        units = (draw_kept(share, n, config.dropout, self.generator) for n in config.hidden)
-        return DropoutMasks(ids, numbers, tuple(each for each in units if each is not None))
+        codes = draw_mask(part, columns, config.id_dropout, self.generator)
+        numbers = draw_mask(part, shape.numbers // 2, config.number_dropout, self.generator)
+        units = (draw_mask(part, n, config.dropout, self.generator) for n in config.hidden)
+        return DropoutMasks(codes, numbers, tuple(mask for mask in units if mask is not None))
 
-    def offset_logit(self, batch: Batch) -> Tensor:
-        """What the offset adds, shape (rows,)."""
-        return self.slope * batch.offset
+    def prior_logit(self, batch: Batch) -> Tensor:
+        """Return what the prior logit adds, (rows,), scaled by its calibrated slope."""
+        return self.prior_slope * batch.prior_logit
 
     def wide_logit(self, batch: Batch) -> Tensor:
-        """The wide part alone, shape (rows,): w_wide · [x, φ(x)]."""
+        """Return what the wide part adds, (rows,): w_wide · [x, φ(x)]."""
         if not self.config.wide:
             return self.bias.new_zeros(len(batch.numbers))
-        ids, starts = batch.wide
-        summed: Tensor = embedding_bag(ids, self.wide, starts, mode="sum", sparse=True)
+        wide_ids, starts = batch.wide
+        summed: Tensor = embedding_bag(wide_ids, self.wide, starts, mode="sum", sparse=True)
         return summed.squeeze(1)
 
-    def deep_logit(self, batch: Batch, kept: DropoutMasks = EVERYTHING) -> Tensor:
-        """The deep part alone, shape (rows,): w_deep · a."""
+    def deep_logit(self, batch: Batch, masks: DropoutMasks = KEEP_ALL) -> Tensor:
+        """Return what the deep part adds, (rows,): w_deep · a."""
         if not self.config.deep:
             return self.bias.new_zeros(len(batch.numbers))
-        dtype = self.multiplied_in if self.training else torch.float32
+        dtype = self.training_dtype if self.training else torch.float32
         threads = self.threads if self.training else torch.get_num_threads()
         layers = [
             (layer.get_parameter("weight"), layer.get_parameter("bias"))
             for layer in self.layers[:-1]
         ]
-        dropout = Dropout(self.config.dropout, kept.units)
-        units = hidden_layers(self._inputs(batch, kept, dtype), layers, dropout, threads)
+        inputs = self._inputs(batch, masks, dtype)
+        units = hidden_layers(inputs, layers, threads, masks.units, self.config.dropout)
         logit: Tensor = self.layers[-1](units.float())
         return logit.squeeze(1)
 
-    def _inputs(self, batch: Batch, kept: DropoutMasks, dtype: torch.dtype) -> list[Tensor]:
-        """Embeddings, mean embeddings of bags (zero where empty), and numbers.
+    def _inputs(self, batch: Batch, masks: DropoutMasks, dtype: torch.dtype) -> list[Tensor]:
+        """Return the embeddings of codes and the numbers.
 
-        The numbers come last, since there is nothing behind them that could learn.
+        The plain numbers come last, since nothing behind them can learn.
         """
-        numbers = self._numbers(batch, kept.numbers, dtype)
+        numbers = self._number_inputs(batch, masks.numbers, dtype)
         if not (self.shape.categories or self.shape.bags):
             return numbers
-        embedded = self.embeddings(batch.categories, batch.bags, kept.ids)
+        embedded = self.embeddings(batch.categories, batch.bags, masks.codes)
         return [embedded.to(dtype), *numbers]
 
-    def _numbers(self, batch: Batch, kept: Tensor | None, dtype: torch.dtype) -> list[Tensor]:
-        """Vectors of the numbers, if there are any, and the numbers themselves."""
+    def _number_inputs(self, batch: Batch, mask: Tensor | None, dtype: torch.dtype) -> list[Tensor]:
+        """Return the vectors of the numbers, if there are any, and the numbers themselves."""
         plain, scale = batch.numbers, 1.0
-        if kept is not None:
+        if mask is not None:
             scale /= 1 - self.config.number_dropout
-            plain = plain * (kept.repeat(1, 2) * scale)
+            plain = plain * (mask.repeat(1, 2) * scale)
         plain = plain.to(dtype)
         if self.numbers is None:
             return [plain]
-        return [self.numbers(*batch.numbers.chunk(2, dim=1), kept, scale, dtype), plain]
+        return [self.numbers(*batch.numbers.chunk(2, dim=1), mask, scale, dtype), plain]
 
 
-def _linear(width: int, narrow: int, generator: Generator) -> nn.Linear:
-    """He initialisation, drawn from `generator` alone."""
-    layer = nn.Linear(width, narrow, device="meta").to_empty(device="cpu")
-    layer.weight.grad_dtype = None  # that in which the products are computed
+def _linear(wide: int, narrow: int, generator: Generator) -> nn.Linear:
+    """Return a layer with He initialisation, drawn from `generator` alone."""
+    layer = nn.Linear(wide, narrow, device="meta").to_empty(device="cpu")
+    layer.weight.grad_dtype = None  # gradients keep the dtype of the products
     with torch.no_grad():
-        layer.weight.normal_(0, (2 / width) ** 0.5, generator=generator)
+        layer.weight.normal_(0, (2 / wide) ** 0.5, generator=generator)
         layer.bias.zero_()
     return layer
+
+
+@torch.no_grad()
+def logits(network: WideDeep, rows: EncodedRows, part: slice = slice(None)) -> NDArray[np.float64]:
+    """Return the scores before the sigmoid of the rows in `part`, float64 (rows of part,)."""
+    network.eval()
+    scores = []
+    first, stop, _ = part.indices(len(rows))
+    for start in range(first, stop, SCORING_BATCH):
+        chunk = rows.select_rows(np.arange(start, min(start + SCORING_BATCH, stop)))
+        scores.append(network(Batch.from_encoded(chunk, network.bias.device)).cpu().numpy())
+    return np.concatenate(scores).astype(np.float64) if scores else np.empty(0)
+
+
+def predict(network: WideDeep, rows: EncodedRows) -> NDArray[np.float64]:
+    """Return P(y = 1 | x) of each row, float64 (rows,)."""
+    return sigmoid(logits(network, rows))
+
+
+def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 / (1 + exp(-logit)), computed in a form that does not overflow."""
+    probability: NDArray[np.float64] = np.exp(-np.logaddexp(0, -logit))
+    return probability

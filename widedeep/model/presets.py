@@ -1,9 +1,8 @@
-"""Named settings of features, network and training.
+"""Presets: named settings of features, network and training, and what of them a search may change.
 
-Which settings a hyper-parameter search may choose, and between what.
-
-Names are paths into a preset, as `training/ftrl/l1`. Features stay as they are: what is searched is
-how the same encoded rows are learned.
+`get_preset` returns one of `PRESETS`. `SEARCH_SPACE` holds the settings of a hyper-parameter search
+by their path in a preset, as `training/ftrl/l1`. Features are not searched: a search varies how the
+same encoded rows are learned.
 """
 
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from widedeep.model.trainer import TrainingConfig
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Everything that makes a model out of the same ratings."""
+    """All settings of a model; with the same interactions and seed they determine it."""
 
     name: str
     features: FeatureSpec
@@ -32,21 +31,21 @@ class Preset:
     network: NetworkConfig
     training: TrainingConfig
 
-    def multiplied_in(self, precision: Precision) -> "Preset":
-        """The same settings, trained in another precision."""
+    def with_precision(self, precision: Precision) -> "Preset":
+        """Return the same settings with another precision of training."""
         return replace(self, training=replace(self.training, precision=precision))
 
-    def trained_on(self, device: Device) -> "Preset":
-        """The same settings, trained elsewhere."""
+    def with_device(self, device: Device) -> "Preset":
+        """Return the same settings with another device of training."""
         return replace(self, training=replace(self.training, device=device))
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values, for keys and records."""
+        """Return the settings as JSON values, for artefact keys and records."""
         return asdict(self)
 
 
-# What a user's id could tell, history tells better, and of new users, too: with the id, validation
-# loss is .0005 higher (mean of both protocols, 2 seeds).
+# There is no user id: history carries the same information better, and for new users as well. With
+# the id, validation loss is .0005 higher (mean of both protocols, 2 seeds).
 _FEATURES = FeatureSpec(
     categories=(Category("item"), Category("grade")),
     bags=(
@@ -84,12 +83,12 @@ _FEATURES = FeatureSpec(
         "user_fast_bucket",
         "item_short_mean_bucket",
     ),
-    offset="expected_logit",
+    prior_logit="expected_logit",
 )
 
 
 def with_user_id(spec: FeatureSpec) -> FeatureSpec:
-    """`spec` with the user's id as one more category."""
+    """Return `spec` with the user's id as one more category."""
     return replace(spec, categories=(Category("user"), *spec.categories))
 
 
@@ -126,19 +125,24 @@ PRESETS = {
 }
 
 
-def preset(name: str) -> Preset:
-    """Look up a preset; InputError lists those there are."""
+def get_preset(name: str) -> Preset:
+    """Return the preset of this name.
+
+    Raises:
+        InputError: There is no such preset; the message lists all names.
+    """
     if name not in PRESETS:
-        raise InputError(f"no preset {name!r}; there are {sorted(PRESETS)}")
+        raise InputError(f"unknown preset {name!r}; expected one of {', '.join(sorted(PRESETS))}")
     return PRESETS[name]
 
 
 Setting = float | int | str
+"""A setting's value as a search and its records hold it; widths are text, as `256-128`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Any number from `low` to `high`; `log`: as likely between .01 and .1 as between .1 and 1."""
+    """A number from `low` to `high`; with `log` as likely in [.01, .1] as in [.1, 1]."""
 
     low: float
     high: float
@@ -147,12 +151,12 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some values."""
+    """One of a few values, whose order has no meaning."""
 
     options: tuple[Setting, ...]
 
 
-SPACE: Mapping[str, Range | Choice] = MappingProxyType(
+SEARCH_SPACE: Mapping[str, Range | Choice] = MappingProxyType(
     {
         "training/learning_rate": Range(0.002, 0.1, log=True),
         "training/id_rate": Range(0.01, 1.0, log=True),
@@ -168,21 +172,21 @@ SPACE: Mapping[str, Range | Choice] = MappingProxyType(
 )
 
 
-def settings_of(preset: Preset) -> dict[str, Setting]:
-    """The preset's own values of everything in `SPACE`."""
-    return {path: _written(_read(preset, path.split("/"))) for path in SPACE}
+def searchable_settings(preset: Preset) -> dict[str, Setting]:
+    """Return the preset's own value of every setting in `SEARCH_SPACE`, by path."""
+    return {path: _to_setting(_read(preset, path.split("/"))) for path in SEARCH_SPACE}
 
 
 def with_settings(preset: Preset, settings: Mapping[str, Setting], name: str) -> Preset:
-    """`preset` under another name with some settings of `SPACE` changed.
+    """Return `preset` under another name with some settings of `SEARCH_SPACE` changed.
 
     Raises:
-        InputError: A path is not in `SPACE`, or a value is out of range.
+        InputError: A path is not in `SEARCH_SPACE`, or a value is out of range.
     """
     for path, value in settings.items():
-        if path not in SPACE:
-            raise InputError(f"setting {path!r} is not one of {', '.join(SPACE)}")
-        preset = _changed(preset, path.split("/"), value)
+        if path not in SEARCH_SPACE:
+            raise InputError(f"unknown setting {path!r}; expected one of {', '.join(SEARCH_SPACE)}")
+        preset = _replace(preset, path.split("/"), value)
     return replace(preset, name=name)
 
 
@@ -192,22 +196,22 @@ def _read(part: Any, path: list[str]) -> Any:  # noqa: ANN401  any part of a pre
     return part
 
 
-def _changed(part: Any, path: list[str], value: Setting) -> Any:  # noqa: ANN401  likewise
+def _replace(part: Any, path: list[str], value: Setting) -> Any:  # noqa: ANN401  likewise
     name, *rest = path
     old = getattr(part, name)
-    new = _changed(old, rest, value) if rest else _parsed(value, old)
+    new = _replace(old, rest, value) if rest else _from_setting(value, old)
     return replace(part, **{name: new})
 
 
-def _written(value: Any) -> Setting:  # noqa: ANN401  a setting's value
+def _to_setting(value: Any) -> Setting:  # noqa: ANN401  a setting's value
     return "-".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-def _parsed(value: Setting, old: object) -> object:
-    """A value as the setting wants it: widths are written as `256-128`."""
+def _from_setting(value: Setting, old: object) -> object:
+    """Return the value in the type of the `old` one: widths written as `256-128` as a tuple."""
     if not isinstance(old, tuple):
         return value
     try:
         return tuple(int(width) for width in str(value).split("-"))
     except ValueError as error:
-        raise InputError(f"hidden is {value!r}; widths as in 256-128 are wanted") from error
+        raise InputError(f"hidden is {value!r}; expected widths as in 256-128") from error

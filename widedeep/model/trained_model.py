@@ -1,6 +1,6 @@
-"""A trained model and all it needs to be used, or to be trained further.
+"""A trained model with everything needed to use it or to train it further, and its files.
 
-A model in the registry.
+What `save` writes, `load` returns to the bit.
 """
 
 import json
@@ -21,43 +21,50 @@ from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trainer import Optimisers, TrainingConfig
 
-FORMAT = 3
-"""Of the files; it changes when older ones can no longer be read."""
+FORMAT = 4
+"""Format of the files; it is raised whenever older ones can no longer be read."""
 
 _JSON = "model.json"
 _WEIGHTS = "weights.safetensors"
 _OPTIMISERS = "optimisers.safetensors"
-_EVIDENCE = "evidence.safetensors"
+_SUPPORT = "support.safetensors"
 _TRANSFORM = "transform"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """`state` is what the optimisers remember, as `Optimisers.state` names it.
+    """A model and its training.
 
-    Every rating it learned from, or was chosen by (early stopping), is older than `learned_until`,
-    UNIX seconds. `evidence` counts what it learned from by wide feature.
+    Attributes:
+        transform: Turns raw rows into encoded rows.
+        network: The trained network, on the CPU.
+        training: Settings of the training.
+        optimiser_state: What the optimisers remember, named as by `Optimisers.state`.
+        learned_until: UNIX seconds; every interaction that the model learned from, or by which its
+            best epoch was chosen, is older.
+        support: How often each wide feature fired in training.
     """
 
     transform: Transform
     network: WideDeep
     training: TrainingConfig
-    state: Mapping[str, Tensor]
+    optimiser_state: Mapping[str, Tensor]
     learned_until: int
-    evidence: FeatureSupport
+    support: FeatureSupport
 
     @property
     def wide_weights(self) -> NDArray[np.float32]:
-        """The weight of each wide id, (wide_size,); all 0 for a network without a wide part."""
-        held = self.network.wide.detach().cpu().numpy()[:, 0].copy()
-        return held if len(held) else np.zeros(self.transform.wide_size, np.float32)
+        """A copy of each wide id's weight, (wide_size,); zeros if the network has no wide part."""
+        weights = self.network.wide.detach().cpu().numpy()[:, 0].copy()
+        return weights if len(weights) else np.zeros(self.transform.wide_size, np.float32)
 
     def save(self, folder: Path) -> None:
         """Write JSON, Parquet and safetensors (no pickle) into `folder`."""
         self.transform.save(folder / _TRANSFORM)
         save_file(self.network.state_dict(), folder / _WEIGHTS)
-        save_file({k: v.contiguous() for k, v in self.state.items()}, folder / _OPTIMISERS)
-        self.evidence.save(folder / _EVIDENCE)
+        state = {name: value.contiguous() for name, value in self.optimiser_state.items()}
+        save_file(state, folder / _OPTIMISERS)
+        self.support.save(folder / _SUPPORT)
         text = {
             "format": FORMAT,
             "network": asdict(self.network.config),
@@ -68,16 +75,20 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; the same rows get the same logits to the bit."""
+        """Read what `save` wrote; the same rows get the same logits to the bit.
+
+        Raises:
+            InputError: The files have another format than this version reads.
+        """
         text: dict[str, Any] = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         if text.get("format") != FORMAT:
             raise InputError(
-                f"{folder}: a model of format {text.get('format')}, wanted is {FORMAT}; it was "
-                "made by another version of widedeep, so begin anew in another --home"
+                f"{folder}: unsupported model format {text.get('format')} (this version reads "
+                f"{FORMAT}); retrain in a new --home"
             )
         transform = Transform.load(folder / _TRANSFORM)
         config = NetworkConfig.from_json(text["network"])
-        network = WideDeep(config, InputShape.of(transform), torch.Generator())
+        network = WideDeep(config, InputShape.from_transform(transform), torch.Generator())
         network.load_state_dict(load_file(folder / _WEIGHTS))
         network.eval()
         return cls(
@@ -86,37 +97,11 @@ class TrainedModel:
             TrainingConfig.from_json(text["training"]),
             load_file(folder / _OPTIMISERS),
             text["learned_until"],
-            FeatureSupport.load(folder / _EVIDENCE),
+            FeatureSupport.load(folder / _SUPPORT),
         )
 
-    def optimisers(self) -> Optimisers:
-        """The optimisers in the state in which training left them."""
+    def restore_optimisers(self) -> Optimisers:
+        """Return optimisers in the state in which the training left them."""
         optimisers = Optimisers(self.network, self.training)
-        optimisers.load(self.state)
+        optimisers.load(self.optimiser_state)
         return optimisers
-
-
-@dataclass(frozen=True, slots=True)
-class StoredModel:
-    """The id of an artefact of kind `models`, and the folder of its files."""
-
-    id: str
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
-    """Its number there and its two models.
-
-    `gated` was judged on a holdout it had not seen; later models start from it and are compared
-    with it. `served` answers users: the same one, or `gated` caught up on that holdout.
-    """
-
-    number: str
-    gated: StoredModel
-    served: StoredModel
-
-    @property
-    def folder(self) -> Path:
-        """The registry's folder of the version, which holds the folders of both."""
-        return self.served.path.parents[1]

@@ -1,0 +1,1 @@
+"""Features of more rows than fit into memory; only tasks import this folder."""

@@ -32,14 +32,14 @@ from widedeep.features.quantiles import (
 )
 from widedeep.features.raw_features import RawFeatures, raw_from_table, raw_to_table, table_columns
 from widedeep.features.spec import FeatureSpec, parts_of
-from widedeep.features.transform import Transform, token_counts, vocabularies_of
+from widedeep.features.transform import Transform, count_ids, fit_vocabularies
 from widedeep.features.vocabulary import Counts, RunningCounts
 from widedeep.parallel import drain, parallel_map
 
 Ints = NDArray[np.int64]
 Places = NDArray[np.int32]
-Found = TypeVar("Found")
-Work = Callable[[RawFeatures, Places], Found]
+Result = TypeVar("Found")
+Work = Callable[[RawFeatures, Places], Result]
 """What is done with some rows and their places among all that are chosen."""
 
 _FEW = 1 << 20
@@ -80,7 +80,7 @@ class BlockRows(ABC):
         return replace(self, queries=self.queries.select_rows(rows), place=back[self.place])
 
     @abstractmethod
-    def each(self, work: Work[Found], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Found]:
+    def each(self, work: Work[Result], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Result]:
         """What `work`, which reads no more history than that, finds in each block's chosen rows."""
 
     def gathered(self, work: Callable[[RawFeatures], NDArray[Any]]) -> NDArray[Any]:
@@ -93,25 +93,25 @@ class BlockRows(ABC):
 Held = TypeVar("Held", bound=BlockRows)
 
 
-def every_place(rows: int) -> Places:
+def all_positions(rows: int) -> Places:
     """The `place` where all rows are chosen."""
     return np.arange(rows, dtype=np.int32)
 
 
-def columns_read(block: pa.Schema, reads: ColumnSelection) -> list[int]:
+def block_columns(block: pa.Schema, reads: ColumnSelection) -> list[int]:
     """Places of the columns of a block that hold as much of its rows' history."""
     wanted = table_columns(reads) | {_ROW}
     return [place for place, name in enumerate(block.names) if name in wanted]
 
 
-def block_of(rows: RawFeatures, numbers: Ints) -> pa.Table:
+def to_block(rows: RawFeatures, numbers: Ints) -> pa.Table:
     """A block as it is kept: its rows, with their `numbers` (n,) among all that are described."""
     return raw_to_table(rows).append_column(_ROW, pa.array(numbers))
 
 
-def on_block(
-    work: Work[Found], block: pa.Table, place: Places, item_table: ItemTable
-) -> list[Found]:
+def run_on_block(
+    work: Work[Result], block: pa.Table, place: Places, item_table: ItemTable
+) -> list[Result]:
     """What `work` finds in a block, or nothing if none of its rows is chosen."""
     places = place[block[_ROW].to_numpy()]
     chosen = np.flatnonzero(places != _NOWHERE)
@@ -133,7 +133,7 @@ class BlockEngine(ABC, Generic[Held]):
 
     @abstractmethod
     def describe(self, asked: Queries) -> Held:
-        """See `RawFeatures.describe`."""
+        """See `RawFeatures.compute`."""
 
     def fit(self, fresh: Held, stale: Sequence[Held], previous: Transform | None) -> Transform:
         """See `Transform.fit`."""
@@ -143,7 +143,7 @@ class BlockEngine(ABC, Generic[Held]):
             for name, part in counted.items():
                 counts[name].add(*part)
         summed = {name: each.total() for name, each in counts.items()}
-        vocabularies = vocabularies_of(self.spec, summed)
+        vocabularies = fit_vocabularies(self.spec, summed)
         normalisers = previous.normalisers if previous else self._normalisers((fresh, *stale))
         fitted = Transform(self.spec, self.prior, vocabularies, normalisers, ())
         return fitted.with_crosses(_frequent(fitted, fresh))
@@ -156,7 +156,7 @@ class BlockEngine(ABC, Generic[Held]):
         """See `FeatureSupport.count`."""
         if not len(rows):
             return FeatureSupport.count(
-                transform.fired(self._here(rows)), label, transform.wide_size
+                transform.wide_ids(self._here(rows)), label, transform.wide_size
             )
         reads = self.spec.read_by(self.spec.fired)
         return FeatureSupport.total(rows.each(partial(_count_evidence, transform, label), reads))
@@ -167,7 +167,7 @@ class BlockEngine(ABC, Generic[Held]):
         met: list[Places] = []
 
         def blocks() -> Iterator[EncodedRows]:
-            for block, places in rows.each(partial(_encode, transform), self.spec.reads):
+            for block, places in rows.each(partial(_encode, transform), self.spec.history_columns):
                 met.append(places)
                 yield block
 
@@ -193,7 +193,7 @@ class BlockEngine(ABC, Generic[Held]):
         work = partial(_count_values, brackets, sources)
         counted = [each for part in parts for each in part.each(work, reads)]
         return {
-            name: QuantileNormaliser.of_order(bracket.values([part[name] for part in counted]))
+            name: QuantileNormaliser.from_rank_values(bracket.values([part[name] for part in counted]))
             for name, bracket in brackets.items()
         }
 
@@ -245,16 +245,16 @@ def _read_by(transform: Transform, which: list[int]) -> ColumnSelection:
 
 def _brackets(samples: list[RankSample], quantiles: int) -> RankBrackets:
     count = sum(sample.count for sample in samples)
-    return RankBrackets.around(boundary_ranks(count, quantiles), samples)
+    return RankBrackets.from_samples(boundary_ranks(count, quantiles), samples)
 
 
 def _count_tokens(spec: FeatureSpec, rows: RawFeatures, _: Places) -> dict[str, Counts]:
-    return token_counts(spec, rows)
+    return count_ids(spec, rows)
 
 
 def _sample(numbers: list[str], rows: RawFeatures, _: Places) -> dict[str, RankSample]:
     def sample(number: str) -> tuple[str, RankSample]:
-        return number, RankSample.of(rows.number(number))
+        return number, RankSample.from_values(rows.number(number))
 
     return dict(parallel_map(sample, numbers))
 
@@ -288,7 +288,7 @@ def _encode(transform: Transform, rows: RawFeatures, places: Places) -> tuple[En
 def _count_evidence(
     transform: Transform, label: Labels, rows: RawFeatures, places: Places
 ) -> FeatureSupport:
-    return FeatureSupport.count(transform.fired(rows), label[places], transform.wide_size)
+    return FeatureSupport.count(transform.wide_ids(rows), label[places], transform.wide_size)
 
 
 def _with_places(

@@ -64,8 +64,8 @@ def history_in_batches(
     """
     check_order(interactions)
     users, items = _all(interactions.user, queries.user), _all(interactions.item, queries.item)
-    attributes, genres, people = encode_attributes(item_table, items.tokens)
-    sizes = len(users.tokens), len(items.tokens)
+    attributes, genres, people = encode_attributes(item_table, items.ids)
+    sizes = len(users.ids), len(items.ids)
     states = [empty_state(*sizes, genres, people, config.length) for _ in range(worker_count())]
     order, done = np.argsort(queries.known_until, kind="stable"), 0
     for begin in range(0, len(order), rows):
@@ -77,7 +77,7 @@ def history_in_batches(
         own = (_codes(users, asked.user), _codes(items, asked.item), *query_times(asked))
         known_by_all = (attributes, config.params(prior), events, *own)
         walkers = [HistoryPass(state, *known_by_all) for state in states]
-        yield places, HistoryColumns.of_walk(walkers, np.arange(len(places)), items.tokens, wanted)
+        yield places, HistoryColumns.of_walk(walkers, np.arange(len(places)), items.ids, wanted)
         _catch_up(states)
         done = known
 

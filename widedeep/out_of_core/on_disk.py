@@ -20,12 +20,12 @@ from widedeep.features.spec import FeatureSpec
 from widedeep.out_of_core.blocks import (
     BlockEngine,
     BlockRows,
-    Found,
+    Result,
     Work,
-    block_of,
-    columns_read,
-    every_place,
-    on_block,
+    to_block,
+    block_columns,
+    all_positions,
+    run_on_block,
 )
 from widedeep.out_of_core.history_parts import history_in_batches
 from widedeep.parallel import look_ahead
@@ -54,17 +54,17 @@ class DiskRows(BlockRows):
     scratch: ScratchFile
     item_table: ItemTable
 
-    def each(self, work: Work[Found], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Found]:
+    def each(self, work: Work[Result], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Result]:
         """See `BlockRows.each`; one after another, in order of known_until."""
         if not len(self):
             return
         # What is not read is not fetched from the disk either.
-        fields = columns_read(pa.ipc.open_file(self.scratch.file).schema, reads)
+        fields = block_columns(pa.ipc.open_file(self.scratch.file).schema, reads)
         options = pa.ipc.IpcReadOptions(included_fields=fields)
         reader = pa.ipc.open_file(self.scratch.file, options=options)
         for i in range(reader.num_record_batches):
             block = pa.Table.from_batches([reader.get_batch(i)])
-            yield from on_block(work, block, self.place, self.item_table)
+            yield from run_on_block(work, block, self.place, self.item_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,17 @@ class OnDiskEngine(BlockEngine[DiskRows]):
     block: int = _BLOCK
 
     def describe(self, asked: Queries) -> DiskRows:
-        """See `RawFeatures.describe`."""
+        """See `RawFeatures.compute`."""
         scratch, blocks = ScratchFile(self.folder), self._described(asked)
         first = next(blocks, None)
         if first is not None:
             _write(chain([first], blocks), scratch.file, first.schema)
-        return DiskRows(asked, every_place(len(asked)), scratch, self.item_table)
+        return DiskRows(asked, all_positions(len(asked)), scratch, self.item_table)
 
     def _described(self, asked: Queries) -> Iterator[pa.Table]:
         known = (self.interactions, asked, self.item_table, self.spec.history, self.prior)
-        for places, history in history_in_batches(*known, rows=self.block, wanted=self.spec.reads):
-            yield block_of(RawFeatures.of(asked.select_rows(places), history, self.item_table), places)
+        for places, history in history_in_batches(*known, rows=self.block, wanted=self.spec.history_columns):
+            yield to_block(RawFeatures.from_history(asked.select_rows(places), history, self.item_table), places)
 
 
 def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> None:

@@ -1,0 +1,1 @@
+"""Retrieval: choose a short list of candidates for a user out of all items."""

@@ -1,17 +1,10 @@
-"""Co-liked: items that those liked who liked what the user liked.
+"""The sources of candidates, and how their ranked lists become one.
 
-Popular lately: likes counted, each worth half as much after every half-life.
-
-Sparse rows of weights, some of which are added up to scores.
-
-Nearest: items whose deep embedding lies closest to the mean of those the user liked.
-
-Similar: items with the same people or genres as those the user liked.
-
-The best of a row of scores, and one list out of several.
-
-Reciprocal rank fusion: Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet
-and individual rank learning methods" (2009).
+Each source scores the rows of an item table: `Popularity` by the likes of all users, the others by
+what the user liked (`CoLiked`: liked by the same users; `SharedAttributes`: the same people and
+genres; `NearestItems`: close in the model's embedding). `top_k` turns scores into a ranked list and
+`reciprocal_rank_fusion` merges several (Cormack, Clarke and Büttcher, "Reciprocal rank fusion
+outperforms Condorcet and individual rank learning methods", 2009).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,96 +14,103 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 
+from widedeep.compiled import compiled
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
+from widedeep.features.sampling import DAY
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
 
 Ints = NDArray[np.int64]
+Scores = NDArray[np.float64]
 
 POPULAR = "popular"
-DAY = 86_400
-_LARGEST = 512
+CO_LIKED = "co-liked"
+SIMILAR = "similar"
+NEAREST = "nearest"
+
+_HALF_LIVES = 512
+"""Half-lives after which popularity is counted in larger units, before a like overflows float64."""
 
 
 @dataclass(slots=True)
 class Popularity:
-    """Decayed counts of the likes of m items, by row of the item table.
+    """Likes of m items, each worth half as much after every half-life; by row of the item table.
 
-    All counts fade alike, so their order only changes when a like comes: `counts` are in units of
-    a like of the newest half-life or so. Taking the likes one by one in the order of the log gives
-    the same as taking them together, to the bit (short of what is 300 half-lives old).
+    All counts decay alike, so their order only changes when a like comes. `counts` are therefore
+    kept in units of a like at one fixed moment. Counting likes one by one in order of time gives
+    the same as counting them together, to the bit (except for likes more than 300 half-lives old).
 
     Attributes:
         half_life: In days.
         counts: float64 (m,).
-        unit: The half-life, counted from 1970, of which a like is worth 1.
+        unit: The number of half-lives since 1970 at which a like is worth 1.
     """
 
     half_life: float
-    counts: NDArray[np.float64]
+    counts: Scores
     unit: int = 0
 
     @classmethod
-    def of(cls, items: int, half_life: float) -> Self:
-        """Begin at 0."""
-        return cls(half_life, np.zeros(items))
+    def empty(cls, item_count: int, half_life: float) -> Self:
+        """Start with a count of 0 for each of `item_count` items."""
+        return cls(half_life, np.zeros(item_count))
 
     def count_likes(self, rows: Ints, times: Ints) -> None:
-        """Count likes of the items `rows` at `times`, UNIX seconds; (n,) each."""
+        """Count likes of the items `rows` at `times` in UNIX seconds, shape (n,) each."""
         if not len(rows):
             return
-        lives = times / (self.half_life * DAY)
-        self._begin(floor(lives.max()))
-        whole = np.floor(lives)
-        worth = np.ldexp(np.exp2(lives - whole), (whole - self.unit).astype(np.int32))
+        half_lives = times / (self.half_life * DAY)
+        self._rescale(floor(half_lives.max()))
+        whole = np.floor(half_lives)
+        worth = np.ldexp(np.exp2(half_lives - whole), (whole - self.unit).astype(np.int32))
         np.add.at(self.counts, rows, worth)
 
     def add(self, row: int, time: int) -> None:
-        """Count one like."""
+        """Count one like of the item `row` at `time` in UNIX seconds."""
         self.count_likes(np.array([row]), np.array([time]))
 
-    def _begin(self, newest: int) -> None:
-        """Count in larger units before the newest like would be too large a number."""
-        unit = newest // _LARGEST * _LARGEST
+    def _rescale(self, newest: int) -> None:
+        """Count in larger units if a like of half-life `newest` could become too large a number."""
+        unit = newest // _HALF_LIVES * _HALF_LIVES
         if unit > self.unit:
             self.counts = np.ldexp(self.counts, self.unit - unit)
             self.unit = unit
 
 
-Columns = NDArray[np.int32]
-Weights = NDArray[np.float32]
-Scores = NDArray[np.float64]
-
-
 @dataclass(frozen=True, slots=True)
 class WeightedLists:
-    """List i has `weights` at `columns`, both from `offsets[i]` to `offsets[i + 1]`."""
+    """Sparse rows: list i has `weights` at `columns`, from `offsets[i]` to `offsets[i + 1]`."""
 
     offsets: Ints
-    columns: Columns
-    weights: Weights
+    columns: NDArray[np.int32]
+    weights: NDArray[np.float32]
 
     @classmethod
-    def of(cls, lists: Ints, columns: Ints, weights: Weights, count: int) -> Self:
-        """Of entries in any order, (n,) each; `count` lists."""
+    def from_entries(
+        cls, lists: Ints, columns: Ints, weights: NDArray[np.float32], list_count: int
+    ) -> Self:
+        """Build `list_count` lists from entries in any order, shape (n,) each."""
         order = np.argsort(lists, kind="stable")
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(lists, minlength=count))])
-        return cls(offsets, columns[order].astype(np.int32), weights[order].astype(np.float32))
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(lists, minlength=list_count))])
+        return cls(offsets, columns[order].astype(np.int32), weights[order])
 
-    def added(self, lists: Ints, factors: Scores, width: int) -> Scores:
-        """The sum of the named lists, each times its factor (n,), as one row (width,)."""
+    def weighted_sum(self, lists: Ints, factors: Scores, width: int) -> Scores:
+        """Return the sum of the named lists, each times its factor (n,), as one row (width,)."""
         total = np.zeros(width)
-        _add(self.offsets, self.columns, self.weights, (lists, factors), total)
+        _add_lists(self.offsets, self.columns, self.weights, (lists, factors), total)
         return total
 
 
-@njit(cache=True, nogil=True)
-def _add(
-    offsets: Ints, columns: Columns, weights: Weights, named: tuple[Ints, Scores], total: Scores
+@compiled
+def _add_lists(
+    offsets: Ints,
+    columns: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    named: tuple[Ints, Scores],
+    total: Scores,
 ) -> None:
     lists, factors = named
     for i in range(len(lists)):
@@ -118,17 +118,22 @@ def _add(
             total[columns[j]] += factors[i] * weights[j]
 
 
-CO_LIKED = "co-liked"
-
-
 @dataclass(frozen=True, slots=True)
 class CoLikedConfig:
     """How items that the same users liked become neighbours.
 
-    A neighbour liked by c users together with a item weighs c / (c + `shrinkage`) * c /
-    (n * m) ** `power`, n and m being the users who liked each: a power of .5 is the cosine, 0 the
-    count. Each item keeps its `neighbours` best; of a user the newest `likes` count. Tried values
-    are with `RetrievalConfig`.
+    A neighbour that c users liked together with an item weighs c / (c + `shrinkage`) * c /
+    (n * m) ** `power`, where n and m users liked each of the two: a power of .5 is the cosine, 0
+    the count. The tried values are listed in `RetrieverConfig`.
+
+    Attributes:
+        neighbours: How many of the best neighbours are kept of each item.
+        likes: How many of a user's newest likes count.
+        power: See above.
+        shrinkage: See above.
+
+    Raises:
+        InputError: A value is out of range.
     """
 
     neighbours: int = 200
@@ -139,55 +144,61 @@ class CoLikedConfig:
     def __post_init__(self) -> None:
         if min(self.neighbours, self.likes) < 1 or min(self.power, self.shrinkage) < 0:
             raise InputError(
-                f"{self}: neighbours and likes from 1, and no negative value is wanted"
+                f"{self}: expected neighbours and likes of at least 1, and power and shrinkage of "
+                "at least 0"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class CoLiked:
-    """The neighbours of each item, as of the moment at which they were counted."""
+    """The neighbours of each item: items that the same users liked, as counted at load."""
 
     neighbours: WeightedLists
-    items: int
+    item_count: int
 
     @classmethod
-    def of(cls, users: Ints, rows: Ints, items: int, config: CoLikedConfig) -> Self:
-        """Count who liked which row of the item table, (n,) each, in order of time."""
+    def from_likes(cls, users: Ints, rows: Ints, item_count: int, config: CoLikedConfig) -> Self:
+        """Count likes in order of time: user ids and rows of the item table, shape (n,) each."""
         by_user = _newest_likes(users, rows, config.likes)
         owners = by_user.row_numbers()
         order = np.argsort(by_user.values, kind="stable")
-        liked = np.bincount(by_user.values, minlength=items)
+        liked = np.bincount(by_user.values, minlength=item_count)
         by_item = Ragged.from_lengths(owners[order], liked)
-        shape = (items, min(config.neighbours, max(items, 1)))
+        shape = (item_count, min(config.neighbours, max(item_count, 1)))
         columns, weights = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-        lists = (by_item.offsets, by_item.values, by_user.offsets, by_user.values)
-        _count(lists, liked.astype(np.float64), (config.power, config.shrinkage), columns, weights)
-        held = columns >= 0
-        offsets = np.concatenate([[0], np.cumsum(held.sum(axis=1))])
-        return cls(WeightedLists(offsets, columns[held], weights[held]), items)
+        lists = (by_item.offsets, by_item.values, by_user.offsets, by_user.values)  # noqa: PD011
+        settings = (config.power, config.shrinkage)
+        _find_neighbours(lists, liked.astype(np.float64), settings, columns, weights)
+        filled = columns >= 0
+        offsets = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
+        return cls(WeightedLists(offsets, columns[filled], weights[filled]), item_count)
 
     def scores(self, liked: Ints, factors: Scores) -> Scores:
-        """How much each item belongs to the liked rows, each with a factor; 0: not at all."""
-        return self.neighbours.added(liked, factors, self.items)
+        """Score every item, (m,), by the liked rows (n,), each with a factor; 0 is no relation."""
+        return self.neighbours.weighted_sum(liked, factors, self.item_count)
 
 
 def _newest_likes(users: Ints, rows: Ints, likes: int) -> Ragged:
-    """The newest `likes` rows of each user."""
+    """Return the newest `likes` rows of each user."""
     order = np.argsort(users, kind="stable")
     _, counts = np.unique(users, return_counts=True)
     from_end = np.repeat(np.cumsum(counts), counts) - np.arange(len(users))
     return Ragged.from_lengths(rows[order][from_end <= likes], np.minimum(counts, likes))
 
 
-@njit(cache=True, nogil=True)
-def _count(
+@compiled
+def _find_neighbours(
     lists: tuple[Ints, Ints, Ints, Ints],
     liked: Scores,
     settings: tuple[float, float],
     columns: NDArray[np.int32],
     weights: NDArray[np.float32],
 ) -> None:
-    """Fill in the best neighbours of each item, the best first."""
+    """Write the best neighbours of each item to `columns` and `weights`, the best first.
+
+    `lists` are offsets and users by item, then offsets and items by user; `liked` (m,) is the
+    number of users who liked each item; `settings` are power and shrinkage.
+    """
     item_offsets, users, user_offsets, items = lists
     power, shrinkage = settings
     together = np.zeros(len(liked), np.int64)
@@ -208,102 +219,102 @@ def _count(
             together[other] = 0
 
 
-NEAREST = "nearest"
-_TABLE = "item"
+@dataclass(frozen=True, slots=True)
+class SharedAttributes:
+    """Cosines of the items' genres and people, each weighted by its inverse document frequency.
+
+    An attribute that few items have says more about them. Leading roles are people as well, so they
+    count twice.
+    """
+
+    attributes: WeightedLists
+    items_with: WeightedLists
+    item_count: int
+
+    @classmethod
+    def from_item_table(cls, item_table: ItemTable) -> Self:
+        """Read the genres, people and leading roles of all items."""
+        item_count = len(item_table.ids)
+        rows, codes, times = _attribute_entries(item_table)
+        code_count = int(codes.max(initial=-1)) + 1
+        frequency = np.maximum(np.bincount(codes, minlength=code_count), 1)
+        rarity: Scores = np.log1p(item_count / frequency)
+        weights: Scores = rarity[codes] * times
+        lengths = np.sqrt(np.bincount(rows, weights**2, minlength=item_count))
+        units = (weights / np.maximum(lengths, 1e-12)[rows]).astype(np.float32)
+        return cls(
+            WeightedLists.from_entries(rows, codes, units, item_count),
+            WeightedLists.from_entries(codes, rows, units, code_count),
+            item_count,
+        )
+
+    def scores(self, liked: Ints, factors: Scores) -> Scores:
+        """Score every item, (m,), by the liked rows (n,), each with a factor; 0: nothing shared."""
+        code_count = len(self.items_with.offsets) - 1
+        profile = self.attributes.weighted_sum(liked, factors, code_count)
+        codes = np.flatnonzero(profile)
+        return self.items_with.weighted_sum(codes, profile[codes], self.item_count)
+
+
+def _attribute_entries(item_table: ItemTable) -> tuple[Ints, Ints, Ints]:
+    """Return item row, attribute code and number of occurrences of each entry, (n,) each.
+
+    Genres come first in the codes, then people; a leading role counts as one more occurrence of the
+    person.
+    """
+    every_item = np.arange(len(item_table.ids))
+    bags = [
+        item_table.bags[name].select_rows(every_item) for name in ("genres", "people", "leading")
+    ]
+    genre_codes, genres = pd.factorize(bags[0].values)
+    person_codes, people = pd.factorize(Ragged.concatenate(bags[1:]).values)
+    codes = np.concatenate([genre_codes, person_codes + len(genres)])
+    rows = np.concatenate([bag.row_numbers() for bag in bags])
+    width = max(len(genres) + len(people), 1)
+    entries, times = np.unique(rows * width + codes, return_counts=True)
+    return entries // width, entries % width, times
 
 
 @dataclass(frozen=True, slots=True)
 class NearestItems:
-    """Embeddings of the items, each of length 1, float32 (m, dimensions).
+    """The items' deep embeddings, by which items close to the mean of the liked ones are found.
 
-    `known` (m,): the model has learned an embedding of the item's own. A model without a deep part
-    or without the item as a feature knows none.
+    Attributes:
+        embeddings: float32 (m, dimensions), each of length 1.
+        known: bool (m,), whether the model has learned an embedding for the item. No item is known
+            to a model without a deep part or without the item as a feature.
     """
 
     embeddings: NDArray[np.float32]
     known: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, model: TrainedModel, items: Ints) -> Self:
-        """Read the model's table for the tokens `items`, (m,)."""
-        if _TABLE not in model.network.embeddings:
+    def from_model(cls, model: TrainedModel, items: Ints) -> Self:
+        """Read the model's embeddings of the item ids `items`, shape (m,)."""
+        if "item" not in model.network.embeddings:
             return cls(np.zeros((len(items), 1), np.float32), np.zeros(len(items), np.bool_))
-        ids = model.transform.vocabularies[_TABLE].encode(items)
-        vectors = model.network.embeddings[_TABLE].detach().cpu().numpy()[ids]
+        codes = model.transform.vocabularies["item"].encode(items)
+        vectors = model.network.embeddings["item"].detach().cpu().numpy()[codes]
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return cls(vectors / np.maximum(lengths, 1e-12), ids > 0)
+        return cls(vectors / np.maximum(lengths, 1e-12), codes > 0)
 
     def scores(self, liked: Ints, factors: Scores) -> Scores:
-        """Cosine to the mean of the liked rows plus 1, in [0, 2]; 0 for items that aren't known.
+        """Return 1 plus the cosine to the mean of the liked rows (n,), in [0, 2], shape (m,).
 
-        All 0 where none of the liked ones is known.
+        Unknown items score 0, and so does every item if none of the liked ones is known.
         """
-        held = self.known[liked]
-        if not held.any():
+        known = self.known[liked]
+        if not known.any():
             return np.zeros(len(self.known))
-        mean = factors[held].astype(np.float32) @ self.embeddings[liked[held]]
+        mean = factors[known].astype(np.float32) @ self.embeddings[liked[known]]
         mean /= max(float(np.linalg.norm(mean)), 1e-12)
         return np.where(self.known, 1.0 + self.embeddings @ mean, 0.0)
 
 
-SIMILAR = "similar"
-
-
-@dataclass(frozen=True, slots=True)
-class SharedAttributes:
-    """Cosines of the items' genres and people, each weighed by its inverse document frequency.
-
-    Who or what few items have tells more. Leading roles are people, too, and count twice.
-    """
-
-    attributes: WeightedLists
-    items_with: WeightedLists
-    items: int
-
-    @classmethod
-    def of(cls, item_table: ItemTable) -> Self:
-        """Read genres, people and leading roles of all items."""
-        count = len(item_table.items)
-        rows, codes, times = _entries(item_table, ("genres", "people", "leading"))
-        widest = int(codes.max(initial=-1)) + 1
-        rarity: Scores = np.log1p(count / np.maximum(np.bincount(codes, minlength=widest), 1))
-        weights: Scores = rarity[codes] * times
-        lengths = np.sqrt(np.bincount(rows, weights**2, minlength=count))
-        units = (weights / np.maximum(lengths, 1e-12)[rows]).astype(np.float32)
-        return cls(
-            WeightedLists.of(rows, codes, units, count),
-            WeightedLists.of(codes, rows, units, widest),
-            count,
-        )
-
-    def scores(self, liked: Ints, factors: Scores) -> Scores:
-        """How much each item shares with the liked rows, each with a factor; 0: nothing."""
-        widest = len(self.items_with.offsets) - 1
-        profile = self.attributes.added(liked, factors, widest)
-        held = np.flatnonzero(profile)
-        return self.items_with.added(held, profile[held], self.items)
-
-
-def _entries(item_table: ItemTable, names: tuple[str, ...]) -> tuple[Ints, Ints, Ints]:
-    """Row and code of each attribute of each item, and how often it has it, (n,) each.
-
-    A leading role is a person once more.
-    """
-    bags = [item_table.bag(name, np.arange(len(item_table.items))) for name in names]
-    genres, *people = bags
-    genre_codes, kinds = pd.factorize(genres.values)
-    person_codes, persons = pd.factorize(Ragged.concatenate(people).values)
-    codes = np.concatenate([genre_codes, person_codes + len(kinds)])
-    rows = np.concatenate([bag.row_numbers() for bag in bags])
-    width = max(len(kinds) + len(persons), 1)
-    entries, times = np.unique(rows * width + codes, return_counts=True)
-    return entries // width, entries % width, times
-
-
 def top_k(scores: Scores, allowed: NDArray[np.bool_], limit: int) -> Ints:
-    """The allowed rows of the highest scores above 0, best first, the lower row first of equals.
+    """Return the allowed rows with the highest scores above 0, best first, at most `limit`.
 
-    `scores` and `allowed` are (m,); at most `limit` rows.
+    `scores` and `allowed` are of shape (m,). Of equal scores the lower row comes first.
     """
     rows = np.flatnonzero(allowed & (scores > 0))
     values = scores[rows]
@@ -315,24 +326,39 @@ def top_k(scores: Scores, allowed: NDArray[np.bool_], limit: int) -> Ints:
 
 
 def reciprocal_rank_fusion(
-    lists: Mapping[str, Ints], weights: Mapping[str, float], constant: float, limit: int, count: int
-) -> tuple[Ints, NDArray[np.float64]]:
-    """The best `limit` rows of some ranked lists, best first, and what each list gave to each.
+    lists: Mapping[str, Ints],
+    weights: Mapping[str, float],
+    constant: float,
+    limit: int,
+    row_count: int,
+) -> tuple[Ints, Scores]:
+    """Merge ranked lists of rows into one.
 
-    A row (of `count`) at place i (from 0) of a list gets the list's weight / (constant + 1 + i)
-    from it; the lower row first of equals. The shares are of shape (lists, rows).
+    A list adds its weight / (`constant` + 1 + i) to the score of the row at its position i (from
+    0). Of equal scores the lower row comes first.
+
+    Args:
+        lists: Rows from 0 to `row_count` - 1 by the name of the list, best first.
+        weights: The weight of each list, by name.
+        constant: See above.
+        limit: How many rows are returned at most.
+        row_count: Number of rows there are.
+
+    Returns:
+        The best rows, best first, (n,), and what each list added to their scores, (lists, n).
     """
-    shares = np.zeros((len(lists), count))
-    for share, (name, own) in zip(shares, lists.items(), strict=True):
-        share[own] = weights[name] / (constant + 1 + np.arange(len(own)))
-    rows = top_k(shares.sum(axis=0), np.ones(count, np.bool_), limit)
-    return rows, shares[:, rows]
+    shares = np.zeros((len(lists), row_count))
+    for share, (name, rows) in zip(shares, lists.items(), strict=True):
+        share[rows] = weights[name] / (constant + 1 + np.arange(len(rows)))
+    best = top_k(shares.sum(axis=0), np.ones(row_count, np.bool_), limit)
+    return best, shares[:, best]
 
 
-def contributing_sources(
-    names: Sequence[str], shares: NDArray[np.float64]
-) -> list[tuple[str, ...]]:
-    """Of each row the lists that gave it something, who gave most first; see `reciprocal_rank_fusion`."""
+def contributing_sources(names: Sequence[str], shares: Scores) -> list[tuple[str, ...]]:
+    """Name the lists that added to each row's score, the largest share first.
+
+    `shares` (lists, n) are those of `reciprocal_rank_fusion`, `names` those of its lists.
+    """
     order = np.argsort(-shares, axis=0, kind="stable").T.tolist()
     counts = np.count_nonzero(shares, axis=0).tolist()
     return [

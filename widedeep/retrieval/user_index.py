@@ -1,10 +1,8 @@
-"""Who has rated what, and when: the first rating of each pair, as users see their own.
+"""Ratings by user, and the codes by which users and items are indexed.
 
-Ratings, those of each user together.
-
-What is known when a model begins to serve: the ratings it came with, and those taken since.
-
-Tokens ↔ consecutive codes, for tokens known at load and for those met since.
+`InteractionsByUser` indexes the ratings known when a model is loaded, `UserHistory` adds those that
+arrive while it serves. `merge_feedback` joins a feedback log to the ratings that a model was
+registered with. `IdCodes` numbers the ids known at load and those that appear later.
 """
 
 from collections import defaultdict
@@ -18,21 +16,21 @@ from numpy.typing import NDArray
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.data.ingest import first_rows
 from widedeep.data.tables import Interactions
-from widedeep.evaluation.explain import DataSnapshot
-from widedeep.features.items import positions_of
+from widedeep.evaluation.snapshot import DataSnapshot
+from widedeep.features.items import positions_in
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class InteractionsByUser:
-    """A log in the order of user and then time.
+    """Ratings sorted by user, and for each user by time.
 
     Attributes:
-        users: Tokens, ascending, (u,).
-        offsets: Where the ratings of each begin, and last where all end, (u + 1,).
-        item: Tokens, (n,).
-        rate: int8 (n,), 1 to 10.
+        users: Ids of the users, ascending, shape (u,).
+        offsets: The ratings of user i are the rows `offsets[i]` to `offsets[i + 1]`, (u + 1,).
+        item: Ids of the rated items, (n,).
+        value: int8 (n,), 1 to 10.
         time: UNIX seconds, (n,).
     """
 
@@ -43,8 +41,8 @@ class InteractionsByUser:
     time: Ints
 
     @classmethod
-    def of(cls, interactions: Interactions) -> Self:
-        """Bring a log, which is in order of time, into order."""
+    def from_interactions(cls, interactions: Interactions) -> Self:
+        """Sort `interactions`, which are in order of time, by user."""
         order = np.argsort(interactions.user, kind="stable")
         by_user = interactions.user[order]
         starts = np.flatnonzero(np.diff(by_user, prepend=by_user[:1] - 1))
@@ -58,131 +56,139 @@ class InteractionsByUser:
         )
 
     def rows(self, user: int) -> slice:
-        """Where the ratings of a user stand."""
-        place = int(self.users.searchsorted(user))
-        if place == len(self.users) or self.users[place] != user:
+        """Return the rows of a user's ratings: an empty slice for a user without any."""
+        position = int(self.users.searchsorted(user))
+        if position == len(self.users) or self.users[position] != user:
             return slice(0, 0)
-        return slice(*self.offsets[place : place + 2].tolist())
+        return slice(*self.offsets[position : position + 2].tolist())
 
 
 class UserHistory:
-    """What was rated before, and every rating since; readers need no lock beside one writer."""
+    """The first rating of each (user, item) pair: those known at load, and those added since.
 
-    def __init__(self, before: InteractionsByUser) -> None:
-        self._before = before
-        self._since: defaultdict[int, list[FeedbackEvent]] = defaultdict(list)
+    Any number of threads may read without a lock while one thread adds.
+    """
+
+    def __init__(self, loaded: InteractionsByUser) -> None:
+        self._loaded = loaded
+        self._added: defaultdict[int, list[FeedbackEvent]] = defaultdict(list)
 
     def add(self, event: FeedbackEvent) -> bool:
-        """Note a rating; False if it repeats a pair, which changes nothing."""
+        """Add a rating; return False if it repeats a pair, which changes nothing."""
         if event.item in self.seen(event.user):
             return False
-        self._since[event.user].append(event)
+        self._added[event.user].append(event)
         return True
 
-    def seen(self, user: int) -> NDArray[np.int64]:
-        """Tokens of what the user has rated, in the order in which it was, (n,)."""
-        return self.rates(user)[0]
+    def seen(self, user: int) -> Ints:
+        """Return the ids of the items that a user has rated, in the order of rating, shape (n,)."""
+        return self.ratings(user)[0]
 
-    def rates(self, user: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        """What the user has rated, and how, in that order, (n,) each."""
-        rows, since = self._before.rows(user), self._since.get(user, ())
-        items, rates = self._before.item[rows], self._before.value[rows]
-        if since:
-            items = np.append(items, [event.item for event in since])
-            rates = np.append(rates, np.array([event.value for event in since], np.int8))
-        return items, rates
+    def ratings(self, user: int) -> tuple[Ints, NDArray[np.int8]]:
+        """Return a user's rated items and the values given, in the order of rating, (n,) each."""
+        rows, added = self._loaded.rows(user), self._added.get(user, ())
+        items, values = self._loaded.item[rows], self._loaded.value[rows]
+        if added:
+            items = np.append(items, [event.item for event in added])
+            values = np.append(values, np.array([event.value for event in added], np.int8))
+        return items, values
 
-    def of_user(self, user: int) -> tuple[FeedbackEvent, ...]:
-        """A user's ratings, the newest last."""
-        held, rows = self._before, self._before.rows(user)
-        columns = (held.item[rows].tolist(), held.value[rows].tolist(), held.time[rows].tolist())
-        before = [FeedbackEvent(user, *values) for values in zip(*columns, strict=True)]
-        return (*before, *self._since.get(user, ()))
-
-
-_RATES = (1, 10)
+    def events(self, user: int) -> tuple[FeedbackEvent, ...]:
+        """Return a user's ratings with their times, the newest last."""
+        loaded, rows = self._loaded, self._loaded.rows(user)
+        columns = (column[rows].tolist() for column in (loaded.item, loaded.value, loaded.time))
+        events = [FeedbackEvent(user, *row) for row in zip(*columns, strict=True)]
+        return (*events, *self._added.get(user, ()))
 
 
-def merge_feedback(companion: DataSnapshot, events: pa.Table) -> Interactions:
-    """The ratings of a companion with those of an event log, as ingest would have them.
+_VALUES = (1, 10)
+"""The lowest and the highest value that a rating may have."""
 
-    Of several ratings of a pair the first in time is the example; of several at one time, the one
-    that stands first. Events of items that are not in the item table are left out.
+
+def merge_feedback(snapshot: DataSnapshot, events: pa.Table) -> Interactions:
+    """Join the ratings of a feedback log to those of a snapshot, exactly as ingest would.
+
+    The earliest rating of a pair is kept, and of several at the same time the one that comes first.
+    Events whose item is not in the item table or whose value is out of range are left out.
 
     Args:
-        companion: What the model came with.
-        events: user, item, rate, time int64 (n,), in the order in which they came.
+        snapshot: What the model was registered with.
+        events: Columns user, item, value, time, int64 (n,) each, in the order of arrival.
+
+    Returns:
+        The ratings in order of time; those of the snapshot itself if no event is valid.
     """
-    interactions = companion.interactions
-    columns = [events[name].to_numpy() for name in ("user", "item", "value", "time")]
-    good = np.isin(columns[1], companion.item_table.items)
-    good &= (columns[2] >= _RATES[0]) & (columns[2] <= _RATES[1])
-    if not good.any():
+    interactions = snapshot.interactions
+    logged = [events[name].to_numpy() for name in ("user", "item", "value", "time")]
+    valid = np.isin(logged[1], snapshot.item_table.ids)
+    valid &= (logged[2] >= _VALUES[0]) & (logged[2] <= _VALUES[1])
+    if not valid.any():
         return interactions
-    ours = (interactions.user, interactions.item, interactions.value, interactions.time)
+    known = (interactions.user, interactions.item, interactions.value, interactions.time)
     user, item, value, time = (
-        np.concatenate([before, since[good]]) for before, since in zip(ours, columns, strict=True)
+        np.concatenate([column, logged_column[valid]])
+        for column, logged_column in zip(known, logged, strict=True)
     )
     rows = first_rows(user, item, time)
     return Interactions(user[rows], item[rows], value[rows].astype(np.int8), time[rows])
 
 
 class IdCodes:
-    """The n tokens of the base have the codes 0 … n - 1, in ascending order.
+    """Consecutive codes for ids, extended while serving.
 
-    n stands for every stranger. A token that is added gets the next code from n + 1 on.
+    The n ids known at the start have the codes 0 … n - 1 in ascending order of id. Code n stands
+    for every unknown id. Ids that are added later get the codes from n + 1 on.
     """
 
     def __init__(self, base: Ints) -> None:
-        """`base` (n,) is in ascending order."""
+        """Number the ids `base`, shape (n,), distinct and ascending."""
         self._base = base
         self._added: dict[int, int] = {}
 
     @classmethod
-    def of(cls, tokens: Ints) -> Self:
-        """Begin with `tokens` in any order, repeats among them."""
-        return cls(np.unique(tokens))
+    def from_ids(cls, ids: Ints) -> Self:
+        """Number `ids`, which may come in any order and repeat."""
+        return cls(np.unique(ids))
 
     def __len__(self) -> int:
-        """Number of codes, with the stranger's."""
+        """Number of codes, that of unknown ids included."""
         return len(self._base) + 1 + len(self._added)
 
     @property
-    def stranger(self) -> int:
-        """The code of a token that is not known."""
+    def unknown_code(self) -> int:
+        """The code of every id that has none of its own."""
         return len(self._base)
 
     @property
-    def tokens(self) -> Ints:
-        """All known tokens: the base in ascending order, then in the order in which they came."""
+    def ids(self) -> Ints:
+        """All ids with a code, (m,): the base in ascending order, then in order of addition."""
         return np.concatenate([self._base, np.array([*self._added], np.int64)])
 
-    def code(self, token: int) -> int:
-        """The code of one token."""
-        place = int(self._base.searchsorted(token))
-        if place < len(self._base) and self._base[place] == token:
-            return place
-        return self._added.get(token, self.stranger)
+    def code(self, id_: int) -> int:
+        """Return the code of an id, `unknown_code` if it has none."""
+        position = int(self._base.searchsorted(id_))
+        if position < len(self._base) and self._base[position] == id_:
+            return position
+        return self._added.get(id_, self.unknown_code)
 
-    def codes(self, tokens: Ints) -> Ints:
-        """The code of each token, shape (n,)."""
-        place = positions_of(self._base, tokens)
-        strange = place == self.stranger
-        if self._added and strange.any():
-            missed = tokens[strange].tolist()
-            place[strange] = [self._added.get(token, self.stranger) for token in missed]
-        return place
+    def codes(self, ids: Ints) -> Ints:
+        """Return the code of each of `ids`, shape (n,)."""
+        codes = positions_in(self._base, ids)
+        missing = codes == self.unknown_code
+        if self._added and missing.any():
+            missing_ids = ids[missing].tolist()
+            codes[missing] = [self._added.get(id_, self.unknown_code) for id_ in missing_ids]
+        return codes
 
-    def token(self, codes: Ints) -> Ints:
-        """The tokens of codes that are not the stranger's, shape (n,)."""
-        known = self.tokens
-        found: Ints = known[np.where(codes > self.stranger, codes - 1, codes)]
-        return found
+    def ids_of(self, codes: Ints) -> Ints:
+        """Return the id of each code, shape (n,); `unknown_code` must not be among them."""
+        ids: Ints = self.ids[np.where(codes > self.unknown_code, codes - 1, codes)]
+        return ids
 
-    def add(self, token: int) -> int:
-        """The code of a token that is known from now on."""
-        code = self.code(token)
-        if code == self.stranger:
+    def add(self, id_: int) -> int:
+        """Return the code of an id, after giving it one if it has none."""
+        code = self.code(id_)
+        if code == self.unknown_code:
             code = len(self)
-            self._added[token] = code
+            self._added[id_] = code
         return code

@@ -1,1 +1,1 @@
-"""Serving: from a user to a ranked list, and from a rating back into what is known."""
+"""Serve a registered model: rank and recommend items for users, and learn from their feedback."""

@@ -1,10 +1,6 @@
-"""The HTTP interface of a service, with its page, behind its limits.
+"""The HTTP interface of a `RankingService`: JSON routes, typed errors, and the page at `/`.
 
-Every error as JSON with a type, a message and a status that says the same.
-
-The answers of the HTTP interface.
-
-The page: three files that are sent as they are.
+`create_app` returns the ASGI application. `schemas` defines the bodies, `middleware` the limits.
 """
 
 import asyncio
@@ -12,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any
@@ -24,253 +21,302 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.retrieval.eligibility import EligibilityRules
-from widedeep.serving.middleware import RequestGuard, RequestLimits
+from widedeep.serving.item_search import ItemCard
+from widedeep.serving.middleware import (
+    INTERNAL_MESSAGE,
+    RequestGuard,
+    RequestLimits,
+    error_response,
+)
 from widedeep.serving.schemas import (
-    MOST_RECOMMENDED,
+    ERROR_STATUS,
+    MAX_RECOMMENDED,
     ErrorAnswer,
     ErrorType,
     FeedbackAnswer,
     FeedbackRequest,
     HealthAnswer,
-    ItemCardAnswer,
+    Id,
     ItemsAnswer,
     ModelAnswer,
+    ModelName,
     NewUserAnswer,
     RankAnswer,
     RankRequest,
+    RatedItem,
     RecommendAnswer,
-    Token,
     UserAnswer,
-    event_view,
-    health_view,
-    item_view,
-    items_view,
-    model_view,
-    problem,
-    rank_view,
-    recommended_view,
-    user_view,
+    recommended_items,
 )
 from widedeep.serving.service import NoChampionError, RankingService
 from widedeep.serving.serving_model import ServingModel
 
-Responses = dict[int | str, dict[str, Any]]
+_DESCRIPTION = """Ranks items for users by a Wide & Deep model and takes feedback on them.
 
-ANY_TIME: Responses = {
-    status: {"model": ErrorAnswer, "description": about}
-    for status, about in {
-        413: "The body is too large",
-        422: "The request is not as described",
-        429: "Too many requests; Retry-After says when",
-        500: "The server failed",
-        503: "No champion yet",
-        504: "No answer in time",
-    }.items()
+Times are UNIX seconds. An id that the model has never seen is no error: it is scored as a new user
+or a new item."""
+
+
+def create_app(service: RankingService, limits: RequestLimits | None = None) -> RequestGuard:
+    """Return an ASGI application that closes the service when it is shut down."""
+    app = FastAPI(
+        title="widedeep",
+        description=_DESCRIPTION,
+        version=version("widedeep"),
+        lifespan=_lifespan(service),
+        # The pages of FastAPI's documentation would load scripts from other sites.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(AnyHTTPException, _answer_http_error)
+    app.add_exception_handler(NoChampionError, _answer_no_champion)
+    app.add_exception_handler(Exception, _answer_failure)
+    app.include_router(_Routes(service).router())
+    app.include_router(_page_router())
+    return RequestGuard(app, limits or RequestLimits(), service.telemetry)
+
+
+def _lifespan(service: RankingService) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def close_at_shutdown(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        yield
+        service.close()
+
+    return close_at_shutdown
+
+
+Documentation = dict[int | str, dict[str, Any]]
+"""Answers by status, as FastAPI takes them for `/openapi.json`."""
+
+
+def _document(errors: dict[ErrorType, str]) -> Documentation:
+    return {
+        ERROR_STATUS[kind]: {"model": ErrorAnswer, "description": description}
+        for kind, description in errors.items()
+    }
+
+
+_ANY_ROUTE = _document(
+    {
+        ErrorType.TOO_LARGE: "The body is too large",
+        ErrorType.INVALID: "The request is not as described",
+        ErrorType.TOO_MANY_REQUESTS: "Too many requests; Retry-After says when to try again",
+        ErrorType.INTERNAL: "The server failed",
+        ErrorType.NO_CHAMPION: "No champion yet",
+        ErrorType.TIMEOUT: "No answer in time",
+    }
+)
+_NO_SUCH_ITEM = _document({ErrorType.NOT_FOUND: "No such item"})
+_NO_STORAGE = _document({ErrorType.STORAGE: "The feedback could not be written to the disk"})
+_METRICS: Documentation = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"}
 }
-NO_SUCH_ITEM: Responses = {404: {"model": ErrorAnswer, "description": "No such item"}}
-STORAGE: Responses = {507: {"model": ErrorAnswer, "description": "The disk does not take it"}}
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
-_TYPES = {
-    404: ErrorType.NOT_FOUND,
-    405: ErrorType.METHOD_NOT_ALLOWED,
-    422: ErrorType.INVALID,
-    507: ErrorType.STORAGE,
-}
-_MOST_FAULTS = 5
+_NEW_USER_IDS = (1_000_000, 10_000_000)
 
-
-def answer_failures(app: FastAPI) -> None:
-    """Have an application answer errors so."""
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(AnyHTTPException, _refused)
-    app.add_exception_handler(NoChampionError, _no_champion)
-    app.add_exception_handler(Exception, _failed)
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    del request
-    assert isinstance(error, RequestValidationError)  # noqa: S101  it is registered for these
-    told = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors()[:_MOST_FAULTS]]
-    return _answer(422, ErrorType.INVALID, "; ".join(told))
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AnyHTTPException)  # noqa: S101  likewise
-    # FastAPI says 400 of a body that is no text, and 422 of one that is no JSON.
-    status = 422 if error.status_code == 400 else error.status_code  # noqa: PLR2004
-    message = f"{request.method} {request.url.path}: {error.detail}"
-    return _answer(status, _TYPES[status], message, dict(error.headers or {}))
-
-
-async def _no_champion(request: Request, error: Exception) -> Response:
-    del request
-    return _answer(503, ErrorType.NO_CHAMPION, str(error))
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    """What is raised again afterwards, and logged by the guard."""
-    del request, error
-    return _answer(500, ErrorType.INTERNAL, "the server failed; its log says why")
-
-
-def _answer(
-    status: int, kind: ErrorType, message: str, headers: dict[str, str] | None = None
-) -> Response:
-    body = orjson.dumps(problem(kind, message))
-    return Response(body, status, headers, media_type="application/json")
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """`candidates.3` of ("body", "candidates", 3)."""
-    return ".".join(str(part) for part in location[1:]) or str(location[0])
-
-
-_NEW_USERS = (1_000_000, 10_000_000)
-
-Words = Annotated[str, Query(min_length=1, max_length=100)]
+SearchText = Annotated[str, Query(min_length=1, max_length=100)]
 Age = Annotated[int, Query(ge=0, le=150)]
-ListLength = Annotated[int, Query(ge=1, le=MOST_RECOMMENDED)]
+ListLength = Annotated[int, Query(ge=1, le=MAX_RECOMMENDED)]
 
 
-class Routes:
-    """Asks a service; reading is done where the request arrives, waiting and explaining is not."""
+class _Routes:
+    """The JSON routes. Reading and ranking run in the event loop; waiting and explaining do not."""
 
     def __init__(self, service: RankingService) -> None:
         self._service = service
 
     def router(self) -> APIRouter:
-        """All of them."""
-        router = APIRouter(responses=ANY_TIME)
-        for method, path, answer, model, more in (
-            ("POST", "/rank", self.rank, RankAnswer, {}),
-            ("GET", "/recommend/{user}", self.recommend, RecommendAnswer, {}),
-            ("POST", "/feedback", self.feedback, FeedbackAnswer, {**NO_SUCH_ITEM, **STORAGE}),
-            ("GET", "/items", self.find, ItemsAnswer, {}),
-            ("GET", "/items/{item}", self.item, ItemCardAnswer, NO_SUCH_ITEM),
-            ("GET", "/users/{user}", self.user, UserAnswer, {}),
-            ("GET", "/new-user", self.new_user, NewUserAnswer, {}),
-            ("GET", "/health", self.health, HealthAnswer, {}),
-            ("GET", "/model", self.model, ModelAnswer, {}),
+        """Return a router that describes every answer; each route writes its JSON itself."""
+        router = APIRouter(responses=_ANY_ROUTE)
+        for method, path, route, answer, status, errors in (
+            ("POST", "/rank", self.rank, RankAnswer, 200, {}),
+            ("GET", "/recommend/{user}", self.recommend, RecommendAnswer, 200, {}),
+            (
+                "POST",
+                "/feedback",
+                self.feedback,
+                FeedbackAnswer,
+                201,
+                {**_NO_SUCH_ITEM, **_NO_STORAGE},
+            ),
+            ("GET", "/items", self.items, ItemsAnswer, 200, {}),
+            ("GET", "/items/{item}", self.item, ItemCard, 200, _NO_SUCH_ITEM),
+            ("GET", "/users/{user}", self.user, UserAnswer, 200, {}),
+            ("GET", "/new-user", self.new_user, NewUserAnswer, 200, {}),
+            ("GET", "/health", self.health, HealthAnswer, 200, {}),
+            ("GET", "/model", self.model, ModelAnswer, 200, {}),
         ):
             router.add_api_route(
                 path,
-                answer,
+                route,
                 methods=[method],
-                response_model=model,
-                responses=more,
-                status_code=201 if path == "/ratings" else 200,
+                response_model=answer,
+                responses=errors,
+                status_code=status,
             )
-        router.add_api_route("/metrics", self.metrics, response_class=Response, responses=_TEXT)
+        router.add_api_route("/metrics", self.metrics, response_class=Response, responses=_METRICS)
         return router
 
     async def rank(self, request: RankRequest) -> Response:
-        """Rank candidates for a user; strangers are cold ones."""
-        bundle = self._bundle
+        """Rank candidates for a user; unknown ids are scored as new users and new items."""
+        model = self._model
         with self._service.telemetry.ranking.time():
-            ranking = bundle.rank(request.user, request.candidates, request.k, _now())
-        return _json(rank_view(bundle, ranking))
+            ranking = model.rank(request.user, request.candidates, request.k, _now())
+        return _json(RankAnswer(ModelName.from_version(model.version), ranking))
 
     async def recommend(
         self,
-        user: Token,
+        user: Id,
         k: ListLength = 10,
         audience_age: Age | None = None,
         *,
         explain: bool = False,
     ) -> Response:
-        """The best items of all for a user, without those that the user has rated.
+        """Recommend the best items for a user, without those that the user has rated.
 
-        With `audience_age` without those that ask for more years of age, too.
+        With `audience_age`, items whose age rating is higher are left out, too.
         """
-        bundle, now = self._bundle, _now()
+        model, now = self._model, _now()
         with self._service.telemetry.ranking.time():
-            found = bundle.recommend(user, k, now, EligibilityRules(audience_age))
-        items = [one.item for one in found] if explain else []
-        reasons = await run_in_threadpool(bundle.reasons, user, items, now) if items else ()
-        return _json(recommended_view(bundle, user, found, reasons))
+            ranked = model.recommend(user, k, now, EligibilityRules(audience_age))
+        items = [entry.item for entry in ranked] if explain else []
+        reasons = await run_in_threadpool(model.reasons, user, items, now) if items else ()
+        entries = recommended_items(model.metadata.cards, ranked, reasons)
+        return _json(RecommendAnswer(ModelName.from_version(model.version), user, entries))
 
     async def feedback(self, request: FeedbackRequest) -> Response:
-        """Take a rating: it is on the disk and counts when this is answered."""
+        """Record a rating: when this is answered, it is on the disk and counts."""
         now = _now()
-        moment = now if request.time is None else request.time
-        if moment > now:
-            raise HTTPException(422, f"time: {moment} is in the future, it is {now} now")
-        self._known(request.item)
-        event = FeedbackEvent(request.user, request.item, request.value, moment)
+        at = now if request.time is None else request.time
+        if at > now:
+            raise HTTPException(422, f"time: {at} is in the future; it is {now} now")
+        self._check_item(request.item)
+        event = FeedbackEvent(request.user, request.item, request.value, at)
         try:
-            news = await asyncio.wrap_future(self._service.record(event))
+            new = await asyncio.wrap_future(self._service.record(event))
         except OSError as error:
-            raise HTTPException(507, f"the rating could not be kept: {error}") from error
-        return _json({**event_view(event), "superseded": not news}, 201)
+            raise HTTPException(507, f"the feedback could not be stored: {error}") from error
+        return _json(FeedbackAnswer(**asdict(event), superseded=not new), 201)
 
-    async def find(self, q: Words, limit: ListLength = 20) -> Response:
-        """Items by title, in Korean or English."""
-        bundle = self._bundle
-        return _json(items_view(bundle.cards, bundle.titles.find(q, limit)))
+    async def items(self, q: SearchText, limit: ListLength = 20) -> Response:
+        """Find items by title, in Korean or English."""
+        metadata = self._model.metadata
+        matches = metadata.search.find(q, limit)
+        return _json(ItemsAnswer(tuple(metadata.cards.get(item) for item in matches)))
 
-    async def item(self, item: Token) -> Response:
-        """One item."""
-        self._known(item)
-        return _json(item_view(self._bundle.cards, item))
+    async def item(self, item: Id) -> Response:
+        """Return the card of one item: names, year, genres and people."""
+        self._check_item(item)
+        return _json(self._model.metadata.cards.get(item))
 
-    async def user(self, user: Token) -> Response:
-        """What a user has rated so far."""
-        bundle = self._bundle
-        return _json(user_view(bundle.cards, user, bundle.book.of_user(user)))
+    async def user(self, user: Id) -> Response:
+        """Return what a user has rated so far, the newest first."""
+        model = self._model
+        cards, events = model.metadata.cards, model.user_history.events(user)
+        ratings = [
+            RatedItem(**asdict(event), card=cards.get(event.item)) for event in reversed(events)
+        ]
+        return _json(UserAnswer(user, tuple(ratings)))
 
     async def new_user(self) -> Response:
-        """An id that nobody has."""
-        bundle, user = self._bundle, 0
-        while not user or bundle.book.of_user(user):
-            user = random.randrange(*_NEW_USERS)  # noqa: S311  it is no secret
-        return _json({"user": user})
+        """Return a random user id without ratings."""
+        model, user = self._model, 0
+        while not user or model.user_history.events(user):
+            user = random.randrange(*_NEW_USER_IDS)  # noqa: S311  it is not a secret
+        return _json(NewUserAnswer(user))
 
     async def health(self) -> Response:
-        """Whether users are answered, and by what."""
-        return _json(health_view(self._service.serving, self._service.refused))
+        """Say which model answers, or with 503 that none does."""
+        name = ModelName.from_version(self._service.serving.model.version)
+        refused = self._service.refused
+        return _json(HealthAnswer("ok", name, refused[-1] if refused else None))
 
     async def model(self) -> Response:
-        """Which model answers, why, and what was decided before."""
+        """Say which model answers, why, and what was decided before."""
         service, serving = self._service, self._service.serving
-        decisions = await run_in_threadpool(service.decisions)
-        return _json(model_view(serving, service.refused, decisions))
+        records = await run_in_threadpool(service.decisions)
+        return _json(ModelAnswer.from_records(serving, service.refused, records))
 
     async def metrics(self) -> Response:
-        """For Prometheus."""
-        return Response(self._service.telemetry.text(), media_type=_PROMETHEUS)
+        """Return all metrics in Prometheus's text format."""
+        return Response(self._service.telemetry.to_text(), media_type=_PROMETHEUS)
 
     @property
-    def _bundle(self) -> ServingModel:
-        return self._service.serving.bundle
+    def _model(self) -> ServingModel:
+        return self._service.serving.model
 
-    def _known(self, item: int) -> None:
-        """A rating of another item would be set aside by the next retrain."""
-        if item not in self._bundle.cards:
+    def _check_item(self, item: int) -> None:
+        """Refuse an unknown item: ingest would put its feedback into quarantine."""
+        if item not in self._model.metadata.cards:
             raise HTTPException(404, f"there is no item {item}")
 
 
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-_TEXT: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"}
-}
-
-
-def _json(value: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, media_type="application/json")
+def _json(answer: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(answer), status, media_type="application/json")
 
 
 def _now() -> int:
     return int(time.time())
 
 
-_pages_TYPES = {
+_MAX_FAULTS = 5
+_BAD_REQUEST = 400
+_HTTP_ERRORS = {
+    ERROR_STATUS[kind]: kind
+    for kind in (
+        ErrorType.NOT_FOUND,
+        ErrorType.METHOD_NOT_ALLOWED,
+        ErrorType.INVALID,
+        ErrorType.STORAGE,
+    )
+}
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, RequestValidationError)  # noqa: S101  it is registered for these
+    faults = [
+        f"{_field_path(fault['loc'])}: {fault['msg']}" for fault in error.errors()[:_MAX_FAULTS]
+    ]
+    return error_response(ErrorType.INVALID, "; ".join(faults))
+
+
+def _field_path(location: tuple[int | str, ...]) -> str:
+    """Return `candidates.3` for ("body", "candidates", 3)."""
+    return ".".join(str(part) for part in location[1:]) or str(location[0])
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AnyHTTPException)  # noqa: S101  it is registered for these
+    # FastAPI answers 400 if a body is not text, and 422 if it is not JSON: 422 for both here.
+    invalid = error.status_code == _BAD_REQUEST
+    kind = ErrorType.INVALID if invalid else _HTTP_ERRORS[error.status_code]
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return error_response(kind, message, error.headers)
+
+
+async def _answer_no_champion(request: Request, error: Exception) -> Response:
+    del request
+    return error_response(ErrorType.NO_CHAMPION, str(error))
+
+
+async def _answer_failure(request: Request, error: Exception) -> Response:
+    """Answer without details; Starlette raises the error again, and the guard logs it."""
+    del request, error
+    return error_response(ErrorType.INTERNAL, INTERNAL_MESSAGE)
+
+
+_MEDIA_TYPES = {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
     "texts.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-_HEADERS = {
+_PAGE_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -281,51 +327,19 @@ _HEADERS = {
 }
 
 
-def page_router() -> APIRouter:
-    """`/` and the files it names; nothing else is to be had, whatever the path."""
+def _page_router() -> APIRouter:
+    """Serve the page at `/` and the files it loads; they are read once, and no other file is."""
     router = APIRouter(include_in_schema=False)
     folder = files("widedeep.serving") / "page"
-    for name, media_type in _pages_TYPES.items():
+    for name, media_type in _MEDIA_TYPES.items():
         path = "/" if name == "index.html" else f"/{name}"
-        sent = _sender((folder / name).read_bytes(), media_type)
-        router.add_api_route(path, sent, methods=["GET", "HEAD"])
+        route = _file_route((folder / name).read_bytes(), media_type)
+        router.add_api_route(path, route, methods=["GET", "HEAD"])
     return router
 
 
-def _sender(content: bytes, media_type: str) -> Callable[[], Awaitable[Response]]:
-    async def send() -> Response:
-        return Response(content, headers=_HEADERS, media_type=media_type)
+def _file_route(content: bytes, media_type: str) -> Callable[[], Awaitable[Response]]:
+    async def send_file() -> Response:
+        return Response(content, headers=_PAGE_HEADERS, media_type=media_type)
 
-    return send
-
-
-_ABOUT = """From a user to a ranked list of cards, and from a rating back into what is known.
-
-Moments are UNIX seconds. A user or item that nobody knows is a cold one and no error."""
-
-
-def create_app(service: RankingService, limits: RequestLimits | None = None) -> RequestGuard:
-    """An ASGI application; the service is closed when it is shut down."""
-    app = FastAPI(
-        title="widedeep",
-        description=_ABOUT,
-        version=version("widedeep"),
-        lifespan=_lifespan(service),
-        # Their pages would load scripts from elsewhere.
-        docs_url=None,
-        redoc_url=None,
-    )
-    answer_failures(app)
-    app.include_router(Routes(service).router())
-    app.include_router(page_router())
-    return RequestGuard(app, limits or RequestLimits(), service.telemetry)
-
-
-def _lifespan(service: RankingService) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    @asynccontextmanager
-    async def closing(app: FastAPI) -> AsyncIterator[None]:
-        del app
-        yield
-        service.close()
-
-    return closing
+    return send_file

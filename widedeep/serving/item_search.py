@@ -1,12 +1,13 @@
-"""Items by what a user types of their titles, in Korean or English, letter by letter.
+"""Find items by title, in Korean or English, while the title is typed; and the cards shown of them.
 
-Text as the letters that are typed for it: without case, accents and spaces, Hangul taken apart.
+`ItemSearch.find` compares text by the letters that are typed for it: without case, accents, spaces
+and punctuation, and with Hangul taken apart. A Korean syllable is typed letter by letter, so on the
+way to 매트 a search field holds ㅁ, 매 and 맽; as letters (ㅁㅐㅌ) each of them is a prefix of
+ㅁㅐㅌㅡ. Korean titles are also found by first consonants (초성): ㅁㅌㄹㅅ finds 매트릭스. The
+letters are in the order of The Unicode Standard, section 3.12 and chart U+1100.
 
-A Korean syllable is typed letter by letter: on the way to 매트 a search field holds ㅁ, 매 and 맽,
-and as letters (ㅁㅐㅌ) each of them is a beginning of ㅁㅐㅌㅡ. The order of the letters is that of
-The Unicode Standard, section 3.12 and chart U+1100.
-
-What people are shown of cards.
+Libraries were tried in December 2026 on the 31 searches of tests/serving/test_item_search.py, which
+all succeed here: `HangulIndex` of hangulpy 1.5.2 passes 15, `partial_ratio` of rapidfuzz 3.14 16.
 """
 
 import re
@@ -17,11 +18,192 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
+from widedeep.compiled import compiled
 from widedeep.evaluation.naming import DisplayNames, Language
 from widedeep.inputs import InputError
+
+Ints = NDArray[np.int64]
+CodePoints = NDArray[np.uint32]
+Positions = NDArray[np.int32]
+Levels = NDArray[np.int8]
+
+_MISSED, _APART, _INSIDE, _WORD, _START, _WHOLE = range(6)
+"""How well a title matches, from not at all to being exactly what was typed."""
+
+_END = ord("\n")
+
+
+@dataclass(frozen=True, slots=True)
+class LetterIndex:
+    """Where each letter occurs in a text.
+
+    Attributes:
+        letters: The distinct code points, ascending, (letters,).
+        first: Where the positions of each letter begin, and the end, (letters + 1,).
+        positions: Positions in the text, by letter and then ascending, (n,).
+    """
+
+    letters: CodePoints
+    first: Ints
+    positions: Positions
+
+    @classmethod
+    def from_text(cls, text: CodePoints, positions: Positions) -> Self:
+        """Index the letters at `positions` (ascending) of `text`."""
+        order = np.argsort(text[positions], kind="stable")
+        letters, first = np.unique(text[positions][order], return_index=True)
+        return cls(letters, np.append(first, len(positions)), positions[order])
+
+    def positions_of(self, letter: np.uint32) -> Positions:
+        """Return the positions of a letter, ascending, (n,)."""
+        row = int(self.letters.searchsorted(letter))
+        if row == len(self.letters) or self.letters[row] != letter:
+            return np.empty(0, np.int32)
+        return self.positions[self.first[row] : self.first[row + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSearch:
+    """All titles as one text, with the positions of each of its letters.
+
+    Attributes:
+        items: Ids, the most popular first, (m,).
+        text: Code points of all titles, (n,), each title followed by an end.
+        item_of: Position in `items` of each code point's item, int32 (n,).
+        level_of: How good a match is that begins at a code point, (n,).
+        anywhere: Index of all letters.
+        beginnings: Index of the first letters of words.
+    """
+
+    items: Ints
+    text: CodePoints
+    item_of: Positions
+    level_of: Levels
+    anywhere: LetterIndex
+    beginnings: LetterIndex
+
+    @classmethod
+    def from_table(cls, items: pa.Table, popularity: NDArray[np.number] | None = None) -> Self:
+        """Index the titles of a table with `tables.ITEM_COLUMNS`, and compile all code.
+
+        Among equally good matches the more popular item comes first, by `popularity` of shape (m,);
+        without it, and among equally popular ones, the one with the lower id.
+        """
+        ids = items["item"].to_numpy()
+        weight = np.zeros(len(ids)) if popularity is None else np.asarray(popularity, np.float64)
+        order = np.lexsort((ids, -weight))
+        titles = items.select(["title", "title_eng"]).take(order)
+        pairs = zip(titles["title"].to_pylist(), titles["title_eng"].to_pylist(), strict=True)
+        keys = [list(_search_keys(*pair)) for pair in pairs]
+        text = _code_points("".join(letters + chr(_END) for row in keys for letters, _ in row))
+        lengths = [sum(len(levels) for _, levels in row) for row in keys]
+        item_of = np.repeat(np.arange(len(keys), dtype=np.int32), lengths)
+        level_of = np.frombuffer(b"".join(levels for row in keys for _, levels in row), np.int8)
+        everywhere = np.arange(len(text), dtype=np.int32)
+        anywhere = LetterIndex.from_text(text, everywhere)
+        beginnings = LetterIndex.from_text(text, everywhere[level_of >= _WORD])
+        search = cls(ids[order], text, item_of, level_of, anywhere, beginnings)
+        search.find("a")
+        return search
+
+    def find(self, text: str, limit: int = 20) -> tuple[int, ...]:
+        """Return the ids of at most `limit` items; none for a text without a letter or digit.
+
+        Whole titles come first, then beginnings of titles, beginnings of words, and matches inside
+        words (except of a single letter), then items that have each of the words somewhere.
+
+        Raises:
+            InputError: `limit` is less than 1.
+        """
+        if limit < 1:
+            raise InputError(f"limit is {limit}; expected at least 1 item")
+        words = [_as_initials(typed_letters(word)) for word in plain_words(text)]
+        levels = self._levels("".join(words))
+        if len(words) > 1:
+            levels_of_words = [self._levels(word, self.beginnings) for word in set(words)]
+            apart = np.minimum.reduce(levels_of_words) > _MISSED
+            levels = np.maximum(levels, np.where(apart, _APART, _MISSED))
+        best_first = [np.flatnonzero(levels == level) for level in range(_WHOLE, _MISSED, -1)]
+        return tuple(self.items[np.concatenate(best_first)[:limit]].tolist())
+
+    def _levels(self, letters: str, index: LetterIndex | None = None) -> Levels:
+        """Return how well each item matches, (m,); only matches that begin in `index` if given."""
+        levels = np.zeros(len(self.items), np.int8)
+        if not letters:
+            return levels
+        if index is None:
+            index = self.anywhere if len(letters) > 1 else self.beginnings
+        sought = _code_points(letters)
+        rarest = 0
+        if index is self.anywhere:
+            rarest = int(np.argmin([len(index.positions_of(letter)) for letter in sought]))
+        positions = index.positions_of(sought[rarest])
+        _raise_levels(sought, (positions, rarest), self.text, (self.item_of, self.level_of), levels)
+        return levels
+
+
+@compiled
+def _raise_levels(
+    sought: CodePoints,
+    letter_positions: tuple[Positions, int],
+    text: CodePoints,
+    item_and_level: tuple[Positions, Levels],
+    levels: Levels,
+) -> None:
+    """Raise the items' `levels` (m,) to those of the positions where `sought` occurs in `text`.
+
+    `letter_positions` are the positions of one of its letters, and the position of that letter in
+    `sought`.
+    """
+    positions, within = letter_positions
+    item_of, level_of = item_and_level
+    for position in positions:
+        start = position - within
+        if start < 0 or start + len(sought) >= len(text):
+            continue
+        same = True
+        for i in range(len(sought)):
+            if text[start + i] != sought[i]:
+                same = False
+                break
+        if not same:
+            continue
+        level = level_of[start]
+        if level == _START and text[start + len(sought)] == _END:
+            level = _WHOLE
+        levels[item_of[start]] = max(levels[item_of[start]], level)
+
+
+def _code_points(text: str) -> CodePoints:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
+_ARTICLES = {"the", "a", "an"}
+_YEAR = re.compile(r"(?:^|,)\s*(?:18|19|20)[0-9]{2}\s*$")
+_BETWEEN_TITLES = " , "
+
+
+def _search_keys(korean: str | None, english: str | None) -> Iterator[tuple[str, bytes]]:
+    """Yield the texts by which an item is found, with the levels of their letters and of the end.
+
+    `title_eng` may hold several titles and a year: "Das Boot , The Boat , 1981".
+    """
+    words = plain_words(korean or "")
+    yield _search_key([typed_letters(word) for word in words])
+    yield _search_key([initials(word) for word in words])
+    for title in _YEAR.sub("", english or "").split(_BETWEEN_TITLES):
+        yield _search_key([typed_letters(word) for word in plain_words(title)])
+
+
+def _search_key(words: Sequence[str]) -> tuple[str, bytes]:
+    """Join words; a match may begin a title at its first word or, after an article, its second."""
+    levels = [bytes([_WORD]) + bytes([_INSIDE]) * (len(word) - 1) for word in words]
+    opening = 2 if len(words) > 1 and words[0] in _ARTICLES else 1
+    levels[:opening] = [bytes([_START]) + level[1:] for level in levels[:opening]]
+    return "".join(words), b"".join(levels) + bytes([_MISSED])
+
 
 _INITIALS = "ㄱ ㄲ ㄴ ㄷ ㄸ ㄹ ㅁ ㅂ ㅃ ㅅ ㅆ ㅇ ㅈ ㅉ ㅊ ㅋ ㅌ ㅍ ㅎ"
 _VOWELS = "ㅏ ㅐ ㅑ ㅒ ㅓ ㅔ ㅕ ㅖ ㅗ ㅗㅏ ㅗㅐ ㅗㅣ ㅛ ㅜ ㅜㅓ ㅜㅔ ㅜㅣ ㅠ ㅡ ㅡㅣ ㅣ"
@@ -44,218 +226,40 @@ _NOT_INITIAL = dict.fromkeys(
     (*range(_FIRST_VOWEL, _FIRST_VOWEL + 21), *range(_FIRST_FINAL, _FIRST_FINAL + 27))
 )
 _AS_INITIAL = {ord(letter): chr(_FIRST_INITIAL + i) for i, letter in enumerate(_INITIALS.split())}
-_BETWEEN = re.compile(r"[\W_]+")
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 
 def plain_words(text: str) -> list[str]:
-    """The words of `text`, plain: lower case, no accents or marks, Hangul as conjoining letters."""
+    """Return the words of `text` in lower case, without accents, Hangul as conjoining letters."""
     apart = unicodedata.normalize("NFKD", text).casefold()
     if not apart.isascii():
         apart = "".join(letter for letter in apart if not unicodedata.combining(letter))
-    return [word for word in _BETWEEN.split(apart) if word]
+    return [word for word in _BETWEEN_WORDS.split(apart) if word]
 
 
 def typed_letters(word: str) -> str:
-    """The letters that are typed for a plain word; double vowels and finals are two."""
+    """Return the letters typed for a plain word; double vowels and double finals become two."""
     return word.translate(_TYPED)
 
 
 def initials(word: str) -> str:
-    """A plain word by the first consonant of each syllable (초성), which no typed word contains."""
+    """Return the first consonants (초성) of a plain word, as code points that no typed word has."""
     return word.translate(_NOT_INITIAL)
 
 
-def as_initials(letters: str) -> str:
-    """Typed consonants as `initials` gives them; anything that holds a vowel as it is."""
+def _as_initials(letters: str) -> str:
+    """Return typed consonants as `initials` does; letters with a Korean vowel as they are."""
     consonants = letters.translate(_AS_INITIAL)
     return letters if any("ㅏ" <= letter <= "ㅣ" for letter in letters) else consonants
 
 
-Ints = NDArray[np.int64]
-Codes = NDArray[np.uint32]
-Places = NDArray[np.int32]
-Grades = NDArray[np.int8]
-
-_MISSED, _APART, _INSIDE, _WORD, _START, _WHOLE = range(6)
-"""How well a title answers, from not at all to being just what was typed."""
-_END = ord("\n")
-_ARTICLES = {"the", "a", "an"}
-_YEAR = re.compile(r"(?:^|,)\s*(?:18|19|20)[0-9]{2}\s*$")
-_BETWEEN_TITLES = " , "
-
-
-@dataclass(frozen=True, slots=True)
-class LetterIndex:
-    """Where each letter stands in a text.
-
-    Attributes:
-        letters: The distinct code points, sorted, uint32 (letters,).
-        first: Where the places of each letter begin, and the end, int64 (letters + 1,).
-        places: Places in the text, by letter and then ascending, int32 (n,).
-    """
-
-    letters: Codes
-    first: Ints
-    places: Places
-
-    @classmethod
-    def of(cls, text: Codes, places: Places) -> Self:
-        """Of what stands at `places` (ascending) of `text`."""
-        order = np.argsort(text[places], kind="stable")
-        letters, first = np.unique(text[places][order], return_index=True)
-        return cls(letters, np.append(first, len(places)), places[order])
-
-    def places_of(self, letter: np.uint32) -> Places:
-        """Where `letter` stands, ascending."""
-        row = int(self.letters.searchsorted(letter))
-        if row == len(self.letters) or self.letters[row] != letter:
-            return np.empty(0, np.int32)
-        return self.places[self.first[row] : self.first[row + 1]]
-
-
-@dataclass(frozen=True, slots=True)
-class ItemSearch:
-    """All titles as one text, with the places at which each of its letters stands.
-
-    Titles are compared without case, accents, spaces and punctuation. Korean ones are found at
-    every stage of typing (맽 on the way to 매트릭스) and by first consonants (ㅁㅌㄹㅅ).
-
-    Attributes:
-        items: Tokens, the most popular first, int64 (m,).
-        text: Code points of all titles, uint32 (n,), each title followed by an end.
-        item_of: Place in `items` of each code point, int32 (n,).
-        grade_of: How good a match that begins at a code point is, int8 (n,).
-        anywhere: Of all letters.
-        beginnings: Of the first letters of words.
-    """
-
-    items: Ints
-    text: Codes
-    item_of: NDArray[np.int32]
-    grade_of: Grades
-    anywhere: LetterIndex
-    beginnings: LetterIndex
-
-    @classmethod
-    def of(cls, items: pa.Table, weight: NDArray[np.number] | None = None) -> Self:
-        """Read a table like `items.ITEM_COLUMNS`; `weight` (m,) says how popular each row is.
-
-        Without a weight, and among equals, the lower token comes first. All is compiled by then.
-        """
-        tokens = items["item"].to_numpy()
-        popular = np.zeros(len(tokens)) if weight is None else np.asarray(weight, np.float64)
-        order = np.lexsort((tokens, -popular))
-        titles = items.select(["title", "title_eng"]).take(order)
-        pairs = zip(titles["title"].to_pylist(), titles["title_eng"].to_pylist(), strict=True)
-        keys = [list(_keys(*pair)) for pair in pairs]
-        text = _codes("".join(letters + chr(_END) for row in keys for letters, _ in row))
-        lengths = [sum(len(grades) for _, grades in row) for row in keys]
-        item_of = np.repeat(np.arange(len(keys), dtype=np.int32), lengths)
-        grade_of = np.frombuffer(b"".join(grades for row in keys for _, grades in row), np.int8)
-        everywhere = np.arange(len(text), dtype=np.int32)
-        starts = everywhere[grade_of >= _WORD]
-        indexes = (LetterIndex.of(text, everywhere), LetterIndex.of(text, starts))
-        search = cls(tokens[order], text, item_of, grade_of, *indexes)
-        search.find("a")
-        return search
-
-    def find(self, text: str, limit: int = 20) -> tuple[int, ...]:
-        """Tokens of at most `limit` items; none for a text without a letter or digit.
-
-        First whole titles, then beginnings of titles, of words, and what stands inside words (but
-        for a single letter); then items that have each word somewhere. Among equals the more
-        popular come first.
-
-        Raises:
-            InputError: `limit` is less than 1.
-        """
-        if limit < 1:
-            raise InputError(f"the limit is {limit}; at least 1 film is wanted")
-        sought = [as_initials(typed_letters(word)) for word in plain_words(text)]
-        grades = self._grades("".join(sought))
-        if len(sought) > 1:
-            each = [self._grades(word, self.beginnings) for word in set(sought)]
-            apart = np.minimum.reduce(each) > _MISSED
-            grades = np.maximum(grades, np.where(apart, _APART, _MISSED))
-        found = [np.flatnonzero(grades == grade) for grade in range(_WHOLE, _MISSED, -1)]
-        return tuple(self.items[np.concatenate(found)[:limit]].tolist())
-
-    def _grades(self, sought: str, index: LetterIndex | None = None) -> Grades:
-        """How well each item answers, (m,); with an index, for matches that begin in there."""
-        grades = np.zeros(len(self.items), np.int8)
-        if not sought:
-            return grades
-        if index is None:
-            index = self.anywhere if len(sought) > 1 else self.beginnings
-        letters = _codes(sought)
-        rarest = 0
-        if index is self.anywhere:
-            rarest = int(np.argmin([len(index.places_of(letter)) for letter in letters]))
-        places = index.places_of(letters[rarest])
-        _mark(letters, (places, rarest), self.text, (self.item_of, self.grade_of), grades)
-        return grades
-
-
-@njit(cache=True, nogil=True)
-def _mark(
-    sought: Codes,
-    standing: tuple[Places, int],
-    text: Codes,
-    item_and_grade: tuple[Places, Grades],
-    grades: Grades,
-) -> None:
-    """Raise the items' grades to those of the places where `sought` stands in `text`.
-
-    `standing`: where one of its letters stands, and which one.
-    """
-    places, within = standing
-    item_of, grade_of = item_and_grade
-    for place in places:
-        start = place - within
-        if start < 0 or start + len(sought) >= len(text):
-            continue
-        same = True
-        for i in range(len(sought)):
-            if text[start + i] != sought[i]:
-                same = False
-                break
-        if not same:
-            continue
-        grade = grade_of[start]
-        if grade == _START and text[start + len(sought)] == _END:
-            grade = _WHOLE
-        grades[item_of[start]] = max(grades[item_of[start]], grade)
-
-
-def _codes(text: str) -> Codes:
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
-
-
-def _keys(korean: str | None, english: str | None) -> Iterator[tuple[str, bytes]]:
-    """What a item is found by, with the grade of a match that begins at each letter and the end.
-
-    `title_eng` may hold several titles and a year: "Das Boot , The Boat , 1981".
-    """
-    local = plain_words(korean or "")
-    yield _joined([typed_letters(word) for word in local])
-    yield _joined([initials(word) for word in local])
-    for title in _YEAR.sub("", english or "").split(_BETWEEN_TITLES):
-        yield _joined([typed_letters(word) for word in plain_words(title)])
-
-
-def _joined(parts: Sequence[str]) -> tuple[str, bytes]:
-    grades = [bytes([_WORD]) + bytes([_INSIDE]) * (len(part) - 1) for part in parts]
-    opening = 2 if len(parts) > 1 and parts[0] in _ARTICLES else 1
-    grades[:opening] = [bytes([_START]) + grade[1:] for grade in grades[:opening]]
-    return "".join(parts), b"".join(grades) + bytes([_MISSED])
-
-
 _LEADS = 4
+"""Leading roles on a card, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemCard:
-    """A item's card; `people` are the names of its leading roles, in both languages."""
+    """What is shown of an item; the people are its leading roles, or else any people."""
 
     item: int
     korean: str
@@ -270,24 +274,23 @@ class ItemCard:
 
 @dataclass(frozen=True, slots=True)
 class ItemCards:
-    """Cards by token."""
+    """The cards of all items, by id."""
 
     cards: Mapping[int, ItemCard]
 
     @classmethod
-    def of(cls, items: pa.Table, names: DisplayNames) -> Self:
-        """Read the table that ingest writes, `items.ITEM_COLUMNS`."""
-        rows = items.to_pylist()
-        return cls({row["item"]: _card(row, names) for row in rows})
+    def from_table(cls, items: pa.Table, names: DisplayNames) -> Self:
+        """Make cards for the rows of a table with `tables.ITEM_COLUMNS`."""
+        return cls({row["item"]: _card(row, names) for row in items.to_pylist()})
 
     def __contains__(self, item: int) -> bool:
-        """Whether the item table has it."""
+        """Whether the item table has the item."""
         return item in self.cards
 
     def get(self, item: int) -> ItemCard:
-        """Its card; one that says nothing where the item table does not have it."""
-        found = self.cards.get(item)
-        return found or ItemCard(item, f"#{item}", f"#{item}", None, None, (), (), (), ())
+        """Return an item's card; one with only its id if the item table does not have the item."""
+        card = self.cards.get(item)
+        return card or ItemCard(item, f"#{item}", f"#{item}", None, None, (), (), (), ())
 
 
 def _card(row: Mapping[str, Any], names: DisplayNames) -> ItemCard:

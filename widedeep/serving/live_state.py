@@ -1,6 +1,6 @@
 """What is known of users and items now: updated by each rating, read for one request.
 
-The features are those of `widedeep.features.history`, bit for bit: the same compiled `observe` and
+The features are those of `widedeep.features.history`, bit for bit: the same compiled `update` and
 `read` make them.
 
 The ratings of the newest instant, which can be taken out of a state again.
@@ -157,9 +157,9 @@ class HistorySnapshot:
         """
         if (np.diff(interactions.time) < 0).any():
             raise InputError("the log is not in order of time; a state takes ratings in order")
-        users = IdCodes.of(np.concatenate([interactions.user, tokens[0]]))
-        items = IdCodes.of(np.concatenate([item_table.items, interactions.item, tokens[1]]))
-        attributes, genres, people = encode_attributes(item_table, items.tokens)
+        users = IdCodes.from_ids(np.concatenate([interactions.user, tokens[0]]))
+        items = IdCodes.from_ids(np.concatenate([item_table.ids, interactions.item, tokens[1]]))
+        attributes, genres, people = encode_attributes(item_table, items.ids)
         state = empty_state(len(users), len(items), genres, people, config.length)
         events = encode_interactions(
             interactions, users.codes(interactions.user), items.codes(interactions.item), config
@@ -171,7 +171,7 @@ class HistorySnapshot:
         )
         update(state, attributes, config.params(prior), events, 0, last)
         held = with_room(attributes, len(items))
-        return cls(users.tokens, items.tokens, state, held, interactions.select_rows(slice(last, None)))
+        return cls(users.ids, items.ids, state, held, interactions.select_rows(slice(last, None)))
 
 
 def with_room(attributes: ItemAttributes, items: int) -> ItemAttributes:
@@ -278,14 +278,14 @@ class LiveState:
             InputError: The log is not in order of time.
         """
         snapshot = HistorySnapshot.of(interactions, item_table, config, prior, tokens)
-        return cls(snapshot, InteractionsByUser.of(interactions), config, prior)
+        return cls(snapshot, InteractionsByUser.from_interactions(interactions), config, prior)
 
     @property
     def known_until(self) -> int:
         """The first UNIX second at which everything counts that was observed so far."""
         return self._newest.time + 1
 
-    def observe(self, user: int, item: int, value: int, time: int) -> bool:
+    def update(self, user: int, item: int, value: int, time: int) -> bool:
         """Take one rating (1 to 10, UNIX seconds); False if it repeats a pair and changes nothing.
 
         Only the first rating of a pair is an example.
@@ -319,7 +319,7 @@ class LiveState:
         """A stranger with every item that had a code at the start, by code, and the stranger's."""
         with self._lock:
             moment = self._reach(at)
-            return self._read(self.users.stranger, np.arange(self.items.stranger + 1), moment)
+            return self._read(self.users.unknown_code, np.arange(self.items.unknown_code + 1), moment)
 
     def seen(self, user: int) -> Ints:
         """The items that the user has rated, in order of time."""

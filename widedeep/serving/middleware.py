@@ -1,6 +1,8 @@
-"""What stands between the network and the application: limits, measured time, typed errors.
+"""Limits on requests: a rate for each client, a body size, a time; typed errors and measured times.
 
-A limit on how often each client may ask (token bucket).
+`RequestGuard` wraps the whole ASGI application, so that a request which is refused costs neither
+routing nor parsing. Starlette and FastAPI limit neither body size nor time. slowapi counts requests
+in windows, has no token bucket (so no burst), and runs only after the body was read.
 """
 
 import asyncio
@@ -8,54 +10,31 @@ import logging
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from widedeep.serving.schemas import ErrorType, problem
+from widedeep.serving.schemas import ERROR_STATUS, ErrorAnswer, ErrorType, Problem
 from widedeep.serving.telemetry import Telemetry
 
-_MOST_CLIENTS = 10_000
-
-
-class TokenBuckets:
-    """Each client has a bucket of `burst` tokens that fills by `per_second`; asking takes one."""
-
-    def __init__(self, per_second: float, burst: float) -> None:
-        self._per_second = per_second
-        self._burst = burst
-        self._held: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, client: str, now: float) -> float:
-        """Seconds until the client may ask again; 0 if it may now.
-
-        Args:
-            client: Whoever asks.
-            now: Seconds of a clock that never goes back.
-        """
-        tokens, then = self._held.pop(client, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - then) * self._per_second)
-        wait = 0.0 if tokens >= 1 else (1 - tokens) / self._per_second
-        self._held[client] = (tokens - 1 if wait == 0.0 else tokens, now)
-        if len(self._held) > _MOST_CLIENTS:
-            self._held.popitem(last=False)
-        return wait
-
-
 _LOGGER = logging.getLogger("widedeep.serving")
-_NOT_FOUND = "unmatched"
+_UNMATCHED = "unmatched"
+"""The route label of requests for unknown paths, so that these add one label and not many."""
+_MAX_CLIENTS = 10_000
+_CLOSE = {"connection": "close"}
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What a request may cost.
+    """What one request may cost, and how many a client may send.
 
     Attributes:
-        body: Bytes.
-        seconds: Until it is given up.
-        per_second: Requests of one client (by address) in the long run.
+        body: Bytes of a request's body.
+        seconds: Time until a request is answered with 504.
+        per_second: Requests per second of one client (by address) in the long run.
         burst: Requests of one client at once.
     """
 
@@ -65,12 +44,16 @@ class RequestLimits:
     burst: float = 2000.0
 
 
-class _TooLargeError(Exception):
-    pass
+def error_response(
+    kind: ErrorType, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the answer of an error: its status, and `{"error": {"type", "message"}}`."""
+    body = orjson.dumps(ErrorAnswer(Problem(kind, message)))
+    return Response(body, ERROR_STATUS[kind], headers, media_type="application/json")
 
 
 class RequestGuard:
-    """An ASGI application around another one."""
+    """An ASGI application that enforces `limits` around another one and measures its answers."""
 
     def __init__(self, app: ASGIApp, limits: RequestLimits, telemetry: Telemetry) -> None:
         self._app = app
@@ -79,59 +62,77 @@ class RequestGuard:
         self._buckets = TokenBuckets(limits.per_second, limits.burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; other scopes go through."""
+        """Answer one HTTP request; pass other scopes (lifespan) through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun, answer = time.perf_counter(), _Answer(send)
+        start, answer = time.perf_counter(), _Answer(send)
         try:
             await self._answer(scope, receive, answer)
         finally:
-            route = getattr(scope.get("route"), "path", _NOT_FOUND)
-            seconds = time.perf_counter() - begun
-            self._telemetry.answered(route, scope["method"], answer.status, seconds)
+            route = getattr(scope.get("route"), "path", _UNMATCHED)
+            seconds = time.perf_counter() - start
+            self._telemetry.count_request(route, scope["method"], answer.status, seconds)
 
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        error = await self._error(scope, receive, answer)
+        # Once an answer has begun, its status cannot be taken back.
+        if error is not None and not answer.status:
+            await error(scope, receive, answer.send)
+
+    async def _error(self, scope: Scope, receive: Receive, answer: "_Answer") -> Response | None:
+        """Let the application answer; return what is to be answered instead if it cannot."""
+        try:
+            self._check_rate(scope)
+            async with asyncio.timeout(self._limits.seconds):
+                body = await self._read_body(scope, receive)
+                await self._app(scope, _replay(body, receive), answer.send)
+        except _RefusedError as refusal:
+            return error_response(*refusal.args)
+        except TimeoutError:
+            message = f"no answer within {self._limits.seconds:g} s"
+            return error_response(ErrorType.TIMEOUT, message, _CLOSE)
+        except Exception:
+            _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
+            return error_response(ErrorType.INTERNAL, INTERNAL_MESSAGE)
+        return None
+
+    def _check_rate(self, scope: Scope) -> None:
         client = scope["client"][0] if scope.get("client") else "unknown"
         wait = self._buckets.take(client, time.monotonic())
         if wait:
-            headers = {"retry-after": str(math.ceil(wait))}
             message = f"more than {self._limits.per_second:g} requests a second"
-            await answer.fail(429, ErrorType.TOO_MANY_REQUESTS, message, headers)
-            return
-        try:
-            async with asyncio.timeout(self._limits.seconds):
-                body = await self._body(scope, receive)
-                await self._app(scope, _replayed(body, receive), answer.send)
-        except _TooLargeError:
-            message = f"the body has more than {self._limits.body} bytes"
-            await answer.fail(413, ErrorType.TOO_LARGE, message, {"connection": "close"})
-        except TimeoutError:
-            message = f"no answer within {self._limits.seconds:g} s"
-            await answer.fail(504, ErrorType.TIMEOUT, message, {"connection": "close"})
-        except Exception:
-            _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
-            await answer.fail(500, ErrorType.INTERNAL, "the server failed; its log says why")
+            headers = {"retry-after": str(math.ceil(wait))}
+            raise _RefusedError(ErrorType.TOO_MANY_REQUESTS, message, headers)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """All of it, so that the application never waits for a slow client."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        said = headers.get(b"content-length", b"0")
-        if said.isdigit() and int(said) > self._limits.body:
-            raise _TooLargeError
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
+        """Read the whole body, so that the application never waits for a slow client."""
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        self._check_size(int(length) if length.isdigit() else 0)
         parts, size, more = [], 0, True
         while more:
             message = await receive()
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > self._limits.body:
-                raise _TooLargeError
+            self._check_size(size)
             more = message.get("more_body", False)
         return b"".join(parts)
 
+    def _check_size(self, size: int) -> None:
+        if size > self._limits.body:
+            message = f"the body has more than {self._limits.body} bytes"
+            raise _RefusedError(ErrorType.TOO_LARGE, message, _CLOSE)
+
+
+INTERNAL_MESSAGE = "the server failed; its log says why"
+
+
+class _RefusedError(Exception):
+    """A request over a limit; its arguments are those of `error_response`."""
+
 
 class _Answer:
-    """Passes an answer on and remembers its status (0: none was begun)."""
+    """Passes an answer on and remembers its status (0: none has begun)."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -142,31 +143,41 @@ class _Answer:
             self.status = message["status"]
         await self._send(message)
 
-    async def fail(
-        self, status: int, kind: ErrorType, message: str, headers: dict[str, str] | None = None
-    ) -> None:
-        """Answer with an error, unless an answer has begun."""
-        if self.status:
-            return
-        body = orjson.dumps(problem(kind, message))
-        given = {
-            "content-type": "application/json",
-            "content-length": str(len(body)),
-            **(headers or {}),
-        }
-        raw = [(name.encode(), value.encode()) for name, value in given.items()]
-        start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": raw}
-        await self.send(start)
-        await self.send({"type": "http.response.body", "body": body})
 
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that first delivers the body already read, then what the client sends."""
+    unread = [body]
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Give the body that was read, then whatever comes."""
-    waiting = [body]
-
-    async def again() -> Message:
-        if waiting:
-            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+    async def receive_again() -> Message:
+        if unread:
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
         return await receive()
 
-    return again
+    return receive_again
+
+
+class TokenBuckets:
+    """A bucket of `burst` tokens for each client that refills by `per_second`; a request takes one.
+
+    The buckets of the 10,000 clients seen last are remembered.
+    """
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str, now: float) -> float:
+        """Take a token; return 0, or the seconds until there is one again if the bucket is empty.
+
+        Args:
+            client: Address of the client.
+            now: Seconds of a monotonic clock.
+        """
+        tokens, then = self._buckets.pop(client, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - then) * self._per_second)
+        wait = 0.0 if tokens >= 1 else (1 - tokens) / self._per_second
+        self._buckets[client] = (tokens - 1 if wait == 0.0 else tokens, now)
+        if len(self._buckets) > _MAX_CLIENTS:
+            self._buckets.popitem(last=False)
+        return wait

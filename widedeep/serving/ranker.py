@@ -1,8 +1,7 @@
-"""Candidates of one user, best first, by a model that knows all ratings observed so far.
+"""Rank candidates for one user, best first, by a model that knows all ratings taken so far.
 
-Scores are those of `widedeep.evaluation.scoring.model_scorer` for streaming queries (within
-`Ranker.tolerance`), computed a request at a time: what only the item decides is ready before, what
-only the user decides is computed once.
+The scores are those of `widedeep.evaluation.scoring.model_scorer` for streaming queries, within
+`Ranker.tolerance`, but computed one request at a time: see `widedeep.serving.scorer`.
 """
 
 from dataclasses import dataclass
@@ -14,74 +13,76 @@ from numpy.typing import NDArray
 
 from widedeep.choices import Precision
 from widedeep.data.tables import Interactions
-from widedeep.evaluation.explain import DataSnapshot
+from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.compute import matmul_dtype
+from widedeep.model.network import sigmoid
 from widedeep.model.trained_model import TrainedModel
-from widedeep.model.trainer import sigmoid
 from widedeep.serving.live_state import LiveState
-from widedeep.serving.scorer import FastScorer, known_tokens
+from widedeep.serving.scorer import FastScorer, known_ids
 
 Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A item's token and P(positive)."""
+@dataclass(frozen=True)  # without slots, orjson writes it in a fifth of the time
+class RankedItem:
+    """The id of an item and P(positive), between 0 and 1."""
 
     item: int
     probability: float
 
 
-Ranking = tuple[Ranked, ...]
-"""Best first; of equal ones the lower token first."""
+Ranking = tuple[RankedItem, ...]
+"""Best first; of equal probabilities the lower id comes first."""
 
 
 class Ranker:
-    """A prepared model with the live state of users and items.
+    """A scorer together with the live state of users and items.
 
-    The model's parts never change; the state takes one rating or one reading at a time (see
-    `LiveState`), so any number of threads may ask while one observes (or several do): a request
-    sees a rating wholly or not at all.
+    The scorer never changes, and the state takes one rating or one read at a time (see
+    `LiveState`). So any number of threads may ask while others update: a request sees a rating
+    completely or not at all.
 
-    A user or item that nobody knows is a cold one. Moments are UNIX seconds: a request at `at`
-    knows what is strictly before it, so a rating counts from the next second on. To let it count at
-    once, ask for `max(now, ranker.known_until)`. Time only goes forward: a rating older than the
-    newest one counts as one of the newest instant, and a request older than that is answered as of
-    that instant.
+    Unknown users and items are treated as new ones. Moments are UNIX seconds: a request at `at`
+    knows what happened strictly before, so a rating counts from the next second on. To let it count
+    at once, ask for `max(now, ranker.known_until)`. Time only moves forward: a rating older than
+    the newest one counts as given at the same second as the newest, and a request for an earlier
+    moment is answered as of that second.
     """
 
-    def __init__(self, state: LiveState, model: FastScorer) -> None:
+    def __init__(self, state: LiveState, scorer: FastScorer) -> None:
         self._state = state
-        self._model = model
+        self._scorer = scorer
 
     @classmethod
-    def of(
+    def from_interactions(
         cls,
         model: TrainedModel,
         interactions: Interactions,
         item_table: ItemTable,
         precision: Precision = Precision.AUTO,
     ) -> Self:
-        """Observe `interactions`, prepare the model, and answer a first request, so that all is compiled.
+        """Take in the ratings, prepare the model, and answer a first request to compile all code.
 
         Raises:
-            InputError: The log is not in order of time, or the processor lacks the precision.
+            InputError: The interactions are not in order of time, or the processor lacks the
+                precision.
         """
         transform = model.transform
         history, prior = transform.spec.history, transform.prior
-        state = LiveState.of(interactions, item_table, history, prior, known_tokens(model))
-        return cls.on(state, model, item_table, precision)
+        state = LiveState.of(interactions, item_table, history, prior, known_ids(model))
+        return cls.from_state(state, model, item_table, precision)
 
     @classmethod
-    def on(
+    def from_state(
         cls, state: LiveState, model: TrainedModel, item_table: ItemTable, precision: Precision
     ) -> Self:
-        """Prepare the model for a state that has met no others yet, and answer a first request."""
-        tokens = state.users.tokens, state.items.tokens
-        ranker = cls(state, FastScorer.of(model, tokens, item_table, matmul_dtype(precision)))
+        """Prepare the model for a state that was not updated yet, and answer a first request."""
+        ids = state.users.ids, state.items.ids
+        scorer = FastScorer.from_model(model, ids, item_table, matmul_dtype(precision))
+        ranker = cls(state, scorer)
         ranker.scores(-1, np.array([-1]), max(state.known_until, 0))
         return ranker
 
@@ -89,75 +90,74 @@ class Ranker:
     def load(
         cls, model_folder: Path, history_folder: Path, precision: Precision = Precision.AUTO
     ) -> Self:
-        """Read a registered model's folders; raises as `of`."""
-        known = DataSnapshot.load(history_folder)
-        return cls.of(
-            TrainedModel.load(model_folder), known.interactions, known.item_table, precision
-        )
+        """Read the two folders of a registered model; raises as `from_interactions`."""
+        snapshot = DataSnapshot.load(history_folder)
+        model = TrainedModel.load(model_folder)
+        return cls.from_interactions(model, snapshot.interactions, snapshot.item_table, precision)
 
     @property
     def state(self) -> LiveState:
-        """What is known of users and items now."""
+        """The state of users and items, which `update` changes."""
         return self._state
 
     @property
-    def model(self) -> FastScorer:
-        """What gives logits to readings of the state."""
-        return self._model
+    def scorer(self) -> FastScorer:
+        """The scorer that computes logits from reads of the state."""
+        return self._scorer
 
     @property
     def precision(self) -> Precision:
-        """In what the matrix products are computed."""
-        return self._model.precision
+        """The precision of the matrix products."""
+        return self._scorer.precision
 
     @property
     def tolerance(self) -> float:
-        """How far a probability may be from the one that the model itself gives."""
-        return self._model.tolerance
+        """How far a probability may be from the one that the model itself computes."""
+        return self._scorer.tolerance
 
     @property
     def known_until(self) -> int:
-        """The first UNIX second at which everything counts that was observed so far."""
+        """The first UNIX second at which every rating taken so far counts."""
         return self._state.known_until
 
     @property
-    def known_users(self) -> Ints:
-        """Tokens of all users who have rated, or whom the model knows."""
-        return self._state.users.tokens
-
-    @property
     def items(self) -> Ints:
-        """Tokens of all items of the item table, the ratings and the model."""
-        return self._state.items.tokens
+        """Ids of all items of the item table, the ratings and the model, (m,)."""
+        return self._state.items.ids
 
-    def observe(self, user: int, item: int, value: int, time: int) -> bool:
-        """Take a rating, 1 to 10 at UNIX seconds; False for a repeat of a pair, which is nothing.
+    def update(self, user: int, item: int, value: int, time: int) -> bool:
+        """Take a rating, 1 to 10 at UNIX seconds; return False for a repeated pair, a no-op.
 
         Only the first rating of a pair is an example.
         """
-        return self._state.observe(user, item, value, time)
-
-    def seen(self, user: int) -> Ints:
-        """The items that the user has rated, in order of time, (n,)."""
-        return self._state.seen(user)
+        return self._state.update(user, item, value, time)
 
     def scores(self, user: int, candidates: Ints, at: int) -> Singles:
-        """P(positive) of each candidate at UNIX seconds `at`, float32 (n,)."""
+        """Return P(positive) of each candidate at UNIX seconds `at`, float32 (n,)."""
         if not len(candidates):
             return np.empty(0, np.float32)
-        reading = self._state.read(user, np.asarray(candidates, np.int64), at)
-        return sigmoid(self._model.logits(reading)).astype(np.float32)
+        request = self._state.read(user, np.asarray(candidates, np.int64), at)
+        return sigmoid(self._scorer.logits(request)).astype(np.float32)
 
     def rank(self, user: int, candidates: Ints, at: int, k: int) -> Ranking:
-        """The best `k` candidates, each once.
+        """Return the best `k` candidates at UNIX seconds `at`, each once.
 
         Raises:
             InputError: `k` is less than 1.
         """
-        if k < 1:
-            raise InputError(f"k is {k}; at least 1 ranked movie is wanted")
+        check_k(k)
         items = np.unique(np.asarray(candidates, np.int64))
         probability = self.scores(user, items, at)
         best = np.argsort(-probability, kind="stable")[:k]
         pairs = zip(items[best].tolist(), probability[best].tolist(), strict=True)
-        return tuple(Ranked(*pair) for pair in pairs)
+        return tuple(RankedItem(*pair) for pair in pairs)
+
+
+def check_k(k: int) -> None:
+    """Refuse a list length `k` below 1.
+
+    Raises:
+        InputError: `k` is less than 1.
+    """
+    if k < 1:
+        raise InputError(f"k is {k}; expected at least 1 ranked item")

@@ -1,38 +1,71 @@
-"""What requests and answers look like in JSON.
+"""The JSON of requests and answers of the HTTP interface.
 
-What is found, as JSON values in the shapes of `messages`.
+Requests are pydantic models that refuse unknown fields. Answers are frozen dataclasses: orjson
+writes them as they are, and FastAPI describes the same classes in `/openapi.json`, so no answer is
+copied or validated on its way out. They have no slots and no base class: orjson needs five times as
+long for a class with slots, and leaves inherited slots out. Types of the library whose fields are
+the contract already (`RankedItem`, `ItemCard`, `FiredFeature`, `SimilarItem`, `RefusedVersion`)
+stand in answers directly: renaming one of their fields changes the interface.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from math import fsum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from widedeep.data.feedback_log import FeedbackEvent
-from widedeep.serving.item_search import ItemCards
-from widedeep.serving.ranker import Ranking
+from widedeep.evaluation.explain import FiredFeature
+from widedeep.serving.explainer import Reason, SimilarItem
+from widedeep.serving.item_search import ItemCard, ItemCards
+from widedeep.serving.ranker import RankedItem
 from widedeep.serving.service import RefusedVersion, ServingState
-from widedeep.serving.serving_model import Reason, Recommendation, ServingModel
+from widedeep.serving.serving_model import Recommendation, ServedVersion
 
-MOST_CANDIDATES = 1000
-MOST_RECOMMENDED = 100
-EARLIEST = 631_152_000
-"""1990 in UNIX seconds: a rating that claims to be older is a mistake."""
+MAX_CANDIDATES = 1000
+MAX_RECOMMENDED = 100
+EARLIEST_TIME = 631_152_000
+"""1990 in UNIX seconds: feedback that claims to be older is a mistake."""
 
-_LEAST, _MOST = -(2**63), 2**63 - 1
-_MOST_READABLE = 10**18 - 1
+_MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
+_MAX_18_DIGITS = 10**18 - 1
+_HEAVIEST_FIRED = 8
 
-Token = Annotated[int, Field(ge=_LEAST, le=_MOST)]
-StrictToken = Annotated[int, Field(ge=_LEAST, le=_MOST, strict=True)]
-ReadableToken = Annotated[int, Field(ge=0, le=_MOST_READABLE, strict=True)]
-Count = Annotated[int, Field(ge=1, le=MOST_CANDIDATES, strict=True)]
+Id = Annotated[int, Field(ge=_MIN_INT64, le=_MAX_INT64)]
+"""An id in a path, where it is text."""
+StrictId = Annotated[int, Field(ge=_MIN_INT64, le=_MAX_INT64, strict=True)]
+"""An id in a JSON body, where text is refused."""
+LoggedId = Annotated[int, Field(ge=0, le=_MAX_18_DIGITS, strict=True)]
+"""An id that is written to the feedback log: what ingest can read back."""
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RankRequest(_Request):
+    """Candidates to be ranked for a user; unknown ids are treated as new users and new items."""
+
+    user: StrictId
+    candidates: Annotated[list[StrictId], Field(min_length=1, max_length=MAX_CANDIDATES)]
+    k: Annotated[int, Field(ge=1, le=MAX_CANDIDATES, strict=True)] = 10
+
+
+class FeedbackRequest(_Request):
+    """A rating from 1 to 10; `time` (UNIX seconds, never in the future) is now if left out.
+
+    Ids are not negative and have at most 18 digits, as in rating files.
+    """
+
+    user: LoggedId
+    item: LoggedId
+    value: Annotated[int, Field(ge=1, le=10, strict=True)]
+    time: Annotated[int, Field(ge=EARLIEST_TIME, le=_MAX_18_DIGITS, strict=True)] | None = None
 
 
 class ErrorType(StrEnum):
-    """What is wrong, for programs."""
+    """The kind of an error, for programs; each has one HTTP status, see `ERROR_STATUS`."""
 
     INVALID = "invalid"
     NOT_FOUND = "not_found"
@@ -45,134 +78,122 @@ class ErrorType(StrEnum):
     INTERNAL = "internal"
 
 
-class Problem(BaseModel):
-    """What is wrong: `type` for programs, `message` for people."""
+ERROR_STATUS = {
+    ErrorType.NOT_FOUND: 404,
+    ErrorType.METHOD_NOT_ALLOWED: 405,
+    ErrorType.TOO_LARGE: 413,
+    ErrorType.INVALID: 422,
+    ErrorType.TOO_MANY_REQUESTS: 429,
+    ErrorType.INTERNAL: 500,
+    ErrorType.NO_CHAMPION: 503,
+    ErrorType.TIMEOUT: 504,
+    ErrorType.STORAGE: 507,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong: `type` for programs, `message` for readers."""
 
     type: ErrorType
     message: str
 
 
-class ErrorAnswer(BaseModel):
-    """Every error looks like this."""
+@dataclass(frozen=True)
+class ErrorAnswer:
+    """The body of every answer with a status of 400 or more."""
 
     error: Problem
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class RankRequest(_Request):
-    """Candidates to be ranked for a user; strangers are cold ones."""
-
-    user: StrictToken
-    candidates: Annotated[list[StrictToken], Field(min_length=1, max_length=MOST_CANDIDATES)]
-    k: Count = 10
-
-
-class FeedbackRequest(_Request):
-    """A user action; `time` (UNIX seconds) is now if it is not given, and is never in the future.
-
-    Ids are not negative and have at most 18 digits, as in rating files.
-    """
-
-    user: ReadableToken
-    item: ReadableToken
-    value: Annotated[int, Field(ge=1, le=10, strict=True)]
-    time: Annotated[int, Field(ge=EARLIEST, le=_MOST_READABLE, strict=True)] | None = None
-
-
-class ModelName(BaseModel):
-    """Which model answers."""
+@dataclass(frozen=True)
+class ModelName:
+    """The registered model and its version that answered."""
 
     name: str
     version: str
 
-
-class RankedItem(BaseModel):
-    """A item and P(positive)."""
-
-    item: int
-    probability: float
+    @classmethod
+    def from_version(cls, version: ServedVersion) -> Self:
+        """Return the name and number of a version, without its folders."""
+        return cls(version.model, version.number)
 
 
-class RankAnswer(BaseModel):
-    """Best first; each candidate once."""
+@dataclass(frozen=True)
+class RankAnswer:
+    """The best candidates first, each once."""
 
     model: ModelName
-    items: list[RankedItem]
+    items: tuple[RankedItem, ...]
 
 
-class ItemCardAnswer(BaseModel):
-    """A item; `people` are its leading roles."""
+@dataclass(frozen=True)
+class Why:
+    """The logit of an item taken apart: bias + offset + wide + deep = logit.
 
-    item: int
-    korean: str
-    english: str
-    year: int | None
-    grade: str | None
-    genres: list[str]
-    countries: list[str]
-    people_korean: list[str]
-    people_english: list[str]
-
-
-class ItemsAnswer(BaseModel):
-    """The best match first."""
-
-    items: list[ItemCardAnswer]
-
-
-class FiredItem(BaseModel):
-    """A wide feature that is present, in words, and what it adds to the logit."""
-
-    block: str
-    korean: str
-    english: str
-    weight: float
-
-
-class SimilarItem(BaseModel):
-    """A item the user liked, and the cosine of the two items' embeddings."""
-
-    item: int
-    korean: str
-    english: str
-    similarity: float
-
-
-class WhyItem(BaseModel):
-    """bias + offset + wide + deep = logit; `fired` are the heaviest of the wide features."""
+    `wide` is the sum over all wide features that fired, `fired` the heaviest of them. `similar` are
+    the items that the user liked whose deep embeddings are nearest.
+    """
 
     bias: float
     offset: float
     wide: float
     deep: float
     logit: float
-    fired: list[FiredItem]
-    similar: list[SimilarItem]
+    fired: tuple[FiredFeature, ...]
+    similar: tuple[SimilarItem, ...]
+
+    @classmethod
+    def from_reason(cls, reason: Reason) -> Self:
+        """Sum up a reason; features of weight 0 explain nothing and are left out."""
+        explanation = reason.explanation
+        fired = [feature for feature in explanation.wide if feature.weight]
+        return cls(
+            explanation.bias,
+            explanation.prior_logit,
+            fsum(feature.weight for feature in fired),
+            explanation.deep,
+            explanation.logit,
+            tuple(fired[:_HEAVIEST_FIRED]),
+            reason.similar,
+        )
 
 
-class RecommendedItem(BaseModel):
-    """A item in a list, the sources of retrieval that proposed it, and why it is there if asked."""
+@dataclass(frozen=True)
+class RecommendedItem:
+    """An item of a list, the candidate sources that proposed it, and `why` if `explain` is set."""
 
     item: int
     probability: float
-    sources: list[str]
-    card: ItemCardAnswer
-    why: WhyItem | None = None
+    sources: tuple[str, ...]
+    card: ItemCard
+    why: Why | None = None
 
 
-class RecommendAnswer(BaseModel):
-    """Best first; nothing that the user has rated."""
+@dataclass(frozen=True)
+class RecommendAnswer:
+    """The best items first, without those that the user has rated."""
 
     model: ModelName
     user: int
-    items: list[RecommendedItem]
+    items: tuple[RecommendedItem, ...]
 
 
-class FeedbackAnswer(BaseModel):
-    """The rating is on the disk. A repeat of a pair is kept, too, but the first one counts."""
+def recommended_items(
+    cards: ItemCards, recommendations: Sequence[Recommendation], reasons: Sequence[Reason]
+) -> tuple[RecommendedItem, ...]:
+    """Add to each recommendation its card and, unless `reasons` is empty, its reason."""
+    whys: list[Why | None] = [Why.from_reason(reason) for reason in reasons]
+    whys = whys or [None] * len(recommendations)
+    return tuple(
+        RecommendedItem(entry.item, entry.probability, entry.sources, cards.get(entry.item), why)
+        for entry, why in zip(recommendations, whys, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class FeedbackAnswer:
+    """Feedback now on the disk; `superseded` if an earlier rating of the pair counts instead."""
 
     user: int
     item: int
@@ -181,47 +202,51 @@ class FeedbackAnswer(BaseModel):
     superseded: bool
 
 
-class FeedbackItem(BaseModel):
-    """A rating that counts."""
+@dataclass(frozen=True)
+class RatedItem:
+    """A rating that counts, with the item's card."""
 
     user: int
     item: int
     value: int
     time: int
-    card: ItemCardAnswer
+    card: ItemCard
 
 
-class UserAnswer(BaseModel):
-    """A user's ratings, the newest first; none for a stranger."""
-
-    user: int
-    ratings: list[FeedbackItem]
-
-
-class NewUserAnswer(BaseModel):
-    """An id that nobody has."""
+@dataclass(frozen=True)
+class UserAnswer:
+    """A user's ratings, the newest first; an unknown user has none."""
 
     user: int
+    ratings: tuple[RatedItem, ...]
 
 
-class RefusedAnswer(BaseModel):
-    """A version that did not get to serve."""
+@dataclass(frozen=True)
+class NewUserAnswer:
+    """A user id that has no ratings yet."""
 
-    version: str
-    reason: str
-    at: str
+    user: int
 
 
-class HealthAnswer(BaseModel):
-    """`ok`, and which model answers, and what was refused last if that was after it."""
+@dataclass(frozen=True)
+class ItemsAnswer:
+    """Items that match a search, the best match first."""
+
+    items: tuple[ItemCard, ...]
+
+
+@dataclass(frozen=True)
+class HealthAnswer:
+    """`status` is "ok"; `refused` is the newest version that could not be put into service."""
 
     status: str
     model: ModelName
-    refused: RefusedAnswer | None
+    refused: RefusedVersion | None
 
 
-class DecisionItem(BaseModel):
-    """A decision on the model."""
+@dataclass(frozen=True)
+class LoggedDecision:
+    """A decision on a registered model as the decision log has it."""
 
     at: str
     version: str
@@ -231,9 +256,16 @@ class DecisionItem(BaseModel):
     replaced_version: str | None
     by: str | None
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Pick the fields out of a record of the decision log; absent ones are None."""
+        values: dict[str, Any] = {field.name: record.get(field.name) for field in fields(cls)}
+        return cls(**values)
 
-class ModelAnswer(BaseModel):
-    """Which model answers, since when, by which decision, and all decisions, the oldest first.
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """The model that answers, since when, by which decision, and all decisions, oldest first.
 
     `precision` is that of its matrix products: float32 or bfloat16.
     """
@@ -242,120 +274,32 @@ class ModelAnswer(BaseModel):
     version: str
     precision: str
     since: str
-    promoted: DecisionItem | None
-    refused: list[RefusedAnswer]
-    history: list[DecisionItem]
+    promoted: LoggedDecision | None
+    refused: tuple[RefusedVersion, ...]
+    history: tuple[LoggedDecision, ...]
 
-
-def problem(kind: ErrorType, message: str) -> dict[str, Any]:
-    """An `ErrorAnswer` as JSON values."""
-    return {"error": {"type": kind.value, "message": message}}
-
-
-Json = dict[str, Any]
-
-_HEAVIEST = 8
-_DECISION = ("at", "version", "action", "reason", "champion_version", "replaced_version", "by")
-
-
-def name_view(bundle: ServingModel) -> Json:
-    """Which model answers."""
-    return {"name": bundle.version.model, "version": bundle.version.number}
-
-
-def rank_view(bundle: ServingModel, ranking: Ranking) -> Json:
-    """A `RankAnswer`."""
-    items = [{"item": one.item, "probability": one.probability} for one in ranking]
-    return {"model": name_view(bundle), "items": items}
-
-
-def recommended_view(
-    bundle: ServingModel, user: int, found: Sequence[Recommendation], reasons: Sequence[Reason]
-) -> Json:
-    """A `RecommendAnswer`; without reasons none is told."""
-    told: list[Json | None] = [why_view(reason, bundle.cards) for reason in reasons]
-    told = told or [None] * len(found)
-    items = [
-        {**asdict(one), "card": item_view(bundle.cards, one.item), "why": why}
-        for one, why in zip(found, told, strict=True)
-    ]
-    return {"model": name_view(bundle), "user": user, "items": items}
-
-
-def why_view(reason: Reason, cards: ItemCards) -> Json:
-    """A `WhyItem`: features of weight 0 say nothing, so they are left out."""
-    explanation = reason.explanation
-    fired = [asdict(one) for one in explanation.wide if one.weight]
-    return {
-        "bias": explanation.bias,
-        "offset": explanation.offset,
-        "wide": fsum(one.weight for one in explanation.wide),
-        "deep": explanation.deep,
-        "logit": explanation.logit,
-        "fired": fired[:_HEAVIEST],
-        "similar": [_similar_view(cards, one.item, one.similarity) for one in reason.similar],
-    }
-
-
-def item_view(cards: ItemCards, item: int) -> Json:
-    """A `ItemCard`."""
-    return asdict(cards.get(item))
-
-
-def items_view(cards: ItemCards, items: Sequence[int]) -> Json:
-    """A `ItemsAnswer`."""
-    return {"items": [item_view(cards, item) for item in items]}
-
-
-def user_view(cards: ItemCards, user: int, ratings: Sequence[FeedbackEvent]) -> Json:
-    """A `UserAnswer`."""
-    items = [{**event_view(one), "card": item_view(cards, one.item)} for one in reversed(ratings)]
-    return {"user": user, "ratings": items}
-
-
-def event_view(event: FeedbackEvent) -> Json:
-    """Its columns."""
-    return asdict(event)
-
-
-def health_view(serving: ServingState, refused: Sequence[RefusedVersion]) -> Json:
-    """A `HealthAnswer`."""
-    return {
-        "status": "ok",
-        "model": name_view(serving.bundle),
-        "refused": refused_view(refused[-1]) if refused else None,
-    }
-
-
-def model_view(
-    serving: ServingState, refused: Sequence[RefusedVersion], decisions: Sequence[Mapping[str, Any]]
-) -> Json:
-    """A `ModelAnswer`."""
-    version = serving.bundle.version
-    history = [{name: one.get(name) for name in _DECISION} for one in decisions]
-    moves = [one for one in history if one["champion_version"] != one["replaced_version"]]
-    ours = [one for one in moves if one["champion_version"] == version.number]
-    return {
-        "name": version.model,
-        "version": version.number,
-        "precision": serving.bundle.ranker.precision.value,
-        "since": serving.since,
-        "promoted": ours[-1] if ours else None,
-        "refused": [refused_view(one) for one in refused],
-        "history": history,
-    }
-
-
-def refused_view(refused: RefusedVersion) -> Json:
-    """A `RefusedVersion`."""
-    return {"version": refused.number, "reason": refused.reason, "at": refused.at}
-
-
-def _similar_view(cards: ItemCards, item: int, similarity: float) -> Json:
-    card = cards.get(item)
-    return {
-        "item": item,
-        "korean": card.korean,
-        "english": card.english,
-        "similarity": similarity,
-    }
+    @classmethod
+    def from_records(
+        cls,
+        serving: ServingState,
+        refused: tuple[RefusedVersion, ...],
+        records: Sequence[Mapping[str, Any]],
+    ) -> Self:
+        """Find the newest of the logged decisions that made the serving version champion."""
+        version = serving.model.version
+        history = tuple(LoggedDecision.from_record(record) for record in records)
+        promotions = [
+            decision
+            for decision in history
+            if decision.champion_version != decision.replaced_version
+            and decision.champion_version == version.number
+        ]
+        return cls(
+            version.model,
+            version.number,
+            serving.model.ranker.precision.value,
+            serving.since,
+            promotions[-1] if promotions else None,
+            refused,
+            history,
+        )

@@ -1,4 +1,8 @@
-"""The one place that changes while users are served: which version answers, and what they rated."""
+"""The mutable part of a server: which version answers, and the feedback that it has taken.
+
+One rating passes `record` here, `FeedbackLog.append` (durable once its future is done) and
+`ServingModel.update` (counts for the next request), in this order.
+"""
 
 import logging
 from concurrent.futures import Future
@@ -18,141 +22,151 @@ _LOGGER = logging.getLogger("widedeep.serving")
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedVersion:
-    """A version that did not get to serve."""
+class ServingState:
+    """The model that answers, and since when (ISO-8601, UTC)."""
 
-    number: str
+    model: ServingModel
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedVersion:
+    """A version that could not be put into service, why, and when (ISO-8601, UTC)."""
+
+    version: str
     reason: str
     at: str
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The ratings acknowledged so far: the first `end` bytes of the event log at `path`."""
+class AcknowledgedFeedback:
+    """The feedback acknowledged so far: the first `end` bytes of the feedback log at `path`."""
 
     path: Path
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class ServingState:
-    """What answers now, and since when (ISO-8601, UTC)."""
-
-    bundle: ServingModel
-    since: str
-
-
 class NoChampionError(RuntimeError):
-    """There is no version to answer by yet."""
+    """No version is in service yet, so requests cannot be answered."""
 
 
 class RankingService:
-    """Answers by an immutable reference to a bundle, which `admit` puts in place of the last one.
+    """Holds a reference to the `ServingModel` that answers; `admit` replaces it.
 
-    Any thread may ask. Ratings are applied by the log's thread, a new version comes in by another;
-    the lock between these two makes each rating reach every version exactly once. Who asks takes no
-    lock of it.
+    Any thread may read `serving`, without a lock. The thread of the feedback log updates the model
+    and another thread admits versions; a lock between these two makes sure that each rating reaches
+    each version exactly once.
     """
 
     def __init__(self, workspace: Workspace, telemetry: Telemetry) -> None:
-        self._home = workspace
+        self._workspace = workspace
         self._serving: ServingState | None = None
         self._refused: tuple[RefusedVersion, ...] = ()
         self._log: FeedbackLog | None = None
-        self._moving = Lock()
-        self._applied_until = 0
+        self._update_lock = Lock()
+        self._updated_until = 0
         self.telemetry = telemetry
 
     @property
     def serving(self) -> ServingState:
-        """What answers now; raises NoChampionError."""
-        found, refused = self._serving, self._refused
-        if found is None:
-            why = "begin with: widedeep retrain"
+        """The model that answers now.
+
+        Raises:
+            NoChampionError: No version was admitted yet.
+        """
+        # Read once: the thread of the watcher may replace both at any time.
+        serving, refused = self._serving, self._refused
+        if serving is None:
+            hint = "begin with: widedeep retrain"
             if refused:
-                why = f"version {refused[-1].number} was refused: {refused[-1].reason}"
-            raise NoChampionError(f"no champion yet; {why}")
-        return found
+                hint = f"version {refused[-1].version} was refused: {refused[-1].reason}"
+            raise NoChampionError(f"no champion yet; {hint}")
+        return serving
 
     @property
     def refused(self) -> tuple[RefusedVersion, ...]:
-        """Versions that did not get to serve since the server began, the newest last."""
+        """Versions refused since the server started, the newest last."""
         return self._refused
 
-    def acknowledged(self, model: str) -> Acknowledged:
-        """The ratings that a version of the model must know when it comes; more may follow.
-
-        Raises:
-            BusyError: Another server takes ratings for this model.
-        """
-        log = self._open(model)
-        return Acknowledged(log.path, self._applied_until)
-
-    def admit(self, version: ServedVersion, groundwork: WarmState, told: Acknowledged) -> None:
-        """Load a version, tell it every rating acknowledged so far, and let it answer.
-
-        One that answers already goes on: a version never changes.
-
-        Args:
-            version: Where it is.
-            groundwork: Done for it, with the ratings that it was `told`.
-            told: These, as `acknowledged` gave them before.
-
-        Raises:
-            InputError, OSError, …: It cannot be loaded; the old one goes on.
-        """
-        before = self._serving.bundle if self._serving else None
-        if before is not None and before.version == version:
-            return
-        bundle = ServingModel.load(version, groundwork, before)
-        with self._moving:
-            missed = read_feedback(told.path, told.end, self._applied_until)
-            for row in missed.to_pylist():
-                bundle.observe(FeedbackEvent(**row))
-            self._serving = ServingState(bundle, _now())
-        self.telemetry.swapped(version.model, version.number)
-        _LOGGER.info("%s version %s serves", version.model, version.number)
-
-    def refuse(self, number: str, reason: str) -> None:
-        """Note that a version does not get to serve."""
-        self._refused = (*self._refused, RefusedVersion(number, reason, _now()))
-        self.telemetry.refused()
-        _LOGGER.warning("refused version %s: %s", number, reason)
-
     def record(self, event: FeedbackEvent) -> Future[bool]:
-        """Take a rating; the future is done once it is on the disk and counts.
+        """Take feedback; the future is done once it is on the disk and the model is updated.
 
-        It gives False for a repeat of a pair. Raises NoChampionError.
+        Its result is False if an earlier rating of the pair counts instead.
+
+        Raises:
+            NoChampionError: No version was admitted yet.
         """
         if self._log is None or self._serving is None:
-            raise NoChampionError("no champion yet, so there is nobody to take ratings for")
+            raise NoChampionError("no champion yet, so feedback cannot be recorded")
         return self._log.append(event)
 
+    def acknowledged(self, model: str) -> AcknowledgedFeedback:
+        """Return the feedback that a new version of `model` must know at least.
+
+        Raises:
+            BusyError: Another server takes feedback for this model.
+        """
+        log = self._open_log(model)
+        return AcknowledgedFeedback(log.path, self._updated_until)
+
+    def admit(
+        self, version: ServedVersion, warm_state: WarmState, acknowledged: AcknowledgedFeedback
+    ) -> None:
+        """Load a version, update it with all feedback acknowledged so far, and let it answer.
+
+        Does nothing if the version serves already: versions never change.
+
+        Args:
+            version: The folders of the version.
+            warm_state: What was computed for it from its data and the feedback `acknowledged`.
+            acknowledged: As the method of that name returned it before.
+
+        Raises:
+            InputError, OSError, …: It cannot be loaded; the current one stays in service.
+        """
+        before = self._serving.model if self._serving else None
+        if before is not None and before.version == version:
+            return
+        model = ServingModel.load(version, warm_state, before)
+        with self._update_lock:
+            missed = read_feedback(acknowledged.path, acknowledged.end, self._updated_until)
+            for row in missed.to_pylist():
+                model.update(FeedbackEvent(**row))
+            self._serving = ServingState(model, _now())
+        self.telemetry.count_swap(version.model, version.number)
+        _LOGGER.info("%s version %s serves", version.model, version.number)
+
+    def refuse(self, version: str, reason: str) -> None:
+        """Note that the version of this number cannot be put into service."""
+        self._refused = (*self._refused, RefusedVersion(version, reason, _now()))
+        self.telemetry.count_refusal()
+        _LOGGER.warning("refused version %s: %s", version, reason)
+
     def decisions(self) -> list[dict[str, Any]]:
-        """Every decision on the model, the oldest first."""
-        return decision_log.history(self._home.decisions / self.serving.bundle.version.model)
+        """Read the decision log of the model that serves, the oldest decision first."""
+        return decision_log.history(self._workspace.decisions / self.serving.model.version.model)
 
     def close(self) -> None:
-        """Write what waits, and give the log free; no rating is taken any more."""
+        """Write pending feedback and release the log; no feedback is taken any more."""
         log, self._log = self._log, None
         if log is not None:
             log.close()
 
-    def _open(self, model: str) -> FeedbackLog:
+    def _open_log(self, model: str) -> FeedbackLog:
         if self._log is None:
-            self._log = FeedbackLog(self._home.events / model, self._apply)
-            self._applied_until = self._log.path.stat().st_size
-            if self._log.torn:
-                _LOGGER.warning("set aside %s bytes that were cut off", self._log.torn)
+            self._log = FeedbackLog(self._workspace.events / model, self._update_model)
+            self._updated_until = self._log.path.stat().st_size
+            if self._log.torn_bytes:
+                _LOGGER.warning("set aside %s bytes of an incomplete line", self._log.torn_bytes)
         return self._log
 
-    def _apply(self, flush: Flush) -> list[bool]:
-        """In the log's thread: what was flushed counts before it is acknowledged."""
-        with self._moving:
-            news = [self.serving.bundle.observe(event) for event in flush.events]
-            self._applied_until = flush.end
-        self.telemetry.flushed(flush.seconds, sum(news), len(news) - sum(news))
-        return news
+    def _update_model(self, flush: Flush) -> list[bool]:
+        """Count what was flushed before it is acknowledged; runs in the log's thread."""
+        with self._update_lock:
+            new = [self.serving.model.update(event) for event in flush.events]
+            self._updated_until = flush.end
+        self.telemetry.count_flush(flush.seconds, sum(new), len(new) - sum(new))
+        return new
 
 
 def _now() -> str:

@@ -1,0 +1,1 @@
+"""Offline experiments: what each part of the model is worth, and what retraining is worth."""

@@ -1,15 +1,15 @@
-"""Retraining on a simulated clock: what each policy would have published, and how good it was.
+"""Retrain on a simulated clock: what each policy would have published, and how good it was.
 
-At each step the clock stands at `at`; only ratings before it are known. What a policy publishes
-then is judged by the ratings of the period that follows, as its users would have met it. Every
-piece of work is an artefact found again by what it was made from, so a replay that was killed goes
-on where it stopped, and policies that do the same do it once.
+At each step the clock stands at a moment; only ratings before it are known. `Replay.step` retrains
+under every policy. What a policy publishes is then scored on the ratings of the period that
+follows, as its users would have met it (`Replay.score_period`). Every piece of work is an artefact
+that is found again by its inputs, so a replay that was killed resumes where it stopped, and
+policies that do the same work do it once.
 
-The cold models of all steps of a replay, trained ahead in processes of their own.
-
-A cold model needs none of the steps before it, so all of them may be trained while the warm ones,
-which stand on one another, are waited for. Two trainings of one thread each take 1.6 times less
-than of two threads in turn.
+`train_cold_ahead` trains the cold models of all steps in processes of their own. A cold model needs
+none of the steps before it, so all of them can be trained while the warm ones, which build on one
+another, are waited for. Two trainings of one thread each take 1.6 times less than two trainings of
+two threads in turn.
 """
 
 import multiprocessing
@@ -40,9 +40,11 @@ from widedeep.store import Artifact, ArtifactStore, Json, code_version
 
 LISTS = "lists.parquet"
 
+_PROCESSES = 2
+
 
 class Policy(StrEnum):
-    """When to train from what, and what to publish; the values are shown to people."""
+    """When to train on what, and what to publish; the values appear in reports."""
 
     COLD = "always cold"
     WINDOW = "cold on a window"
@@ -54,7 +56,7 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReplayConfig:
-    """`window` is in days: how far back the policy that forgets looks."""
+    """Settings of a replay; `window` is how many days back the policy with a window looks."""
 
     preset: Preset
     gate: GateConfig
@@ -64,11 +66,16 @@ class ReplayConfig:
 
 @dataclass(frozen=True, slots=True)
 class ReplayStep:
-    """The clock at `at`, and what each policy has done by then.
+    """One step of the clock, and what each policy has done by then.
 
-    `published` has the model that serves under a policy, `trained` those learned for it at this
-    step (found again or not). `gate` is the comparison of `candidate` with the gated model before,
-    None at the first step; `looks` are all comparisons with the gated model since it is that.
+    Attributes:
+        at: Where the clock stands, UNIX seconds.
+        until: End of the period that follows, UNIX seconds.
+        published: The model that serves under each policy.
+        trained: The models trained for each policy at this step, reused ones included.
+        candidate: The model that the gate judged; at the first step the gated model itself.
+        gate: Comparison of the candidate with the gated model before; None at the first step.
+        looks: All comparisons with the present gated model.
     """
 
     at: int
@@ -82,7 +89,7 @@ class ReplayStep:
 
 @dataclass(frozen=True, slots=True)
 class ReplayClock:
-    """What is known at `at`; UNIX seconds."""
+    """The ratings known at `at` (UNIX seconds), and their split."""
 
     at: int
     interactions: Interactions
@@ -90,69 +97,73 @@ class ReplayClock:
 
 
 class Replay:
-    """The work of a replay, step by step; `parts` are what it is made of, for another process."""
+    """The work of a replay, step by step; `inputs` recreate it in another process."""
 
     def __init__(self, store: ArtifactStore, ratings: IngestedData, config: ReplayConfig) -> None:
-        self.parts = (store, ratings, config)
+        self.inputs = (store, ratings, config)
         self._store = store
         self._ratings = ratings
         self._config = config
         self._item_table = ItemTable.from_table(ratings.items())
 
     def step(self, at: int, until: int, before: ReplayStep | None) -> ReplayStep:
-        """Retrain at `at` under every policy; the period to judge by ends at `until`.
+        """Retrain at `at` under every policy; the period to score ends at `until` (UNIX seconds).
 
         Raises:
             InputError: too little is known at `at`.
         """
         clock = self._clock(at)
-        return self._first(clock, until) if before is None else self._next(clock, until, before)
+        if before is None:
+            return self._first_step(clock, until)
+        return self._next_step(clock, until, before)
 
     def train_cold(self, at: int) -> None:
-        """Have the models that begin cold at `at` ready; they need no other step's.
+        """Train the cold models of the step at `at` (UNIX seconds); they need no other step.
 
         Raises:
             InputError: too little is known at `at`.
         """
         self._cold_models(self._clock(at))
 
-    def judge(self, model: Artifact, at: int, until: int) -> Artifact:
-        """Score the ratings of `at` … `until`, and the lists that are shown at `at`."""
+    def score_period(self, model: Artifact, at: int, until: int) -> Artifact:
+        """Score the ratings from `at` to `until` (UNIX seconds), and rank the top lists at `at`."""
 
         def build(folder: Path) -> Json:
-            interactions, trained = self._ratings.load(until), TrainedModel.load(model.path)
+            interactions, trained = self._ratings.interactions(until), TrainedModel.load(model.path)
             scorer = model_scorer(trained, interactions, self._item_table)
             period = Split(0, at, until)
             history = trained.transform.spec.history
-            predictions = Predictions.of(interactions, period, history, scorer)
+            predictions = Predictions.compute(interactions, period, history, scorer)
             predictions.save(folder / PREDICTIONS)
-            TopLists.of(self._ratings.load(at), at, scorer).save(folder / LISTS)
+            TopLists.compute(self._ratings.interactions(at), at, scorer).save(folder / LISTS)
             return {"rows": len(predictions.label)}
 
         key = self._key(model=model.id, at=at, until=until)
-        return self._store.get("judgements", key, build)
+        return self._store.get_or_build("judgements", key, build)
 
-    def _first(self, clock: ReplayClock, until: int) -> ReplayStep:
-        """All policies begin with a cold model; whether a gate would like it is not asked."""
+    def _first_step(self, clock: ReplayClock, until: int) -> ReplayStep:
+        """Start every policy with a cold model; no gate judges it."""
         cold, window = self._cold_models(clock)
-        champion = self._cold(clock, self._sampling, clock.split.holdout_from)
+        champion = self._train_cold(clock, self._sampling, clock.split.holdout_from)
         published = {
             Policy.COLD: cold,
             Policy.WINDOW: window,
             Policy.ALWAYS: cold,
-            Policy.CAUGHT_UP: self._warm(champion, clock, clock.at),
+            Policy.CAUGHT_UP: self._train_warm(champion, clock, clock.at),
             Policy.GATED: champion,
             Policy.NEVER: cold,
         }
-        trained: dict[Policy, tuple[Artifact, ...]] = {p: (m,) for p, m in published.items()}
+        trained: dict[Policy, tuple[Artifact, ...]] = {
+            policy: (model,) for policy, model in published.items()
+        }
         trained[Policy.CAUGHT_UP] = (champion, published[Policy.CAUGHT_UP])
         return ReplayStep(clock.at, until, published, trained, champion, None)
 
-    def _next(self, clock: ReplayClock, until: int, before: ReplayStep) -> ReplayStep:
+    def _next_step(self, clock: ReplayClock, until: int, before: ReplayStep) -> ReplayStep:
         cold, window = self._cold_models(clock)
-        always = self._warm(before.published[Policy.ALWAYS], clock, clock.at)
+        always = self._train_warm(before.published[Policy.ALWAYS], clock, clock.at)
         champion = before.published[Policy.GATED]
-        candidate = self._warm(champion, clock, clock.split.holdout_from)
+        candidate = self._train_warm(champion, clock, clock.split.holdout_from)
         gate = self._compare(candidate, champion, clock, before.looks)
         looks = (*before.looks, gate) if candidate.id != champion.id else before.looks
         published = {
@@ -170,80 +181,86 @@ class Replay:
             Policy.NEVER: (),
         }
         if gate.summary["decision"]["verdict"] == Verdict.PROMOTE:
-            fresh = self._warm(candidate, clock, clock.at)
+            caught_up = self._train_warm(candidate, clock, clock.at)
             published[Policy.GATED] = candidate
-            published[Policy.CAUGHT_UP] = fresh
+            published[Policy.CAUGHT_UP] = caught_up
+            trained[Policy.CAUGHT_UP] = (candidate, caught_up)
             looks = ()
-            trained[Policy.CAUGHT_UP] = (candidate, fresh)
         return ReplayStep(clock.at, until, published, trained, candidate, gate, looks)
 
     def _clock(self, at: int) -> ReplayClock:
-        interactions = self._ratings.load(at)
-        clock = ReplayClock(at, interactions, Split.of(interactions.time, at))
+        interactions = self._ratings.interactions(at)
+        split = Split.from_times(interactions.time, at)
         label = self._config.preset.features.history.positive(interactions.value)
-        clock.split.check(interactions.time, label)
-        return clock
+        split.check(interactions.time, label)
+        return ReplayClock(at, interactions, split)
 
     def _cold_models(self, clock: ReplayClock) -> tuple[Artifact, Artifact]:
-        """On everything, and on a window."""
-        everything = self._cold(clock, self._sampling, clock.at)
-        return everything, self._cold(clock, self._forgetful, clock.at)
+        """Train on all ratings, and on a window."""
+        windowed = replace(self._sampling, window=self._config.window)
+        return (
+            self._train_cold(clock, self._sampling, clock.at),
+            self._train_cold(clock, windowed, clock.at),
+        )
 
     @property
     def _sampling(self) -> Sampling:
         return self._config.preset.sampling
 
-    @property
-    def _forgetful(self) -> Sampling:
-        return replace(self._sampling, window=self._config.window)
-
-    def _cold(self, clock: ReplayClock, sampling: Sampling, until: int) -> Artifact:
-        """Chosen by validation, then caught up to `until`."""
+    def _train_cold(self, clock: ReplayClock, sampling: Sampling, until: int) -> Artifact:
+        """Train a model that is chosen by validation, then caught up to `until`."""
         spec = self._config.preset.features
 
-        def plan() -> TrainingData:
-            return TrainingData.of(
+        def prepare() -> TrainingData:
+            return TrainingData.from_parts(
                 cold_parts(clock.interactions, self._item_table, clock.split, spec, sampling, until)
             )
 
         key = self._key(sampling=asdict(sampling), split=asdict(clock.split), until=until)
-        return self._learn(key, plan, None)
+        return self._train(key, prepare, None)
 
-    def _warm(self, previous: Artifact, clock: ReplayClock, until: int) -> Artifact:
-        """Go on from `previous` to `until`."""
+    def _train_warm(self, previous: Artifact, clock: ReplayClock, until: int) -> Artifact:
+        """Continue from the model `previous` with the ratings before `until`."""
         model = TrainedModel.load(previous.path)
 
-        def plan() -> TrainingData:
-            known = model.transform, model.learned_until
-            return TrainingData.of(
-                warm_parts(clock.interactions, self._item_table, until, self._sampling, *known)
+        def prepare() -> TrainingData:
+            return TrainingData.from_parts(
+                warm_parts(
+                    clock.interactions,
+                    self._item_table,
+                    until,
+                    self._sampling,
+                    model.transform,
+                    model.learned_until,
+                )
             )
 
         key = self._key(sampling=asdict(self._sampling), previous=previous.id, until=until)
-        return self._learn(key, plan, model)
+        return self._train(key, prepare, model)
 
-    def _learn(
-        self, key: Json, plan_of: Callable[[], TrainingData], previous: TrainedModel | None
+    def _train(
+        self, key: Json, prepare: Callable[[], TrainingData], previous: TrainedModel | None
     ) -> Artifact:
         def build(folder: Path) -> Json:
             started = time.perf_counter()
-            plan = plan_of()
-            described = time.perf_counter()
-            fitting = TrainingRun(plan, self._config.preset, previous, self._config.seed)
-            rows = sum(len(part.training) for part in plan.parts.values())
+            data = prepare()
+            prepared = time.perf_counter()
+            run = TrainingRun(data, self._config.preset, previous, self._config.seed)
+            rows = sum(len(part.training) for part in data.parts.values())
             with _one_thread():
-                losses = [result.train_loss for result in fitting.epochs()]
+                losses = [result.train_loss for result in run.epochs()]
             trained = time.perf_counter()
-            fitting.finished().save(folder)
+            run.trained_model().save(folder)
+            vocabularies = data.catch_up.transform.vocabularies.values()
             return {
-                **fitting.summary(),
+                **run.summary(),
                 "epochs": len([loss for loss in losses if loss is not None]),
                 "training_rows": rows,
-                "tokens": sum(len(v) for v in plan.catch_up.transform.vocabularies.values()),
-                "seconds": {"features": described - started, "training": trained - described},
+                "tokens": sum(len(vocabulary) for vocabulary in vocabularies),
+                "seconds": {"features": prepared - started, "training": trained - prepared},
             }
 
-        return self._store.get("models", key, build)
+        return self._store.get_or_build("models", key, build)
 
     def _compare(
         self,
@@ -256,8 +273,8 @@ class Replay:
             evaluator = Evaluator(
                 clock.interactions, self._item_table, clock.split, self._config.gate
             )
-            ours, theirs = (TrainedModel.load(model.path) for model in (candidate, champion))
-            return evaluator.compare(ours, theirs, folder, earlier).as_json()
+            challenger, serving = (TrainedModel.load(m.path) for m in (candidate, champion))
+            return evaluator.compare(challenger, serving, folder, earlier).as_json()
 
         key = self._key(
             candidate=candidate.id,
@@ -266,7 +283,7 @@ class Replay:
             gate=asdict(self._config.gate),
             earlier=[evaluation.id for evaluation in earlier],
         )
-        return self._store.get("evaluations", key, build)
+        return self._store.get_or_build("evaluations", key, build)
 
     def _key(self, **parts: Json | str | int | list[str]) -> Json:
         return {
@@ -274,7 +291,7 @@ class Replay:
             "ratings": self._ratings.artifact.id,
             "preset": self._config.preset.as_json(),
             "seed": self._config.seed,
-            "code": code_version("data", "features", "model", "evaluation"),
+            "code": code_version("studies"),
         }
 
 
@@ -289,23 +306,20 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-_PROCESSES = 2
-
-
 class ColdTrainings:
-    """What is being trained; `wait` for a step's models before they are asked for."""
+    """Cold models in training; `wait` for those of a step before they are needed."""
 
     def __init__(self, futures: dict[int, Future[None]]) -> None:
         self._futures = futures
 
     def wait(self, at: int) -> None:
-        """Return when they are there; raises what their training raised."""
+        """Return when the models of the step at `at` exist; raise what their training raised."""
         self._futures[at].result()
 
 
 @contextmanager
 def train_cold_ahead(replay: Replay, moments: Sequence[int]) -> Iterator[ColdTrainings]:
-    """Train the cold models of all `moments` (UNIX seconds), the first one first."""
+    """Train the cold models of all `moments` (UNIX seconds) in parallel, the first one first."""
     pool = ProcessPoolExecutor(
         _PROCESSES,
         multiprocessing.get_context("spawn"),
@@ -313,18 +327,18 @@ def train_cold_ahead(replay: Replay, moments: Sequence[int]) -> Iterator[ColdTra
         initargs=(os.getpid(),),
     )
     try:
-        futures = {at: pool.submit(_train, *replay.parts, at) for at in moments}
+        futures = {at: pool.submit(_train_cold, *replay.inputs, at) for at in moments}
         yield ColdTrainings(futures)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _train(store: ArtifactStore, ratings: IngestedData, config: ReplayConfig, at: int) -> None:
+def _train_cold(store: ArtifactStore, ratings: IngestedData, config: ReplayConfig, at: int) -> None:
     Replay(store, ratings, config).train_cold(at)
 
 
 def _end_with(parent: int) -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """End this worker when its parent ends: one whose parent was killed would wait forever."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.benchmarks.rankers.problem import Problem
 from tests.benchmarks.rankers.run import Run, both_parts
-from widedeep.evaluation.scoring import user_item_mean
+from widedeep.evaluation.scoring import baseline_scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class UserItemMean:
-    """The baseline of the gate, see `scoring.user_item_mean`."""
+    """The baseline of the gate, see `scoring.baseline_scorer`."""
 
     seeded: ClassVar[bool] = False
     problem: Problem
 
     def train(self, _: int) -> Run:
         transform = self.problem.training_set.transform
-        score = user_item_mean(transform, self.problem.interactions, self.problem.item_table)
+        score = baseline_scorer(transform, self.problem.interactions, self.problem.item_table)
         return Run(*both_parts(self.problem, score, score), seconds=0.0)

@@ -62,9 +62,9 @@ class Problem:
     @classmethod
     def of(cls, ratings: IngestedData, split: Split, preset: Preset):
         """Load what is known at the end of `split`, and describe and encode it."""
-        interactions = ratings.load(split.as_of)
+        interactions = ratings.interactions(split.as_of)
         item_table = ItemTable.from_table(ratings.items())
-        plan = TrainingData.of(
+        plan = TrainingData.from_parts(
             cold_parts(interactions, item_table, split, preset.features, preset.sampling)
         )
         return cls(interactions, item_table, split, preset, plan)
@@ -99,7 +99,7 @@ class Problem:
     def describe(self, asked: Queries, prior: float) -> RawFeatures:
         """Point-in-time features of the default preset."""
         history = self.preset.features.history
-        return RawFeatures.describe(self.interactions, asked, self.item_table, history, prior)
+        return RawFeatures.compute(self.interactions, asked, self.item_table, history, prior)
 
     def questions(self, part: Split) -> dict[str, Queries]:
         """The rows of the part's holdout, by protocol."""
@@ -132,7 +132,7 @@ class Problem:
         label = self._positive()[rows]
         prior = float(label.mean())
         fresh = example_queries(self.interactions, rows)
-        asked = [fresh, *sampling.staleness.stale(fresh, sampling.generator())]
+        asked = [fresh, *sampling.staleness.stale_copies(fresh, sampling.generator())]
         return Lesson(
             prior,
             tuple(self.describe(part, prior) for part in asked),

@@ -10,8 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tests.benchmarks.rankers.run import Run
-from widedeep.evaluation.bootstrap import PairedDifference, paired_bootstrap
-from widedeep.evaluation.gate import BOOTSTRAP_SEED
+from widedeep.evaluation.bootstrap import BOOTSTRAP_SEED, PairedDifference, paired_bootstrap
 from widedeep.evaluation.scoring import Predictions
 from widedeep.features.training_data import FROZEN, PROTOCOLS, STREAMING
 

@@ -29,7 +29,7 @@ class WideAndDeep:
         if (preset.features, preset.sampling) == (problem.preset.features, problem.preset.sampling):
             return cls(problem, preset, problem.plan, refit)
         interactions, item_table, split = problem.interactions, problem.item_table, problem.split
-        plan = TrainingData.of(
+        plan = TrainingData.from_parts(
             cold_parts(interactions, item_table, split, preset.features, preset.sampling)
         )
         return cls(problem, preset, plan, refit)
@@ -40,10 +40,10 @@ class WideAndDeep:
             fitting = TrainingRun(self.plan, self.preset, None, seed)
             for _ in fitting.epochs():
                 pass
-        final = fitting.finished() if self.refit else fitting.chosen
+        final = fitting.trained_model() if self.refit else fitting.selected_model
         scorers = (
             model_scorer(model, self.problem.interactions, self.problem.item_table)
-            for model in (fitting.chosen, final)
+            for model in (fitting.selected_model, final)
         )
         note = f"best epoch {fitting.best_epoch}"
         return Run(*both_parts(self.problem, *scorers), watch.seconds, note, refitted=self.refit)

@@ -21,7 +21,7 @@ from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.spec import Category, FeatureSpec, Number
 from widedeep.features.vocabulary import Vocabulary
-from widedeep.model.presets import preset
+from widedeep.model.presets import get_preset
 
 USERS_A_ROW, ITEMS_A_ROW = 86_000 / 5_000_000, 49_000 / 5_000_000
 TAGS = {"genres": 20, "countries": 40, "leading": 2_000, "people": 5_000}
@@ -39,7 +39,7 @@ BASIC = FeatureSpec(
 def measure(rows: int, runs: int) -> dict:
     """Median rows a second."""
     interactions, item_table = log_of(rows), item_table_of(rows)
-    full = preset("default").features
+    full = get_preset("default").features
     rates = medians(
         alternate(
             {
@@ -87,7 +87,7 @@ def _encode(interactions: Interactions, item_table: ItemTable, spec: FeatureSpec
     started = perf_counter()
     asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
     engine = InMemoryEngine(interactions, item_table, spec, 0.67)
-    rows = engine.describe(asked)
+    rows = engine.compute_features(asked)
     engine.encode(engine.fit(rows, (), None), [rows])
     return len(interactions) / (perf_counter() - started)
 

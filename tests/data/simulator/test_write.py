@@ -1,8 +1,6 @@
-"""The simulator promises KMRD's form, exact sizes, a known truth, and the same bytes for a seed."""
+"""Simulated data have KMRD's form, exact sizes, a known truth, and the same bytes for a seed."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from widedeep.data.simulator.interactions import draw_truth
+from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.items import draw_items
-from widedeep.data.simulator.write import SimulationConfig, simulate
+from widedeep.data.simulator.truth import draw_truth
+from widedeep.data.simulator.write import simulate
 from widedeep.inputs import InputError
 
 HEADERS = {
@@ -41,16 +40,16 @@ def read_marker(folder):
 
 
 def examples(folder):
-    """The first rating of each pair with its true probability, and the label."""
+    """Return the first rating of each pair with its true probability and its label."""
     rows = read(folder, "rates.csv").assign(probability=read_truth(folder).probability)
     rows = rows.sort_values("time", kind="stable").drop_duplicates(PAIR)
-    return rows.assign(label=rows.value == 10)
+    return rows.assign(label=rows.rate == 10)
 
 
 def after_liking(rows, pair):
-    """The candidate's rows, and which of them come strictly after a 10 for the liked item."""
-    liked = rows[(rows.item == pair["liked"]) & rows.label].set_index("user").time
-    rated = rows[rows.item == pair["candidate"]]
+    """Return the candidate's rows, and which of them come after a 10 for the liked item."""
+    liked = rows[(rows.movie == pair["liked"]) & rows.label].set_index("user").time
+    rated = rows[rows.movie == pair["candidate"]]
     return rated, (rated.user.map(liked) < rated.time).to_numpy()
 
 
@@ -58,15 +57,6 @@ def after_liking(rows, pair):
 def usual(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated") / "usual"
     simulate(USUAL, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def kmrd_small():
-    beside = Path(__file__).parents[3] / "shared" / "data" / "kmrd-small"
-    folder = Path(os.environ.get("WIDEDEEP_KMRD_SMALL", beside))
-    if not folder.is_dir():
-        pytest.skip(f"KMRD-small is not in {folder}; WIDEDEEP_KMRD_SMALL names another place")
     return folder
 
 
@@ -84,7 +74,7 @@ def test_rows_users_and_items_are_exactly_as_many_as_asked(tmp_path_factory, dat
     rates = read(folder, "rates.csv")
     assert len(rates) == len(read_truth(folder)) == ratings
     assert rates.user.nunique() == users
-    assert read(folder, "movies.txt").item.tolist() == list(range(10_001, 10_001 + items))
+    assert read(folder, "movies.txt").movie.tolist() == list(range(10_001, 10_001 + items))
 
 
 def test_same_settings_give_the_same_bytes_and_another_seed_gives_others(tmp_path, usual):
@@ -117,22 +107,22 @@ def test_pandas_sees_the_same_columns_and_types_as_in_kmrd_itself(usual, kmrd_sm
 
 def test_rates_are_1_to_10_in_whole_minutes_of_the_span_by_user_and_item(usual):
     rates = read(usual, "rates.csv")
-    assert set(rates.value) == set(range(1, 11))
+    assert set(rates.rate) == set(range(1, 11))
     assert (rates.time % 60 == 0).all()
     assert rates.time.between(USUAL.since, USUAL.until).all()
     assert rates[PAIR].equals(rates[PAIR].sort_values(PAIR, kind="stable"))
-    assert rates.item.between(10_001, 10_200).all()
+    assert rates.movie.between(10_001, 10_200).all()
     per_user = rates.user.value_counts().sort_index()
     assert per_user.index.tolist() == list(range(3_000))
     assert per_user.is_monotonic_decreasing
 
 
-def test_every_link_leads_to_a_item_or_person_that_is_there(usual):
-    items, people = read(usual, "movies.txt").item, read(usual, "peoples.txt").people
+def test_every_link_leads_to_an_existing_item_or_person(usual):
+    items, people = read(usual, "movies.txt").movie, read(usual, "peoples.txt").people
     assert people.is_unique
     for name in ("genres.csv", "countries.csv", "castings.csv"):
         links = read(usual, name)
-        assert links.item.isin(items).all()
+        assert links.movie.isin(items).all()
         assert not links.duplicated(list(links)[:2]).any()
     castings = read(usual, "castings.csv")
     assert castings.people.isin(people).all()
@@ -146,15 +136,15 @@ def test_traffic_has_kmrds_shape(usual):
     assert (per_user == 1).mean() == pytest.approx(0.68, abs=0.001)
     assert per_user.median() == 1
     assert per_user.max() > 20 * per_user.mean()
-    assert 0.63 < (rates.value == 10).mean() < 0.71
-    per_item = rates.item.value_counts()
+    assert 0.63 < (rates.rate == 10).mean() < 0.71
+    per_item = rates.movie.value_counts()
     assert per_item.iloc[:20].sum() > 0.4 * len(rates)
     half = (USUAL.since + USUAL.until) // 2
     assert (rates.time > half).mean() > 0.6
 
 
 @pytest.mark.parametrize("cold_share", [0.3, 0.56, 0.8])
-def test_the_wanted_part_of_later_traffic_comes_from_users_new_in_that_month(tmp_path, cold_share):
+def test_the_cold_share_of_later_traffic_comes_from_users_new_in_that_month(tmp_path, cold_share):
     busy = SimulationConfig(600, 300, 12_000, seed=1, cold_share=cold_share)
     simulate(busy, tmp_path / "busy")
     rates = read(tmp_path / "busy", "rates.csv")
@@ -166,20 +156,20 @@ def test_the_wanted_part_of_later_traffic_comes_from_users_new_in_that_month(tmp
     assert stated == pytest.approx(is_cold[later].mean(), abs=1e-12)
 
 
-def test_repeats_are_there_with_duplicates_conflicts_and_out_of_time_order(usual):
+def test_repeats_include_duplicates_conflicts_and_rows_out_of_time_order(usual):
     rates = read(usual, "rates.csv")
     repeated = rates[rates.duplicated(PAIR, keep=False)]
     repeats = repeated.groupby(PAIR)
     assert 0.035 < rates.duplicated(PAIR).mean() < 0.055
     assert read_marker(usual)["shape"]["repeats"] == rates.duplicated(PAIR).sum()
     assert rates.duplicated().any()
-    assert 0.1 < (repeats.value.max() > repeats.value.min()).mean() < 0.5
-    conflicts = repeated[repeats.value.transform("max") > repeats.value.transform("min")]
+    assert 0.1 < (repeats.rate.max() > repeats.rate.min()).mean() < 0.5
+    conflicts = repeated[repeats.rate.transform("max") > repeats.rate.transform("min")]
     in_order = conflicts.groupby(PAIR).time.apply(lambda time: time.is_monotonic_increasing)
     assert 0.3 < in_order.mean() < 0.7
 
 
-def test_the_first_rating_of_a_pair_has_no_rival_in_its_minute(tmp_path):
+def test_ratings_of_a_pair_in_its_first_minute_are_exact_duplicates(tmp_path):
     day = {"until": USUAL.since + 86_400, "repeat_share": 0.3}
     simulate(SimulationConfig(300, 200, 6_000, seed=1, exceptions=0, **day), tmp_path / "day")
     rates = read(tmp_path / "day", "rates.csv")
@@ -195,10 +185,10 @@ def test_items_lack_year_grade_genre_and_cast_in_part(tmp_path):
     assert 0.02 < items.grade.isna().mean() < 0.07
     assert 0.002 < items.title.isna().mean() < 0.02
     for name, low, high in (("genres.csv", 0.02, 0.06), ("castings.csv", 0.003, 0.025)):
-        without = ~items.item.isin(read(tmp_path / "wide", name).item)
+        without = ~items.movie.isin(read(tmp_path / "wide", name).movie)
         assert low < without.mean() < high, name
     rates = read(tmp_path / "wide", "rates.csv")
-    assert items.set_index("movie").year.loc[rates.item].isna().mean() < 0.15
+    assert items.set_index("movie").year.loc[rates.movie].isna().mean() < 0.15
 
 
 def test_title_ends_in_the_original_year_and_year_is_a_later_one_in_part(usual):
@@ -211,13 +201,13 @@ def test_title_ends_in_the_original_year_and_year_is_a_later_one_in_part(usual):
     assert 0.08 < (original > 2003).mean() < 0.2
     rated_in = pd.to_datetime(rates.time, unit="s").dt.year
     assert 0.08 < (rated_in < rates.year).mean() < 0.5
-    assert not (rated_in < rates.item.map(dict(zip(items.item, original, strict=True)))).any()
+    assert not (rated_in < rates.movie.map(dict(zip(items.movie, original, strict=True)))).any()
 
 
 def test_truth_states_each_row_of_rates_and_is_calibrated(usual):
     rates, truth = read(usual, "rates.csv"), read_truth(usual)
     assert truth[["user", "movie", "time"]].equals(rates[["user", "movie", "time"]])
-    label = (rates.value == 10).to_numpy()
+    label = (rates.rate == 10).to_numpy()
     assert truth.probability.between(0, 1).all()
     assert abs(truth.probability.mean() - label.mean()) < 0.015
     for _, tenth in truth.groupby(pd.qcut(truth.probability, 10)):
@@ -228,7 +218,7 @@ def test_truth_states_each_row_of_rates_and_is_calibrated(usual):
 def test_known_optimum_is_what_sklearn_measures_in_the_files(usual):
     known = read_marker(usual)["known_optimum"]
     every = read(usual, "rates.csv").assign(probability=read_truth(usual).probability)
-    every["label"] = every.value == 10
+    every["label"] = every.rate == 10
     for rows, stated in ((every, known["all_rows"]), (examples(usual), known["examples"])):
         assert stated["rows"] == len(rows)
         assert stated["auc"] == pytest.approx(
@@ -255,7 +245,7 @@ def test_planted_exceptions_show_in_the_data_with_the_stated_support(usual):
 
 
 def test_an_exception_changes_exactly_the_rows_strictly_after_the_liked_item(tmp_path):
-    still = dict.fromkeys(("user_spread", "movie_spread", "taste_spread", "drift"), 0.0)
+    still = dict.fromkeys(("user_spread", "item_spread", "taste_spread", "drift"), 0.0)
     simulate(SimulationConfig(3_000, 60, 12_000, seed=5, exceptions=6, **still), tmp_path / "still")
     rows = examples(tmp_path / "still")
     usual_odds = rows.probability.mode().item() / (1 - rows.probability.mode().item())
@@ -298,20 +288,20 @@ def test_exceptions_contradict_latent_taste_and_share_no_item():
     ],
 )
 def test_a_setting_out_of_range_is_named_with_the_value_found(setting, value):
-    wanted = {"users": 3_000, "items": 200, "ratings": 10_000, "seed": 1, setting: value}
-    with pytest.raises(InputError, match=rf"{setting} is {value!r}; a .*number .* is wanted$"):
-        SimulationConfig(**wanted)
+    sizes = {"users": 3_000, "items": 200, "ratings": 10_000, "seed": 1, setting: value}
+    with pytest.raises(InputError, match=rf"{setting} is {value!r}; expected a .*number "):
+        SimulationConfig(**sizes)
 
 
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
-    folder = tmp_path / "kept"
+    folder = tmp_path / "used"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(InputError, match="kept is not empty"):
+    with pytest.raises(InputError, match="used is not empty"):
         simulate(USUAL, folder)
     with pytest.raises(InputError, match=r"mine\.txt is a file"):
         simulate(USUAL, folder / "mine.txt")
-    assert [path.name for path in tmp_path.rglob("*")] == ["kept", "mine.txt"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine.txt", "used"]
     assert (folder / "mine.txt").read_text(encoding="utf-8") == "mine"
 
 

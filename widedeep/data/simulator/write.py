@@ -1,8 +1,8 @@
-"""The simulator: files in KMRD's form whose truth is known, so that a pipeline can be judged.
+"""Write a simulated data set: files in KMRD's form whose truth is known.
 
-Besides KMRD's six files it writes `simulation.json`, which marks a folder as simulated and tells
-the settings and the best metrics anyone can reach, and `truth.parquet`, the true probability of a
-10 for each row of rates.csv.
+Besides KMRD's six files, `simulate` writes `simulation.json`, which marks a folder as simulated and
+holds the settings and the best possible metrics, and `truth.parquet`, the true probability of a 10
+for each row of rates.csv.
 """
 
 import json
@@ -19,20 +19,18 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from widedeep.data.simulator.config import MINUTE, SimulationConfig
 from widedeep.data.simulator.interactions import (
     POSITIVE,
-    PlantedException,
     SimulatedTraffic,
     SimulatedValues,
     draw_traffic,
-    draw_truth,
     draw_values,
 )
-from widedeep.data.simulator.items import FIRST_ITEM, MINUTE, SimulationConfig, Table, draw_items
+from widedeep.data.simulator.items import FIRST_ITEM, Table, draw_items
+from widedeep.data.simulator.truth import PlantedException, draw_truth
 from widedeep.inputs import InputError
 from widedeep.metrics import auc, log_loss
-
-__all__ = ["MARKER", "TRUTH", "SimulationConfig", "simulate"]
 
 MARKER = "simulation.json"
 TRUTH = "truth.parquet"
@@ -41,13 +39,13 @@ _BATCH = 1 << 16
 Bools = NDArray[np.bool_]
 
 
-def simulate(simulation: SimulationConfig, folder: Path) -> None:
-    """Write a simulated data set; the same settings give the same bytes.
+def simulate(config: SimulationConfig, folder: Path) -> None:
+    """Write a simulated data set; the same settings always write the same bytes.
 
     The files are written beside `folder` and appear in it by one rename, all or none.
 
     Args:
-        simulation: Sizes, shape and seed.
+        config: Sizes, shape and seed.
         folder: Where to write; it may exist only if it is empty.
 
     Raises:
@@ -55,35 +53,33 @@ def simulate(simulation: SimulationConfig, folder: Path) -> None:
     """
     folder = folder.resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        found = "is not empty" if folder.is_dir() else "is a file"
-        raise InputError(f"{folder} {found}; a simulation wants a new or an empty folder")
+        problem = "is not empty" if folder.is_dir() else "is a file"
+        raise InputError(f"{folder} {problem}; expected a new or an empty folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     draft.mkdir()
     try:
-        _fill(simulation, draft)
+        _fill(config, draft)
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _fill(simulation: SimulationConfig, folder: Path) -> None:
-    item_table_rng, truth_rng, traffic_rng, rating_rng = np.random.default_rng(
-        simulation.seed
-    ).spawn(4)
-    item_table = draw_items(simulation, item_table_rng)
-    truth = draw_truth(simulation, item_table, truth_rng)
-    traffic = draw_traffic(simulation, item_table, truth.follower(), traffic_rng)
-    ratings = draw_values(simulation, truth, traffic, rating_rng)
+def _fill(config: SimulationConfig, folder: Path) -> None:
+    items_rng, truth_rng, traffic_rng, values_rng = np.random.default_rng(config.seed).spawn(4)
+    item_table = draw_items(config, items_rng)
+    truth = draw_truth(config, item_table, truth_rng)
+    traffic = draw_traffic(config, item_table, truth.follower(), traffic_rng)
+    ratings = draw_values(config, truth, traffic, values_rng)
     for name, table in item_table.tables.items():
         _write_delimited(table, folder / name)
     _write_ratings(traffic, ratings, folder)
     summary = {
-        "simulation": asdict(simulation),
+        "simulation": asdict(config),
         "known_optimum": _optimum(traffic, ratings),
-        "shape": _shape(simulation, traffic),
+        "shape": _shape(config, traffic),
         "exceptions": [
-            _described(number, pair, traffic, ratings)
+            _exception_summary(number, pair, traffic, ratings)
             for number, pair in enumerate(truth.exceptions)
         ],
     }
@@ -92,7 +88,7 @@ def _fill(simulation: SimulationConfig, folder: Path) -> None:
 
 
 def _write_ratings(traffic: SimulatedTraffic, ratings: SimulatedValues, folder: Path) -> None:
-    # KMRD sorts by user and item, not by time; with the rate as third key neither do repeats.
+    # KMRD is sorted by user and item, not by time; the value as third key unsorts repeats, too.
     key = (traffic.user.astype(np.int64) * (int(traffic.item.max()) + 1) + traffic.item) << 4
     order = np.argsort(key + ratings.value, kind="stable")
     user = traffic.user[order].astype(np.int64)
@@ -116,16 +112,16 @@ def _write_delimited(table: Table, path: Path) -> None:
 
 
 def _optimum(traffic: SimulatedTraffic, ratings: SimulatedValues) -> Mapping[str, Any]:
-    """What the true probabilities themselves reach, on all rows and on the first of each pair."""
+    """Measure the true probabilities themselves, on all rows and on the first of each pair."""
     every = np.ones(traffic.user.size, np.bool_)
     return {
-        "all_rows": _reached(ratings, every),
-        "examples": _reached(ratings, _is_first(traffic)),
+        "all_rows": _measure(ratings, every),
+        "examples": _measure(ratings, _is_first(traffic)),
     }
 
 
-def _reached(ratings: SimulatedValues, chosen: Bools) -> Mapping[str, Any]:
-    label, probability = ratings.value[chosen] == POSITIVE, ratings.probability[chosen]
+def _measure(ratings: SimulatedValues, rows: Bools) -> Mapping[str, Any]:
+    label, probability = ratings.value[rows] == POSITIVE, ratings.probability[rows]
     return {
         "rows": label.size,
         "positive_share": float(label.mean()),
@@ -135,26 +131,26 @@ def _reached(ratings: SimulatedValues, chosen: Bools) -> Mapping[str, Any]:
     }
 
 
-def _shape(simulation: SimulationConfig, traffic: SimulatedTraffic) -> Mapping[str, Any]:
-    """Measure what the settings only aim at."""
+def _shape(config: SimulationConfig, traffic: SimulatedTraffic) -> Mapping[str, Any]:
+    """Measure what the settings determine only approximately."""
     month = traffic.minute.astype("datetime64[m]").astype("datetime64[M]")
     start = np.flatnonzero(np.diff(traffic.user, prepend=-1))
-    number = np.diff(start, append=traffic.user.size)
-    is_later = traffic.minute > (simulation.since + simulation.until) // (2 * MINUTE)
-    is_cold = month == np.repeat(month[start], number)
+    count = np.diff(start, append=traffic.user.size)
+    is_later = traffic.minute > (config.since + config.until) // (2 * MINUTE)
+    is_cold = month == np.repeat(month[start], count)
     return {
         "rated_items": np.unique(traffic.item).size,
-        "single_share": float((number == 1).mean()),
-        "most_ratings_of_a_user": int(number.max()),
+        "single_share": float((count == 1).mean()),
+        "most_ratings_of_a_user": int(count.max()),
         "cold_share": _share(is_cold[is_later]),
         "repeats": int((~_is_first(traffic)).sum()),
     }
 
 
-def _described(
+def _exception_summary(
     number: int, pair: PlantedException, traffic: SimulatedTraffic, ratings: SimulatedValues
 ) -> Mapping[str, Any]:
-    """State one planted pair; its support counts first ratings only, by which a model learns it."""
+    """Describe one planted pair; its support counts first ratings only, as models learn these."""
     rated = (traffic.item == pair.candidate) & _is_first(traffic)
     applied = ratings.exception[rated] == number
     positive = ratings.value[rated] == POSITIVE
@@ -168,8 +164,8 @@ def _described(
     }
 
 
-def _share(chosen: Bools) -> float | None:
-    return float(chosen.mean()) if chosen.size else None
+def _share(rows: Bools) -> float | None:
+    return float(rows.mean()) if rows.size else None
 
 
 def _is_first(traffic: SimulatedTraffic) -> Bools:

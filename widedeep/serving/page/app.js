@@ -1,9 +1,9 @@
-// One page, no framework: it asks the HTTP interface and shows what comes back.
+// One page without a framework: it sends requests to the HTTP interface and shows the answers.
 import { TEXTS, featureName, sourceName, wordOf } from "./texts.js";
 
-const SHOWN = 12;
-const LOOK_EVERY = 3000;
-const RATED_SHOWN = matchMedia("(max-width: 52rem)").matches ? 3 : 8;
+const LIST_LENGTH = 12;
+const POLL_MS = 3000;
+const RATINGS_SHOWN = matchMedia("(max-width: 52rem)").matches ? 3 : 8;
 const $ = (id) => document.getElementById(id);
 
 const state = {
@@ -11,10 +11,10 @@ const state = {
   user: null,
   version: null,
   rated: new Map(),
-  allRated: false,
+  showAllRatings: false,
   picks: [],
-  found: [],
-  sought: "",
+  matches: [],
+  query: "",
 };
 
 /* ---------- words ---------- */
@@ -25,8 +25,8 @@ function say(key, ...values) {
 }
 
 function chosenLanguage() {
-  const kept = localStorage.getItem("language");
-  if (kept === "ko" || kept === "en") return kept;
+  const stored = localStorage.getItem("language");
+  if (stored === "ko" || stored === "en") return stored;
   const first = (navigator.languages || [navigator.language]).find((l) => /^(ko|en)\b/.test(l));
   return first && first.startsWith("ko") ? "ko" : "en";
 }
@@ -42,8 +42,8 @@ function speak(language) {
   }
 }
 
-const named = (film) => (state.language === "ko" ? film.korean : film.english);
-const otherName = (film) => (state.language === "ko" ? film.english : film.korean);
+const named = (card) => (state.language === "ko" ? card.korean : card.english);
+const otherName = (card) => (state.language === "ko" ? card.english : card.korean);
 const percent = (value) => `${Math.round(100 * value)}%`;
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 const moment = (iso) =>
@@ -58,18 +58,18 @@ async function ask(path, options) {
   return body;
 }
 
-function trouble(error) {
-  const box = $("trouble");
+function showError(error) {
+  const box = $("error");
   box.hidden = !error;
-  if (error) box.textContent = error.type === "no_champion" ? say("noChampion") : say("trouble", error.message);
+  if (error) box.textContent = error.type === "no_champion" ? say("noChampion") : say("error", error.message);
 }
 
 async function guarded(work) {
   try {
     await work();
-    trouble(null);
+    showError(null);
   } catch (error) {
-    trouble(error);
+    showError(error);
   }
 }
 
@@ -85,26 +85,27 @@ function copy(template) {
   return $(template).content.firstElementChild.cloneNode(true);
 }
 
-function title(node, film) {
-  const other = otherName(film);
-  node.replaceChildren(named(film));
-  if (other !== named(film)) {
+function title(node, card) {
+  const other = otherName(card);
+  node.replaceChildren(named(card));
+  if (other !== named(card)) {
     const language = state.language === "ko" ? "en" : "ko";
     node.append(" ", element("span", { className: "other", textContent: other, lang: language }));
   }
 }
 
-function facts(film) {
-  const people = state.language === "ko" ? film.people_korean : film.people_english;
-  const genres = film.genres.map((genre) => wordOf(genre, state.language));
-  return [film.year, genres.join(", "), people.slice(0, 2).join(", ")].filter(Boolean).join(" · ");
+function facts(card) {
+  const people = state.language === "ko" ? card.people_korean : card.people_english;
+  const genres = card.genres.map((genre) => wordOf(genre, state.language));
+  return [card.year, genres.join(", "), people.slice(0, 2).join(", ")].filter(Boolean).join(" · ");
 }
 
-/* Ten buttons of which one is in the order of tabs; arrows move between them. */
-function scale(film, place) {
+/* Ten buttons, of which only one is in the tab order; arrow keys move between them. `list` is where
+   the item is shown: the focus returns there after a rating. */
+function scale(card, list) {
   const box = element("div", { className: "scale" });
   const steps = element("div", { className: "steps", role: "group" });
-  steps.setAttribute("aria-label", say("rateFilm", named(film)));
+  steps.setAttribute("aria-label", say("rateItem", named(card)));
   const buttons = Array.from({ length: 10 }, (_, i) => {
     const button = element("button", { type: "button", textContent: String(i + 1), tabIndex: i === 9 ? 0 : -1 });
     button.setAttribute("aria-label", say("outOfTen", i + 1));
@@ -115,7 +116,7 @@ function scale(film, place) {
     button.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && light(i));
     button.addEventListener("focus", () => button.matches(":focus-visible") && light(i));
     button.addEventListener("blur", () => light(-1));
-    button.addEventListener("click", () => rate(film, i + 1, box, place));
+    button.addEventListener("click", () => rate(card, i + 1, box, list));
   });
   steps.addEventListener("pointerleave", () => light(-1));
   steps.addEventListener("keydown", (event) => {
@@ -129,90 +130,90 @@ function scale(film, place) {
     buttons[to].focus();
   });
   steps.append(...buttons);
-  box.append(element("span", { className: "asks", textContent: say("seenIt") }), steps);
+  box.append(element("span", { className: "question", textContent: say("seenIt") }), steps);
   return box;
 }
 
-function give(node, film, place) {
-  const rating = state.rated.get(film.item);
+function showRating(node, card, list) {
+  const rating = state.rated.get(card.item);
   node.replaceChildren(
-    rating ? element("p", { className: "given", textContent: say("given", rating.value) }) : scale(film, place),
+    rating ? element("p", { className: "my-rating", textContent: say("myRating", rating.value) }) : scale(card, list),
   );
 }
 
 /* ---------- showing ---------- */
 
-function showFound() {
-  $("found").replaceChildren(
-    ...state.found.map((film) => {
-      const row = copy("film-template");
-      title(row.querySelector(".title"), film);
-      row.querySelector(".facts").textContent = facts(film);
-      give(row.querySelector(".give"), film, "found");
+function showMatches() {
+  $("matches").replaceChildren(
+    ...state.matches.map((card) => {
+      const row = copy("item-template");
+      title(row.querySelector(".title"), card);
+      row.querySelector(".facts").textContent = facts(card);
+      showRating(row.querySelector(".rate"), card, "matches");
       return row;
     }),
   );
-  $("found-count").textContent = state.sought ? say("foundCount", state.found.length) : "";
+  $("match-count").textContent = state.query ? say("matchCount", state.matches.length) : "";
 }
 
 function showRated() {
   const ratings = [...state.rated.values()];
-  const shown = state.allRated ? ratings : ratings.slice(0, RATED_SHOWN);
+  const shown = state.showAllRatings ? ratings : ratings.slice(0, RATINGS_SHOWN);
   $("rated").replaceChildren(
-    ...shown.map(({ value: given, card: film }) => {
-      const score = element("span", { className: "score", textContent: String(given) });
+    ...shown.map(({ value, card }) => {
+      const score = element("span", { className: "score", textContent: String(value) });
       const name = element("span");
-      name.append(element("span", { className: "visually-hidden", textContent: `${say("outOfTen", given)}: ` }), named(film));
+      name.append(element("span", { className: "visually-hidden", textContent: `${say("outOfTen", value)}: ` }), named(card));
       return element("li", {}, score, name);
     }),
   );
   $("rated-count").textContent = ratings.length ? String(ratings.length) : "";
   $("rated-none").hidden = ratings.length > 0;
-  $("rated-more").hidden = state.allRated || ratings.length <= RATED_SHOWN;
-  $("rated-more").textContent = say("ratedMore", ratings.length - RATED_SHOWN);
+  $("rated-more").hidden = state.showAllRatings || ratings.length <= RATINGS_SHOWN;
+  $("rated-more").textContent = say("ratedMore", ratings.length - RATINGS_SHOWN);
 }
 
 function showPicks(before = null) {
-  const places = before && new Map(before.map((pick, place) => [pick.item, place]));
+  const positions = before && new Map(before.map((pick, position) => [pick.item, position]));
   const opened = new Set([...document.querySelectorAll(".pick .why[open]")].map((node) => node.dataset.item));
-  $("list").replaceChildren(...state.picks.map((pick, place) => pickRow(pick, place, places, opened)));
+  $("list").replaceChildren(...state.picks.map((pick, position) => pickRow(pick, position, positions, opened)));
   $("list").setAttribute("aria-busy", "false");
   $("list-note").textContent = say(state.picks.length ? "listNote" : "listEmpty");
 }
 
-function pickRow(pick, place, places, opened) {
+function pickRow(pick, position, positions, opened) {
   const row = copy("pick-template");
-  const film = pick.card;
+  const card = pick.card;
   row.dataset.item = String(pick.item);
-  row.querySelector(".place").textContent = String(place + 1);
-  title(row.querySelector(".title"), film);
-  const badge = places && change(places.get(pick.item), place);
+  row.querySelector(".position").textContent = String(position + 1);
+  title(row.querySelector(".title"), card);
+  const badge = positions && change(positions.get(pick.item), position);
   if (badge) row.querySelector(".title").append(element("span", { className: "badge", textContent: badge }));
-  if (places && !places.has(pick.item)) row.classList.add("fresh");
-  row.querySelector(".facts").textContent = facts(film);
+  if (positions && !positions.has(pick.item)) row.classList.add("fresh");
+  row.querySelector(".facts").textContent = facts(card);
   row.querySelector(".sources").textContent = pick.sources.map((name) => sourceName(name, state.language)).join(" · ");
   row.querySelector(".percent").replaceChildren(
     percent(pick.probability),
     element("small", { textContent: say("chance") }),
   );
   row.querySelector(".track span").style.width = percent(pick.probability);
-  give(row.querySelector(".give"), film, "list");
+  showRating(row.querySelector(".rate"), card, "list");
   const why = row.querySelector(".why");
   why.dataset.item = String(pick.item);
   why.open = opened.has(String(pick.item));
   const summary = why.querySelector("summary");
   summary.textContent = say("why");
-  summary.setAttribute("aria-label", say("whyFilm", named(film)));
+  summary.setAttribute("aria-label", say("whyItem", named(card)));
   why.querySelector(".because").append(...because(pick));
   return row;
 }
 
-function change(was, is) {
-  if (was === undefined) return say("fresh");
-  return was - is >= 2 ? say("risen", was - is) : "";
+function change(before, now) {
+  if (before === undefined) return say("fresh");
+  return before - now >= 2 ? say("risen", before - now) : "";
 }
 
-/* The model's own sum, then what stands behind its two halves. */
+/* The sum of the logit, then what the wide part and the deep part contribute. */
 function because(pick) {
   const { why } = pick;
   const parts = [
@@ -223,8 +224,8 @@ function because(pick) {
   const blocks = [sumTable(parts, pick)];
   if (why.fired.length) blocks.push(firedTable(why.fired));
   if (why.similar.length) {
-    const films = why.similar.map((film) => element("li", { textContent: named(film) }));
-    blocks.push(element("div", {}, element("h4", { textContent: say("similar") }), element("ul", {}, ...films)));
+    const items = why.similar.map((similar) => element("li", { textContent: named(similar) }));
+    blocks.push(element("div", {}, element("h4", { textContent: say("similar") }), element("ul", {}, ...items)));
   }
   return blocks;
 }
@@ -244,10 +245,10 @@ function sumTable(parts, pick) {
 }
 
 function firedTable(fired) {
-  const largest = Math.max(...fired.map((one) => Math.abs(one.weight)));
+  const largest = Math.max(...fired.map((feature) => Math.abs(feature.weight)));
   const body = element("tbody");
-  for (const one of fired) {
-    body.append(tableRow(element("th", { scope: "row", textContent: phrase(one) }), one.weight, largest));
+  for (const feature of fired) {
+    body.append(tableRow(element("th", { scope: "row", textContent: phrase(feature) }), feature.weight, largest));
   }
   return element("div", {}, element("h4", { textContent: say("fired") }), element("table", {}, body));
 }
@@ -266,11 +267,11 @@ function tableRow(head, value, largest) {
   );
 }
 
-/* "liked A → B" and "genres 드라마 x grade 12세" in words for people. */
-function phrase(one) {
-  const text = state.language === "ko" ? one.korean : one.english;
-  const met = /^(liked|disliked) (.*) → /.exec(text);
-  if (met) return say(met[1], met[2]);
+/* Turn names of wide features ("liked A → B", "genres 드라마 x grade 12세") into words. */
+function phrase(fired) {
+  const text = named(fired);
+  const cross = /^(liked|disliked) (.*) → /.exec(text);
+  if (cross) return say(cross[1], cross[2]);
   return text
     .split(" x ")
     .map((part) => {
@@ -301,7 +302,7 @@ function decisionRow(decision) {
 }
 
 function showAll() {
-  showFound();
+  showMatches();
   showRated();
   showPicks();
 }
@@ -310,46 +311,46 @@ function showAll() {
 
 async function loadUser() {
   const { ratings } = await ask(`users/${state.user}`);
-  state.rated = new Map(ratings.map((one) => [one.item, one]));
+  state.rated = new Map(ratings.map((rating) => [rating.item, rating]));
 }
 
 async function loadPicks() {
   const age = $("audience").value;
-  const asked = `recommend/${state.user}?k=${SHOWN}&explain=true${age && `&audience_age=${age}`}`;
-  const { items, model } = await ask(asked);
+  const path = `recommend/${state.user}?k=${LIST_LENGTH}&explain=true${age && `&audience_age=${age}`}`;
+  const { items, model } = await ask(path);
   state.picks = items;
   return model.version;
 }
 
 async function become(user) {
   state.user = user;
-  state.allRated = false;
+  state.showAllRatings = false;
   $("user").value = user;
   localStorage.setItem("user", user);
   await Promise.all([loadUser(), loadPicks()]);
   showAll();
-  $("said").textContent = say("hello", user, state.rated.size);
+  $("announcement").textContent = say("hello", user, state.rated.size);
 }
 
-async function newcomer() {
+async function becomeNewUser() {
   const { user } = await ask("new-user");
   await become(String(user));
 }
 
-async function rate(film, given, box, place) {
+async function rate(card, value, box, list) {
   box.setAttribute("aria-busy", "true");
   await guarded(async () => {
-    const body = JSON.stringify({ user: Number(state.user), item: film.item, value: given });
+    const body = JSON.stringify({ user: Number(state.user), item: card.item, value });
     await ask("feedback", { method: "POST", headers: { "content-type": "application/json" }, body });
     const before = state.picks;
     await Promise.all([loadUser(), loadPicks()]);
-    showFound();
+    showMatches();
     showRated();
     showPicks(before);
-    const held = new Set(before.map((pick) => pick.item));
-    const fresh = state.picks.filter((pick) => !held.has(pick.item)).length;
-    $("said").textContent = say("ratedSaid", named(film), given, fresh);
-    if (place === "list") $("list").focus({ preventScroll: true });
+    const known = new Set(before.map((pick) => pick.item));
+    const fresh = state.picks.filter((pick) => !known.has(pick.item)).length;
+    $("announcement").textContent = say("ratedAnnouncement", named(card), value, fresh);
+    if (list === "list") $("list").focus({ preventScroll: true });
     else $("search").focus({ preventScroll: true });
   });
   box.removeAttribute("aria-busy");
@@ -363,28 +364,28 @@ async function search() {
   if (turn !== typing) return;
   const items = text ? (await ask(`items?limit=8&q=${encodeURIComponent(text)}`)).items : [];
   if (turn !== typing) return;
-  state.sought = text;
-  state.found = items;
-  showFound();
+  state.query = text;
+  state.matches = items;
+  showMatches();
 }
 
-/* Another model may answer from one moment to the next. */
-async function look() {
+/* Poll for the model that answers: it may change at any time. */
+async function poll() {
   const { model, refused } = await ask("health");
-  const seen = `${model.name} ${model.version} ${refused ? refused.at : ""}`;
-  if (seen === state.version) return;
+  const current = `${model.name} ${model.version} ${refused ? refused.at : ""}`;
+  if (current === state.version) return;
   const swapped = state.version !== null && !state.version.startsWith(`${model.name} ${model.version} `);
-  const begun = state.user === null;
-  state.version = seen;
+  const first = state.user === null;
+  state.version = current;
   showModel(await ask("model"));
-  if (begun) {
-    const kept = localStorage.getItem("user");
-    await (/^[0-9]{1,18}$/.test(kept || "") ? become(kept) : newcomer());
+  if (first) {
+    const stored = localStorage.getItem("user");
+    await (/^[0-9]{1,18}$/.test(stored || "") ? become(stored) : becomeNewUser());
   } else if (swapped) {
     const before = state.picks;
     await loadPicks();
     showPicks(before);
-    $("said").textContent = say("swapped", model.version);
+    $("announcement").textContent = say("swapped", model.version);
   }
 }
 
@@ -393,11 +394,11 @@ function wire() {
     event.preventDefault();
     guarded(() => become(String(BigInt($("user").value))));
   });
-  $("newcomer").addEventListener("click", () => guarded(newcomer));
+  $("new-user").addEventListener("click", () => guarded(becomeNewUser));
   $("search").addEventListener("input", () => guarded(search));
   $("audience").addEventListener("change", () => guarded(async () => (await loadPicks(), showPicks())));
   $("rated-more").addEventListener("click", () => {
-    state.allRated = true;
+    state.showAllRatings = true;
     showRated();
   });
   $("model-chip").addEventListener("click", () => {
@@ -417,8 +418,8 @@ function wire() {
 }
 
 async function watch() {
-  if (!document.hidden) await guarded(look);
-  setTimeout(watch, LOOK_EVERY);
+  if (!document.hidden) await guarded(poll);
+  setTimeout(watch, POLL_MS);
 }
 
 speak(chosenLanguage());

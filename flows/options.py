@@ -1,0 +1,134 @@
+"""Options that only commands have; those of runs are declared in `tasks.run_form`."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from tasks.form import Form, Option
+from tasks.run_form import AtLeastOne, DataSet
+from widedeep.choices import Precision
+from widedeep.inputs import InputError, Moment
+
+DATA = Option(metavar="auto|kmrd-small|kmrd-2m|kmrd-5m|sim|DIR")
+_NAME = Option(metavar="NAME")
+_MODEL = "The registered model; needed if the workspace has several."
+
+Data = Annotated[
+    DataSet,
+    BeforeValidator(lambda text: DataSet.parse(text) if isinstance(text, str) else text),
+    DATA,
+    Field(
+        description="A data set, or a folder of files in KMRD's form. "
+        f"{DataSet.model_fields['name'].description}"
+    ),
+]
+Home = Annotated[
+    Path | None,
+    Field(description="The workspace: the folder of all state. Default: WIDEDEEP_HOME or mlruns/."),
+]
+Json = Annotated[
+    bool, Option("--json"), Field(description="End with one JSON object on stdout's last line.")
+]
+Model = Annotated[str | None, _NAME, Field(description=_MODEL)]
+Reason = Annotated[str, Field(description="A sentence for those who ask later.")]
+Id = Annotated[int, Option(metavar="ID"), Field(ge=-(2**63), lt=2**63)]
+"""A user's or an item's id, an int64."""
+Port = Annotated[int, Field(ge=0, lt=1 << 16)]
+
+
+class VersionChoice(Form):
+    """A version of a registered model."""
+
+    model: Annotated[str | None, _NAME] = Field(None, description=_MODEL)
+    version: Annotated[str, Option(metavar="champion|N")] = Field(
+        "champion", description="The version: its number or an alias."
+    )
+
+
+ALL = "all"
+"""All users, or all items."""
+
+
+def _all_as_none(value: object) -> object:
+    return None if value == ALL else value
+
+
+class RankRequest(Form):
+    """The lists that `rank` is asked for.
+
+    Raises:
+        ValidationError: A count is out of range, or `out` is not a place for a Parquet file.
+    """
+
+    users: Annotated[str, Option("USERS", "USERS|all")] = Field(
+        description="A .csv or .parquet file with a column user; all: every user with a rating."
+    )
+    out: Annotated[Path, Option(metavar="FILE.parquet")] = Field(
+        description="The Parquet file to write."
+    )
+    k: AtLeastOne = Field(10, description="Films for each user.")
+    candidates: Annotated[int | None, BeforeValidator(_all_as_none), Option(metavar="100|all")] = (
+        Field(100, description="How many of the most promising films are ranked for each user.")
+    )
+    at: Moment | None = Field(
+        None,
+        description="Only ratings before this moment are known. Left out: all ratings are known.",
+    )
+    precision: Precision = Field(
+        Precision.FLOAT32,
+        description="Number format of matrix products; float32: the probabilities of the "
+        "registered model on any machine; auto: bfloat16 where the processor has it.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.candidates is not None and self.candidates < self.k:
+            raise InputError(
+                f"--candidates is {self.candidates}; expected at least as many as --k, {self.k}"
+            )
+        if self.out.suffix != ".parquet" or self.out.is_dir():
+            raise InputError(f"--out is {self.out}; expected a file that ends in .parquet")
+        if not self.out.parent.is_dir():
+            raise InputError(f"--out is {self.out}; there is no folder {self.out.parent}")
+        return self
+
+
+class Listening(Form):
+    """Where and how a server answers requests."""
+
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: Port = Field(8000, description="The TCP port to listen on; 0: any that is free.")
+    rate_limit: float = Field(
+        1000.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Requests a second that one client may send in the long run.",
+    )
+    precision: Precision = Field(
+        Precision.AUTO,
+        description="Number format of matrix products; auto: bfloat16 where the processor has it.",
+    )
+
+
+class Servers(Form):
+    """What `up` starts, besides the data set of the deployments."""
+
+    cron: str | None = Field(
+        None, description="When retrain/scheduled runs, in UTC. Default: Mondays at 4."
+    )
+    notify: Annotated[str | None, Option(metavar="BLOCK")] = Field(
+        None,
+        description="A Prefect block that reports failures and decisions, e.g. slack-webhook/team.",
+    )
+    prefect_port: Port = Field(4200, description="The port of Prefect's server.")
+    mlflow_port: Port = Field(5000, description="The port of MLflow's server.")
+
+
+class SimulationSize(Form):
+    """Sizes of simulated data; those that are left out are KMRD-small's."""
+
+    users: int | None = Field(None, description="Number of users.")
+    items: int | None = Field(None, description="Number of items; not every one is rated.")
+    ratings: int | None = Field(None, description="Number of ratings, repeated ones included.")
+    seed: int | None = Field(None, description="Seed of everything that is random.")
