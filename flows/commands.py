@@ -70,17 +70,16 @@ def retrain(
     computing.require()
     with _exclusive(workspace):
         with _server_starting():
-            from flows.retrain import Gate, missed_moments, show_retrain
-            from flows.retrain import retrain as flow
+            from flows import retrain as chain
 
-        gate = Gate(publish=publication.publish)
+        gate = chain.Gate(publish=publication.publish)
         due = [moments.as_of]
         if every is not None:
-            due = [*missed_moments(workspace, data, moments.as_of, every)]
+            due = [*chain.missed_moments(workspace, data, moments.as_of, every)]
         for as_of in due:
             then = moments.model_copy(update={"as_of": as_of})
-            report = flow(data, then, training, gate, computing)
-            show_retrain(report, workspace)
+            report = chain.retrain(data, then, training, gate, computing)
+            chain.show_retrain(report, workspace)
             if as_json:
                 _write_json(report.as_json())
 
@@ -97,11 +96,10 @@ def ablation(
     workspace = _workspace(home)
     with _exclusive(workspace):
         with _server_starting():
-            from flows.ablation import ablation as flow
-            from flows.ablation import show_ablation
+            from flows import ablation as study
 
-        report = flow(data, moments, **dict(settings))
-        show_ablation(report, workspace)
+        report = study.ablation(data, moments, **dict(settings))
+        study.show_ablation(report, workspace)
     if as_json:
         _write_json(report.as_json())
 
@@ -118,11 +116,10 @@ def replay(
     workspace = _workspace(home)
     with _exclusive(workspace):
         with _server_starting():
-            from flows.replay import replay as flow
-            from flows.replay import show_replay
+            from flows import replay as study
 
-        report = flow(data, clock, **dict(training))
-        show_replay(report, workspace)
+        report = study.replay(data, clock, **dict(training))
+        study.show_replay(report, workspace)
     if as_json:
         _write_json(report.as_json())
 
@@ -139,11 +136,10 @@ def tune(
     workspace = _workspace(home)
     with _exclusive(workspace):
         with _server_starting():
-            from flows.tune import show_tune
-            from flows.tune import tune as flow
+            from flows import tune as study
 
-        report = flow(data, moments, **dict(search))
-        show_tune(report, workspace)
+        report = study.tune(data, moments, **dict(search))
+        study.show_tune(report, workspace)
     if as_json:
         _write_json(report.as_json())
 
@@ -265,14 +261,13 @@ def serve(
 ) -> None:
     """Answer requests with the champion over HTTP, until Ctrl-C."""
     workspace = _workspace(home)
-    from flows.serve import Address, model_to_serve
-    from flows.serve import serve as run
+    from flows import serve as server
     from widedeep.serving.middleware import RequestLimits
 
     limits = RequestLimits(per_second=listening.rate_limit, burst=2 * listening.rate_limit)
-    name = model_to_serve(workspace, data, model)
-    address = Address(listening.host, listening.port)
-    run(workspace, name, address, limits, listening.precision)
+    name = server.model_to_serve(workspace, data, model)
+    address = server.Address(listening.host, listening.port)
+    server.serve(workspace, name, address, limits, listening.precision)
 
 
 def up(*, data: Data = DataSet(), servers: Servers, home: Home = None) -> None:
@@ -280,13 +275,13 @@ def up(*, data: Data = DataSet(), servers: Servers, home: Home = None) -> None:
     workspace = _workspace(home)
     # Prefect creates its home in the workspace as soon as Prefect is imported.
     workspace.root.mkdir(parents=True, exist_ok=True)
-    from flows.up import Ports
-    from flows.up import up as run
+    from flows import up as processes
 
     options = {"--data": str(data), "--cron": servers.cron, "--notify": servers.notify}
     deployments = [text for name, value in options.items() if value for text in (name, value)]
     try:
-        run(workspace, Ports(servers.prefect_port, servers.mlflow_port), deployments)
+        ports = processes.Ports(servers.prefect_port, servers.mlflow_port)
+        processes.up(workspace, ports, deployments)
     except KeyboardInterrupt:
         sys.stdout.write("stopped\n")
 

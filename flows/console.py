@@ -33,7 +33,7 @@ class ConsoleHandler(logging.Handler):
         self.addFilter(lambda record: Path(record.pathname).parent.name in _LOGGED_FOLDERS)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record as one line."""
+        """Write one log record as one line."""
         sys.stdout.write(self.format(record) + "\n")
         sys.stdout.flush()
 

@@ -57,7 +57,7 @@ def explain_pair(
 
     from widedeep.evaluation.explain import Explainer
     from widedeep.evaluation.naming import Language
-    from widedeep.features.history import Queries
+    from widedeep.features.history.queries import Queries
 
     path = registered.version.served.path
     explainer = Explainer.load(path, path.with_name("history"))

@@ -90,7 +90,7 @@ class Gate(Publication):
 
     @property
     def config(self) -> GateConfig:
-        """The gate's own settings."""
+        """The settings of the gate without `publish`."""
         return GateConfig(**self.model_dump(exclude={"publish"}))
 
 

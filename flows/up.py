@@ -38,12 +38,12 @@ class Ports:
 
     @property
     def prefect_url(self) -> str:
-        """Address of Prefect's UI."""
+        """The address of Prefect's UI, on this machine."""
         return f"http://{HOST}:{self.prefect}"
 
     @property
     def mlflow_url(self) -> str:
-        """Address of MLflow's UI."""
+        """The address of MLflow's UI, on this machine."""
         return f"http://{HOST}:{self.mlflow}"
 
 

@@ -196,5 +196,9 @@ def _sentence(invalid: ValidationError, command: Command) -> str:
     if isinstance(raised, InputError):
         message = str(raised)
         return message if setting is None else message.replace(setting.name, setting.flag, 1)
-    subject = path if setting is None else setting.flag
-    return f"{subject} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+    if setting is None:
+        return f"{path} is {error['input']!r}; {error['msg']}"
+    reason = f"{error['msg'][0].lower()}{error['msg'][1:]}"
+    if error["type"] in {"enum", "literal_error"}:
+        reason = f"expected one of {_metavar(setting.field.annotation).replace('|', ', ')}"
+    return f"{setting.flag} is {error['input']!r}; {reason}"

@@ -18,7 +18,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.model.trained_model import TrainedModel
 

@@ -15,7 +15,13 @@ from tasks.engine import STAGE_SECONDS, TRAINING_SECONDS
 from tasks.prefect_page import progress
 from tasks.run import RunContext
 from widedeep.features.items import ItemTable
-from widedeep.features.training_data import TrainingParts, TrainingData, cold_parts, save_parts, warm_parts
+from widedeep.features.training_data import (
+    TrainingData,
+    TrainingParts,
+    cold_parts,
+    save_parts,
+    warm_parts,
+)
 from widedeep.model.fitting import TrainingJob
 from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import EpochResult
@@ -65,7 +71,7 @@ def _parts(context: RunContext) -> TrainingParts:
         context.start.load_model(),
         context.engine.feature_engines(context.workspace.root),
     )
-    split.check(interactions.time, preset.features.history.positive(interactions.value))
+    split.check(interactions.time, preset.features.history.is_positive(interactions.value))
     if previous is None:
         learned = preset.features, preset.sampling
         return cold_parts(interactions, item_table, split, *learned, make_engine=engines)

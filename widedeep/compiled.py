@@ -1,8 +1,8 @@
 """Decorators that compile functions with numba, and the folder in which the results are cached.
 
 `compiled` is the usual one. `borrowing` is for hot code that only reads and writes arrays of its
-caller, `inlined` for pieces that are pasted into their compiled callers. Compiled functions may
-call each other across files.
+caller, `embedded` and `inlined` for parts of other compiled functions. Compiled functions may call
+each other across files.
 
 numba's own cache looks at one file only: when a function changes, callers in other files keep the
 old one, which was compiled into them. So the cache folder is named by a digest of every source
@@ -38,6 +38,9 @@ switches between branches compiles each of them once."""
 _SETTLED_SECONDS = 3600.0
 """A folder used more recently is never removed: its process may still be compiling."""
 
+_SETTINGS: Any = config
+"""numba's settings, which are attributes made at run time."""
+
 _LOCK = Lock()
 
 
@@ -58,24 +61,31 @@ def compiled(
     return _cached(function, error_model=error_model)
 
 
-def borrowing(function: Function, *, cached: bool = True) -> Function:
+def borrowing(function: Function) -> Function:
     """Compile a function that keeps and returns no array: numba counts no references to arrays.
 
     In the history's update, one locked instruction for each row of the state that was looked at
-    took more time than all the arithmetic. A function that is generated has no file to cache by:
-    with `cached=False` it is part of the cache of its compiled callers alone.
+    took more time than all the arithmetic.
     """
-    if not cached:
-        dispatcher: Function = njit(function, nogil=True, _nrt=False)  # type: ignore[call-overload]
-        return dispatcher
     return _cached(function, _nrt=False)
 
 
-def inlined(function: Function) -> Function:
-    """Compile a function as part of each compiled caller, before types are inferred.
+def embedded(function: Function) -> Function:
+    """Compile a borrowing function into its compiled callers: LLVM copies its machine code there.
 
-    A small function costs .01 s to compile this way and .05 s otherwise. It may be a closure or a
-    lambda, which numba cannot cache: the caller's cache has it.
+    For large functions that are called in one place, and for generated ones, which have no file
+    that numba could cache by: the callers' caches hold them. Passing the history's 70 arguments to
+    a function took .06 of .2 us a rating.
+    """
+    dispatcher: Function = njit(function, nogil=True, _nrt=False, forceinline=True)  # type: ignore[call-overload]
+    return dispatcher
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function into its compiled callers before types are inferred.
+
+    For small functions, closures and lambdas: one costs .01 s to compile this way and .05 s
+    otherwise. numba copies the code for each caller, so larger functions are better `embedded`.
     """
     dispatcher: Function = njit(function, inline="always", nogil=True)
     return dispatcher
@@ -87,11 +97,11 @@ def _cached(function: Function, **options: Any) -> Function:  # noqa: ANN401  nu
     if folder is not None:
         # numba reads the setting once, here; it is put back for the functions of other libraries.
         with _LOCK:
-            before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+            before, _SETTINGS.CACHE_DIR = _SETTINGS.CACHE_DIR, str(folder)
             try:
                 dispatcher.enable_caching()
             finally:
-                config.CACHE_DIR = before
+                _SETTINGS.CACHE_DIR = before
     return dispatcher  # type: ignore[no-any-return]
 
 
@@ -108,28 +118,33 @@ def cache_folder() -> Path | None:
 
 def _bases() -> Iterator[Path]:
     """Yield the folders in which a cache folder may lie, the preferred first."""
-    if config.CACHE_DIR:
-        yield Path(config.CACHE_DIR)
+    if _SETTINGS.CACHE_DIR:
+        yield Path(_SETTINGS.CACHE_DIR)
     yield _PACKAGE / "__pycache__"
     with suppress(RuntimeError):  # a container's user may have no home
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _PACKAGE.name
 
 
 def source_digest(package: Path) -> str:
-    """Return 16 hexadecimal digits that change with any source that compiled code is made of.
+    """Return 16 hexadecimal digits that change with any source that compiled code is made of."""
+    digest = hashlib.sha256()
+    for name, source in sorted(digested_modules(package).items()):
+        digest.update(f"{name} {len(source)}\n".encode() + source)
+    return digest.hexdigest()[:16]
 
-    That is every file of `package` that imports this module, and every file that one of those
-    imports names from: constants and types are compiled in like functions.
+
+def digested_modules(package: Path) -> dict[str, bytes]:
+    """Return the sources, by module name, that compiled code is made of.
+
+    They are all files of `package` that import this module, and all that one of those imports names
+    from: constants and types are compiled in like functions.
     """
     sources = {_module_name(path, package): path.read_bytes() for path in package.rglob("*.py")}
     decorators = f"{package.name}.{Path(__file__).stem}"
     imports = {name: _imports(source, package.name) for name, source in sources.items()}
     compiling = [name for name, imported in imports.items() if decorators in imported]
-    ingredients = {decorators, *compiling}.union(*(imports[name] for name in compiling))
-    digest = hashlib.sha256()
-    for name in sorted(ingredients & sources.keys()):
-        digest.update(f"{name} {len(sources[name])}\n".encode() + sources[name])
-    return digest.hexdigest()[:16]
+    names = {decorators, *compiling}.union(*(imports[name] for name in compiling))
+    return {name: sources[name] for name in names & sources.keys()}
 
 
 def _module_name(path: Path, package: Path) -> str:

@@ -15,17 +15,17 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from widedeep.features.history import ALL_COLUMNS, ColumnSelection, Queries
+from widedeep.features.history.queries import ALL_COLUMNS, ColumnSelection, Queries
 from widedeep.features.raw_features import RawFeatures
 from widedeep.out_of_core.blocks import (
     BlockEngine,
     BlockRows,
     Result,
     Work,
-    to_block,
-    block_columns,
     all_positions,
+    block_columns,
     run_on_block,
+    to_block,
 )
 from widedeep.out_of_core.history_parts import split_history
 
@@ -65,7 +65,7 @@ class RayEngine(BlockEngine[RayRows]):
     rows: int = _ROWS
 
     def compute_features(self, queries: Queries) -> RayRows:
-        """See `FeatureEngine.describe`."""
+        """See `FeatureEngine.compute_features`."""
         known = (self.interactions, queries, self.item_table, self.spec.history, self.prior)
         count = max(self.pieces, math.ceil(len(queries) / self.rows))
         parts = [
@@ -85,7 +85,7 @@ class RayEngine(BlockEngine[RayRows]):
 def _described(batch: dict[str, Any], reference: Any) -> pa.Table:  # noqa: ANN401
     item_table = ray.get(reference)
     part, queries = ray.get(batch["part"][0])
-    return to_block(RawFeatures.from_history(queries, part.columns(), item_table), part.rows)
+    return to_block(RawFeatures.from_history(queries, part.compute(), item_table), part.rows)
 
 
 def _apply(block: pa.Table, reference: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -15,7 +15,7 @@ from widedeep.data.files import DelimitedFile
 from widedeep.data.tables import Interactions
 from widedeep.data.validation import RowCheck, check_rows, rates_schema
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.model.network import predict

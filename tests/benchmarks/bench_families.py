@@ -30,7 +30,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.history_state import ITEM_NUMERIC, USER_NUMERIC
+from widedeep.features.history.numbers import ITEM_NUMERIC, USER_NUMERIC
 from widedeep.features.raw_features import ITEM_AGE
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.training_data import TrainingData, cold_parts
@@ -45,10 +45,10 @@ FAMILIES = {
     "online model": ONLINE,
     "user's numbers": USER_NUMERIC,
     "movie's numbers": ITEM_NUMERIC,
-    "taste for genres": ("taste",),
-    "appeal of people": ("people",),
-    "peers": ("item_peer_residual", "item_late_peer_residual"),
-    "world": ("world_first_mean", "world_later_mean"),
+    "user's residual by genre": ("user_genre_residual",),
+    "residual by person": ("people_residual",),
+    "activity groups": ("item_group_residual", "item_late_group_residual"),
+    "global means": ("global_first_mean", "global_later_mean"),
     "staleness": ("staleness",),
     "remembered movies": ("liked", "disliked"),
     "attributes": ("grade", "genres", "countries", "leading", ITEM_AGE),

@@ -33,6 +33,7 @@ from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import get_preset
+from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.batch_ranking import BatchRanking
 from widedeep.serving.ranker import Ranker
 from widedeep.store import ArtifactStore
@@ -167,7 +168,10 @@ def measure(name, data, folder):
     """All figures of one preset."""
     model = data.train(name, folder / name)
     started = time.perf_counter()
-    ranker = Ranker.load(model, data.history)
+    snapshot = DataSnapshot.load(data.history)
+    ranker = Ranker.from_interactions(
+        TrainedModel.load(model), snapshot.interactions, snapshot.item_table
+    )
     loaded = time.perf_counter() - started
     torch.set_num_threads(1)
     return {

@@ -173,7 +173,7 @@ def bytes_a_step(name, plan, replicas, steps=20):
         network.train()
         network.zero_grad(set_to_none=True)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(start)).numpy()
-        taken = rows.take(order[part])
+        taken = rows.select_rows(order[part])
         kept = network.draw_masks(BatchSlice(batch, part))
         trainer._loss(Minibatch.from_examples(taken, kept, network.bias.device)).backward()
         gradients = [p.grad for p in network.parameters() if p.grad is not None]

@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from flows.champion import choose_version
+from tasks.registry import choose_version
 from tests.benchmarks.retrieval_report import CUTOFFS, RetrievalReport
 from widedeep.data.ingest import ingest
 from widedeep.data.simulator.config import SimulationConfig

@@ -41,7 +41,7 @@ MOST_IN_MEMORY = 10_000_000
 
 
 @contextmanager
-def running(engine: str, folder: Path) -> "Iterator[FeatureEngines]":
+def running(engine: str, folder: Path) -> "Iterator[EngineFactory]":
     """Engines of that name, for a while."""
     from tasks.engine import Engine
     from widedeep.choices import EngineName
@@ -60,7 +60,7 @@ def running(engine: str, folder: Path) -> "Iterator[FeatureEngines]":
 def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
     """Seconds by stage, and the most GiB that this process has taken."""
     from tests.benchmarks.speed.features_speed import item_table_of, log_of
-    from widedeep.features.history import Queries
+    from widedeep.features.history.queries import Queries
     from widedeep.model.presets import get_preset
 
     interactions, spec = log_of(rows), get_preset("default").features

@@ -11,7 +11,7 @@ from tasks.tracking import Tracker
 from widedeep import decision_log
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import Artifact
 from widedeep.workspace import Workspace

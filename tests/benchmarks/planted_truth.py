@@ -39,7 +39,7 @@ from widedeep.data.simulator.truth import PlantedException, SimulatedTruth, draw
 from widedeep.data.simulator.write import MARKER, TRUTH
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.wide_ids import WideBlock, wide_blocks
 from widedeep.inputs import InputError
@@ -206,7 +206,7 @@ def _effects(planted: PlantedTruth, interactions: Interactions, asked: Queries) 
         found.known[rows[is_known & liked]] = pair.effect
         found.possible[rows] = pair.effect
         old = rows[~is_known & (asked.known_until < asked.time)[rows]]
-        found.chance[old] = _chance(pair, interactions, asked.take(old))
+        found.chance[old] = _chance(pair, interactions, asked.select_rows(old))
     return found
 
 
@@ -421,7 +421,7 @@ def recover_taste(
         _commonest(interactions.user[learned], _USERS),
         _commonest(interactions.item[learned], _ITEMS),
     )
-    asked = Queries.of_every_pair(users, items, model.learned_until)
+    asked = Queries.for_every_pair(users, items, model.learned_until)
     # An exception is no taste: it is planted against it.
     bound = attainable_scores(planted.without_exceptions(), interactions)(asked)
     truth = planted.taste_logit(asked.user, asked.item)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.training_data import FROZEN, STREAMING
 from widedeep.inputs import InputError
 from widedeep.metrics import NDCG_CUTOFF, ndcg_at_10
@@ -266,7 +266,7 @@ def _gains_of_new(
 
 def _ranked(retrieval: Retriever, users: Ints, at: int, scorer: Scorer) -> list[tuple[Ints, ...]]:
     """The best of the four lists of `ChainQuality` for each user."""
-    asked = Queries.of_every_pair(users, retrieval.items, at)
+    asked = Queries.for_every_pair(users, retrieval.items, at)
     scores = scorer(asked).reshape(len(users), -1)
     found = []
     for user, row in zip(users.tolist(), scores, strict=True):
@@ -327,7 +327,7 @@ class RetrievalReport:
         """
         start = retriever(interactions.select_rows(interactions.time < split.holdout_from))
         held = interactions.select_rows(split.holdout(interactions.time))
-        positive = start.history_config.positive(held.value)
+        positive = start.history_config.is_positive(held.value)
         if not positive.any():
             raise InputError(f"no rating of the holdout is positive ({split.to_text()})")
         frozen = Hits.frozen(start, held.select_rows(positive), split.holdout_from)

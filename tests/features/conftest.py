@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from widedeep.data.tables import ITEM_COLUMNS, Interactions
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
@@ -45,38 +45,37 @@ class World:
         time = self.interactions.time[rows]
         return Queries(self.interactions.user[rows], self.interactions.item[rows], time, time)
 
-    def describe(self, queries=None, interactions=None):
-        asked = self.queries() if queries is None else queries
+    def compute_features(self, queries=None, interactions=None):
         return RawFeatures.compute(
             self.interactions if interactions is None else interactions,
-            asked,
+            self.queries() if queries is None else queries,
             self.item_table,
             self.spec.history,
             self.prior,
         )
 
 
-def item_table():
+def items_table():
     """24 items; some lack a year, a grade, genres or a cast."""
-    items = range(100, 124)
+    ids = range(100, 124)
     return pa.table(
         {
-            "item": list(items),
-            "title": [f"영화 {i}" for i in items],
-            "title_eng": [f"Film {i}" for i in items],
+            "item": list(ids),
+            "title": [f"영화 {i}" for i in ids],
+            "title_eng": [f"Film {i}" for i in ids],
             "release_year": [2019] * 24,
-            "original_year": [None if i % 5 == 0 else 1980 + i % 30 for i in items],
-            "grade": [GRADES[i % 4] for i in items],
-            "genres": [list(dict.fromkeys((GENRES[i % 4], GENRES[i % 3])))[: i % 7] for i in items],
-            "countries": [["한국"] for _ in items],
-            "people": [[i, i + 1, 7] for i in items],
-            "leading": [[i // 2, 7][: i % 3] for i in items],
+            "original_year": [None if i % 5 == 0 else 1980 + i % 30 for i in ids],
+            "grade": [GRADES[i % 4] for i in ids],
+            "genres": [list(dict.fromkeys((GENRES[i % 4], GENRES[i % 3])))[: i % 7] for i in ids],
+            "countries": [["한국"] for _ in ids],
+            "people": [[i, i + 1, 7] for i in ids],
+            "leading": [[i // 2, 7][: i % 3] for i in ids],
         },
         schema=ITEM_COLUMNS,
     )
 
 
-def rating_log(seed=0, ratings=700):
+def random_interactions(seed=0, ratings=700):
     """Distinct pairs of 90 users and 26 items (2 unknown to the item table), in whole hours."""
     generator = np.random.default_rng(seed)
     pairs = generator.choice(90 * 26, ratings, replace=False)
@@ -89,9 +88,9 @@ def rating_log(seed=0, ratings=700):
 
 @pytest.fixture(scope="session")
 def world():
-    return World(rating_log(), ItemTable.from_table(item_table()))
+    return World(random_interactions(), ItemTable.from_table(items_table()))
 
 
 @pytest.fixture
 def items():
-    return item_table()
+    return items_table()

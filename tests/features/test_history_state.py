@@ -1,39 +1,39 @@
-"""The state: order within an instant, cuts between instants, rings, and what numba compiles."""
+"""The state: tied events, cuts between moments, remembered items, the table, what is compiled."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba.core.registry import CPUDispatcher
 
 from widedeep.data.tables import Interactions
-from widedeep.features import history_state, ragged
-from widedeep.features.history import HistoryConfig, Queries, history_columns
-from widedeep.features.history_state import (
-    NUMERIC,
-    U_FAST,
-    U_FAST_VALUE,
-    U_LAST_LABEL,
-    U_LAST_VALUE,
-    U_SLOW,
-    CodedInteractions,
-    HistoryParams,
+from widedeep.features.history import passes
+from widedeep.features.history.columns import compute_history
+from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history.numbers import ITEM_NUMERIC, NUMBERS, NUMERIC, USER_NUMERIC
+from widedeep.features.history.passes import CodedInteractions, read, update
+from widedeep.features.history.queries import Queries
+from widedeep.features.history.state import (
+    USER_ROW,
+    CodedBag,
+    History,
     ItemAttributes,
     empty_state,
-    read,
-    update,
 )
+from widedeep.features.history.table import Entity, row_columns
 from widedeep.features.items import ItemTable
+from widedeep.features.ragged import Ragged
 
 patient = settings(max_examples=60)
 USERS, ITEMS, LENGTH = 4, 3, 3
-RATES = HistoryConfig().params(0.6)
+PARAMS = HistoryConfig().params(0.6)
 ATTRIBUTES = ItemAttributes(
-    np.array([0, 1, 1]), np.array([0, 2, 3, 3]), np.array([0, 1, 1, 2]), np.array([0, 1, 2, 4])
+    CodedBag(np.array([0, 1, 1]), np.array([0, 2, 3, 3]), 2),
+    CodedBag(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 4]), 3),
 )
-AS_THEY_STAND = [U_LAST_LABEL, U_FAST, U_SLOW, U_FAST_VALUE, U_LAST_VALUE]
+IN_GIVEN_ORDER = ("last_label", "fast", "slow", "fast_value", "last_value")
 
 rating = st.tuples(
     st.integers(0, 5), st.integers(0, USERS - 1), st.integers(0, ITEMS - 1), st.booleans()
@@ -46,109 +46,99 @@ def events_of(rows):
     return CodedInteractions(user, item, time * 86_400, label.astype(np.float64), label * 0.9 + 0.1)
 
 
-def observed(rows, cuts=()):
-    state = empty_state(USERS, ITEMS, 2, 3, LENGTH)
+def updated(rows, cuts=()):
+    history = History(empty_state(USERS, ITEMS, ATTRIBUTES, LENGTH), ATTRIBUTES, PARAMS)
     for start, stop in pairwise([0, *cuts, len(rows)]):
-        update(state, ATTRIBUTES, RATES, events_of(rows), start, stop)
-    return state
+        assert update(history, events_of(rows), start, stop) == stop
+    return history
 
 
 @patient
 @given(ratings, st.randoms(use_true_random=False))
-def test_the_order_within_an_instant_matters_to_nothing_but_what_is_kept_as_it_stands(rows, random):
+def test_the_order_of_tied_events_matters_only_where_they_are_taken_in_the_given_order(
+    rows, random
+):
     shuffled = sorted(random.sample(rows, len(rows)), key=lambda row: row[0])
 
-    state, other = observed(rows), observed(shuffled)
+    state, other = updated(rows).state, updated(shuffled).state
 
-    for name in ("item", "world", "peers", "person"):
+    for name in ("item", "global_", "groups", "people"):
         np.testing.assert_allclose(getattr(state, name), getattr(other, name), 1e-9, 1e-9)
-    users = [np.delete(s.user, AS_THEY_STAND, axis=1) for s in (state, other)]
-    np.testing.assert_allclose(*users, 1e-9, 1e-9)
-    np.testing.assert_allclose(state.taste, other.taste, 1e-5, 1e-6)  # sums of float32
+    columns = [i for i, name in enumerate(USER_ROW.names) if name not in IN_GIVEN_ORDER]
+    assert len(columns) == len(USER_ROW.names) - len(IN_GIVEN_ORDER)
+    np.testing.assert_allclose(state.user[:, columns], other.user[:, columns], 1e-9, 1e-9)
+    np.testing.assert_allclose(state.user_genres, other.user_genres, 1e-5, 1e-6)  # of float32
 
 
 @patient
 @given(ratings, st.data())
-def test_stopping_between_instants_changes_no_bit(rows, data):
+def test_stopping_between_moments_changes_no_bit(rows, data):
     borders = [i for i in range(1, len(rows)) if rows[i][0] > rows[i - 1][0]]
     cuts = sorted(data.draw(st.sets(st.sampled_from(borders)))) if borders else []
 
-    at_once, in_parts = observed(rows), observed(rows, cuts)
+    at_once, in_parts = updated(rows), updated(rows, cuts)
 
-    for one, other in zip(at_once, in_parts, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, array_in_parts in zip(at_once.state, in_parts.state, strict=True):
+        np.testing.assert_array_equal(array, array_in_parts)
 
 
 @patient
 @given(ratings)
 def test_reading_changes_nothing(rows):
-    state, untouched = observed(rows), observed(rows)
+    history, untouched = updated(rows), updated(rows)
 
-    out = np.empty(len(NUMERIC))
-    read(state, ATTRIBUTES, RATES, (0, 1, 9 * 86_400, 8 * 86_400), out)
+    read(history, (0, 1, 9 * 86_400, 8 * 86_400), np.empty(len(NUMERIC)))
 
-    for one, other in zip(state, untouched, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, untouched_array in zip(history.state, untouched.state, strict=True):
+        np.testing.assert_array_equal(array, untouched_array)
 
 
 def test_rings_keep_the_newest_items():
     rows = [(day, 0, item, True) for day, item in enumerate([2, 1, 0, 1, 2])]
 
-    state = observed(rows)
+    state = updated(rows).state
 
-    assert state.liked[0].tolist() == [1, 2, 0]  # place of the 4th, the 5th and the 3rd
+    assert state.liked[0].tolist() == [1, 2, 0]  # of the 4th, the 5th and the 3rd rating
     assert not state.disliked.any()
 
 
-def test_the_constants_stand_in_the_order_in_which_they_are_named():
-    config = HistoryConfig()
-
-    assert RATES._asdict() == {"prior": 0.6} | {
-        name: getattr(config, name) for name in HistoryParams._fields[1:]
-    }
+def test_every_number_has_a_name_of_its_own_and_says_what_it_is():
+    assert len(set(NUMERIC)) == len(NUMERIC) == len(NUMBERS)
+    assert all(number.about for number in NUMBERS)
 
 
-def compiled(module):
-    return {name: f for name, f in vars(module).items() if isinstance(f, CPUDispatcher)}
+def test_the_numbers_of_a_pair_come_first_then_those_of_the_user_and_of_the_item():
+    assert NUMERIC[-len(USER_NUMERIC) - len(ITEM_NUMERIC) :] == (*USER_NUMERIC, *ITEM_NUMERIC)
+    entities = {number.name: number.entity for number in NUMBERS}
+    assert {name for name in NUMERIC if entities[name] is Entity.USER} == set(USER_NUMERIC)
+    assert {name for name in NUMERIC if entities[name] is Entity.ITEM} == set(ITEM_NUMERIC)
 
 
-@pytest.mark.parametrize("module", [history_state, ragged])
-def test_compiled_code_calls_no_compiled_code_of_another_file(module):
-    """numba's cache would go on using what it compiled before that file changed."""
-    assert compiled(module)
-    for function in compiled(module).values():
-        called = {function.py_func.__globals__.get(n) for n in function.py_func.__code__.co_names}
-        modules = {f.__module__ for f in called if isinstance(f, CPUDispatcher)}
-        assert modules <= {module.__name__}
+def test_two_numbers_cannot_keep_a_column_of_the_same_name():
+    fast = next(number for number in NUMBERS if number.name == "user_fast")
+
+    with pytest.raises(ValueError, match="'fast'"):
+        row_columns(Entity.USER, [fast, replace(fast, name="user_faster")])
 
 
 def test_read_only_columns_compile_nothing_new():
     interactions = Interactions(
         *(np.array([v], dtype) for v, dtype in ((1, int), (2, int), (9, "i1"), (5, int)))
     )
-    item_table = ItemTable(np.empty(0, np.int64), {}, {}, no_bags())
+    no_bags = {name: Ragged.from_lists([[]], np.int64) for name in ("genres", "people")}
+    item_table = ItemTable(np.empty(0, np.int64), {}, {}, no_bags)
     time = np.array([7])
 
-    def ask():
-        asked = Queries(interactions.user, interactions.item, time, time)
-        return history_columns(
-            interactions, asked, item_table, HistoryConfig(), 0.5
-        ).numeric.tobytes()
+    def numbers():
+        queries = Queries(interactions.user, interactions.item, time, time)
+        history = compute_history(interactions, queries, item_table, HistoryConfig(), 0.5)
+        return history.numeric.tobytes()
 
-    found = ask()
-    signatures = len(history_state.run.signatures)
-    for column in (
-        interactions.user,
-        interactions.item,
-        interactions.value,
-        interactions.time,
-        time,
-    ):
+    before = numbers()
+    signatures = len(passes.run_pass.signatures)
+    columns = [getattr(interactions, name) for name in ("user", "item", "value", "time")]
+    for column in (*columns, time):
         column.flags.writeable = False
 
-    assert ask() == found
-    assert len(history_state.run.signatures) == signatures
-
-
-def no_bags():
-    return {name: ragged.Ragged.from_lists([[]], np.int64) for name in ("genres", "people")}
+    assert numbers() == before
+    assert len(passes.run_pass.signatures) == signatures

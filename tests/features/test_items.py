@@ -1,4 +1,4 @@
-"""The item table: absent attributes are said to be absent, and so is a whole item."""
+"""The item table: absent attributes are marked as absent, and so is a whole item."""
 
 import numpy as np
 
@@ -15,11 +15,11 @@ def test_attributes_are_read_as_ingest_wrote_them(items):
     np.testing.assert_array_equal(item_table.numbers["original_year"], years)
     for name in ("genres", "countries", "people", "leading"):
         bag = item_table.bags[name]
-        found = [bag.take(np.array([i])).values.tolist() for i in range(len(bag))]
-        assert found == [*items[name].to_pylist(), []]
+        rows = [bag.select_rows(np.array([i])).values.tolist() for i in range(len(bag))]
+        assert rows == [*items[name].to_pylist(), []]
 
 
-def test_unknown_items_have_the_last_row_and_nothing_is_known_of_them(items):
+def test_unknown_items_have_the_last_row_which_has_no_attribute(items):
     item_table = ItemTable.from_table(items)
 
     rows = item_table.find_rows(np.array([123, 1, 100, 999, 110]))
@@ -33,8 +33,10 @@ def test_unknown_items_have_the_last_row_and_nothing_is_known_of_them(items):
 def test_an_empty_item_table_knows_no_item(items):
     item_table = ItemTable.from_table(items.slice(0, 0))
 
-    assert item_table.find_rows(np.array([100, 101])).tolist() == [0, 0]
-    assert item_table.bag("genres", np.array([0, 0])).lengths.tolist() == [0, 0]
+    rows = item_table.find_rows(np.array([100, 101]))
+
+    assert rows.tolist() == [0, 0]
+    assert item_table.bags["genres"].select_rows(rows).lengths.tolist() == [0, 0]
 
 
 def test_a_value_named_twice_counts_once(items):
@@ -44,4 +46,4 @@ def test_a_value_named_twice_counts_once(items):
 
     genres = ItemTable.from_table(table).bags["genres"]
 
-    assert genres.take(np.array([0])).values.tolist() == ["액션", "드라마"]
+    assert genres.select_rows(np.array([0])).values.tolist() == ["액션", "드라마"]

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from widedeep.features.ragged import Ragged
 
 STRINGS = np.dtypes.StringDType()
+NUMBERS = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=4), max_size=8)
+WORDS = st.lists(st.lists(st.text("가나다 -ab", max_size=3), max_size=3), max_size=6)
+
 patient = settings(max_examples=60)
-numbers = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=4), max_size=8)
-words = st.lists(st.lists(st.text("가나다 -ab", max_size=3), max_size=3), max_size=6)
 
 
 def as_lists(ragged):
@@ -21,7 +22,7 @@ def as_lists(ragged):
 
 
 @patient
-@given(numbers)
+@given(NUMBERS)
 def test_rows_come_back_as_they_were_given(rows):
     ragged = Ragged.from_lists(rows, np.int32)
 
@@ -32,42 +33,43 @@ def test_rows_come_back_as_they_were_given(rows):
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float32, STRINGS])
-def test_dtypes_stay_whatever_is_taken(dtype):
+def test_dtypes_stay_whatever_is_selected(dtype):
     ragged = Ragged.from_lists([[], []], dtype)
+    selections = [np.array([1]), np.empty(0, np.int64)]
 
-    for taken in (ragged, ragged.take(np.array([1])), ragged.take(np.empty(0, np.int64))):
-        assert taken.values.dtype == np.dtype(dtype)
-        assert taken.offsets.dtype == np.int64
-
-
-@patient
-@given(numbers.filter(len), st.data())
-def test_taking_rows_is_indexing_the_list_also_from_the_end(rows, data):
-    place = st.integers(-len(rows), len(rows) - 1)
-    places = data.draw(st.lists(place, max_size=10))
-
-    taken = Ragged.from_lists(rows, np.int64).take(np.array(places, np.int64))
-
-    assert as_lists(taken) == [rows[i] for i in places]
+    for rows in (ragged, *(ragged.select_rows(selection) for selection in selections)):
+        assert rows.values.dtype == np.dtype(dtype)
+        assert rows.offsets.dtype == np.int64
 
 
 @patient
-@given(words, st.data())
-def test_korean_rows_are_taken_by_a_mask(rows, data):
+@given(NUMBERS.filter(len), st.data())
+def test_selecting_rows_is_indexing_the_list_also_from_the_end(rows, data):
+    row_numbers = st.integers(-len(rows), len(rows) - 1)
+    selection = data.draw(st.lists(row_numbers, max_size=10))
+
+    selected = Ragged.from_lists(rows, np.int64).select_rows(np.array(selection, np.int64))
+
+    assert as_lists(selected) == [rows[i] for i in selection]
+
+
+@patient
+@given(WORDS, st.data())
+def test_korean_rows_are_selected_by_a_mask(rows, data):
     mask = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)))
 
-    taken = Ragged.from_lists(rows, STRINGS).take(np.array(mask, bool))
+    selected = Ragged.from_lists(rows, STRINGS).select_rows(np.array(mask, bool))
 
-    assert as_lists(taken) == [row for row, kept in zip(rows, mask, strict=True) if kept]
+    assert as_lists(selected) == [row for row, chosen in zip(rows, mask, strict=True) if chosen]
 
 
 def test_a_row_that_is_not_there_is_an_error():
     with pytest.raises(IndexError):
-        Ragged.from_lists([[1], [2]], np.int64).take(np.array([2]))
+        Ragged.from_lists([[1], [2]], np.int64).select_rows(np.array([2]))
 
 
 @patient
-@given(numbers, numbers)
+@given(NUMBERS, NUMBERS)
 def test_concatenating_joins_the_lists(first, second):
     parts = [Ragged.from_lists(rows, np.int64) for rows in (first, second)]
 
@@ -75,10 +77,10 @@ def test_concatenating_joins_the_lists(first, second):
 
 
 @patient
-@given(numbers)
-def test_replacing_values_keeps_the_shape(rows):
+@given(NUMBERS)
+def test_other_values_keep_the_shape(rows):
     ragged = Ragged.from_lists(rows, np.int64)
 
-    doubled = ragged.replace(ragged.values * 2)
+    doubled = ragged.with_values(ragged.values * 2)
 
     assert as_lists(doubled) == [[2 * value for value in row] for row in rows]

@@ -1,4 +1,4 @@
-"""The training plan: what is fitted knows nothing of what comes after it."""
+"""Training data: what is fitted knows nothing of what comes after it."""
 
 import weakref
 from dataclasses import replace
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from widedeep.data.split import Split
-from widedeep.data.tables import Interactions
 from widedeep.features.sampling import DAY, RowSelection, Sampling, Staleness, new_user_rows
 from widedeep.features.training_data import (
     FROZEN,
@@ -32,25 +31,36 @@ def split(world):
 
 
 @pytest.fixture(scope="module")
-def plan(world, split):
+def data(world, split):
     return cold(world, split)
 
 
 @pytest.fixture(scope="module")
-def initial(plan):
-    return plan.initial
+def initial(data):
+    return data.initial
 
 
-def cold(world, split, interactions=None, sampling=SAMPLING):
+def cold(world, split, interactions=None, sampling=SAMPLING, until=None):
     return TrainingData.from_parts(
         cold_parts(
-            interactions or world.interactions, world.item_table, split, world.spec, sampling
+            interactions or world.interactions,
+            world.item_table,
+            split,
+            world.spec,
+            sampling,
+            until=until,
         )
     )
 
 
-def contents(plan, folder):
-    plan.save(folder)
+def warm(world, until, previous, learned_until):
+    return TrainingData.from_parts(
+        warm_parts(world.interactions, world.item_table, until, SAMPLING, previous, learned_until)
+    )
+
+
+def contents(data, folder):
+    data.save(folder)
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
@@ -69,17 +79,17 @@ def test_training_rows_come_fresh_and_in_stale_copies_that_weigh_less(world, spl
     assert (training.label.dtype, training.weight.dtype) == (bool, np.float32)
 
 
-def test_fresh_rows_are_encoded_with_all_that_was_known(world, split, initial):
+def test_fresh_rows_are_encoded_with_everything_known_at_their_time(world, split, initial):
     rows = np.flatnonzero(split.training(world.interactions.time))
     prior = float((world.interactions.value[rows] == 10).mean())
-    described = replace(world, prior=prior).describe(world.queries(rows))
+    raw = replace(world, prior=prior).compute_features(world.queries(rows))
 
-    fresh = initial.transform.encode(described)
+    fresh = initial.transform.encode(raw)
 
     assert initial.transform.prior == prior
-    found = initial.training.rows.take(np.arange(len(rows)))
-    assert found.numbers.quantile.tobytes() == fresh.numbers.quantile.tobytes()
-    assert found.wide.values.tobytes() == fresh.wide.values.tobytes()
+    encoded = initial.training.rows.select_rows(np.arange(len(rows)))
+    assert encoded.numbers.quantile.tobytes() == fresh.numbers.quantile.tobytes()
+    assert encoded.wide.values.tobytes() == fresh.wide.values.tobytes()
 
 
 def test_stale_copies_know_less(initial):
@@ -92,10 +102,10 @@ def test_stale_copies_know_less(initial):
 
 
 def test_without_copies_each_training_row_stands_there_once(world, split):
-    found = cold(world, split, sampling=Sampling(staleness=Staleness(copies=0))).initial
+    initial = cold(world, split, sampling=Sampling(staleness=Staleness(copies=0))).initial
 
-    assert len(found.training) == split.training(world.interactions.time).sum()
-    assert (found.training.weight == 1).all()
+    assert len(initial.training) == split.training(world.interactions.time).sum()
+    assert (initial.training.weight == 1).all()
 
 
 def test_validation_rows_are_there_under_both_protocols(world, split, initial):
@@ -105,230 +115,219 @@ def test_validation_rows_are_there_under_both_protocols(world, split, initial):
         examples = initial.validation[name]
         assert examples.label.tolist() == label.tolist()
         assert (examples.weight == 1).all()
-    seen = {k: v.rows.bags[2].lengths.sum() for k, v in initial.validation.items()}
-    assert seen[FROZEN] < seen[STREAMING]
+    remembered = {k: v.rows.bags[2].lengths.sum() for k, v in initial.validation.items()}
+    assert remembered[FROZEN] < remembered[STREAMING]
 
 
-def test_the_catch_up_has_validation_and_a_replay_of_training(world, split, plan):
+def test_the_catch_up_has_validation_and_a_replay_of_training(world, split, data):
     old, new = (
         labels(world, rows(world.interactions.time)) for rows in (split.training, split.validation)
     )
     replayed = round(1.5 * len(new))
 
-    caught_up = plan.catch_up
+    catch_up = data.catch_up
 
     rows = replayed + len(new)
-    assert len(caught_up.training) == 3 * rows
-    assert caught_up.training.label[replayed:rows].tolist() == new.tolist()
-    assert caught_up.training.weight.tolist() == [1] * rows + [0.25] * (2 * rows)
-    assert caught_up.validation == {}
-    assert caught_up.support.rows == len(old) + len(new)
-    assert plan.initial.support.rows == len(old)
+    assert len(catch_up.training) == 3 * rows
+    assert catch_up.training.label[replayed:rows].tolist() == new.tolist()
+    assert catch_up.training.weight.tolist() == [1] * rows + [0.25] * (2 * rows)
+    assert catch_up.validation == {}
+    assert catch_up.support.rows == len(old) + len(new)
+    assert data.initial.support.rows == len(old)
 
 
-def test_the_catch_up_knows_new_users_by_the_same_numbers(world, split, plan):
-    before, after = plan.initial.transform, plan.catch_up.transform
+def test_the_catch_up_knows_new_users_by_the_same_numbers(world, split, data):
+    before, after = data.initial.transform, data.catch_up.transform
 
     assert after.prior == before.prior
     for name, normaliser in before.normalisers.items():
         assert after.normalisers[name] is normaliser
-    known = world.interactions.time < split.holdout_from
-    described = replace(world, prior=before.prior).describe(world.queries(np.flatnonzero(known)))
-    wanted = Transform.fit(world.spec, before.prior, described, before)
-    for name, vocabulary in wanted.vocabularies.items():
-        assert vocabulary.tokens.tolist() == after.vocabularies[name].ids.tolist()
+    known = np.flatnonzero(world.interactions.time < split.holdout_from)
+    raw = replace(world, prior=before.prior).compute_features(world.queries(known))
+    expected = Transform.fit(world.spec, before.prior, raw, before)
+    for name, vocabulary in expected.vocabularies.items():
+        assert vocabulary.ids.tolist() == after.vocabularies[name].ids.tolist()
 
 
-def test_evidence_counts_each_rating_once_and_no_stale_copy(world, split, plan):
-    initial = plan.initial
-    fresh = initial.training.take(np.arange(split.training(world.interactions.time).sum()))
-    found = initial.support
-    assert (found.rows, found.positive_rows) == (len(fresh), fresh.label.sum())
+def test_support_counts_each_rating_once_and_no_stale_copy(world, split, initial):
+    rows = np.arange(split.training(world.interactions.time).sum())
+    fresh = initial.training.select_rows(rows)
+
+    support = initial.support
+
+    assert (support.rows, support.positive_rows) == (len(fresh), fresh.label.sum())
     for wide_id in range(0, initial.transform.wide_size, 7):
         fired = [
-            wide_id in fresh.rows.wide.take(np.array([row])).values for row in range(len(fresh))
+            wide_id in fresh.rows.wide.select_rows(np.array([row])).values
+            for row in range(len(fresh))
         ]
-        assert found.support[wide_id] == sum(fired)
-        assert found.positives[wide_id] == (fresh.label & fired).sum()
+        assert support.counts[wide_id] == sum(fired)
+        assert support.positives[wide_id] == (fresh.label & fired).sum()
 
 
-def test_no_rating_of_the_holdout_is_in_anything(world, split, plan, tmp_path):
-    interactions, kept = world.interactions, ~split.holdout(world.interactions.time)
-    held = ~kept
-    flipped = Interactions(
-        interactions.user,
-        interactions.item,
-        np.where(held, 11 - interactions.value, interactions.value),
-        interactions.time,
-    )
+def test_no_rating_of_the_holdout_is_in_anything(world, split, data, tmp_path):
+    interactions = world.interactions
+    is_holdout = split.holdout(interactions.time)
+    value = np.where(is_holdout, 11 - interactions.value, interactions.value)
 
-    found = cold(world, split, interactions=flipped)
+    flipped = cold(world, split, interactions=replace(interactions, value=value))
 
-    assert contents(found, tmp_path / "flipped") == contents(plan, tmp_path / "given")
+    assert contents(flipped, tmp_path / "flipped") == contents(data, tmp_path / "given")
 
 
-def test_no_rating_of_validation_is_in_what_a_model_is_chosen_with(world, split, plan, tmp_path):
-    interactions, held = world.interactions, ~split.training(world.interactions.time)
+def test_no_rating_of_validation_is_in_what_a_model_is_chosen_with(world, split, data, tmp_path):
+    interactions, is_later = world.interactions, ~split.training(world.interactions.time)
     value = np.where(
         split.validation(interactions.time), 11 - interactions.value, interactions.value
     )
-    value[held & (interactions.user % 2 == 0)] = 5
+    value[is_later & (interactions.user % 2 == 0)] = 5
 
-    found = cold(
-        world,
-        split,
-        interactions=Interactions(interactions.user, interactions.item, value, interactions.time),
-    )
+    other = cold(world, split, interactions=replace(interactions, value=value))
 
-    parts = [contents(p.initial, tmp_path / n) for p, n in ((found, "changed"), (plan, "given"))]
-    same = [name for name, text in parts[0].items() if parts[1][name] == text]
-    changed = {name.parts[0] for name in parts[0] if name not in same}
+    files = contents(data.initial, tmp_path / "given")
+    other_files = contents(other.initial, tmp_path / "other")
+    changed = {name.parts[0] for name, text in other_files.items() if files[name] != text}
     assert changed == {"validation_streaming", "validation_frozen"}
 
 
-def test_the_same_inputs_give_the_same_bytes(world, split, plan, tmp_path):
+def test_the_same_inputs_give_the_same_bytes(world, split, data, tmp_path):
     again = cold(world, split)
 
-    assert contents(again, tmp_path / "again") == contents(plan, tmp_path / "given")
+    assert contents(again, tmp_path / "again") == contents(data, tmp_path / "given")
 
 
-def test_what_was_saved_is_loaded_equal(plan, tmp_path):
-    given = contents(plan, tmp_path / "given")
+def test_what_was_saved_is_loaded_equal(data, tmp_path):
+    saved = contents(data, tmp_path / "given")
 
     loaded = TrainingData.load(tmp_path / "given")
 
-    assert contents(loaded, tmp_path / "again") == given
-    assert [*loaded.initial.validation] == [*plan.initial.validation]
+    assert contents(loaded, tmp_path / "again") == saved
+    assert [*loaded.initial.validation] == [*data.initial.validation]
     for examples in (loaded.initial.training, *loaded.initial.validation.values()):
         assert examples.label.flags.writeable
         assert examples.weight.flags.writeable
 
 
-def test_a_warm_plan_goes_on_where_the_previous_model_ended(world, split, plan):
-    moment = int(world.interactions.time[500])
-    previous = plan.initial.transform
+def test_a_warm_start_goes_on_where_the_previous_model_ended(world, split, data):
+    learned_until = int(world.interactions.time[500])
+    previous = data.initial.transform
 
-    warm = TrainingData.from_parts(
-        warm_parts(
-            world.interactions, world.item_table, split.holdout_from, SAMPLING, previous, moment
-        )
-    )
+    continued = warm(world, split.holdout_from, previous, learned_until)
 
-    assert warm.initial is None
-    assert warm.catch_up.transform.prior == previous.prior
-    new = (world.interactions.time >= moment) & (world.interactions.time < split.holdout_from)
-    met = warm.catch_up.validation[STREAMING]
-    assert met.label.tolist() == labels(world, new).tolist()
-    assert len(warm.catch_up.training) == 3 * (new.sum() + round(1.5 * new.sum()))
-    assert list(warm.parts) == ["catch_up"]
+    assert continued.initial is None
+    assert continued.catch_up.transform.prior == previous.prior
+    time = world.interactions.time
+    is_new = (time >= learned_until) & (time < split.holdout_from)
+    validation = continued.catch_up.validation[STREAMING]
+    assert validation.label.tolist() == labels(world, is_new).tolist()
+    assert len(continued.catch_up.training) == 3 * (is_new.sum() + round(1.5 * is_new.sum()))
+    assert list(continued.parts) == ["catch_up"]
 
 
-def test_a_warm_plan_with_nothing_new_has_nothing_to_learn(world, split, plan, tmp_path):
-    previous = plan.catch_up.transform
-
+def test_a_warm_start_with_nothing_new_has_nothing_to_learn(world, split, data, tmp_path):
     until = split.holdout_from
-    warm = TrainingData.from_parts(
-        warm_parts(world.interactions, world.item_table, until, SAMPLING, previous, until)
-    )
-    warm.save(tmp_path)
+
+    continued = warm(world, until, data.catch_up.transform, until)
+    continued.save(tmp_path)
 
     assert len(TrainingData.load(tmp_path).catch_up.training) == 0
-    assert warm.catch_up.validation == {}
+    assert continued.catch_up.validation == {}
 
 
-def test_only_new_users_are_learned_from_if_asked_and_the_transform_knows_all(world, split, plan):
+def test_only_new_users_are_learned_from_if_chosen_and_the_transform_knows_all(world, split, data):
     sampling = replace(SAMPLING, rows=RowSelection.NEW_USERS)
 
-    found = cold(world, split, sampling=sampling)
+    chosen = cold(world, split, sampling=sampling)
 
-    first = new_user_rows(world.interactions)
-    kept = [first & part(world.interactions.time) for part in (split.training, split.validation)]
-    assert len(found.initial.training) == 3 * kept[0].sum()
-    assert found.initial.support.rows == kept[0].sum()
-    assert found.catch_up.support.rows == kept[0].sum() + kept[1].sum()
-    assert found.initial.transform.wide_size == plan.initial.transform.wide_size
-    assert len(found.initial.validation[FROZEN]) == len(plan.initial.validation[FROZEN])
+    is_first = new_user_rows(world.interactions)
+    training, validation = (
+        (is_first & part(world.interactions.time)).sum()
+        for part in (split.training, split.validation)
+    )
+    assert len(chosen.initial.training) == 3 * training
+    assert chosen.initial.support.rows == training
+    assert chosen.catch_up.support.rows == training + validation
+    assert chosen.initial.transform.wide_size == data.initial.transform.wide_size
+    assert len(chosen.initial.validation[FROZEN]) == len(data.initial.validation[FROZEN])
 
 
 def test_frozen_queries_know_nothing_after_the_moment_and_never_more_than_their_time(world):
     moment = int(world.interactions.time[350])
 
-    asked = example_queries(world.interactions, world.interactions.time >= 0, moment)
+    queries = example_queries(world.interactions, world.interactions.time >= 0, moment)
 
-    assert asked.known_until.max() == moment
-    assert (asked.known_until[:300] == world.interactions.time[:300]).all()
+    assert queries.known_until.max() == moment
+    assert (queries.known_until[:300] == world.interactions.time[:300]).all()
 
 
-def test_a_cold_plan_may_catch_up_past_the_holdouts_start(world, split, plan):
-    late = TrainingData.from_parts(
-        cold_parts(
-            world.interactions, world.item_table, split, world.spec, SAMPLING, until=split.as_of
-        )
-    )
+def test_a_cold_start_may_catch_up_past_the_holdouts_start(world, split, data):
+    late = cold(world, split, until=split.as_of)
 
-    assert late.initial.support.rows == plan.initial.support.rows
+    assert late.initial.support.rows == data.initial.support.rows
     assert late.catch_up.until == split.as_of
     assert late.catch_up.support.rows == len(world.interactions.time)
 
 
-def test_only_a_window_is_learned_from_if_asked(world, split):
+def test_only_a_window_is_learned_from_if_chosen(world, split):
     days = 40
-    sampling = replace(SAMPLING, window=days)
 
-    found = cold(world, split, sampling=sampling)
+    windowed = cold(world, split, sampling=replace(SAMPLING, window=days))
 
     time, since = world.interactions.time, split.validation_from - days * DAY
     old = ((time >= since) & (time < split.validation_from)).sum()
-    assert found.initial.support.rows == old
-    assert found.catch_up.support.rows == old + split.validation(time).sum()
+    assert windowed.initial.support.rows == old
+    assert windowed.catch_up.support.rows == old + split.validation(time).sum()
 
 
 def test_a_window_shorter_than_validation_still_leaves_something_to_learn(world, split):
     assert split.holdout_from - split.validation_from > DAY
-    found = cold(world, split, sampling=replace(SAMPLING, window=1))
-    assert found.initial.support.rows > 0
+
+    windowed = cold(world, split, sampling=replace(SAMPLING, window=1))
+
+    assert windowed.initial.support.rows > 0
 
 
 def test_a_window_without_a_rating_is_refused(world, split):
     time = world.interactions.time
     gap = np.where(time < split.validation_from, time - 400 * DAY, time)
-    sampling = replace(SAMPLING, window=30)
-    with pytest.raises(InputError, match=r"none before .* 30 days"):
-        TrainingData.from_parts(
-            cold_parts(
-                replace(world.interactions, time=gap), world.item_table, split, world.spec, sampling
-            )
+
+    with pytest.raises(InputError, match=r"no rating before .* window=30 days"):
+        cold(
+            world,
+            split,
+            interactions=replace(world.interactions, time=gap),
+            sampling=replace(SAMPLING, window=30),
         )
 
 
-def test_the_summary_counts_rows_and_ids(plan, tmp_path):
-    summary = plan.save(tmp_path)
+def test_the_summary_counts_rows_and_codes(data, tmp_path):
+    summaries = data.save(tmp_path)
 
-    for name, part in (("initial", plan.initial), ("catch_up", plan.catch_up)):
-        found = summary[name]
-        assert found["training_rows"] == len(part.training)
-        assert found["wide_size"] == part.transform.wide_size
-        assert found["vocabularies"].keys() == part.transform.vocabularies.keys()
-        assert sum(found["crosses"].values()) < found["wide_size"]
-    rows = len(plan.initial.validation[STREAMING])
-    assert summary["initial"]["validation_rows"] == {STREAMING: rows, FROZEN: rows}
+    for name, part in (("initial", data.initial), ("catch_up", data.catch_up)):
+        summary = summaries[name]
+        assert summary["training_rows"] == len(part.training)
+        assert summary["wide_size"] == part.transform.wide_size
+        assert summary["vocabularies"].keys() == part.transform.vocabularies.keys()
+        assert sum(summary["crosses"].values()) < summary["wide_size"]
+    rows = len(data.initial.validation[STREAMING])
+    assert summaries["initial"]["validation_rows"] == {STREAMING: rows, FROZEN: rows}
 
 
 def test_the_transform_lies_in_a_folder_of_its_own(initial, tmp_path):
-    initial.save(tmp_path / "set")
+    initial.save(tmp_path / "part")
 
-    assert Transform.load(tmp_path / "set" / "transform").prior == initial.transform.prior
+    assert Transform.load(tmp_path / "part" / "transform").prior == initial.transform.prior
 
 
-def test_parts_are_let_go_of_once_they_are_written(world, split, tmp_path):
-    held = []
+def test_parts_are_freed_once_they_are_written(world, split, tmp_path):
+    references = []
 
     def watched():
         for name, part in cold_parts(
             world.interactions, world.item_table, split, world.spec, SAMPLING
         ):
-            assert all(earlier() is None for earlier in held)
-            held.append(weakref.ref(part.training.label))
+            assert all(earlier() is None for earlier in references)
+            references.append(weakref.ref(part.training.label))
             yield name, part
             del part
 

@@ -1,7 +1,4 @@
-"""Bags in codes say what bags of tokens say.
-
-Tokens to ids: dense, by count, the same for numbers and Korean words.
-"""
+"""Vocabularies: ids become dense codes by count, alike for numbers, Korean words and bags."""
 
 from collections import Counter
 
@@ -13,114 +10,83 @@ from hypothesis import strategies as st
 from widedeep.features.ragged import Ragged
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY, IndexedBag, Vocabulary, count_distinct
 
-ROWS = st.lists(st.lists(st.integers(-5, 10_000), max_size=6), min_size=1, max_size=12)
-
-
-def same(one, other):
-    assert one.values.tolist() == other.values.tolist()
-    assert one.offsets.tolist() == other.offsets.tolist()
-
-
-@given(ROWS, st.data())
-def test_they_take_encode_and_count_alike(rows, data):
-    bag = Ragged.from_lists(rows, np.int64)
-    taken = np.array(data.draw(st.permutations(range(len(rows)))))[: data.draw(st.integers(1, 12))]
-    coded, wanted = IndexedBag.from_ragged(bag).take(taken), bag.take(taken)
-    same(coded.decode(), wanted)
-    vocabulary = Vocabulary.fit(bag.values, 2)
-    same(coded.encode(vocabulary), wanted.replace(vocabulary.encode(wanted.values)))
-    found, held = (
-        dict(zip(*(column.tolist() for column in counts), strict=True))
-        for counts in (coded.count(), count_distinct(wanted.values))
-    )
-    assert found == held
-
-
-patient = settings(max_examples=60)
 STRINGS = np.dtypes.StringDType()
-integers = st.lists(st.sampled_from([-(2**62), -1, 0, 3, 7, 2**40]) | st.integers(0, 9))
 LONG = ["독일(구 서독)", "유고슬라비아", "청소년 관람불가", "벨라루스(구 소련)"]  # over 15 bytes
-words = st.lists(
+INTEGERS = st.lists(st.sampled_from([-(2**62), -1, 0, 3, 7, 2**40]) | st.integers(0, 9))
+WORDS = st.lists(
     st.text("가각힣ㄱa \0", max_size=8) | st.sampled_from(["", "nan", "None", "NA", *LONG, *LONG])
 )
-tokens = integers.map(lambda t: np.array(t, np.int64)) | words.map(lambda t: np.array(t, STRINGS))
+IDS = INTEGERS.map(lambda ids: np.array(ids, np.int64)) | WORDS.map(
+    lambda ids: np.array(ids, STRINGS)
+)
+ROWS = st.lists(st.lists(st.integers(-5, 10_000), max_size=6), min_size=1, max_size=12)
+
+patient = settings(max_examples=60)
 
 
 @patient
-@given(tokens, st.integers(1, 3))
-def test_it_keeps_exactly_the_tokens_seen_often_enough(seen, minimum):
-    vocabulary = Vocabulary.fit(seen, minimum)
+@given(IDS, st.integers(1, 3))
+def test_it_keeps_exactly_the_ids_seen_often_enough(ids, minimum):
+    vocabulary = Vocabulary.fit(ids, minimum)
 
-    kept = [token for token, count in Counter(seen.tolist()).items() if count >= minimum]
-    assert vocabulary.tokens.tolist() == sorted(kept)
-    assert vocabulary.tokens.dtype == seen.dtype
-    assert len(vocabulary) == len(kept) + 1
-
-
-@patient
-@given(tokens, st.integers(1, 3))
-def test_known_tokens_decode_to_themselves_and_the_rest_is_out_of_vocabulary(seen, minimum):
-    vocabulary = Vocabulary.fit(seen, minimum)
-
-    ids = vocabulary.encode(seen)
-
-    known = np.array([token in vocabulary.tokens.tolist() for token in seen.tolist()], bool)
-    assert ids.dtype == np.int32
-    assert (ids[~known] == OUT_OF_VOCABULARY).all()
-    assert vocabulary.decode(ids[known]).tolist() == seen[known].tolist()
+    frequent = [id_ for id_, count in Counter(ids.tolist()).items() if count >= minimum]
+    assert vocabulary.ids.tolist() == sorted(frequent)
+    assert vocabulary.ids.dtype == ids.dtype
+    assert len(vocabulary) == len(frequent) + 1
 
 
 @patient
-@given(tokens)
-def test_ids_are_one_to_n_in_the_order_of_the_tokens(seen):
-    vocabulary = Vocabulary.fit(seen, 1)
+@given(IDS, st.integers(1, 3))
+def test_known_ids_decode_to_themselves_and_the_rest_is_out_of_vocabulary(ids, minimum):
+    vocabulary = Vocabulary.fit(ids, minimum)
 
-    assert vocabulary.encode(vocabulary.tokens).tolist() == [*range(1, len(vocabulary))]
+    codes = vocabulary.encode(ids)
+
+    known_ids = vocabulary.ids.tolist()
+    is_known = np.array([id_ in known_ids for id_ in ids.tolist()], bool)
+    assert codes.dtype == np.int32
+    assert (codes[~is_known] == OUT_OF_VOCABULARY).all()
+    assert vocabulary.decode(codes[is_known]).tolist() == ids[is_known].tolist()
 
 
 @patient
-@given(tokens, st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_has_no_say(seen, random):
-    shuffled = seen.tolist()
+@given(IDS)
+def test_codes_are_one_to_n_in_the_order_of_the_ids(ids):
+    vocabulary = Vocabulary.fit(ids, 1)
+
+    assert vocabulary.encode(vocabulary.ids).tolist() == [*range(1, len(vocabulary))]
+
+
+@patient
+@given(IDS, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_matter(ids, random):
+    shuffled = ids.tolist()
     random.shuffle(shuffled)
 
-    again = Vocabulary.fit(np.array(shuffled, seen.dtype), 2)
+    again = Vocabulary.fit(np.array(shuffled, ids.dtype), 2)
 
-    assert again.tokens.tolist() == Vocabulary.fit(seen, 2).tokens.tolist()
+    assert again.ids.tolist() == Vocabulary.fit(ids, 2).ids.tolist()
 
 
 @patient
-@given(words, words)
-def test_words_of_another_array_are_known_by_what_they_say(fitted, asked):
+@given(WORDS, WORDS)
+def test_words_of_another_array_are_recognised_by_their_text(fitted, words):
     vocabulary = Vocabulary.fit(np.array(fitted, STRINGS), 1)
 
-    found = vocabulary.encode(np.array(asked, STRINGS)).tolist()
+    codes = vocabulary.encode(np.array(words, STRINGS)).tolist()
 
     order = sorted(set(fitted))
-    assert found == [order.index(word) + 1 if word in order else 0 for word in asked]
+    assert codes == [order.index(word) + 1 if word in order else 0 for word in words]
 
 
 @patient
-@given(tokens)
-def test_one_token_alone_gets_the_same_id(seen):
-    vocabulary = Vocabulary.fit(seen, 2)
+@given(IDS)
+def test_one_id_alone_gets_the_same_code(ids):
+    vocabulary = Vocabulary.fit(ids, 2)
 
-    alone = [int(vocabulary.encode(seen[i : i + 1])[0]) for i in range(len(seen))]
+    alone = [int(vocabulary.encode(ids[i : i + 1])[0]) for i in range(len(ids))]
 
-    assert alone == vocabulary.encode(seen).tolist()
-
-
-@patient
-@given(tokens, st.integers(0, 20))
-def test_counts_of_parts_add_up(seen, cut):
-    parts = [seen[:cut], seen[cut:]]
-
-    total = Counter()
-    for part in parts:
-        unique, counts = count_distinct(part)
-        total.update(dict(zip(unique.tolist(), counts.tolist(), strict=True)))
-
-    assert total == Counter(seen.tolist())
+    assert alone == vocabulary.encode(ids).tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.int64, STRINGS])
@@ -130,3 +96,36 @@ def test_an_empty_vocabulary_knows_nothing(dtype):
     assert len(empty) == 1
     assert empty.encode(np.array(["1", "2"], STRINGS).astype(dtype)).tolist() == [0, 0]
     assert empty.encode(np.empty(0, dtype)).tolist() == []
+
+
+@patient
+@given(IDS, st.integers(0, 20))
+def test_counts_of_parts_add_up(ids, cut):
+    total = Counter()
+    for part in (ids[:cut], ids[cut:]):
+        total.update(as_dict(count_distinct(part)))
+
+    assert total == Counter(ids.tolist())
+
+
+def as_dict(counts):
+    return dict(zip(*(column.tolist() for column in counts), strict=True))
+
+
+@given(ROWS, st.data())
+def test_an_indexed_bag_selects_encodes_and_counts_as_rows_of_ids_do(rows, data):
+    bag = Ragged.from_lists(rows, np.int64)
+    selection = data.draw(st.permutations(range(len(rows))))[: data.draw(st.integers(1, 12))]
+    vocabulary = Vocabulary.fit(bag.values, 2)
+
+    indexed = IndexedBag.from_ragged(bag).select_rows(np.array(selection))
+
+    plain = bag.select_rows(np.array(selection))
+    assert_equal(indexed.decode(), plain)
+    assert_equal(indexed.encode(vocabulary), plain.with_values(vocabulary.encode(plain.values)))
+    assert as_dict(indexed.count()) == as_dict(count_distinct(plain.values))
+
+
+def assert_equal(rows, expected):
+    assert rows.values.tolist() == expected.values.tolist()
+    assert rows.offsets.tolist() == expected.offsets.tolist()

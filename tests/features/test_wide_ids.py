@@ -1,4 +1,4 @@
-"""Features of two models are matched by what they stand for."""
+"""Wide features of two models are matched by what they stand for."""
 
 from itertools import pairwise
 
@@ -11,40 +11,47 @@ from widedeep.features.wide_ids import ABSENT, match_wide_ids, wide_blocks
 
 ITEMS = st.sets(st.integers(1, 6), min_size=2)
 GENRES = st.sets(st.sampled_from(("SF", "드라마", "액션")), min_size=1)
-ENDS = st.sets(st.sampled_from((1.0, 2.0, 3.0)))
+BOUNDARIES = st.sets(st.sampled_from((1.0, 2.0, 3.0)))
 
 
-def tokens(made, feature):
-    """What each id stands for."""
-    if feature in made.normalisers:
-        cuts = [-np.inf, *made.normalisers[feature].boundaries.tolist(), np.inf]
-        return ["none", "missing", *pairwise(cuts)]
-    return ["rare", *made.vocabulary_of(feature).ids.tolist()]
+def meanings_of_codes(transform, feature):
+    """What each code of a feature stands for."""
+    if feature in transform.normalisers:
+        boundaries = transform.normalisers[feature].boundaries.tolist()
+        return ["none", "missing", *pairwise([-np.inf, *boundaries, np.inf])]
+    return ["rare", *transform.vocabulary_of(feature).ids.tolist()]
 
 
-def meanings(made):
-    """(block, tokens of its parts) of each wide id."""
-    found = []
-    for block in wide_blocks(made):
-        held = [tokens(made, feature) for feature in block.features]
-        found += [
-            (block.name, *(h[i] for h, i in zip(held, ids, strict=True)))
-            for ids in zip(*block.codes, strict=True)
+def meanings_of_wide_ids(transform):
+    """(block, meaning of each part) of each wide id."""
+    meanings = []
+    for block in wide_blocks(transform):
+        parts = [meanings_of_codes(transform, feature) for feature in block.features]
+        meanings += [
+            (block.name, *(part[code] for part, code in zip(parts, codes, strict=True)))
+            for codes in zip(*block.codes, strict=True)
         ]
-    return found
+    return meanings
+
+
+def expected_matches(old, new):
+    wide_id = {meaning: i for i, meaning in enumerate(meanings_of_wide_ids(new))}
+    return [wide_id.get(meaning, ABSENT) for meaning in meanings_of_wide_ids(old)]
 
 
 @st.composite
 def vocabularies(draw):
-    items, genres, ends = draw(ITEMS), draw(GENRES), draw(ENDS)
+    items, genres, boundaries = draw(ITEMS), draw(GENRES), draw(BOUNDARIES)
     pairs = st.tuples(*[st.sampled_from(sorted(items))] * 2)
     triples = st.tuples(
-        st.integers(0, len(ends)), st.sampled_from(sorted(genres)), st.sampled_from(("", "12세"))
+        st.integers(0, len(boundaries)),
+        st.sampled_from(sorted(genres)),
+        st.sampled_from(("", "12세")),
     )
     return {
         "items": items,
         "genres": genres,
-        "ends": sorted(ends),
+        "ends": sorted(boundaries),
         "liked": tuple(draw(st.sets(pairs))),
         "others": tuple(draw(st.sets(triples))),
     }
@@ -52,18 +59,20 @@ def vocabularies(draw):
 
 @settings(max_examples=60)
 @given(vocabularies(), vocabularies())
-def test_a_feature_is_found_again_exactly_where_the_other_model_has_its_tokens(
+def test_a_feature_is_found_again_exactly_where_the_other_model_has_its_ids(
     make_transform, old, new
 ):
     old, new = make_transform(**old), make_transform(**new)
-    place = {meaning: i for i, meaning in enumerate(meanings(new))}
-    wanted = [place.get(meaning, ABSENT) for meaning in meanings(old)]
-    assert match_wide_ids(old, new).tolist() == wanted
+
+    assert match_wide_ids(old, new).tolist() == expected_matches(old, new)
 
 
-def test_a_model_translates_to_itself(make_transform):
-    made = make_transform()
-    assert np.array_equal(match_wide_ids(made, made), np.arange(made.wide_size))
+def test_a_model_matches_itself(make_transform):
+    transform = make_transform()
+
+    matches = match_wide_ids(transform, transform)
+
+    assert np.array_equal(matches, np.arange(transform.wide_size))
 
 
 @pytest.mark.parametrize("back", [False, True])
@@ -71,7 +80,8 @@ def test_models_of_other_features_share_what_they_share(make_transform, smaller_
     old, new = make_transform(), make_transform(spec=smaller_spec)
     if back:
         old, new = new, old
-    place = {meaning: i for i, meaning in enumerate(meanings(new))}
-    wanted = [place.get(meaning, ABSENT) for meaning in meanings(old)]
-    assert match_wide_ids(old, new).tolist() == wanted
-    assert set(wanted) > {ABSENT} if not back else ABSENT not in wanted
+
+    matches = match_wide_ids(old, new).tolist()
+
+    assert matches == expected_matches(old, new)
+    assert set(matches) > {ABSENT} if not back else ABSENT not in matches

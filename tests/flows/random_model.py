@@ -4,12 +4,13 @@ import numpy as np
 import torch
 from mlflow import MlflowClient
 
+from tasks.registry import Registry
 from tasks.tracking import Tracker
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.transform import Transform
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
@@ -38,7 +39,8 @@ def register_random_model(workspace, data):
     client.create_registered_model(MODEL)
     tags = {"widedeep.gated_id": "id", "widedeep.served_id": "id"}
     client.create_model_version(MODEL, folder.as_uri(), tags=tags)
-    tracker.promote(MODEL, "1", replacing=None)
+    registry = Registry(workspace, tracker, MODEL)
+    registry.promote(registry.candidate("1", "a test"), "a test")
 
 
 def random_model(interactions, item_table):

@@ -1,4 +1,4 @@
-"""A running `widedeep up`, and what can be asked of it."""
+"""A running `widedeep up`, and questions to its servers."""
 
 import os
 import socket
@@ -17,12 +17,12 @@ from flows.environment import UP_FILE
 
 PATIENCE = 240
 TEAM = "team"
-_IN_VAIN = stop_after_delay(PATIENCE)
+_GIVE_UP = stop_after_delay(PATIENCE)
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 class Site:
-    """Both servers and the deployments on one home."""
+    """Both servers and the deployments of one workspace."""
 
     def __init__(self, workspace, data, block=None, **variables):
         self.workspace, self.data = workspace, data
@@ -44,41 +44,41 @@ class Site:
         with temporary_settings({PREFECT_API_URL: f"{self.prefect}/api"}):
             block.save(TEAM)
 
-    @retry(retry=retry_if_exception_type(httpx.HTTPError), wait=wait_fixed(1), stop=_IN_VAIN)
+    @retry(retry=retry_if_exception_type(httpx.HTTPError), wait=wait_fixed(1), stop=_GIVE_UP)
     def deployment(self, name):
-        found = httpx.get(f"{self.prefect}/api/deployments/name/{name}")
-        return found.json()["id"] if found.is_success else None
+        answer = httpx.get(f"{self.prefect}/api/deployments/name/{name}")
+        return answer.json()["id"] if answer.is_success else None
 
-    @retry(retry=retry_if_exception_type(httpx.HTTPError), wait=wait_fixed(1), stop=_IN_VAIN)
+    @retry(retry=retry_if_exception_type(httpx.HTTPError), wait=wait_fixed(1), stop=_GIVE_UP)
     def ask(self, path, **body):
-        """What the server answers; a busy one says 503, and wants to be asked again."""
+        """Return the server's answer; a busy server answers 503 and is asked again."""
         return httpx.post(f"{self.prefect}/api/{path}", json=body).raise_for_status().json()
 
     def runs(self):
-        """Everything but what is planned."""
-        found = self.ask("flow_runs/filter", sort="START_TIME_DESC")
-        return [run for run in found if run["state_type"] != "SCHEDULED"]
+        """Return all runs but the planned ones, the newest first."""
+        runs = self.ask("flow_runs/filter", sort="START_TIME_DESC")
+        return [run for run in runs if run["state_type"] != "SCHEDULED"]
 
     def emit(self, event, payload):
-        """Tell the server of an event, as anybody may."""
-        told = {
+        """Send an event to the server, as any program may."""
+        sent = {
             "id": str(uuid4()),
             "occurred": datetime.now(UTC).isoformat(),
             "event": event,
             "resource": {"prefect.resource.id": "widedeep.test"},
             "payload": payload,
         }
-        httpx.post(f"{self.prefect}/api/events", json=[told]).raise_for_status()
+        httpx.post(f"{self.prefect}/api/events", json=[sent]).raise_for_status()
 
     def emitted(self, event):
-        """What was told of an event, the newest first."""
+        """Return the events of a name, the newest first."""
         return self.ask("events/filter", filter={"event": {"name": [event]}})["events"]
 
     def state(self, run):
         return self.ask("flow_runs/filter", flow_runs={"id": {"any_": [run]}})[0]["state"]
 
     def end(self, run):
-        """The state in which the run ends."""
+        """Wait for the end of a run, and return its state."""
         wait(lambda: self.state(run)["type"] in FINAL)
         return self.state(run)
 
@@ -105,6 +105,6 @@ def wait(reached):
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]

@@ -44,7 +44,7 @@ def by_name(result):
     return {variant["name"]: variant for variant in result["variants"]}
 
 
-def test_it_tells_all_variants_and_where_the_rest_stands(first):
+def test_it_reports_all_variants_and_where_the_files_are(first):
     result, out = first
     assert set(result) == KEYS
     assert list(by_name(result)) == ["wide & deep", *VARIANTS]
@@ -60,23 +60,23 @@ def test_every_number_equals_that_of_the_saved_predictions(first):
     with Path(result["numbers"]).open(encoding="utf-8") as file:
         table = {row["name"]: row for row in csv.DictReader(file)}
     rows = {n: pd.read_parquet(v["predictions"][0]) for n, v in by_name(result).items()}
-    assert all(len(one) == result["split"]["holdout"] for one in rows.values())
-    for name, one in rows.items():
-        label, user = one.label.to_numpy(), one.user.to_numpy()
+    assert all(len(frame) == result["split"]["holdout"] for frame in rows.values())
+    for name, frame in rows.items():
+        label, user, numbers = frame.label.to_numpy(), frame.user.to_numpy(), table[name]
         for protocol in ("streaming", "frozen"):
-            found = one[protocol].to_numpy()
-            told = table[name]
-            assert float(told[f"{protocol}_auc"]) == pytest.approx(auc(label, found))
-            assert float(told[f"{protocol}_log_loss"]) == pytest.approx(log_loss(label, found))
-        assert float(told["frozen_gauc"]) == pytest.approx(gauc(label, found, user))
+            predicted = frame[protocol].to_numpy()
+            assert float(numbers[f"{protocol}_auc"]) == pytest.approx(auc(label, predicted))
+            loss = log_loss(label, predicted)
+            assert float(numbers[f"{protocol}_log_loss"]) == pytest.approx(loss)
+        assert float(numbers["frozen_gauc"]) == pytest.approx(gauc(label, predicted, user))
     full = auc(label, rows["wide & deep"].streaming.to_numpy())
     for name in VARIANTS:
         difference = auc(label, rows[name].streaming.to_numpy()) - full
-        low, told, high = (
+        low, reported, high = (
             float(table[name][f"streaming_auc_difference{end}"]) for end in ("_low", "", "_high")
         )
-        assert told == pytest.approx(difference, abs=1e-9)
-        assert low <= told <= high
+        assert reported == pytest.approx(difference, abs=1e-9)
+        assert low <= reported <= high
     assert table["wide & deep"]["streaming_auc_difference"] == ""
 
 
@@ -96,22 +96,22 @@ def test_mlflow_has_a_run_below_the_ablations_for_each_trial(first, workspace):
     client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     experiment = client.get_experiment_by_name("widedeep-sim-tiny-ablation")
     runs = client.search_runs([experiment.experiment_id])
-    below = [one for one in runs if one.data.tags.get("mlflow.parentRunId") == result["run_id"]]
-    assert {one.info.run_name for one in below} == {
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == result["run_id"]]
+    assert {run.info.run_name for run in below} == {
         "wide & deep, seed 0",
         "wide only, seed 0",
         "no returning users, seed 0",
     }
-    assert {one.info.status for one in runs} == {"FINISHED"}
-    assert {one.data.params["network_deep"] for one in below} == {"True", "False"}
-    for one in below:
-        measured = by_name(result)[one.data.params["variant"]]["measured"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.params["network_deep"] for run in below} == {"True", "False"}
+    for run in below:
+        measured = by_name(result)[run.data.params["variant"]]["measured"]
         for protocol, metric in (("streaming", "auc"), ("frozen", "gauc")):
-            found = one.data.metrics[f"holdout_{protocol}_{metric}"]
-            assert found == pytest.approx(measured[protocol][metric]["mean"])
-        assert client.get_metric_history(one.info.run_id, "validation_auc")
-    kept = {file.path for file in client.list_artifacts(result["run_id"])}
-    assert kept == {Path(result[name]).name for name in ("table", "numbers", "slices", "plot")}
+            logged = run.data.metrics[f"holdout_{protocol}_{metric}"]
+            assert logged == pytest.approx(measured[protocol][metric]["mean"])
+        assert client.get_metric_history(run.info.run_id, "validation_auc")
+    files = {file.path for file in client.list_artifacts(result["run_id"])}
+    assert files == {Path(result[name]).name for name in ("table", "numbers", "slices", "plot")}
 
 
 def test_nothing_is_registered(first, workspace):
@@ -119,12 +119,12 @@ def test_nothing_is_registered(first, workspace):
     assert not mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db").search_registered_models()
 
 
-def test_costs_and_slices_are_told(first):
+def test_costs_and_slices_are_reported(first):
     result, _ = first
-    found = by_name(result)
-    assert all(variant["wide_nonzero"]["mean"] > 0 for variant in found.values())
-    assert all(variant["seconds"]["mean"] > 0 for variant in found.values())
-    parts = found["wide only"]["slices"]
+    variants = by_name(result)
+    assert all(variant["wide_nonzero"]["mean"] > 0 for variant in variants.values())
+    assert all(variant["seconds"]["mean"] > 0 for variant in variants.values())
+    parts = variants["wide only"]["slices"]
     rows = [parts[name]["streaming"]["rows"] for name in ("new users", "returning users")]
     assert sum(rows) == result["split"]["holdout"]
 
@@ -139,7 +139,7 @@ def test_again_everything_finished_is_reused(first, workspace, tiny, run_command
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--variants", "deep"], "no variant 'deep'"), (["--seeds", "0"], "seeds is 0")],
+    [(["--variants", "deep"], "no variant 'deep'"), (["--seeds", "0"], "--seeds is '0'")],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is_done(
     arguments, message, capsys, tmp_path, tiny

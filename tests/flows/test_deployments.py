@@ -1,30 +1,36 @@
-"""New files are told once, when they have come to rest, however often the watch was restarted."""
+"""New files are announced once, when they have come to rest; prefect.yaml is generated."""
+
+from pathlib import Path
 
 import pytest
+import yaml
 
-from flows.deployments import FolderWatch
+import flows
+from flows.deployments import FolderWatch, all_deployments, main
+
+PROJECT = Path(flows.__file__).resolve().parent.parent
 
 
 @pytest.fixture
 def folder(tmp_path):
-    found = tmp_path / "data"
-    found.mkdir()
-    (found / "rates.csv").write_text("1,2\n", encoding="utf-8")
-    return found
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "rates.csv").write_text("1,2\n", encoding="utf-8")
+    return data
 
 
 @pytest.fixture
 def watch(folder, tmp_path):
-    found = FolderWatch(folder, tmp_path / "memory" / "data.json")
-    assert not found.look(), "what is there at first is not news"
-    return found
+    watch = FolderWatch(folder, tmp_path / "memory" / "data.json")
+    assert not watch.look(), "what is there at first is not news"
+    return watch
 
 
-def test_nothing_new_is_not_told(watch):
+def test_an_unchanged_folder_is_not_announced(watch):
     assert not any(watch.look() for _ in range(3))
 
 
-def test_a_new_file_is_told_once_it_rests(watch, folder):
+def test_a_new_file_is_announced_once_it_no_longer_changes(watch, folder):
     (folder / "rates-2.csv").write_text("3,4\n", encoding="utf-8")
     assert not watch.look(), "it may still be written"
     (folder / "rates-2.csv").write_text("3,4\n5,6\n", encoding="utf-8")
@@ -34,7 +40,7 @@ def test_a_new_file_is_told_once_it_rests(watch, folder):
 
 
 @pytest.mark.parametrize("spoil", ["change", "remove"])
-def test_a_changed_or_removed_file_is_told(watch, folder, spoil):
+def test_a_changed_or_removed_file_is_announced(watch, folder, spoil):
     if spoil == "change":
         (folder / "rates.csv").write_text("1,2\n7,8\n", encoding="utf-8")
     else:
@@ -42,7 +48,30 @@ def test_a_changed_or_removed_file_is_told(watch, folder, spoil):
     assert [watch.look(), watch.look()] == [False, True]
 
 
-def test_what_came_while_nobody_watched_is_told(watch, folder):
+def test_what_came_while_nothing_watched_is_announced(watch, folder):
     (folder / "rates-2.csv").write_text("3,4\n", encoding="utf-8")
     later = FolderWatch(folder, watch.memory)
     assert [later.look(), later.look(), later.look()] == [False, True, False]
+
+
+def test_prefect_yaml_is_what_the_code_declares(capsys):
+    assert main(["--prefect-yaml"]) == 0
+    assert capsys.readouterr().out == (PROJECT / "prefect.yaml").read_text(encoding="utf-8")
+
+
+def test_every_deployment_is_offered_under_its_name():
+    names = [(deployment.flow.name, deployment.name) for deployment in all_deployments()]
+    assert names == [
+        ("retrain", "scheduled"),
+        ("retrain", "on-new-data"),
+        ("replay", "backfill"),
+        ("tune", "search"),
+        ("promote", "manual"),
+        ("rollback", "manual"),
+    ]
+    project = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))
+    assert [offered["name"] for offered in project["deployments"]] == [name for _, name in names]
+    for deployment in all_deployments():
+        file, _, function = deployment.entrypoint.partition(":")
+        assert f"def {function}(" in (PROJECT / file).read_text(encoding="utf-8")
+        assert deployment.description

@@ -12,14 +12,14 @@ import flows
 PROJECT = Path(flows.__file__).resolve().parent.parent
 CODE = (
     "import flows, prefect, os; from prefect.settings import PREFECT_HOME; "
-    "from flows.environment import default_home; print(PREFECT_HOME.value()); "
-    "print(os.environ['MLFLOW_TRACKING_URI']); print(default_home().tracking_uri)"
+    "from flows.environment import default_workspace; print(PREFECT_HOME.value()); "
+    "print(os.environ['MLFLOW_TRACKING_URI']); print(default_workspace().tracking_uri)"
 )
 
 
 def settings(cwd, **variables):
-    ours = ("PREFECT_HOME", "MLFLOW_TRACKING_URI", "WIDEDEEP_HOME", "WIDEDEEP_SETTINGS")
-    environment = {k: v for k, v in os.environ.items() if k not in ours} | variables
+    configured = ("PREFECT_HOME", "MLFLOW_TRACKING_URI", "WIDEDEEP_HOME", "WIDEDEEP_SETTINGS")
+    environment = {k: v for k, v in os.environ.items() if k not in configured} | variables
     done = subprocess.run(
         [sys.executable, "-c", CODE],
         capture_output=True,
@@ -40,14 +40,14 @@ def test_state_lies_in_the_projects_mlruns_from_any_folder(folder):
 
 
 def test_another_home_can_be_named(tmp_path):
-    found = settings(tmp_path, WIDEDEEP_HOME=str(tmp_path))
-    assert found == [str(tmp_path / "prefect"), f"sqlite:///{tmp_path}/mlflow.db"]
+    where = settings(tmp_path, WIDEDEEP_HOME=str(tmp_path))
+    assert where == [str(tmp_path / "prefect"), f"sqlite:///{tmp_path}/mlflow.db"]
 
 
 def test_what_the_user_set_stays(tmp_path):
     (tmp_path / "mine").mkdir()
-    found = settings(tmp_path, PREFECT_HOME=str(tmp_path / "mine"), MLFLOW_TRACKING_URI="http://x")
-    assert found == [str(tmp_path / "mine"), "http://x"]
+    where = settings(tmp_path, PREFECT_HOME=str(tmp_path / "mine"), MLFLOW_TRACKING_URI="http://x")
+    assert where == [str(tmp_path / "mine"), "http://x"]
 
 
 def test_a_child_process_may_use_another_home_than_its_parent(tmp_path):

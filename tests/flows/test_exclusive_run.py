@@ -1,4 +1,4 @@
-"""A run whose process is dead is ended; one that somebody works on is left alone."""
+"""A run whose process is dead is ended; one that a process works on is left alone."""
 
 import os
 import subprocess
@@ -17,13 +17,13 @@ TAG = "widedeep-test"
 
 @pytest.fixture
 def client():
-    with get_client(sync_client=True) as found:
-        yield found
+    with get_client(sync_client=True) as client:
+        yield client
 
 
 @pytest.fixture
 def begin(client):
-    """A run of a deployment in a state; gives its id."""
+    """Return a function that makes a run of a deployment in a state, and returns its id."""
     flow = client.create_flow_from_name("stale")
     deployment = client.create_deployment(flow, "stale")
 
@@ -35,11 +35,11 @@ def begin(client):
     return make
 
 
-def test_runs_that_nobody_works_on_are_ended(client, begin):
-    made = [begin(Pending()), begin(Running()), begin(Running(), "other")]
+def test_runs_that_no_process_works_on_are_ended(client, begin):
+    runs = [begin(Pending()), begin(Running()), begin(Running(), "other")]
     end_dead_runs(TAG)
-    found = [client.read_flow_run(run).state.type.value for run in made]
-    assert found == ["CRASHED", "CRASHED", "RUNNING"]
+    states = [client.read_flow_run(run).state.type.value for run in runs]
+    assert states == ["CRASHED", "CRASHED", "RUNNING"]
 
 
 def test_a_run_that_outlived_its_runner_is_left_alone_until_it_is_dead_too(client, begin):

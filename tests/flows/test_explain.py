@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from flows.champion import RegisteredModel
 from flows.explain import ExplainReport, show_explanation
+from tasks.registry import RegisteredModel
 from tasks.tracking import Tracker
 from widedeep.evaluation.explain import Explanation, FiredFeature
 from widedeep.store import ModelVersion
 from widedeep.workspace import Workspace
 
-FIRED = FiredFeature("item", "movie 알이씨 [REC]", "movie [REC]", 0.25)
+FIRED = FiredFeature("item", "item 알이씨 [REC]", "item [REC]", 0.25)
 SILENT = FiredFeature("genres", "genres 공포", "genres 공포", 0.0)
 EXPLANATION = Explanation(1, 2, 0, 0, -0.5, 0.25, (FIRED, SILENT), 0.75, 0.68)
 
@@ -32,7 +32,7 @@ def test_every_part_is_shown_and_adds_up(capsys, workspace):
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
     assert ["-0.5000", "bias"] in rows
-    assert ["+0.2500", "offset", "the", "online", "model's", "expectation"] in rows
+    assert ["+0.2500", "prior", "logit", "the", "online", "model's", "expectation"] in rows
     assert ["+0.7500", "deep"] in rows
     assert ["+0.7500", "logit", "probability", "0.6800"] in rows
     assert "widedeep-test version 3" in out
@@ -42,8 +42,8 @@ def test_every_part_is_shown_and_adds_up(capsys, workspace):
 def test_brackets_in_a_title_are_no_markup(capsys, workspace):
     show_explanation(explained(workspace))
     out = capsys.readouterr().out
-    assert "movie 2: 알이씨 [REC] | [REC]" in out
-    assert "movie 알이씨 [REC] | movie [REC]" in out
+    assert "item 2: 알이씨 [REC] | [REC]" in out
+    assert "item 알이씨 [REC] | item [REC]" in out
 
 
 def test_features_without_a_weight_are_counted_only(capsys, workspace):

@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 COMMAND = [sys.executable, "-m", "flows.cli", "retrain", "--json"]
-# What is said when the stage (or the step after it) has begun.
+# What is printed when the stage (or the step after it) has begun.
 STAGES = ("train: epoch 1", "evaluate:")
 PATIENCE = 120
 
@@ -25,7 +25,7 @@ def command(simulated, tmp_path):
 
 
 def kill_when(command, line):
-    """Start the command, and kill it without warning as soon as it prints `line`."""
+    """Start the command, and kill it as soon as it prints `line`."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, **pipes) as run:
         limit = time.monotonic() + PATIENCE
@@ -47,15 +47,15 @@ def states(workspace):
 
 
 def servers_of(workspace):
-    """Prefect servers that work on this home."""
-    found = []
+    """Return the Prefect servers that work on this workspace."""
+    servers = []
     for process in psutil.process_iter(["cmdline"]):
         if "prefect.server.api.server:create_app" in (process.info["cmdline"] or []):
             with contextlib.suppress(psutil.Error):
-                found += [process] * (
+                servers += [process] * (
                     process.environ().get("PREFECT_HOME") == str(workspace / "prefect")
                 )
-    return found
+    return servers
 
 
 def test_a_run_killed_in_any_stage_is_finished_by_the_same_command(command, tmp_path):

@@ -17,7 +17,7 @@ from tasks.registry import choose_version
 from tests.flows.random_model import MODEL
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
@@ -61,7 +61,7 @@ def expected(served, user, at, k):
         *(getattr(interactions, name)[early] for name in Interactions.__slots__)
     )
     item_table = ItemTable.from_table(pq.read_table(history / "items.parquet"))
-    queries = Queries.of_every_pair(np.array([user]), item_table.ids, at)
+    queries = Queries.for_every_pair(np.array([user]), item_table.ids, at)
     scores = model_scorer(model, interactions, item_table)(queries)
     scores[np.isin(item_table.ids, interactions.item[interactions.user == user])] = -1
     best = np.argsort(-scores, kind="stable")[:k]

@@ -29,11 +29,11 @@ def first(workspace, tiny, run_command):
     return run_command("replay", "--home", workspace, "--data", tiny, *MOMENTS)
 
 
-def test_it_tells_all_policies_and_where_the_rest_stands(first):
+def test_it_reports_all_policies_and_where_the_files_are(first):
     result, out = first
     assert set(result) == KEYS
-    assert [found["policy"] for found in result["policies"]] == list(Policy)
-    assert [len(found["steps"]) for found in result["policies"]] == [3] * len(Policy)
+    assert [policy["policy"] for policy in result["policies"]] == list(Policy)
+    assert [len(policy["steps"]) for policy in result["policies"]] == [3] * len(Policy)
     assert len(result["gate"]) == 2
     for name in ("table", "numbers", "plot"):
         assert result[name] in out
@@ -47,17 +47,17 @@ def test_mlflow_has_a_run_below_the_replays_for_each_policy(first, workspace):
     client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     experiment = client.get_experiment_by_name("widedeep-sim-tiny-replay")
     runs = client.search_runs([experiment.experiment_id])
-    below = [one for one in runs if one.data.tags.get("mlflow.parentRunId") == result["run_id"]]
-    assert {one.info.run_name for one in below} == set(Policy)
-    assert {one.info.status for one in runs} == {"FINISHED"}
-    for one in below:
-        told = next(p for p in result["policies"] if p["policy"] == one.info.run_name)
-        history = client.get_metric_history(one.info.run_id, "next_auc")
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == result["run_id"]]
+    assert {run.info.run_name for run in below} == set(Policy)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in below:
+        policy = next(p for p in result["policies"] if p["policy"] == run.info.run_name)
+        history = client.get_metric_history(run.info.run_id, "next_auc")
         assert [point.timestamp // 1000 for point in history] == result["steps"]
-        wanted = [step["score"]["auc"] for step in told["steps"]]
-        assert [point.value for point in history] == pytest.approx(wanted)
-    kept = {file.path for file in client.list_artifacts(result["run_id"])}
-    assert kept == {"replay.md", "replay.csv", "replay.png"}
+        expected = [step["score"]["auc"] for step in policy["steps"]]
+        assert [point.value for point in history] == pytest.approx(expected)
+    files = {file.path for file in client.list_artifacts(result["run_id"])}
+    assert files == {"replay.md", "replay.csv", "replay.png"}
 
 
 def test_nothing_is_registered(first, workspace):
@@ -75,7 +75,7 @@ def test_again_everything_finished_is_reused(first, workspace, tiny, run_command
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--every", "0"], "every_days is 0"),
+        (["--every", "0"], "--every is '0'"),
         (["--from", "2030-01-01"], "the replay begins 2030-01-01"),
         (["--from", "soon"], "--from is 'soon'"),
     ],

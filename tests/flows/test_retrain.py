@@ -91,8 +91,8 @@ def test_predictions_are_those_that_were_measured(first):
     assert len(rows) == result["split"]["holdout"]
     assert rows.time.between(result["split"]["holdout_from"], result["as_of"] - 1).all()
     for protocol in ("streaming", "frozen"):
-        found = auc(rows.label.to_numpy(), rows[protocol].to_numpy())
-        assert found == pytest.approx(result["challenger"][protocol]["auc"], abs=1e-12)
+        measured = auc(rows.label.to_numpy(), rows[protocol].to_numpy())
+        assert measured == pytest.approx(result["challenger"][protocol]["auc"], abs=1e-12)
 
 
 def test_the_summary_says_where_to_look(first, workspace):
@@ -119,7 +119,7 @@ def test_the_champion_is_served_by_mlflow_outside_our_code(first, workspace):
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PYTHONPATH": "",
     }
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         capture_output=True,
         text=True,
@@ -127,7 +127,7 @@ def test_the_champion_is_served_by_mlflow_outside_our_code(first, workspace):
         env=environment,
         cwd=workspace,
     )
-    assert found.stdout.split() == ["51"]
+    assert process.stdout.split() == ["51"]
 
 
 def test_mlflow_has_the_metrics_under_their_stable_names(first, workspace):
@@ -147,9 +147,9 @@ def test_mlflow_has_the_metrics_under_their_stable_names(first, workspace):
 def test_mlflow_keeps_what_the_wide_part_remembers_with_the_run(first, workspace):
     result, _ = first
     client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
-    kept = {found.path for found in client.list_artifacts(result["run_id"])}
-    assert {"predictions.parquet", "memorisation.parquet", "memorisation.md"} <= kept
-    figures = {found.path for found in client.list_artifacts(result["run_id"], "figures")}
+    files = {file.path for file in client.list_artifacts(result["run_id"])}
+    assert {"predictions.parquet", "memorisation.parquet", "memorisation.md"} <= files
+    figures = {file.path for file in client.list_artifacts(result["run_id"], "figures")}
     assert "figures/calibration.png" in figures
 
 
@@ -174,28 +174,28 @@ def test_mlflow_shows_data_processor_and_a_model_card(first, workspace):
 def test_explain_takes_apart_what_the_served_model_answers(capsys, first, workspace):
     result, _ = first
     row = pd.read_parquet(result["predictions"]).iloc[-1]
-    pair = ["--user", str(row.user), "--movie", str(row.item)]
+    pair = ["--user", str(row.user), "--item", str(row["item"])]
     arguments = ["explain", "--home", str(workspace), *pair, "--at", str(result["as_of"])]
     assert main([*arguments, "--version", "1", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["model"], found["version"]) == (result["model"], "1")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["model"], report["version"]) == (result["model"], "1")
     parts = [
-        *(found[name] for name in ("bias", "offset", "deep")),
-        *(fired["weight"] for fired in found["wide"]),
+        *(report[name] for name in ("bias", "offset", "deep")),
+        *(fired["weight"] for fired in report["wide"]),
     ]
-    assert fsum(parts) == found["logit"]
+    assert fsum(parts) == report["logit"]
     served = mlflow.pyfunc.load_model(f"models:/{result['model']}/1")
-    asked = pd.DataFrame({"user": [row.user], "item": [row.item], "time": [result["as_of"]]})
-    assert found["probability"] == served.predict(asked).probability[0]
+    request = pd.DataFrame({"user": [row.user], "item": [row["item"]], "time": [result["as_of"]]})
+    assert report["probability"] == served.predict(request).probability[0]
     assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert found["korean"] in out
-    assert f"{found['logit']:+.4f}" in out
+    assert report["korean"] in out
+    assert f"{report['logit']:+.4f}" in out
 
 
-def test_explain_knows_strangers_and_refuses_what_is_no_moment(capsys, first, workspace):
+def test_explain_accepts_unknown_ids_and_refuses_what_is_no_moment(capsys, first, workspace):
     del first
-    arguments = ["explain", "--home", str(workspace), "--user", "-1", "--movie", "-1"]
+    arguments = ["explain", "--home", str(workspace), "--user", "-1", "--item", "-1"]
     assert main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["korean"] == "#-1"
     assert main([*arguments, "--at", "yesterday"]) == 2
@@ -275,7 +275,7 @@ def test_a_warm_start_that_is_impossible_is_refused(capsys, workspace, first, si
     assert "no warm start is possible" in capsys.readouterr().err.splitlines()[0]
 
 
-def test_status_tells_champion_and_history(capsys, first, workspace):
+def test_status_shows_champion_and_history(capsys, first, workspace):
     del first
     assert main(["status", "--home", str(workspace), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
@@ -301,10 +301,10 @@ def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_d
     frame = pd.read_parquet(golden)
     assert (frame.user == -1).sum() == 20
     frame.assign(probability=frame.probability + 0.01).to_parquet(golden)
-    found = dry_run(folder, budget=1e-9)
-    assert [fault.split(" by")[0] for fault in found.faults[:1]] == ["answers differ"]
-    assert "expected at most 1e-09 s" in found.faults[1]
-    assert all(sentence.startswith("dry run: ") for sentence in found.reasons())
+    outcome = dry_run(folder, budget=1e-9)
+    assert [fault.split(" by")[0] for fault in outcome.faults[:1]] == ["answers differ"]
+    assert "expected at most 1e-09 s" in outcome.faults[1]
+    assert all(sentence.startswith("dry run: ") for sentence in outcome.reasons())
 
 
 def test_a_model_whose_weights_are_gone_fails_its_dry_run(first, workspace, tmp_path):
@@ -324,7 +324,7 @@ def status_of(capsys, workspace, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_champion_is_moved_by_hand_and_back_and_the_past_is_told(capsys, first, workspace):
+def test_the_champion_is_moved_by_hand_and_back_and_the_past_is_shown(capsys, first, workspace):
     del first
     arguments = ["--home", str(workspace), "--json", "--reason", "a second look"]
     assert main(["promote", "2", *arguments]) == 0

@@ -32,7 +32,7 @@ def middle(rates):
 
 @pytest.fixture(scope="module")
 def then(simulated, rates, middle, tmp_path_factory):
-    """The folder as it was at that moment, items that nobody had rated yet left out."""
+    """The folder as it was at that moment, items without a rating left out."""
     folder = tmp_path_factory.mktemp("then") / simulated.name
     folder.mkdir()
     for file in simulated.iterdir():
@@ -40,7 +40,7 @@ def then(simulated, rates, middle, tmp_path_factory):
     known = rates[rates.time < middle]
     known.to_csv(folder / "rates.csv", index=False)
     header, *items = (simulated / "movies.txt").read_text(encoding="utf-8").splitlines(True)
-    rated = set(known.item)
+    rated = set(known.movie)
     kept = [item for item in items if int(item.split("\t")[0]) in rated]
     (folder / "movies.txt").write_text("".join([header, *kept]), encoding="utf-8")
     return folder
@@ -131,13 +131,13 @@ def test_missed_moments_are_caught_up_in_order_or_jumped(
     out = capsys.readouterr().out
     results = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     step = days * DAY
-    wanted = [middle + step, middle + 2 * step, int(rates.time.max()) + 1]
-    assert [result["as_of"] for result in results] == wanted
+    moments = [middle + step, middle + 2 * step, int(rates.time.max()) + 1]
+    assert [result["as_of"] for result in results] == moments
     assert all(result["mode"] == "warm" for result in results)
     assert results[0]["warm_started_from"] == before["version"]
     assert main(["retrain", *arguments, "--every", f"{days}d"]) == 0
     again = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    assert [json.loads(line)["as_of"] for line in again] == wanted[-1:]
+    assert [json.loads(line)["as_of"] for line in again] == moments[-1:]
 
 
 def test_moments_of_the_split_and_a_series_exclude_each_other(simulated, tmp_path, capsys):
@@ -145,10 +145,10 @@ def test_moments_of_the_split_and_a_series_exclude_each_other(simulated, tmp_pat
     assert main(["retrain", *arguments, "--holdout-from", "2018-01-01"]) == 2
     assert main(["retrain", *arguments[:-1], "0d"]) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert ["--every" in errors[0], "every is 0 days" in errors[1]] == [True, True]
+    assert ["--every" in errors[0], "--every is '0'" in errors[1]] == [True, True]
 
 
-def test_what_arrived_since_the_last_decision_is_told(
+def test_what_arrived_since_the_last_decision_is_reported(
     in_time, then, simulated, rates, middle, run_command, tmp_path
 ):
     workspace, _ = in_time
@@ -161,8 +161,8 @@ def test_what_arrived_since_the_last_decision_is_told(
     changed = ",".join(map(str, (user, item, value % 10 + 1, time)))
     (folder / "rates-2.csv").write_text(f"{header}\n{changed}\n", encoding="utf-8")
     _, out = run_command("retrain", "--home", workspace.root, "--data", folder)
-    found = re.search(r"ratings: ([\d,]+) new, 1 changed", out)
+    arrivals = re.search(r"ratings: ([\d,]+) new, 1 changed", out)
     new = rates[rates.time >= middle].drop_duplicates()
-    assert int(found[1].replace(",", "")) == len(new)
+    assert int(arrivals[1].replace(",", "")) == len(new)
     assert re.search(r"files: 1 new, \d changed", out)
     assert "the past has changed" in out

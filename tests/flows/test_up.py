@@ -40,21 +40,21 @@ class Receiver(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def team():
-    with Receiver() as found:
-        Thread(target=found.serve_forever, daemon=True).start()
-        yield found
-        found.shutdown()
+    with Receiver() as receiver:
+        Thread(target=receiver.serve_forever, daemon=True).start()
+        yield receiver
+        receiver.shutdown()
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, tiny, team):
     workspace = tmp_path_factory.mktemp("up")
-    said = {"text": "{{subject}}: {{body}}"}
-    block = CustomWebhookNotificationBlock(name="team", url=team.url, json_data=said)
-    found = Site(workspace, shutil.copytree(tiny, workspace / "data" / "sim-tiny"), block)
-    yield found
-    found.process.send_signal(signal.SIGINT)
-    found.process.wait(PATIENCE)
+    body = {"text": "{{subject}}: {{body}}"}
+    block = CustomWebhookNotificationBlock(name="team", url=team.url, json_data=body)
+    site = Site(workspace, shutil.copytree(tiny, workspace / "data" / "sim-tiny"), block)
+    yield site
+    site.process.send_signal(signal.SIGINT)
+    site.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def page():
 
 def test_a_run_from_the_form_completes_and_appears_in_mlflow(site, page):
     page.goto(f"{site.prefect}/deployments/deployment/{site.deployment('retrain/on-new-data')}/run")
-    page.get_by_text("Of initial weights and order of rows").wait_for()
+    page.get_by_text("Seed of the initial weights and of the order of the rows").wait_for()
     assert page.get_by_text("Or a folder").is_visible()
     seed = page.locator("input[type=number]").first
     seed.fill("3")
@@ -99,8 +99,7 @@ def test_a_run_from_the_form_completes_and_appears_in_mlflow(site, page):
 
 
 def experiment(site):
-    found = MlflowClient(site.mlflow).get_experiment_by_name("widedeep-sim-tiny")
-    return found.experiment_id
+    return MlflowClient(site.mlflow).get_experiment_by_name("widedeep-sim-tiny").experiment_id
 
 
 def test_new_data_start_a_run_and_of_a_schedule_that_is_late_then_the_newest_works(site):
@@ -116,11 +115,11 @@ def test_new_data_start_a_run_and_of_a_schedule_that_is_late_then_the_newest_wor
     }
 
 
-def test_a_decision_and_a_failure_are_told_through_a_block(site, team):
+def test_a_decision_and_a_failure_are_reported_through_a_block(site, team):
     made = site.emitted("widedeep.decision.insufficient_evidence")[0]["payload"]
     assert (made["model"], made["champion"]) == ("widedeep-sim-tiny", None)
     assert "at least 500" in made["reasons"]
-    assert team.texts == [], "of no decision nothing is told"
+    assert team.texts == [], "insufficient evidence is not reported"
     site.emit("widedeep.decision.hold", made | {"decision": "hold"})
     name = site.deployment("retrain/on-new-data")
     later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
@@ -129,8 +128,8 @@ def test_a_decision_and_a_failure_are_told_through_a_block(site, team):
     site.ask(f"flow_runs/{run['id']}/set_state", state=failed, force=True)
     wait(lambda: len(team.texts) == 2)
     decision, failure = sorted(team.texts, key=lambda text: "Failed" in text)
-    told = f"widedeep: widedeep-sim-tiny: hold version {made['version']}; nothing serves yet."
-    assert decision.startswith(told)
+    expected = f"widedeep: widedeep-sim-tiny: hold version {made['version']}; nothing serves yet."
+    assert decision.startswith(expected)
     assert f"{run['name']}: Failed: rates.csv is empty" in failure
 
 
@@ -153,7 +152,7 @@ def test_a_cancelled_run_stops_in_seconds_and_leaves_everything_as_before(site, 
     assert time.monotonic() - begun < 30
     client = MlflowClient(site.mlflow)
     stopped = client.get_experiment_by_name("widedeep-sim-small").experiment_id
-    assert [found.info.status for found in client.search_runs([stopped])] == ["KILLED"]
+    assert [run.info.status for run in client.search_runs([stopped])] == ["KILLED"]
     assert decided(site) == before
     assert not list((site.workspace / "running").iterdir())
 
@@ -185,5 +184,5 @@ def test_ctrl_c_stops_everything_and_no_log_has_an_error(site):
     assert not (site.workspace / UP_FILE).exists()
     for name in ("deployments", "mlflow", "prefect"):
         lines = (site.workspace / "logs" / f"{name}.log").read_text(encoding="utf-8").splitlines()
-        found = [line for line in lines if "Traceback" in line or "| ERROR" in line]
-        assert [line for line in found if "termination signal" not in line] == []
+        errors = [line for line in lines if "Traceback" in line or "| ERROR" in line]
+        assert [line for line in errors if "termination signal" not in line] == []

@@ -18,8 +18,8 @@ from pathlib import Path
 import flows
 from tasks.engine import Engine
 from widedeep.choices import EngineName
-from widedeep.home import Home
-with Engine(engine=EngineName.RAY, workers=1).running(Home(Path(sys.argv[1]))):
+from widedeep.workspace import Workspace
+with Engine(engine=EngineName.RAY, workers=1).running(Workspace(Path(sys.argv[1]))):
     print("running", flush=True)
     sys.stdin.read(1)
 """

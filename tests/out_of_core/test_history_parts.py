@@ -7,14 +7,9 @@ import pytest
 
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
-from widedeep.features.history import (
-    ColumnSelection,
-    HistoryColumns,
-    HistoryConfig,
-    copy_pass,
-    history_columns,
-    start_pass,
-)
+from widedeep.features.history.columns import HistoryColumns, compute_history, copy_pass, start_pass
+from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history.queries import ColumnSelection
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import example_queries
 from widedeep.out_of_core.history_parts import split_history
@@ -68,10 +63,10 @@ def test_many_walkers_find_what_one_finds(world, how, many):
 def test_only_what_is_wanted_is_kept(world):
     interactions, item_table = world
     known = (interactions, asked(interactions, "fresh"), item_table, CONFIG, PRIOR)
-    names = ("taste", "item_mean")
+    names = ("user_genre_residual", "item_mean")
     whole, some = (
-        history_columns(*known),
-        history_columns(*known, wanted=ColumnSelection(names, bags=())),
+        compute_history(*known),
+        compute_history(*known, selection=ColumnSelection(names, bags=())),
     )
     assert some.numeric.shape == (len(interactions), 2)
     for name in names:
@@ -85,7 +80,7 @@ def test_only_what_is_wanted_is_kept(world):
 def test_pieces_are_the_whole(world, how, count):
     interactions, item_table = world
     known = (interactions, asked(interactions, how), item_table, CONFIG, PRIOR)
-    whole, rows = history_columns(*known), []
+    whole, rows = compute_history(*known), []
     for piece in reversed(list(split_history(*known, count=count))):
         same(piece.columns(), whole.take(piece.rows))
         rows.append(piece.rows)

@@ -24,30 +24,36 @@ from widedeep.store import ArtifactStore
 
 @pytest.fixture(scope="module")
 def world(tiny, tmp_path_factory):
-    """Log, item table and split of some thousand ratings."""
+    """Interactions, item table and split of some thousand ratings."""
     store = ArtifactStore(tmp_path_factory.mktemp("stages"))
-    ratings = IngestedData(ingest(tiny, store, 1_800_000_000))
-    interactions = ratings.interactions()
+    ingested = IngestedData(ingest(tiny, store, 1_800_000_000))
+    interactions = ingested.interactions()
     moments = [int(interactions.time[int(len(interactions) * share)]) for share in (0.7, 0.85)]
     return (
         interactions,
-        ItemTable.from_table(ratings.items()),
+        ItemTable.from_table(ingested.items()),
         Split(*moments, int(interactions.time[-1]) + 1),
     )
 
 
 @pytest.fixture(scope="module")
 def settings():
-    chosen = get_preset("default")
-    return chosen.features, chosen.sampling
+    preset = get_preset("default")
+    return preset.features, preset.sampling
 
 
 @pytest.fixture(scope="module")
 def cold(world, settings, tmp_path_factory):
-    """The folder of a cold plan that was made in memory."""
+    """The folder with the training data of a cold start that was made in memory."""
     folder = tmp_path_factory.mktemp("cold")
     save_parts(cold_parts(*world, *settings), folder)
     return folder
+
+
+@pytest.fixture
+def previous(cold, world):
+    """The transform of the model to continue, and the moment until which it learned."""
+    return TrainingPart.load(cold / "catch_up").transform, world[2].holdout_from
 
 
 def files(folder):
@@ -57,59 +63,69 @@ def files(folder):
 
 
 @pytest.mark.parametrize("block", [701, 100_000])
-def test_a_cold_plan_is_the_same_whatever_the_blocks(world, settings, cold, tmp_path, block):
+def test_a_cold_start_is_the_same_however_the_blocks_are_cut(
+    world, settings, cold, tmp_path, block
+):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    engines = partial(OnDiskEngine, folder=scratch, block=block)
-    save_parts(cold_parts(*world, *settings, make_engine=engines), tmp_path / "plan")
-    assert files(tmp_path / "plan") == files(cold)
+    make_engine = partial(OnDiskEngine, folder=scratch, block=block)
+
+    save_parts(cold_parts(*world, *settings, make_engine=make_engine), tmp_path / "disk")
+
+    assert files(tmp_path / "disk") == files(cold)
     assert not list(scratch.iterdir())
 
 
 def test_crosses_may_be_counted_in_shares(world, settings, cold, tmp_path, monkeypatch):
     monkeypatch.setattr("widedeep.out_of_core.blocks._FEW", 100)
     monkeypatch.setattr("widedeep.out_of_core.blocks._GATHERED", 50_000)
-    engines = partial(OnDiskEngine, folder=tmp_path, block=2000)
-    save_parts(cold_parts(*world, *settings, make_engine=engines), tmp_path / "plan")
-    assert files(tmp_path / "plan") == files(cold)
+    make_engine = partial(OnDiskEngine, folder=tmp_path, block=2000)
+
+    save_parts(cold_parts(*world, *settings, make_engine=make_engine), tmp_path / "disk")
+
+    assert files(tmp_path / "disk") == files(cold)
 
 
-def test_a_warm_plan_is_the_same(world, settings, cold, tmp_path):
+def test_a_warm_start_is_the_same(world, settings, previous, tmp_path):
     interactions, item_table, split = world
-    previous = TrainingPart.load(cold / "catch_up").transform, split.holdout_from
-    known = interactions, item_table, split.as_of, settings[1], *previous
-    save_parts(warm_parts(*known), tmp_path / "memory")
-    engines = partial(OnDiskEngine, folder=tmp_path, block=900)
-    save_parts(warm_parts(*known, make_engine=engines), tmp_path / "disk")
+    arguments = interactions, item_table, split.as_of, settings[1], *previous
+    make_engine = partial(OnDiskEngine, folder=tmp_path, block=900)
+
+    save_parts(warm_parts(*arguments), tmp_path / "memory")
+    save_parts(warm_parts(*arguments, make_engine=make_engine), tmp_path / "disk")
+
     assert files(tmp_path / "disk") == files(tmp_path / "memory")
 
 
-def test_nothing_new_is_no_trouble(world, settings, cold, tmp_path):
+def test_a_warm_start_may_have_nothing_new(world, settings, previous, tmp_path):
     interactions, item_table, split = world
-    previous = TrainingPart.load(cold / "catch_up").transform, split.holdout_from
-    known = interactions, item_table, split.holdout_from, settings[1], *previous
-    engines = partial(OnDiskEngine, folder=tmp_path, block=900)
-    ((_, found),) = warm_parts(*known, make_engine=engines)
-    assert not len(found.training)
-    assert found.support.rows == int((interactions.time < split.holdout_from).sum())
+    arguments = interactions, item_table, split.holdout_from, settings[1], *previous
+    make_engine = partial(OnDiskEngine, folder=tmp_path, block=900)
+
+    ((_, part),) = warm_parts(*arguments, make_engine=make_engine)
+
+    assert not len(part.training)
+    assert part.support.rows == int((interactions.time < split.holdout_from).sum())
 
 
-def test_what_is_too_long_for_memory_goes_to_disk(world, settings, tmp_path, monkeypatch):
+def test_data_too_large_for_memory_goes_to_disk(world, settings, tmp_path, monkeypatch):
     interactions, item_table, _ = world
-    known = (interactions, item_table, settings[0], 0.6)
-    assert isinstance(engine_by_size(*known, folder=tmp_path), InMemoryEngine)
+    arguments = (interactions, item_table, settings[0], 0.6)
+
+    assert isinstance(engine_by_size(*arguments, folder=tmp_path), InMemoryEngine)
     monkeypatch.setattr("widedeep.out_of_core.on_disk.MOST_IN_MEMORY", len(interactions) - 1)
-    assert isinstance(engine_by_size(*known, folder=tmp_path), OnDiskEngine)
+    assert isinstance(engine_by_size(*arguments, folder=tmp_path), OnDiskEngine)
 
 
-def test_described_rows_come_in_the_order_that_was_asked(world, settings, tmp_path):
+def test_rows_come_in_the_order_in_which_they_were_selected(world, settings, tmp_path):
     interactions, item_table, _ = world
     engine = OnDiskEngine(interactions, item_table, settings[0], 0.6, tmp_path, 500)
     fresh = example_queries(interactions, np.ones(len(interactions), np.bool_))
     cuts = np.random.default_rng(0).integers(0, 800 * 86_400, len(interactions))
+
     rows = engine.compute_features(fresh.known_earlier(cuts))
+
     assert not list(tmp_path.iterdir()), "a file without a name is gone with its process"
-    some = np.random.default_rng(1).permutation(len(interactions))[:1000]
-    assert np.array_equal(
-        rows.take(some).gather(lambda raw: raw.queries.user), interactions.user[some]
-    )
+    selection = np.random.default_rng(1).permutation(len(interactions))[:1000]
+    users = rows.select_rows(selection).gather(lambda raw: raw.queries.user)
+    assert np.array_equal(users, interactions.user[selection])

@@ -10,7 +10,8 @@ from widedeep.data.ingest import ingest
 from widedeep.data.tables import ITEM_COLUMNS, IngestedData, Interactions
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.history import HistoryConfig, Queries
+from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
@@ -39,17 +40,17 @@ EVERYTHING = FeatureSpec(
         Number("item_recency", 7),
         Number("user_last", 9),
     ),
-    buckets=(Bucket("item_age", 3), Bucket("user_fast", 8), Bucket("taste", 5)),
+    buckets=(Bucket("item_age", 3), Bucket("user_fast", 8), Bucket("user_genre_residual", 5)),
     crosses=(
         Cross(("liked", "item"), 1),
-        Cross(("genres", "liked", "taste_bucket"), 1),
+        Cross(("genres", "liked", "user_genre_residual_bucket"), 1),
         Cross(("user", "genres"), 1),
         Cross(("liked", "disliked"), 1),
         Cross(("genres", "leading"), 1),
         Cross(("grade", "item_age_bucket", "user_fast_bucket", "user"), 1),
-        Cross(("item_age_bucket", "taste_bucket"), 1),
+        Cross(("item_age_bucket", "user_genre_residual_bucket"), 1),
     ),
-    wide=("user", "item", "genres", "liked", "disliked", "taste_bucket", "item_age_bucket"),
+    wide=("user", "item", "genres", "liked", "disliked", "user_genre_residual_bucket", "item_age_bucket"),
     prior_logit="item_mean",
     history=HistoryConfig(positive_rating=7, length=6),
 )
@@ -115,4 +116,4 @@ def rows_of(interactions, rows=slice(None)):
 def scores_of_the_model(model, interactions, item_table, user, items, at):
     """P(positive) of each item for a user at a moment, by the network itself."""
     scorer = model_scorer(model, interactions, item_table)
-    return scorer(Queries.of_every_pair(np.array([user]), items, at))
+    return scorer(Queries.for_every_pair(np.array([user]), items, at))

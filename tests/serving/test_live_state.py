@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData, Interactions
-from widedeep.features.history import HistoryConfig, Queries, history_columns
-from widedeep.features.history_state import NUMERIC
+from widedeep.features.history.columns import compute_history
+from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history.numbers import NUMERIC
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.inputs import InputError
@@ -66,7 +68,7 @@ ratings = st.lists(rating, max_size=16).map(log_of)
 
 
 def empty_state(items=None, interactions=EMPTY, config=CONFIG):
-    return LiveState.of(interactions, item_table() if items is None else items, config, PRIOR)
+    return LiveState.from_interactions(interactions, item_table() if items is None else items, config, PRIOR)
 
 
 def feed(state, interactions, rows=None):
@@ -82,8 +84,8 @@ def feed(state, interactions, rows=None):
 def assert_as_in_batch(state, interactions, user, items, at, candidates=None, config=CONFIG):
     """The reading is, bit for bit, what the batch knows of these pairs strictly before `at`."""
     found = state.read(user, np.array(items), at)
-    asked = Queries.of_every_pair(np.array([user]), np.array(items), at)
-    batch = history_columns(
+    asked = Queries.for_every_pair(np.array([user]), np.array(items), at)
+    batch = compute_history(
         interactions, asked, item_table() if candidates is None else candidates, config, PRIOR
     )
     numeric = found.values[:, : len(NUMERIC)].astype(np.float32)
@@ -266,7 +268,7 @@ def replayed(folder, tmp_path, start, config):
     """Feed the ratings from place `start` on; each is read just before it comes."""
     ratings = IngestedData(ingest(folder, ArtifactStore(tmp_path), 1_800_000_000))
     interactions, items = ratings.interactions(), ItemTable.from_table(ratings.items())
-    state = LiveState.of(cut(interactions, slice(start)), items, config, PRIOR)
+    state = LiveState.from_interactions(cut(interactions, slice(start)), items, config, PRIOR)
     values, bags = [], ([], [])
     for i in range(start, len(interactions)):
         user, time = int(interactions.user[i]), int(interactions.time[i])
@@ -281,7 +283,7 @@ def replayed(folder, tmp_path, start, config):
         interactions.time[start:],
         interactions.time[start:],
     )
-    batch = history_columns(interactions, asked, items, config, PRIOR)
+    batch = compute_history(interactions, asked, items, config, PRIOR)
     np.testing.assert_array_equal(np.array(values, np.float32), batch.numeric)
     remembered = batch.liked.decode(), batch.disliked.decode()
     for bag, wanted in zip(bags, remembered, strict=True):

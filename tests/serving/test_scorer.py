@@ -22,7 +22,7 @@ from tests.serving.random_models import (
 )
 from widedeep.choices import Precision
 from widedeep.data.tables import ITEM_COLUMNS
-from widedeep.features import history_state
+from widedeep.features.history import passes
 from widedeep.features.items import ItemTable
 from widedeep.features.spec import Cross
 from widedeep.inputs import InputError
@@ -36,7 +36,7 @@ from widedeep.serving.scorer import FastScorer, kernels
 DEFAULT, PAPER = get_preset("default"), get_preset("paper")
 EMBEDDED = replace(SMALL, embedding=3, hidden=(12,), number_embedding=5)
 NUMBERS_ALONE = replace(
-    EVERYTHING, categories=(), bags=(), crosses=(), wide=("taste_bucket",), prior_logit=None
+    EVERYTHING, categories=(), bags=(), crosses=(), wide=("user_genre_residual_bucket",), prior_logit=None
 )
 NO_NUMBER = replace(
     EVERYTHING, numbers=(), buckets=(), crosses=(Cross(("user", "item"), 1),), wide=("item",)
@@ -113,13 +113,13 @@ def test_several_requests_at_once_and_a_scorer_for_one_moment_score_the_same(wor
     requests = [state.read(user, world.candidates()[:-2], at) for user in world.users()]
     one_by_one = np.concatenate([scorer.logits(request) for request in requests])
     np.testing.assert_allclose(scorer.logits(*requests), one_by_one, rtol=0, atol=1e-5)
-    for_moment = scorer.at_moment(state.survey(at))
+    for_moment = scorer.at_moment(state.read_every_item(at))
     np.testing.assert_allclose(for_moment.logits(*requests), one_by_one, rtol=0, atol=1e-5)
 
 
 def live_state(world, model):
     history = model.transform.spec.history
-    return LiveState.of(world.interactions, world.item_table, history, PRIOR)
+    return LiveState.from_interactions(world.interactions, world.item_table, history, PRIOR)
 
 
 def fast_scorer(world, model, state, dtype):
@@ -150,7 +150,7 @@ def test_an_id_that_only_the_model_knows_keeps_its_weights(world, small):
 
 def test_after_loading_nothing_is_left_to_compile(world, small):
     def signatures():
-        functions = [*vars(kernels).values(), *vars(history_state).values()]
+        functions = [*vars(kernels).values(), *vars(passes).values()]
         return [len(f.signatures) for f in functions if isinstance(f, CPUDispatcher)]
 
     ranker = Ranker.from_interactions(

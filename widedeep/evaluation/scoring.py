@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from widedeep import metrics
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions, first_times, save_columns
-from widedeep.features.history import ColumnSelection, HistoryConfig, Queries
+from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history.queries import ColumnSelection, Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import DAY, new_user_rows
@@ -113,7 +114,7 @@ class Predictions:
             interactions.user[rows],
             interactions.item[rows],
             interactions.time[rows],
-            history.positive(interactions.value[rows]),
+            history.is_positive(interactions.value[rows]),
             **{protocol: scorer(part) for protocol, part in queries.items()},
         )
 
@@ -217,7 +218,7 @@ class TopLists:
         choice of users and items does not depend on the scorer.
         """
         users, items = _last_seen(interactions), _most_rated(interactions, at)
-        scores = scorer(Queries.of_every_pair(users, items, at)).reshape(len(users), len(items))
+        scores = scorer(Queries.for_every_pair(users, items, at)).reshape(len(users), len(items))
         scores[_rated(interactions, users, items)] = -1.0
         best = np.argsort(-scores, axis=1, kind="stable")[:, :LIST_LENGTH]
         return cls(users, items[best])

@@ -13,16 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history import (
-    ALL_COLUMNS,
-    BAGS,
-    ColumnSelection,
-    HistoryColumns,
-    HistoryConfig,
-    Queries,
-    history_columns,
-)
-from widedeep.features.history_state import NUMERIC
+from widedeep.features.history.columns import HistoryColumns, compute_history
+from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history.numbers import NUMERIC
+from widedeep.features.history.queries import ALL_COLUMNS, BAGS, ColumnSelection, Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged, as_slice
 from widedeep.features.vocabulary import IndexedBag
@@ -68,7 +62,7 @@ class RawFeatures:
         Raises:
             InputError: The interactions are not in order of time.
         """
-        history = history_columns(interactions, queries, item_table, config, prior, wanted=columns)
+        history = compute_history(interactions, queries, item_table, config, prior, selection=columns)
         return cls.from_history(queries, history, item_table)
 
     @classmethod
@@ -170,9 +164,7 @@ def table_columns(columns: ColumnSelection) -> set[str]:
 
 def _attribute(table: dict[str, Attribute], name: str) -> Attribute:
     if name not in table:
-        raise InputError(
-            f"no feature {name!r} in the item table; expected one of {sorted(table)}"
-        )
+        raise InputError(f"no feature {name!r} in the item table; expected one of {sorted(table)}")
     return table[name]
 
 

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Self
 
-from widedeep.features.history import BAGS, ColumnSelection, HistoryConfig
-from widedeep.features.history_state import NUMERIC
+from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history.numbers import NUMERIC
+from widedeep.features.history.queries import BAGS, ColumnSelection
 from widedeep.inputs import InputError
 
 
@@ -141,7 +142,7 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `as_json` returned."""
+        """Read the values that `as_json` returned, to an equal spec."""
         crosses = tuple(Cross(tuple(c["parts"]), c["minimum_support"]) for c in values["crosses"])
         return cls(
             tuple(Category(**value) for value in values["categories"]),

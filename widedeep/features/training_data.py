@@ -17,7 +17,8 @@ from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
 from widedeep.features.encoded import Examples, FeatureSupport
 from widedeep.features.engine import EngineFactory, FeatureEngine, InMemoryEngine, Labels, RowsT
-from widedeep.features.history import HistoryConfig, Queries
+from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.sampling import Sampling
 from widedeep.features.spec import FeatureSpec
@@ -174,7 +175,7 @@ def cold_parts(  # noqa: PLR0917  each is the product of an earlier stage
         InputError: No training row is left, or the interactions are not in order of time.
     """
     until = split.holdout_from if until is None else until
-    label = spec.history.positive(interactions.value[split.training(interactions.time)])
+    label = spec.history.is_positive(interactions.value[split.training(interactions.time)])
     engine = make_engine(interactions, item_table, spec, float(label.mean()))
     known = _KnownRows.compute(interactions, engine, until, spec.history, sampling)
     initial = known.initial(split)
@@ -257,7 +258,7 @@ class _KnownRows(Generic[RowsT]):
     ) -> Self:
         before = interactions.time < until
         rows = engine.compute_features(example_queries(interactions, before))
-        label = history.positive(interactions.value[before])
+        label = history.is_positive(interactions.value[before])
         return cls(interactions, engine, until, sampling, rows, label)
 
     def initial(self, split: Split) -> TrainingPart:

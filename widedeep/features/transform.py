@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from widedeep.data.tables import Interactions, read_small
 from widedeep.features.crosses import CrossCounter, CrossVocabulary
 from widedeep.features.encoded import EncodedRows
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.quantiles import QuantileNormaliser, QuantisedNumbers
 from widedeep.features.ragged import Ragged
@@ -160,7 +160,7 @@ class Transform:
 
     @property
     def wide_size(self) -> int:
-        """The number of wide ids."""
+        """Number of wide ids: the size of the wide part's id space."""
         return self.wide_offsets["end"]
 
     @property

@@ -132,7 +132,7 @@ class IndexedBag:
 
     @classmethod
     def from_ragged(cls, bag: Ragged) -> Self:
-        """Index rows of int64 ids."""
+        """Index rows of int64 ids: store each distinct id once."""
         ids, codes = np.unique(bag.values, return_inverse=True)
         return cls(bag.with_values(codes.astype(np.int32)), ids)
 
@@ -151,12 +151,12 @@ class IndexedBag:
         return IndexedBag(self.codes.select_rows(rows), self.ids)
 
     def decode(self) -> Ragged:
-        """Return the rows as int64 ids."""
-        return self.codes.with_values(self.ids[self.codes.values])
+        """Return the rows with their int64 ids as values."""
+        return self.codes.with_values(np.take(self.ids, self.codes.values))
 
     def encode(self, vocabulary: Vocabulary) -> Ragged:
         """Return the rows in the codes of a vocabulary, int32."""
-        return self.codes.with_values(vocabulary.encode(self.ids)[self.codes.values])
+        return self.codes.with_values(np.take(vocabulary.encode(self.ids), self.codes.values))
 
     def count(self) -> Counts:
         """Count how often each id occurs in all rows; ids without an occurrence are left out."""

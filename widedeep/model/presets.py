@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from widedeep.choices import Device, Precision
-from widedeep.features.history_state import NUMERIC
+from widedeep.features.history.numbers import NUMERIC
 from widedeep.features.raw_features import ITEM_AGE
 from widedeep.features.sampling import Sampling
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number

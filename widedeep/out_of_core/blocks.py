@@ -1,8 +1,9 @@
-"""Features of more rows than are to be held at once: blocks of them, each worked on by itself.
+"""Features of more rows than fit into memory: they lie in blocks, and each is worked on by itself.
 
-Counts of blocks are added up, the boundaries of quantiles found exactly in two passes
-(`order_statistics`), and combinations counted in shares, all rows of a share at once (`Halves`); so
-nothing depends on the blocks.
+`BlockRows` and `BlockEngine` are what the engines on disk and on a cluster share. Counts of blocks
+are added up, quantile boundaries are found exactly in two passes, and combinations of crosses are
+counted in shares, all rows of a share at once (`block_statistics`); so nothing depends on how the
+blocks are cut.
 """
 
 import math
@@ -21,110 +22,121 @@ from widedeep.data.tables import Interactions
 from widedeep.features.crosses import CrossCounter
 from widedeep.features.encoded import EncodedRows, FeatureSupport
 from widedeep.features.engine import InMemoryEngine, Labels
-from widedeep.features.history import ALL_COLUMNS, ColumnSelection, Queries
+from widedeep.features.history.queries import ALL_COLUMNS, ColumnSelection, Queries
 from widedeep.features.items import ItemTable
-from widedeep.features.quantiles import (
-    BracketCounts,
-    QuantileNormaliser,
-    RankBrackets,
-    RankSample,
-    boundary_ranks,
-)
-from widedeep.features.raw_features import RawFeatures, raw_from_table, raw_to_table, table_columns
+from widedeep.features.quantiles import QuantileNormaliser, boundary_ranks
+from widedeep.features.raw_features import RawFeatures, table_columns
 from widedeep.features.spec import FeatureSpec, parts_of
 from widedeep.features.transform import Transform, count_ids, fit_vocabularies
-from widedeep.features.vocabulary import Counts, RunningCounts
+from widedeep.features.vocabulary import Counts
+from widedeep.out_of_core.block_statistics import (
+    BracketCounts,
+    RankBrackets,
+    RankSample,
+    RunningCounts,
+    concatenate_crosses,
+    share_of_cross,
+)
 from widedeep.parallel import drain, parallel_map
 
 Ints = NDArray[np.int64]
-Places = NDArray[np.int32]
-Result = TypeVar("Found")
-Work = Callable[[RawFeatures, Places], Result]
-"""What is done with some rows and their places among all that are chosen."""
+Positions = NDArray[np.int32]
+Result = TypeVar("Result")
+Work = Callable[[RawFeatures, Positions], Result]
+"""A function of the selected rows of a block and of their positions among all selected rows."""
 
 _FEW = 1 << 20
-"""Possible combinations of a cross that are all counted, block by block."""
+"""Crosses with at most this many possible combinations are counted completely, block by block."""
 
 _COMBINATIONS = 16
-"""About as many combinations a row has of one of the others: remembered items with the rated."""
+"""About as many combinations of any other cross a row has: remembered items with the rated one."""
 
 _GATHERED = 1 << 28
-"""Combinations that are gathered at once: ids of 4 bytes."""
+"""Combinations that are gathered at once, in codes of 4 bytes."""
 
-_NOWHERE = -1
+_NOT_SELECTED = -1
 _ROW = "row"
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRows(ABC):
-    """Described rows that lie elsewhere.
+    """Rows whose features were computed block by block and lie elsewhere; some are selected.
 
     Attributes:
-        queries: Those of the chosen rows, in their order.
-        place: int32, by number of the described row its place among the chosen; `_NOWHERE` for
-            one that is not.
+        queries: Those of the selected rows, in their order.
+        positions: int32, for each computed row its position among the selected rows, or
+            `_NOT_SELECTED`.
     """
 
     queries: Queries
-    place: Places
+    positions: Positions
 
     def __len__(self) -> int:
-        """Number of chosen rows."""
+        """Return the number of selected rows."""
         return len(self.queries)
 
     def select_rows(self, rows: Ints) -> Self:
-        """The named ones of the chosen rows, in that order, none of them twice."""
-        back = np.full(len(self) + 1, _NOWHERE, np.int32)
-        back[rows] = np.arange(len(rows), dtype=np.int32)
-        # The last entry is where `_NOWHERE` leads.
-        return replace(self, queries=self.queries.select_rows(rows), place=back[self.place])
+        """Return the given ones of the selected rows, in that order; no row may be given twice."""
+        moved = np.full(len(self) + 1, _NOT_SELECTED, np.int32)
+        moved[rows] = np.arange(len(rows), dtype=np.int32)
+        # `_NOT_SELECTED` is -1 and so leads to the last entry, which is `_NOT_SELECTED` again.
+        return replace(
+            self, queries=self.queries.select_rows(rows), positions=moved[self.positions]
+        )
 
     @abstractmethod
-    def each(self, work: Work[Result], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Result]:
-        """What `work`, which reads no more history than that, finds in each block's chosen rows."""
+    def map_blocks(
+        self, work: Work[Result], columns: ColumnSelection = ALL_COLUMNS
+    ) -> Iterator[Result]:
+        """Yield what `work` returns for each block with selected rows.
 
-    def gathered(self, work: Callable[[RawFeatures], NDArray[Any]]) -> NDArray[Any]:
-        """One value a row, in the order of the rows."""
-        parts = list(self.each(partial(_with_places, work)))
-        values, places = (np.concatenate(of) for of in zip(*parts, strict=True))
-        return values[np.argsort(places, kind="stable")]
+        `work` must read no other history than `columns`.
+        """
+
+    def gather(self, work: Callable[[RawFeatures], NDArray[Any]]) -> NDArray[Any]:
+        """Return the values that `work` computes, one per row, in the order of the rows."""
+        parts = list(self.map_blocks(partial(_with_positions, work)))
+        values, positions = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return values[np.argsort(positions, kind="stable")]
 
 
-Held = TypeVar("Held", bound=BlockRows)
+BlockRowsT = TypeVar("BlockRowsT", bound=BlockRows)
 
 
-def all_positions(rows: int) -> Places:
-    """The `place` where all rows are chosen."""
+def all_positions(rows: int) -> Positions:
+    """Return the `positions` of `BlockRows` if all rows are selected, int32 (rows,)."""
     return np.arange(rows, dtype=np.int32)
 
 
-def block_columns(block: pa.Schema, reads: ColumnSelection) -> list[int]:
-    """Places of the columns of a block that hold as much of its rows' history."""
-    wanted = table_columns(reads) | {_ROW}
-    return [place for place, name in enumerate(block.names) if name in wanted]
-
-
 def to_block(rows: RawFeatures, numbers: Ints) -> pa.Table:
-    """A block as it is kept: its rows, with their `numbers` (n,) among all that are described."""
-    return raw_to_table(rows).append_column(_ROW, pa.array(numbers))
+    """Return rows as the table of a block; `numbers` (n,) are theirs among all computed rows."""
+    return rows.to_table().append_column(_ROW, pa.array(numbers))
+
+
+def block_columns(block: pa.Schema, columns: ColumnSelection) -> list[int]:
+    """Return the indices of a block's columns that `run_on_block` needs for these `columns`."""
+    names = table_columns(columns) | {_ROW}
+    return [index for index, name in enumerate(block.names) if name in names]
 
 
 def run_on_block(
-    work: Work[Result], block: pa.Table, place: Places, item_table: ItemTable
+    work: Work[Result], block: pa.Table, positions: Positions, item_table: ItemTable
 ) -> list[Result]:
-    """What `work` finds in a block, or nothing if none of its rows is chosen."""
-    places = place[block[_ROW].to_numpy()]
-    chosen = np.flatnonzero(places != _NOWHERE)
-    return (
-        [work(raw_from_table(block, item_table).select_rows(chosen), places[chosen])]
-        if len(chosen)
-        else []
-    )
+    """Return what `work` returns for the selected rows of a block; [] if none is selected.
+
+    `positions` are those of `BlockRows`, for all computed rows.
+    """
+    own = positions[block[_ROW].to_numpy()]
+    selected = np.flatnonzero(own != _NOT_SELECTED)
+    if not len(selected):
+        return []
+    rows = RawFeatures.from_table(block, item_table).select_rows(selected)
+    return [work(rows, own[selected])]
 
 
 @dataclass(frozen=True, slots=True)
-class BlockEngine(ABC, Generic[Held]):
-    """A `FeatureEngine` of rows in blocks."""
+class BlockEngine(ABC, Generic[BlockRowsT]):
+    """A `FeatureEngine` whose rows lie in blocks; subclasses decide where."""
 
     interactions: Interactions
     item_table: ItemTable
@@ -132,135 +144,156 @@ class BlockEngine(ABC, Generic[Held]):
     prior: float
 
     @abstractmethod
-    def describe(self, asked: Queries) -> Held:
-        """See `RawFeatures.compute`."""
+    def compute_features(self, queries: Queries) -> BlockRowsT:
+        """Compute history and attributes of each query, see `RawFeatures.compute`."""
 
-    def fit(self, fresh: Held, stale: Sequence[Held], previous: Transform | None) -> Transform:
-        """See `Transform.fit`."""
+    def fit(
+        self, fresh: BlockRowsT, stale: Sequence[BlockRowsT], previous: Transform | None
+    ) -> Transform:
+        """Fit a transform on `fresh` rows and their `stale` copies, see `Transform.fit`."""
         counts: dict[str, RunningCounts] = defaultdict(RunningCounts)
-        reads = self.spec.read_by(self.spec.own_bags)
-        for counted in fresh.each(partial(_count_tokens, self.spec), reads):
-            for name, part in counted.items():
-                counts[name].add(*part)
-        summed = {name: each.total() for name, each in counts.items()}
-        vocabularies = fit_vocabularies(self.spec, summed)
+        columns = self.spec.history_columns_of(self.spec.own_bags)
+        for block in fresh.map_blocks(partial(_count_ids, self.spec), columns):
+            for name, id_counts in block.items():
+                counts[name].add(*id_counts)
+        totals = {name: running.total() for name, running in counts.items()}
+        vocabularies = fit_vocabularies(self.spec, totals)
         normalisers = previous.normalisers if previous else self._normalisers((fresh, *stale))
-        fitted = Transform(self.spec, self.prior, vocabularies, normalisers, ())
-        return fitted.with_crosses(_frequent(fitted, fresh))
+        partly = Transform(self.spec, self.prior, vocabularies, normalisers, ())
+        return partly.with_crosses(_count_crosses(partly, fresh))
 
-    def encode(self, transform: Transform, parts: list[Held]) -> EncodedRows:
-        """See `FeatureEngine.encode`."""
-        return EncodedRows.concatenate(self._encoded(transform, rows) for rows in drain(parts))
+    def encode(self, transform: Transform, parts: list[BlockRowsT]) -> EncodedRows:
+        """Encode the rows of all parts, one part after another; empty the list on the way."""
+        return EncodedRows.concatenate(self._encode(transform, rows) for rows in drain(parts))
 
-    def count(self, transform: Transform, rows: Held, label: Labels) -> FeatureSupport:
-        """See `FeatureSupport.count`."""
+    def count_support(
+        self, transform: Transform, rows: BlockRowsT, label: Labels
+    ) -> FeatureSupport:
+        """Count the wide features that fire in the rows, whose labels are bool (rows,)."""
         if not len(rows):
-            return FeatureSupport.count(
-                transform.wide_ids(self._here(rows)), label, transform.wide_size
-            )
-        reads = self.spec.read_by(self.spec.fired)
-        return FeatureSupport.total(rows.each(partial(_count_evidence, transform, label), reads))
-
-    def _encoded(self, transform: Transform, rows: Held) -> EncodedRows:
-        if not len(rows):
-            return transform.encode(self._here(rows))
-        met: list[Places] = []
-
-        def blocks() -> Iterator[EncodedRows]:
-            for block, places in rows.each(partial(_encode, transform), self.spec.history_columns):
-                met.append(places)
-                yield block
-
-        encoded, places = EncodedRows.concatenate(blocks()), np.concatenate(met)
-        return encoded if (np.diff(places) > 0).all() else encoded.select_rows(np.argsort(places))
-
-    def _here(self, rows: Held) -> RawFeatures:
-        """Rows that are so few that they are described in this process."""
-        return InMemoryEngine(self.interactions, self.item_table, self.spec, self.prior).describe(
-            rows.queries
+            wide = transform.wide_ids(self._compute_here(rows))
+            return FeatureSupport.count(wide, label, transform.wide_size)
+        columns = self.spec.history_columns_of(self.spec.wide_inputs)
+        return FeatureSupport.total(
+            rows.map_blocks(partial(_count_support, transform, label), columns)
         )
 
-    def _normalisers(self, parts: Sequence[Held]) -> dict[str, QuantileNormaliser]:
-        wanted = self.spec.quantiled()
-        numbers = sorted({number for _, number, _ in wanted})
-        reads = ColumnSelection(tuple(numbers), bags=())
-        found = [each for part in parts for each in part.each(partial(_sample, numbers), reads)]
+    def _encode(self, transform: Transform, rows: BlockRowsT) -> EncodedRows:
+        if not len(rows):
+            return transform.encode(self._compute_here(rows))
+        parts: list[Positions] = []
+
+        def blocks() -> Iterator[EncodedRows]:
+            work = partial(_encode_block, transform)
+            for block, positions in rows.map_blocks(work, self.spec.history_columns):
+                parts.append(positions)
+                yield block
+
+        encoded, positions = EncodedRows.concatenate(blocks()), np.concatenate(parts)
+        if (np.diff(positions) > 0).all():
+            return encoded
+        return encoded.select_rows(np.argsort(positions))
+
+    def _compute_here(self, rows: BlockRowsT) -> RawFeatures:
+        """Compute the features of few rows, or of none at all, in this process."""
+        engine = InMemoryEngine(self.interactions, self.item_table, self.spec, self.prior)
+        return engine.compute_features(rows.queries)
+
+    def _normalisers(self, parts: Sequence[BlockRowsT]) -> dict[str, QuantileNormaliser]:
+        """Find the exact boundaries in two passes over the blocks."""
+        features = self.spec.quantile_features()
+        numbers = sorted({number for _, number, _ in features})
+        columns = ColumnSelection(tuple(numbers), bags=())
+        sample = partial(_sample_numbers, numbers)
+        samples = [block for part in parts for block in part.map_blocks(sample, columns)]
         brackets = {
-            name: _brackets([sample[number] for sample in found], quantiles)
-            for name, number, quantiles in wanted
+            name: _bracket_boundaries([block[number] for block in samples], quantiles)
+            for name, number, quantiles in features
         }
-        sources = {name: number for name, number, _ in wanted}
-        work = partial(_count_values, brackets, sources)
-        counted = [each for part in parts for each in part.each(work, reads)]
+        sources = {name: number for name, number, _ in features}
+        count = partial(_count_brackets, brackets, sources)
+        counts = [block for part in parts for block in part.map_blocks(count, columns)]
         return {
-            name: QuantileNormaliser.from_rank_values(bracket.values([part[name] for part in counted]))
+            name: QuantileNormaliser.from_rank_values(
+                bracket.values([block[name] for block in counts])
+            )
             for name, bracket in brackets.items()
         }
 
 
-def _frequent(transform: Transform, rows: BlockRows) -> list[Counts]:
-    """Of each cross the combinations with its minimum support, and perhaps some others."""
+def _count_crosses(transform: Transform, rows: BlockRows) -> list[Counts]:
+    """Return the combinations of each cross with their support.
+
+    All that reach the cross's minimum support are among them, and perhaps some others.
+    """
     sizes = transform.cross_sizes
     few = [i for i in range(len(sizes)) if math.prod(sizes[i]) <= _FEW]
     many = [i for i in range(len(sizes)) if i not in few]
-    found = dict(zip(few, _all_of(transform, rows, few), strict=True))
+    counts = dict(zip(few, _count_all(transform, rows, few), strict=True))
     shares = len(many) * len(rows) * _COMBINATIONS // _GATHERED + 1 if many else 0
-    parts = [_frequent_of(transform, rows, many, (share, shares)) for share in range(shares)]
-    for i, counted in zip(many, zip(*parts, strict=True), strict=True):
-        keys, support = zip(*counted, strict=True)
-        found[i] = np.concatenate(keys), np.concatenate(support)
-    return [found[i] for i in range(len(sizes))]
+    parts = [_count_frequent(transform, rows, many, (share, shares)) for share in range(shares)]
+    for i, cross_parts in zip(many, zip(*parts, strict=True), strict=True):
+        keys, support = zip(*cross_parts, strict=True)
+        counts[i] = np.concatenate(keys), np.concatenate(support)
+    return [counts[i] for i in range(len(sizes))]
 
 
-def _all_of(transform: Transform, rows: BlockRows, which: list[int]) -> list[Counts]:
-    """Of some crosses every combination."""
+def _count_all(transform: Transform, rows: BlockRows, which: list[int]) -> list[Counts]:
+    """Count every combination of some crosses."""
     counts = [RunningCounts() for _ in which]
-    for counted in rows.each(partial(_count_all, transform, which), _read_by(transform, which)):
-        for each, part in zip(counts, counted, strict=True):
-            each.add(*part)
-    return [each.total() for each in counts]
+    work = partial(_count_block_crosses, transform, which)
+    for block in rows.map_blocks(work, _columns_of(transform, which)):
+        for running, keys_and_support in zip(counts, block, strict=True):
+            running.add(*keys_and_support)
+    return [running.total() for running in counts]
 
 
-def _frequent_of(
+def _count_frequent(
     transform: Transform, rows: BlockRows, which: list[int], share: tuple[int, int]
 ) -> list[Counts]:
-    """Of some crosses what is frequent in one `share` of so many of their combinations."""
-    gathered: list[list[CrossCounter]] = [[] for _ in which]
-    work = partial(_shared_out, transform, which, share)
-    for found in rows.each(work, _read_by(transform, which)):
-        for held, part in zip(gathered, found, strict=True):
-            held.append(part)
+    """Count the frequent combinations of some crosses in one share of them.
 
-    def count(i: int, held: list[CrossCounter]) -> Counts:
-        halves = CrossCounter.drained(held)
-        return halves.count(transform.cross_sizes[i], transform.spec.crosses[i].minimum_support)
+    `share` is its number and the number of shares.
+    """
+    gathered: list[list[CrossCounter]] = [[] for _ in which]
+    work = partial(_share_block_crosses, transform, which, share)
+    for block in rows.map_blocks(work, _columns_of(transform, which)):
+        for parts, part in zip(gathered, block, strict=True):
+            parts.append(part)
+
+    def count(i: int, parts: list[CrossCounter]) -> Counts:
+        minimum = transform.spec.crosses[i].minimum_support
+        return concatenate_crosses(parts).count(transform.cross_sizes[i], minimum)
 
     return parallel_map(count, which, gathered)
 
 
-def _read_by(transform: Transform, which: list[int]) -> ColumnSelection:
-    """What of a row's history some crosses are made of."""
-    return transform.spec.read_by(parts_of(transform.spec.crosses[i] for i in which))
+def _columns_of(transform: Transform, which: list[int]) -> ColumnSelection:
+    """Return the history columns that some crosses are made of."""
+    return transform.spec.history_columns_of(parts_of(transform.spec.crosses[i] for i in which))
 
 
-def _brackets(samples: list[RankSample], quantiles: int) -> RankBrackets:
+def _bracket_boundaries(samples: list[RankSample], quantiles: int) -> RankBrackets:
     count = sum(sample.count for sample in samples)
     return RankBrackets.from_samples(boundary_ranks(count, quantiles), samples)
 
 
-def _count_tokens(spec: FeatureSpec, rows: RawFeatures, _: Places) -> dict[str, Counts]:
+# What is done with each block; module-level functions, because a cluster sends them to workers.
+
+
+def _count_ids(spec: FeatureSpec, rows: RawFeatures, _: Positions) -> dict[str, Counts]:
     return count_ids(spec, rows)
 
 
-def _sample(numbers: list[str], rows: RawFeatures, _: Places) -> dict[str, RankSample]:
+def _sample_numbers(numbers: list[str], rows: RawFeatures, _: Positions) -> dict[str, RankSample]:
     def sample(number: str) -> tuple[str, RankSample]:
         return number, RankSample.from_values(rows.number(number))
 
     return dict(parallel_map(sample, numbers))
 
 
-def _count_values(
-    brackets: dict[str, RankBrackets], sources: dict[str, str], rows: RawFeatures, _: Places
+def _count_brackets(
+    brackets: dict[str, RankBrackets], sources: dict[str, str], rows: RawFeatures, _: Positions
 ) -> dict[str, BracketCounts]:
     def count(name: str) -> tuple[str, BracketCounts]:
         return name, brackets[name].count(rows.number(sources[name]))
@@ -268,30 +301,33 @@ def _count_values(
     return dict(parallel_map(count, brackets))
 
 
-def _count_all(
-    transform: Transform, which: list[int], rows: RawFeatures, _: Places
+def _count_block_crosses(
+    transform: Transform, which: list[int], rows: RawFeatures, _: Positions
 ) -> list[Counts]:
-    halves, sizes = transform.halves(rows, which), transform.cross_sizes
-    return [each.count(sizes[i], 1) for i, each in zip(which, halves, strict=True)]
+    counters, sizes = transform.cross_counters(rows, which), transform.cross_sizes
+    return [counter.count(sizes[i], 1) for i, counter in zip(which, counters, strict=True)]
 
 
-def _shared_out(
-    transform: Transform, which: list[int], share: tuple[int, int], rows: RawFeatures, _: Places
+def _share_block_crosses(
+    transform: Transform, which: list[int], share: tuple[int, int], rows: RawFeatures, _: Positions
 ) -> list[CrossCounter]:
-    return parallel_map(lambda halves: halves.share(*share), transform.halves(rows, which))
+    crosses = transform.cross_counters(rows, which)
+    return parallel_map(lambda cross: share_of_cross(cross, *share), crosses)
 
 
-def _encode(transform: Transform, rows: RawFeatures, places: Places) -> tuple[EncodedRows, Places]:
-    return transform.encode(rows), places
+def _encode_block(
+    transform: Transform, rows: RawFeatures, positions: Positions
+) -> tuple[EncodedRows, Positions]:
+    return transform.encode(rows), positions
 
 
-def _count_evidence(
-    transform: Transform, label: Labels, rows: RawFeatures, places: Places
+def _count_support(
+    transform: Transform, label: Labels, rows: RawFeatures, positions: Positions
 ) -> FeatureSupport:
-    return FeatureSupport.count(transform.wide_ids(rows), label[places], transform.wide_size)
+    return FeatureSupport.count(transform.wide_ids(rows), label[positions], transform.wide_size)
 
 
-def _with_places(
-    work: Callable[[RawFeatures], NDArray[Any]], rows: RawFeatures, places: Places
-) -> tuple[NDArray[Any], Places]:
-    return work(rows), places
+def _with_positions(
+    work: Callable[[RawFeatures], NDArray[Any]], rows: RawFeatures, positions: Positions
+) -> tuple[NDArray[Any], Positions]:
+    return work(rows), positions

@@ -1,11 +1,11 @@
-"""History of more queries than are described at once: some at a time, in order of known_until.
+"""History of more queries than fit in memory at once, or that several machines share.
 
-History cut at moments, so that its pieces can be described apart, and in any order.
-
-Users and items are coupled over time, so no share of users or of items has a history of its own.
-But whoever has the state of a moment needs nothing older: one pass that only observes leaves the
-states at the borders (of the users and items that a piece meets), and each piece goes on from
-there as the whole would, bit by bit.
+`history_in_batches` keeps the state in memory and computes some queries after others, in order of
+`known_until`. `split_history` cuts the queries into parts that can be computed apart, in any order:
+users and items are coupled over time, so no share of users or items has a history of its own, but
+with the state of a moment nothing older is needed. One pass that only updates leaves the states
+at the cuts (of the users and items that a part meets), and each part goes on from there bit by bit
+as the whole would.
 """
 
 import copy
@@ -17,25 +17,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history import (
-    ALL_COLUMNS,
-    ColumnSelection,
+from widedeep.features.history.columns import (
     HistoryColumns,
-    HistoryConfig,
-    Queries,
     check_order,
     encode_attributes,
     encode_interactions,
     query_times,
     start_pass,
 )
-from widedeep.features.history_state import (
-    CodedInteractions,
-    HistoryPass,
+from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history.passes import CodedInteractions, HistoryPass, update
+from widedeep.features.history.queries import ALL_COLUMNS, ColumnSelection, Queries
+from widedeep.features.history.state import (
+    CodedBag,
+    History,
     HistoryState,
     ItemAttributes,
     empty_state,
-    update,
 )
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
@@ -53,70 +51,77 @@ def history_in_batches(
     prior: float,
     *,
     rows: int,
-    wanted: ColumnSelection = ALL_COLUMNS,
+    selection: ColumnSelection = ALL_COLUMNS,
 ) -> Iterator[tuple[Ints, HistoryColumns]]:
-    """At most `rows` queries at a time: their places among all, and their history in that order.
+    """Yield the history of at most `rows` queries at a time, in order of `known_until`.
 
-    Besides the log and the queries only the state is in memory, and what belongs to these few.
+    Besides the ratings and the queries, only the state and what belongs to these rows is in memory.
+    The other arguments are those of `compute_history`.
+
+    Yields:
+        Row numbers in `queries`, (n,), and their history in that order.
 
     Raises:
-        InputError: see `history_columns`.
+        InputError: The ratings are not in order of time.
     """
     check_order(interactions)
-    users, items = _all(interactions.user, queries.user), _all(interactions.item, queries.item)
-    attributes, genres, people = encode_attributes(item_table, items.ids)
+    users = _vocabulary(interactions.user, queries.user)
+    items = _vocabulary(interactions.item, queries.item)
+    attributes, params = encode_attributes(item_table, items.ids), config.params(prior)
     sizes = len(users.ids), len(items.ids)
-    states = [empty_state(*sizes, genres, people, config.length) for _ in range(worker_count())]
+    states = [empty_state(*sizes, attributes, config.length) for _ in range(worker_count())]
     order, done = np.argsort(queries.known_until, kind="stable"), 0
     for begin in range(0, len(order), rows):
-        places = order[begin : begin + rows]
-        asked = queries.select_rows(places)
-        known = int(np.searchsorted(interactions.time, asked.known_until[-1]))
+        positions = order[begin : begin + rows]
+        batch = queries.select_rows(positions)
+        known = int(np.searchsorted(interactions.time, batch.known_until[-1]))
         new = interactions.select_rows(slice(done, known))
         events = encode_interactions(new, _codes(users, new.user), _codes(items, new.item), config)
-        own = (_codes(users, asked.user), _codes(items, asked.item), *query_times(asked))
-        known_by_all = (attributes, config.params(prior), events, *own)
-        walkers = [HistoryPass(state, *known_by_all) for state in states]
-        yield places, HistoryColumns.of_walk(walkers, np.arange(len(places)), items.ids, wanted)
+        coded = (_codes(users, batch.user), _codes(items, batch.item), *query_times(batch))
+        passes = [
+            HistoryPass(History(state, attributes, params), events, *coded) for state in states
+        ]
+        in_order = np.arange(len(positions))
+        yield positions, HistoryColumns.compute(passes, in_order, items.ids, selection)
         _catch_up(states)
         done = known
 
 
 def _catch_up(states: list[HistoryState]) -> None:
-    """Let all be as the last is, which alone has met every rating; new copies cost twice that."""
+    """Make all states equal to the last, which alone has every rating; new copies cost double."""
     *others, newest = states
     for other in others:
         parallel_map(np.copyto, other, newest)
 
 
-def _all(*columns: Ints) -> Vocabulary:
-    """Everyone who stands in the columns."""
+def _vocabulary(*columns: Ints) -> Vocabulary:
+    """Return a vocabulary of all ids in the columns."""
     return Vocabulary(np.unique(np.concatenate([pd.unique(column) for column in columns])))
 
 
-def _codes(known: Vocabulary, tokens: Ints) -> Ints:
-    """From 0, as nobody is unknown."""
-    return known.encode(tokens).astype(np.int64) - 1
+def _codes(vocabulary: Vocabulary, ids: Ints) -> Ints:
+    """Return codes from 0 on, as every id is in the vocabulary."""
+    return vocabulary.encode(ids).astype(np.int64) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryPart:
-    """Some queries, and all it takes to describe them without the others.
+    """Some queries, and all it takes to compute their history without the others.
 
     Attributes:
-        rows: int64 (n,), their places among all queries, in order of known_until.
-        sweep: The state before the first of them, the events from there on, and they themselves.
-        items: int64, the token of each of the sweep's item codes.
+        rows: int64 (n,), row numbers of the queries, in order of `known_until`.
+        history_pass: The state before the first of them, the events from there on, and the queries.
+        items: int64, the id of each of the pass's item codes.
     """
 
     rows: Ints
-    sweep: HistoryPass
+    history_pass: HistoryPass
     items: Ints
 
-    def columns(self) -> HistoryColumns:
-        """Describe the queries, in the order of `rows`; the piece stays as it is."""
+    def compute(self) -> HistoryColumns:
+        """Compute the queries' history, in the order of `rows`; the part is not changed."""
         order = np.arange(len(self.rows))
-        return HistoryColumns.of_walk([copy.deepcopy(self.sweep)], order, self.items)
+        return HistoryColumns.compute([copy.deepcopy(self.history_pass)], order, self.items)
 
 
 def split_history(
@@ -128,63 +133,68 @@ def split_history(
     *,
     count: int,
 ) -> Iterator[HistoryPart]:
-    """Cut the queries into at most `count` pieces of as many rows each, one after another in time.
+    """Yield the queries in at most `count` parts of equal size, one after another in time.
+
+    The other arguments are those of `compute_history`. Without queries there is no part.
 
     Raises:
-        InputError: see `history_columns`.
+        InputError: The ratings are not in order of time.
     """
-    sweep, items = start_pass(interactions, queries, item_table, config, prior)
+    history_pass, items = start_pass(interactions, queries, item_table, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
-    done = 0
+    events, done = history_pass.events, 0
     for rows in np.array_split(order, min(count, len(order)) or 1):
         if not len(rows):
             return
         first, last = queries.known_until[rows[[0, -1]]]
-        known, needed = np.searchsorted(sweep.events.time, [first, last])
-        done = update(*sweep[:4], done, int(known))
-        yield _cut(sweep, items, rows, slice(int(known), int(needed)))
+        known, needed = np.searchsorted(events.time, [first, last])
+        done = update(history_pass.history, events, done, int(known))
+        yield _cut(history_pass, items, rows, slice(int(known), int(needed)))
 
 
-def _cut(sweep: HistoryPass, items: Ints, rows: Ints, span: slice) -> HistoryPart:
-    """The piece of the queries in `rows` and the events in `span`, in codes of its own."""
-    events = sweep.events
-    events = CodedInteractions(
-        events.user[span],
-        events.item[span],
-        events.time[span],
-        events.label[span],
-        events.value[span],
-    )
-    user, users = _own_codes(sweep.user[rows], events.user)
-    rings = [ring[users] for ring in (sweep.state.liked, sweep.state.disliked)]
+def _cut(history_pass: HistoryPass, items: Ints, rows: Ints, span: slice) -> HistoryPart:
+    """Return the part of the queries in `rows` and the events in `span`, in codes of its own."""
+    state, attributes, params = history_pass.history
+    events = CodedInteractions._make(column[span] for column in history_pass.events)
+    (query_user, event_user), users = _own_codes(history_pass.user[rows], events.user)
+    rings = state.liked[users], state.disliked[users]
     remembered = np.concatenate(rings).ravel().astype(np.int64)
-    item, met = _own_codes(sweep.item[rows], events.item, remembered)
-    liked, disliked = (part.reshape(rings[0].shape) for part in np.split(item[2], 2))
-    state = HistoryState(
-        sweep.state.user[users],
-        sweep.state.item[met],
-        sweep.state.world.copy(),
-        sweep.state.peers[met],
-        sweep.state.taste[users],
-        sweep.state.person.copy(),
-        liked.astype(np.int32),
-        disliked.astype(np.int32),
+    (query_item, event_item, remembered), met = _own_codes(
+        history_pass.item[rows], events.item, remembered
     )
-    own = events._replace(user=user[1], item=item[1])
-    attributes = _attributes(sweep.attributes, met)
-    moments = (sweep.time[rows], sweep.known_until[rows])
-    piece = HistoryPass(state, attributes, sweep.params, own, user[0], item[0], *moments)
-    return HistoryPart(rows, piece, items[met])
+    liked, disliked = remembered.astype(np.int32).reshape(2, *rings[0].shape)
+    part_state = HistoryState(
+        user=state.user[users],
+        item=state.item[met],
+        groups=state.groups[met],
+        global_=state.global_.copy(),
+        user_genres=state.user_genres[users],
+        people=state.people.copy(),
+        liked=liked,
+        disliked=disliked,
+    )
+    part = HistoryPass(
+        History(part_state, _select_items(attributes, met), params),
+        events._replace(user=event_user, item=event_item),
+        query_user,
+        query_item,
+        history_pass.time[rows],
+        history_pass.known_until[rows],
+    )
+    return HistoryPart(rows, part, items[met])
 
 
 def _own_codes(*codes: Ints) -> tuple[list[Ints], Ints]:
-    """Codes that count only what is there, and what each of them was before (ascending)."""
+    """Return codes that count only those that occur, and the former code of each, ascending."""
     met, own = np.unique(np.concatenate(codes), return_inverse=True)
     ends = np.cumsum([len(part) for part in codes])[:-1]
     return np.split(own.astype(np.int64), ends), met
 
 
-def _attributes(attributes: ItemAttributes, items: Ints) -> ItemAttributes:
-    genres = Ragged(attributes.genres, attributes.genre_offsets).select_rows(items)
-    people = Ragged(attributes.people, attributes.people_offsets).select_rows(items)
-    return ItemAttributes(genres.values, genres.offsets, people.values, people.offsets)
+def _select_items(attributes: ItemAttributes, items: Ints) -> ItemAttributes:
+    """Return the bags of some item codes; the values keep their codes."""
+    bags = []
+    for bag in attributes:
+        rows = Ragged(bag.values, bag.offsets).select_rows(items)
+        bags.append(CodedBag(rows.values, rows.offsets, bag.size))
+    return ItemAttributes(*bags)

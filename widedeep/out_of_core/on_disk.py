@@ -1,4 +1,7 @@
-"""Features of ratings that are too many for memory: described rows lie in a file meanwhile."""
+"""The feature engine for data that does not fit into memory: rows lie in a temporary file.
+
+`engine_by_size` chooses between it and the engine in memory.
+"""
 
 import tempfile
 import weakref
@@ -13,7 +16,7 @@ import pyarrow as pa
 
 from widedeep.data.tables import Interactions
 from widedeep.features.engine import FeatureEngine, InMemoryEngine
-from widedeep.features.history import ALL_COLUMNS, ColumnSelection, Queries
+from widedeep.features.history.queries import ALL_COLUMNS, ColumnSelection, Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import FeatureSpec
@@ -22,25 +25,28 @@ from widedeep.out_of_core.blocks import (
     BlockRows,
     Result,
     Work,
-    to_block,
-    block_columns,
     all_positions,
+    block_columns,
     run_on_block,
+    to_block,
 )
 from widedeep.out_of_core.history_parts import history_in_batches
 from widedeep.parallel import look_ahead
 
 MOST_IN_MEMORY = 6_000_000
-"""Ratings that are described in memory, which is faster; of as many it takes 8 GiB."""
+"""Up to this many ratings work in memory, which is faster; so many take 8 GiB."""
 
 _BLOCK = 500_000
-"""Rows that are described at once."""
+"""Rows whose features are computed at once."""
 
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 class ScratchFile:
-    """A `file` without a name in `folder`: closed with the last who knows it, it leaves nothing."""
+    """A temporary `file` without a name in `folder`.
+
+    It is closed with the last reference to the object, and then leaves nothing behind.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  see above
@@ -49,53 +55,57 @@ class ScratchFile:
 
 @dataclass(frozen=True, slots=True)
 class DiskRows(BlockRows):
-    """Described rows in a file of Arrow's."""
+    """Rows whose features lie in an Arrow file."""
 
     scratch: ScratchFile
     item_table: ItemTable
 
-    def each(self, work: Work[Result], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Result]:
-        """See `BlockRows.each`; one after another, in order of known_until."""
+    def map_blocks(
+        self, work: Work[Result], columns: ColumnSelection = ALL_COLUMNS
+    ) -> Iterator[Result]:
+        """Run `work` on one block after another, in order of known_until."""
         if not len(self):
             return
-        # What is not read is not fetched from the disk either.
-        fields = block_columns(pa.ipc.open_file(self.scratch.file).schema, reads)
+        # Columns that are not needed are not read from the disk either.
+        fields = block_columns(pa.ipc.open_file(self.scratch.file).schema, columns)
         options = pa.ipc.IpcReadOptions(included_fields=fields)
         reader = pa.ipc.open_file(self.scratch.file, options=options)
         for i in range(reader.num_record_batches):
             block = pa.Table.from_batches([reader.get_batch(i)])
-            yield from run_on_block(work, block, self.place, self.item_table)
+            yield from run_on_block(work, block, self.positions, self.item_table)
 
 
 @dataclass(frozen=True, slots=True)
 class OnDiskEngine(BlockEngine[DiskRows]):
-    """Only `block` described rows are in memory at once; all are in a file in `folder`."""
+    """A `FeatureEngine` that keeps all rows in a file in `folder`, `block` of them in memory."""
 
     folder: Path
     block: int = _BLOCK
 
-    def describe(self, asked: Queries) -> DiskRows:
-        """See `RawFeatures.compute`."""
-        scratch, blocks = ScratchFile(self.folder), self._described(asked)
+    def compute_features(self, queries: Queries) -> DiskRows:
+        """Compute history and attributes of each query and write them to a new scratch file."""
+        scratch, blocks = ScratchFile(self.folder), self._blocks(queries)
         first = next(blocks, None)
         if first is not None:
             _write(chain([first], blocks), scratch.file, first.schema)
-        return DiskRows(asked, all_positions(len(asked)), scratch, self.item_table)
+        return DiskRows(queries, all_positions(len(queries)), scratch, self.item_table)
 
-    def _described(self, asked: Queries) -> Iterator[pa.Table]:
-        known = (self.interactions, asked, self.item_table, self.spec.history, self.prior)
-        for places, history in history_in_batches(*known, rows=self.block, wanted=self.spec.history_columns):
-            yield to_block(RawFeatures.from_history(asked.select_rows(places), history, self.item_table), places)
+    def _blocks(self, queries: Queries) -> Iterator[pa.Table]:
+        inputs = (self.interactions, queries, self.item_table, self.spec.history, self.prior)
+        columns = self.spec.history_columns
+        for rows, history in history_in_batches(*inputs, rows=self.block, selection=columns):
+            part = RawFeatures.from_history(queries.select_rows(rows), history, self.item_table)
+            yield to_block(part, rows)
 
 
 def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> None:
-    """Write them all, one while the next is made: who waits for a disk needs no processor."""
+    """Write each block while the next one is computed: waiting for a disk needs no processor."""
     with (
         pa.ipc.new_file(file, schema, options=_COMPRESSED) as writer,
-        ThreadPoolExecutor(1) as aside,
+        ThreadPoolExecutor(1) as thread,
     ):
-        for writing in look_ahead(aside.submit(writer.write_table, block) for block in blocks):
-            writing.result()
+        for write in look_ahead(thread.submit(writer.write_table, block) for block in blocks):
+            write.result()
 
 
 def engine_by_size(
@@ -106,7 +116,7 @@ def engine_by_size(
     *,
     folder: Path,
 ) -> FeatureEngine[Any]:
-    """In memory, or with files in `folder` where the log is longer than is well for memory."""
+    """Return an engine in memory, or one with files in `folder` above `MOST_IN_MEMORY` ratings."""
     if len(interactions) <= MOST_IN_MEMORY:
         return InMemoryEngine(interactions, item_table, spec, prior)
     return OnDiskEngine(interactions, item_table, spec, prior, folder)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.data.tables import Interactions
-from widedeep.features.history import HistoryConfig
+from widedeep.features.history.config import HistoryConfig
 from widedeep.features.items import ItemTable, positions_in
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
@@ -169,7 +169,7 @@ class CandidateSources:
             config: Settings.
         """
         rows, item_count = item_table.find_rows(interactions.item), len(item_table.ids)
-        positive = model.transform.spec.history.positive(interactions.value)
+        positive = model.transform.spec.history.is_positive(interactions.value)
         likes = np.flatnonzero(positive & (rows < item_count))
         users, rows, times = interactions.user[likes], rows[likes], interactions.time[likes]
         popular = Popularity.empty(item_count, config.half_life)
@@ -254,7 +254,7 @@ class Retriever:
         with self._writing:
             if not self.user_history.add(FeedbackEvent(user, item, value, time)):
                 return False
-            if self.history_config.positive(np.array([value], np.int8))[0]:
+            if self.history_config.is_positive(np.array([value], np.int8))[0]:
                 for row in self._rows(np.array([item])).tolist():
                     self.sources.popular.add(row, time)
             return True
@@ -287,12 +287,12 @@ class Retriever:
     def shortlist_key(self, user: int) -> bytes:
         """Return what decides a user's shortlist: users with the same key have the same one."""
         items, values = self.user_history.ratings(user)
-        return items.tobytes() + self.history_config.positive(values).tobytes()
+        return items.tobytes() + self.history_config.is_positive(values).tobytes()
 
     def liked(self, user: int) -> Ints:
         """Return the ids of the likes that describe a user, the newest first, (n,)."""
         items, values = self.user_history.ratings(user)
-        return items[self.history_config.positive(values)][::-1][: self._config.likes]
+        return items[self.history_config.is_positive(values)][::-1][: self._config.likes]
 
     def eligible(self, at: int, rules: EligibilityRules = NO_RULES) -> NDArray[np.bool_]:
         """Return which of `items` the rules allow at UNIX seconds `at`, (m,)."""

@@ -14,20 +14,13 @@ from importlib.resources import files
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException as AnyHTTPException
 
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.retrieval.eligibility import EligibilityRules
 from widedeep.serving.item_search import ItemCard
-from widedeep.serving.middleware import (
-    INTERNAL_MESSAGE,
-    RequestGuard,
-    RequestLimits,
-    error_response,
-)
+from widedeep.serving.middleware import RequestGuard, RequestLimits, add_error_handlers
 from widedeep.serving.schemas import (
     ERROR_STATUS,
     MAX_RECOMMENDED,
@@ -48,7 +41,7 @@ from widedeep.serving.schemas import (
     UserAnswer,
     recommended_items,
 )
-from widedeep.serving.service import NoChampionError, RankingService
+from widedeep.serving.service import RankingService
 from widedeep.serving.serving_model import ServingModel
 
 _DESCRIPTION = """Ranks items for users by a Wide & Deep model and takes feedback on them.
@@ -68,10 +61,7 @@ def create_app(service: RankingService, limits: RequestLimits | None = None) -> 
         docs_url=None,
         redoc_url=None,
     )
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(AnyHTTPException, _answer_http_error)
-    app.add_exception_handler(NoChampionError, _answer_no_champion)
-    app.add_exception_handler(Exception, _answer_failure)
+    add_error_handlers(app)
     app.include_router(_Routes(service).router())
     app.include_router(_page_router())
     return RequestGuard(app, limits or RequestLimits(), service.telemetry)
@@ -260,53 +250,6 @@ def _json(answer: object, status: int = 200) -> Response:
 
 def _now() -> int:
     return int(time.time())
-
-
-_MAX_FAULTS = 5
-_BAD_REQUEST = 400
-_HTTP_ERRORS = {
-    ERROR_STATUS[kind]: kind
-    for kind in (
-        ErrorType.NOT_FOUND,
-        ErrorType.METHOD_NOT_ALLOWED,
-        ErrorType.INVALID,
-        ErrorType.STORAGE,
-    )
-}
-
-
-async def _answer_invalid(request: Request, error: Exception) -> Response:
-    del request
-    assert isinstance(error, RequestValidationError)  # noqa: S101  it is registered for these
-    faults = [
-        f"{_field_path(fault['loc'])}: {fault['msg']}" for fault in error.errors()[:_MAX_FAULTS]
-    ]
-    return error_response(ErrorType.INVALID, "; ".join(faults))
-
-
-def _field_path(location: tuple[int | str, ...]) -> str:
-    """Return `candidates.3` for ("body", "candidates", 3)."""
-    return ".".join(str(part) for part in location[1:]) or str(location[0])
-
-
-async def _answer_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AnyHTTPException)  # noqa: S101  it is registered for these
-    # FastAPI answers 400 if a body is not text, and 422 if it is not JSON: 422 for both here.
-    invalid = error.status_code == _BAD_REQUEST
-    kind = ErrorType.INVALID if invalid else _HTTP_ERRORS[error.status_code]
-    message = f"{request.method} {request.url.path}: {error.detail}"
-    return error_response(kind, message, error.headers)
-
-
-async def _answer_no_champion(request: Request, error: Exception) -> Response:
-    del request
-    return error_response(ErrorType.NO_CHAMPION, str(error))
-
-
-async def _answer_failure(request: Request, error: Exception) -> Response:
-    """Answer without details; Starlette raises the error again, and the guard logs it."""
-    del request, error
-    return error_response(ErrorType.INTERNAL, INTERNAL_MESSAGE)
 
 
 _MEDIA_TYPES = {

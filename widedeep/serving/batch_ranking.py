@@ -197,7 +197,7 @@ class BatchRanking:
         if not len(candidates):
             raise InputError("there is no item to rank; expected an item table with items")
         state, items = ranker.state, np.unique(candidates)
-        scorer = ranker.scorer.at_moment(state.survey(at))
+        scorer = ranker.scorer.at_moment(state.read_every_item(at))
         return cls(state, scorer, items, state.read(-1, items, at), k, shortlist)
 
     def lists(self, users: Ints, threads: int = 1) -> Iterator[RankedLists]:
@@ -226,7 +226,7 @@ class BatchRanking:
         """Return the lists of some users, whose candidates go through the layers at once."""
         positions = [self._positions(user) for user in users]
         requests = [
-            self.state.read_again(user, self.features.select_rows(rows))
+            self.state.read_other_user(user, self.features.select_rows(rows))
             for user, rows in zip(users, positions, strict=True)
             if len(rows)
         ]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from widedeep.evaluation.explain import Explanation, WidePart
 from widedeep.evaluation.naming import DisplayNames, Language
-from widedeep.features.history import HistoryColumns, Queries
-from widedeep.features.history_state import NUMERIC
+from widedeep.features.history.columns import HistoryColumns
+from widedeep.features.history.numbers import NUMERIC
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures

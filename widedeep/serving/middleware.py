@@ -1,8 +1,8 @@
-"""Limits on requests: a rate for each client, a body size, a time; typed errors and measured times.
+"""Limits on requests (a rate for each client, a body size, a time), typed errors, measured times.
 
 `RequestGuard` wraps the whole ASGI application, so that a request which is refused costs neither
-routing nor parsing. Starlette and FastAPI limit neither body size nor time. slowapi counts requests
-in windows, has no token bucket (so no burst), and runs only after the body was read.
+routing nor parsing. Starlette and FastAPI limit neither body size nor time; slowapi (on `limits`)
+counts requests in windows and has no token bucket, so no burst beside a long-run rate.
 """
 
 import asyncio
@@ -14,16 +14,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
-from starlette.responses import Response
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from widedeep.serving.schemas import ERROR_STATUS, ErrorAnswer, ErrorType, Problem
+from widedeep.serving.service import NoChampionError
 from widedeep.serving.telemetry import Telemetry
 
 _LOGGER = logging.getLogger("widedeep.serving")
 _UNMATCHED = "unmatched"
 """The route label of requests for unknown paths, so that these add one label and not many."""
 _MAX_CLIENTS = 10_000
+_INTERNAL_MESSAGE = "the server failed; its log says why"
 _CLOSE = {"connection": "close"}
 
 
@@ -94,7 +98,7 @@ class RequestGuard:
             return error_response(ErrorType.TIMEOUT, message, _CLOSE)
         except Exception:
             _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
-            return error_response(ErrorType.INTERNAL, INTERNAL_MESSAGE)
+            return error_response(ErrorType.INTERNAL, _INTERNAL_MESSAGE)
         return None
 
     def _check_rate(self, scope: Scope) -> None:
@@ -124,9 +128,6 @@ class RequestGuard:
             raise _RefusedError(ErrorType.TOO_LARGE, message, _CLOSE)
 
 
-INTERNAL_MESSAGE = "the server failed; its log says why"
-
-
 class _RefusedError(Exception):
     """A request over a limit; its arguments are those of `error_response`."""
 
@@ -154,6 +155,53 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return receive_again
+
+
+_MAX_FAULTS = 5
+_BAD_REQUEST = 400
+_ERROR_TYPE = {status: kind for kind, status in ERROR_STATUS.items()}
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Let an application answer its own errors with `error_response`, too."""
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(AnyHTTPException, _answer_http_error)
+    app.add_exception_handler(NoChampionError, _answer_no_champion)
+    app.add_exception_handler(Exception, _answer_failure)
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, RequestValidationError)  # noqa: S101  it is registered for these
+    faults = [
+        f"{_field_path(fault['loc'])}: {fault['msg']}" for fault in error.errors()[:_MAX_FAULTS]
+    ]
+    return error_response(ErrorType.INVALID, "; ".join(faults))
+
+
+def _field_path(location: tuple[int | str, ...]) -> str:
+    """Return `candidates.3` for ("body", "candidates", 3)."""
+    return ".".join(str(part) for part in location[1:]) or str(location[0])
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AnyHTTPException)  # noqa: S101  it is registered for these
+    # FastAPI answers 400 if a body is not text, and 422 if it is not JSON: 422 for both here.
+    invalid = error.status_code == _BAD_REQUEST
+    kind = ErrorType.INVALID if invalid else _ERROR_TYPE[error.status_code]
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return error_response(kind, message, error.headers)
+
+
+async def _answer_no_champion(request: Request, error: Exception) -> Response:
+    del request
+    return error_response(ErrorType.NO_CHAMPION, str(error))
+
+
+async def _answer_failure(request: Request, error: Exception) -> Response:
+    """Answer without details; Starlette raises the error again, and the guard logs it."""
+    del request, error
+    return error_response(ErrorType.INTERNAL, _INTERNAL_MESSAGE)
 
 
 class TokenBuckets:

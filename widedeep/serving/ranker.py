@@ -5,7 +5,6 @@ The scores are those of `widedeep.evaluation.scoring.model_scorer` for streaming
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 
 from widedeep.choices import Precision
 from widedeep.data.tables import Interactions
-from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.compute import matmul_dtype
@@ -72,7 +70,9 @@ class Ranker:
         """
         transform = model.transform
         history, prior = transform.spec.history, transform.prior
-        state = LiveState.of(interactions, item_table, history, prior, known_ids(model))
+        state = LiveState.from_interactions(
+            interactions, item_table, history, prior, known_ids(model)
+        )
         return cls.from_state(state, model, item_table, precision)
 
     @classmethod
@@ -85,15 +85,6 @@ class Ranker:
         ranker = cls(state, scorer)
         ranker.scores(-1, np.array([-1]), max(state.known_until, 0))
         return ranker
-
-    @classmethod
-    def load(
-        cls, model_folder: Path, history_folder: Path, precision: Precision = Precision.AUTO
-    ) -> Self:
-        """Read the two folders of a registered model; raises as `from_interactions`."""
-        snapshot = DataSnapshot.load(history_folder)
-        model = TrainedModel.load(model_folder)
-        return cls.from_interactions(model, snapshot.interactions, snapshot.item_table, precision)
 
     @property
     def state(self) -> LiveState:

@@ -39,8 +39,9 @@ from widedeep.retrieval.retriever import (
 from widedeep.retrieval.user_index import InteractionsByUser, UserHistory, merge_feedback
 from widedeep.serving.explainer import LiveExplainer, Reason
 from widedeep.serving.handoff import load_record, save_record
+from widedeep.serving.history_snapshot import HistorySnapshot
 from widedeep.serving.item_search import ItemCards, ItemSearch
-from widedeep.serving.live_state import HistorySnapshot, LiveState
+from widedeep.serving.live_state import LiveState
 from widedeep.serving.ranker import Ranker, Ranking
 from widedeep.serving.scorer import FastScorer, known_ids
 
@@ -185,7 +186,9 @@ class WarmState:
         model, data = TrainedModel.load(version.served), DataSnapshot.load(version.history)
         config, prior = model.transform.spec.history, model.transform.prior
         interactions, item_table = merge_feedback(data, feedback), data.item_table
-        snapshot = HistorySnapshot.of(interactions, item_table, config, prior, known_ids(model))
+        snapshot = HistorySnapshot.from_interactions(
+            interactions, item_table, config, prior, known_ids(model)
+        )
         ids = snapshot.users, snapshot.items
         return cls(
             FastScorer.from_model(model, ids, item_table, matmul_dtype(precision)),

@@ -24,7 +24,7 @@ from widedeep.data.simulator.write import MARKER
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Masks, slice_masks
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import RowSelection

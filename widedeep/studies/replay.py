@@ -191,7 +191,7 @@ class Replay:
     def _clock(self, at: int) -> ReplayClock:
         interactions = self._ratings.interactions(at)
         split = Split.from_times(interactions.time, at)
-        label = self._config.preset.features.history.positive(interactions.value)
+        label = self._config.preset.features.history.is_positive(interactions.value)
         split.check(interactions.time, label)
         return ReplayClock(at, interactions, split)
 

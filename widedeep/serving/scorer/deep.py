@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, linear
 
 from widedeep.choices import Precision
-from widedeep.features.history_state import ITEM_NUMERIC, USER_NUMERIC
+from widedeep.features.history.numbers import ITEM_NUMERIC, USER_NUMERIC
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import ITEM_AGE
 from widedeep.features.transform import Transform
@@ -46,7 +46,7 @@ FLOAT32_TOLERANCE = 1e-5
 BFLOAT16_TOLERANCE = 2e-2
 """How far bfloat16 (8 bits of mantissa an activation) moves a probability of a preset at most."""
 
-REQUEST_NUMBERS = (*USER_NUMERIC, "staleness", "world_first_mean", "world_later_mean")
+REQUEST_NUMBERS = (*USER_NUMERIC, "staleness", "global_first_mean", "global_later_mean")
 """Numbers that are the same for all candidates of a request."""
 
 ITEM_NUMBERS = (*ITEM_NUMERIC, ITEM_AGE)

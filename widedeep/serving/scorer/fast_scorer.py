@@ -104,7 +104,7 @@ class FastScorer:
         """Return a scorer for one moment only, which adds up the items' numbers ahead.
 
         Args:
-            survey: Every item by code at that moment, with any user (`LiveState.survey`).
+            survey: Every item by code at that moment, with any user (`LiveState.read_every_item`).
         """
         if self.deep is None:
             return self

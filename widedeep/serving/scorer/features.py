@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history import Queries
+from widedeep.features.history.queries import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import NUMBERS, item_age
