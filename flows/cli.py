@@ -56,11 +56,10 @@ def _parser() -> CommandParser:
     for command in _COMMANDS:
         purpose = (getdoc(command) or "").partition("\n")[0]
         help_ = f"{purpose[0].lower()}{purpose[1:].removesuffix('.')}"
-        epilog = "WHEN is ISO-8601 or UNIX seconds, UTC."
-        subparser = parsers.add_parser(
-            command.__name__, help=help_, description=purpose, epilog=epilog
-        )
+        subparser = parsers.add_parser(command.__name__, help=help_, description=purpose)
         add_options(subparser, command)
+        if "WHEN" in subparser.format_usage():
+            subparser.epilog = "WHEN is ISO-8601 or UNIX seconds, UTC."
         subparser.set_defaults(command=command)
     return parser
 

@@ -64,7 +64,9 @@ def evaluate(context: RunContext, challenger: Artifact, gate: GateConfig) -> Art
         memorisation.save(folder)
         comparison = evaluator.compare(model, previous, folder, earlier)
         memory = memorisation.summary()
-        draw_figures(_predictions(folder), comparison.guardrails, challenger.summary, memory, folder)
+        draw_figures(
+            _predictions(folder), comparison.guardrails, challenger.summary, memory, folder
+        )
         return {**comparison.as_json(), "memorisation": memory}
 
     evaluation = context.workspace.stages.get_or_build("evaluations", key, build)

@@ -1,6 +1,6 @@
-"""The registry, read once before the work and written once after it.
+"""The stage `promote`: register the challenger, decide, and move the champion if it passed.
 
-The model card of a version.
+The registry is read once before a run's work and written once, here, after it.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from widedeep.store import Artifact, ModelVersion
 def model_card(
     context: RunContext, version: str, served: Artifact, evaluation: Artifact, decision: Decision
 ) -> str:
-    """As Markdown."""
+    """Return the model card of a registered version, as Markdown."""
     ingested, preset = context.ingested, context.preset
     facts = {
         "label": f"a rating of {preset.features.history.positive_rating} or more is positive",
@@ -64,13 +64,13 @@ def _holdout(ingested: Ingested) -> str:
 
 def _serves(served: Artifact, evaluation: Artifact) -> str:
     if served.id == evaluation.key["challenger"]:
-        return "the very model that was judged"
-    return "the model that was judged, after it learned the holdout's ratings, too"
+        return "the model that was evaluated"
+    return "the model that was evaluated, after it has also learned the holdout's ratings"
 
 
 @dataclass(frozen=True, slots=True)
 class PromotionOutcome:
-    """The challenger's version, what was decided, and which one serves now (None: none does)."""
+    """The challenger's version, the decision, and the version that serves now (None: no version)."""
 
     version: str
     decision: Decision
@@ -78,18 +78,19 @@ class PromotionOutcome:
 
 
 def passed_gate(evaluation: Artifact) -> bool:
-    """Whether the numbers speak for a promotion."""
+    """Return whether the gate's verdict on the evaluation is to promote."""
     return bool(evaluation.summary["decision"]["verdict"] == Verdict.PROMOTE)
 
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """A model on its way to users.
+    """A trained model that may become the champion.
 
     Attributes:
-        gated: The one that was judged.
-        served: What users are to get if it passed: the same, or the one caught up.
-        evaluation: The judgement.
+        gated: The model that was evaluated.
+        served: The model to serve after a promotion: the same one, or the one that also learned the
+            holdout.
+        evaluation: Its evaluation.
     """
 
     gated: Artifact
@@ -106,16 +107,16 @@ class Challenger:
 def promote(
     context: RunContext,
     run: TrackedRun,
-    candidate: Challenger,
+    challenger: Challenger,
     gate: GateConfig,
     dry_run_process: DryRunProcess,
 ) -> PromotionOutcome:
     """Register the challenger and, if it passed the gate and a dry run, make it the champion.
 
-    The alias moves last, so a run that dies before has changed nothing that serves.
+    The alias moves last, so a run that is killed before that leaves what serves unchanged.
     """
     logger = get_run_logger()
-    gated, served, evaluation = candidate.gated, candidate.served, candidate.evaluation
+    gated, served, evaluation = challenger.gated, challenger.served, challenger.evaluation
     tracker = Tracker(context.workspace)
     tracker.log_evaluation(run, evaluation)
     version = tracker.register(run, gated, served, context.ingested)
@@ -133,7 +134,8 @@ def promote(
         "difference": evaluation.summary["difference"],
     }
     successor = version if decision.verdict is Verdict.PROMOTE else None
-    serving = Registry(context.workspace, tracker, run.model).decide(record, context.champion, successor)
+    registry = Registry(context.workspace, tracker, run.model)
+    serving = registry.decide(record, context.champion, successor)
     tracker.log_decision(run, decision, version.number)
     card = model_card(context, version.number, served, evaluation, decision)
     tracker.log_card(run, version.number, card)
@@ -146,7 +148,7 @@ def promote(
 def _announce(
     tracker: Tracker, run: TrackedRun, evaluation: Artifact, outcome: PromotionOutcome
 ) -> None:
-    """On the run's page, and as an event that automations may wait for."""
+    """Show the outcome on the run's page in Prefect, and emit it as an event."""
     show_evaluation(run.model, evaluation)
     show_link(run.model, tracker.page(run))
     decision = outcome.decision
@@ -156,11 +158,10 @@ def _announce(
 def _decide(
     evaluation: Artifact, version: ModelVersion, gate: GateConfig, dry_run_process: DryRunProcess
 ) -> Decision:
-    """By the numbers and, where they speak for a promotion, by whether the model really works."""
-    found = evaluation.summary["decision"]
-    verdict, reasons = Verdict(found["verdict"]), tuple(found["reasons"])
+    """Return the gate's decision, or hold if the gate would promote but the dry run fails."""
+    decision = evaluation.summary["decision"]
+    verdict, reasons = Verdict(decision["verdict"]), tuple(decision["reasons"])
     if verdict is not Verdict.PROMOTE:
         return Decision(verdict, reasons)
-    tried = dry_run_process.try_model(version.folder, gate.latency_budget)
-    held = Verdict.HOLD if tried.faults else verdict
-    return Decision(held, (*reasons, *tried.reasons()))
+    dry_run = dry_run_process.try_model(version.folder, gate.latency_budget)
+    return Decision(Verdict.HOLD if dry_run.faults else verdict, (*reasons, *dry_run.reasons()))

@@ -171,7 +171,12 @@ def _step_name() -> str:
     return f"retrain as of {to_iso(task_run.parameters['at'])[:10]}"
 
 
-@task(name="retrain", task_run_name=_step_name, cache_policy=NO_CACHE, timeout_seconds=TRAINING_SECONDS)
+@task(
+    name="retrain",
+    task_run_name=_step_name,
+    cache_policy=NO_CACHE,
+    timeout_seconds=TRAINING_SECONDS,
+)
 def retrain_step(
     replay: Replay, at: int, until: int, before: ReplayStep | None
 ) -> tuple[ReplayStep, Mapping[Policy, PolicyStep]]:
@@ -208,7 +213,11 @@ def summarise(
         (folder / REPLAY_TABLE).write_text(replay_markdown(result, title), encoding="utf-8")
         write_csv(folder / REPLAY_NUMBERS, policy_numbers(result))
         draw_replay(result, title, folder / REPLAY_PLOT)
-        return {**result.as_json(), "rows": policy_rows(result), "sentences": gate_sentences(result)}
+        return {
+            **result.as_json(),
+            "rows": policy_rows(result),
+            "sentences": gate_sentences(result),
+        }
 
     return store.get_or_build("replays", key, build)
 

@@ -15,7 +15,14 @@ from tasks.run import RunContext
 from widedeep.choices import PresetName
 from widedeep.features.training_data import TrainingData
 from widedeep.model.fitting import TrainingRun
-from widedeep.model.presets import SEARCH_SPACE, Preset, Range, Setting, searchable_settings, with_settings
+from widedeep.model.presets import (
+    SEARCH_SPACE,
+    Preset,
+    Range,
+    Setting,
+    searchable_settings,
+    with_settings,
+)
 from widedeep.model.trainer import EpochResult
 from widedeep.store import Artifact, code_version, content_id
 

@@ -47,7 +47,9 @@ class RayRows(BlockRows):
     blocks: Any
     item_table: Any
 
-    def map_blocks(self, work: Work[Result], reads: ColumnSelection = ALL_COLUMNS) -> Iterator[Result]:
+    def map_blocks(
+        self, work: Work[Result], reads: ColumnSelection = ALL_COLUMNS
+    ) -> Iterator[Result]:
         """See `BlockRows.map_blocks`."""
         arguments = ray.put((work, reads, self.positions, self.item_table))
         results = self.blocks.map_batches(

@@ -47,7 +47,10 @@ def _check(batch: dict[str, Any], file: DelimitedFile, items: Any, now: int) -> 
 
 def ray_lists(order: ListsRequest, users: NDArray[np.int64], workers: int) -> Iterator[RankedLists]:
     """Rank for `users` (n,) on the cluster as `BatchRanking.lists` does, in their order."""
-    parts = [{"users": users[start : start + USERS_PER_CHUNK]} for start in range(0, len(users), USERS_PER_CHUNK)]
+    parts = [
+        {"users": users[start : start + USERS_PER_CHUNK]}
+        for start in range(0, len(users), USERS_PER_CHUNK)
+    ]
     lists = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
         _RankingWorker,
         fn_constructor_args=(order,),

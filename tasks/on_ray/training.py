@@ -92,7 +92,9 @@ class RayTraining:
     def summary(self) -> dict[str, Any]:
         """Return the same as `TrainingRun.summary`; call it after the last epoch."""
         if self._summary is None:
-            raise RuntimeError("there is no model yet: the training was stopped before its last epoch")
+            raise RuntimeError(
+                "there is no model yet: the training was stopped before its last epoch"
+            )
         return self._summary
 
     def _trainer(self, reports: Queue, *, gpus: bool) -> TorchTrainer:

@@ -81,7 +81,9 @@ def run(engine, data, workspace):
     stages.time("connect", running.__enter__)
     try:
         store = ArtifactStore(workspace / "stages")
-        artifact = stages.time("ingest", lambda: ingest(data, store, NOW, None, engine.row_checker()))
+        artifact = stages.time(
+            "ingest", lambda: ingest(data, store, NOW, None, engine.row_checker())
+        )
         ratings = IngestedData(artifact)
         interactions, item_table = ratings.interactions(), ItemTable.from_table(ratings.items())
         split = Split.from_times(interactions.time, int(interactions.time[-1]) + 1, None, None)
@@ -90,7 +92,11 @@ def run(engine, data, workspace):
             "features",
             lambda: TrainingData.from_parts(
                 cold_parts(
-                    interactions, item_table, split, *learned, make_engine=engine.feature_engines(workspace)
+                    interactions,
+                    item_table,
+                    split,
+                    *learned,
+                    make_engine=engine.feature_engines(workspace),
                 )
             ),
         )
@@ -162,7 +168,9 @@ def bytes_a_step(name, plan, replicas, steps=20):
     A ring passes dense ones on 2 (n - 1) / n times, sparse ones n - 1 times.
     """
     chosen, rows = get_preset(name), plan.initial.training
-    network = WideDeep(chosen.network, InputShape.from_transform(plan.initial.transform), torch.Generator())
+    network = WideDeep(
+        chosen.network, InputShape.from_transform(plan.initial.transform), torch.Generator()
+    )
     optimisers = Optimisers(network, chosen.training)
     trainer = Trainer(network, optimisers, chosen.training, None)
     batch, sparse, dense = chosen.training.batch, [], 0

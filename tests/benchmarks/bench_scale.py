@@ -83,7 +83,10 @@ def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
                 made.encode(transform, [described])
             else:
                 deque(
-                    described.map_blocks(lambda block, _: transform.encode(block), spec.history_columns), maxlen=0
+                    described.map_blocks(
+                        lambda block, _: transform.encode(block), spec.history_columns
+                    ),
+                    maxlen=0,
                 )
 
         time("encode", encode)

@@ -34,7 +34,7 @@ def run(*arguments, **variables):
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory):
-    """A PostgreSQL of the test's own; gives the part of an address before the database's name."""
+    """Start a PostgreSQL of the test's own; yield its address up to the database's name."""
     tools = max(Path("/usr/lib/postgresql").glob("*/bin"))
     folder = tmp_path_factory.mktemp("postgres")
     port = free_port()

@@ -60,7 +60,7 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(workspace, simulated, run_command):
-    """The first run of a home; later tests of this module build on it."""
+    """The first run of a workspace; later tests of this module build on it."""
     return run_command("retrain", "--home", workspace, "--data", simulated)
 
 

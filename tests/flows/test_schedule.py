@@ -1,4 +1,4 @@
-"""Retraining late, again, or for the past gives what it would have given in time."""
+"""Retraining late, again, or for the past leads to what it would have led to in time."""
 
 import json
 import re

@@ -26,7 +26,9 @@ def test_a_cold_plan_is_the_same_whatever_the_pieces(
 
     engines = partial(RayEngine, **cut)
     learned = settings.features, settings.sampling
-    TrainingData.from_parts(cold_parts(*world, *learned, make_engine=engines)).save(tmp_path / "plan")
+    TrainingData.from_parts(cold_parts(*world, *learned, make_engine=engines)).save(
+        tmp_path / "plan"
+    )
     assert files(tmp_path / "plan") == files(plan_folder)
 
 
@@ -35,7 +37,9 @@ def test_a_warm_plan_is_the_same(cluster, world, settings, plan, tmp_path):
     previous = plan.catch_up.transform, split.holdout_from
     known = interactions, item_table, split.as_of, settings.sampling, *previous
     TrainingData.from_parts(warm_parts(*known)).save(tmp_path / "local")
-    TrainingData.from_parts(warm_parts(*known, make_engine=cluster.features(tmp_path))).save(tmp_path / "ray")
+    TrainingData.from_parts(warm_parts(*known, make_engine=cluster.features(tmp_path))).save(
+        tmp_path / "ray"
+    )
     assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 
@@ -43,7 +47,9 @@ def test_nothing_new_is_no_trouble(cluster, world, settings, plan, tmp_path):
     interactions, item_table, split = world
     previous = plan.catch_up.transform, split.holdout_from
     known = interactions, item_table, split.holdout_from, settings.sampling, *previous
-    found = TrainingData.from_parts(warm_parts(*known, make_engine=cluster.features(tmp_path))).catch_up
+    found = TrainingData.from_parts(
+        warm_parts(*known, make_engine=cluster.features(tmp_path))
+    ).catch_up
     assert not len(found.training)
     assert STREAMING not in found.validation
     assert found.support.rows == int((interactions.time < split.holdout_from).sum())

@@ -15,10 +15,10 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numba import njit
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from widedeep.compiled import compiled
 from widedeep.features.quantiles import QuantisedNumbers
 from widedeep.features.ragged import Ragged
 from widedeep.parallel import parallel_map
@@ -241,7 +241,7 @@ def safe_ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
     return ratio
 
 
-@njit(cache=True)
+@compiled
 def _tally(
     fired: NDArray[np.int32],
     row: Ints,
