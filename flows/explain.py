@@ -128,7 +128,7 @@ def _both(korean: str, english: str) -> str:
 
 def _run_file(registered: RegisteredModel, name: str) -> Path:
     """Return a file that the run of a version kept; raise InputError if there is none."""
-    path = registered.tracker.file(registered.model, registered.version, name)
+    path = registered.store.run_file(registered.model, registered.version, name)
     if path is None:
         raise InputError(
             f"{registered.title} has no {name}: it was made by another version of widedeep, or its "

@@ -7,8 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.form import Form, Option
 from tasks.run_form import AtLeastOne, DataSet
-from widedeep.choices import Precision
-from widedeep.inputs import InputError, Moment
+from widedeep.inputs import InputError, Moment, Precision
 
 DATA = Option(metavar="auto|kmrd-small|kmrd-2m|kmrd-5m|sim|DIR")
 _NAME = Option(metavar="NAME")

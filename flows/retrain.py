@@ -22,24 +22,23 @@ from flows.environment import default_workspace
 from flows.exclusive_run import Stopwatch, exclusive_run, newest_only, run_name
 from tasks.dry_run import DryRunProcess
 from tasks.engine import Engine
-from tasks.evaluation import evaluate
 from tasks.ingest import arrivals_to_text, ingest, ingest_source
+from tasks.model_store import ModelStore
 from tasks.prefect_page import show_data
-from tasks.promotion import Challenger, PromotionOutcome, passed_gate, promote
+from tasks.promotion import Challenger, PromotionOutcome, evaluate, passed_gate, promote
 from tasks.registry import Registry
 from tasks.run import RunContext, preset_by_name
 from tasks.run_form import AtLeastOne, DataSet, Moments, Publication, Training
 from tasks.tracking import Tracker
 from tasks.training import catch_up, features, train
 from widedeep import decision_log
-from widedeep.choices import Publish
 from widedeep.data.source import resolve_source
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.gate import GateConfig
 from widedeep.evaluation.report import headlines, opponent_name
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.features.sampling import DAY
-from widedeep.inputs import Moment
+from widedeep.inputs import Moment, Publish
 from widedeep.model.compute import resolve_device
 from widedeep.model.warm_start import TrainingStart
 from widedeep.store import Artifact
@@ -159,7 +158,7 @@ def retrain(
             ingested = ingest(workspace, data, moments, computing)
         show_data(ingested)
         tracker = Tracker(workspace)
-        champion = Registry(workspace, tracker, ingested.model).champion()
+        champion = Registry(workspace, ModelStore(workspace), ingested.model).champion()
         preset = preset_by_name(workspace, ingested.model, training.preset)
         preset = preset.with_precision(training.precision).with_device(training.device)
         start = TrainingStart.choose(training.mode, champion, ingested.split, preset)

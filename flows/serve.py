@@ -19,9 +19,8 @@ import uvicorn
 
 from tasks.champion_watcher import ChampionWatcher
 from widedeep import decision_log
-from widedeep.choices import Precision
 from widedeep.data.source import resolve_source
-from widedeep.inputs import InputError, choose_model
+from widedeep.inputs import InputError, Precision, choose_model
 from widedeep.model.compute import matmul_dtype
 from widedeep.serving.api import create_app
 from widedeep.serving.middleware import RequestLimits

@@ -112,14 +112,14 @@ def _is_unsettled(workspace: Workspace, model: str, aliases: Aliases) -> bool:
 
 def _settle(workspace: Workspace, models: Sequence[str]) -> bool:
     """Bring registry and decision log into agreement; return False if a run holds the workspace."""
+    from tasks.model_store import ModelStore
     from tasks.registry import Registry
-    from tasks.tracking import Tracker
 
     try:
         with workspace.exclusive():
-            tracker = Tracker(workspace)
+            store = ModelStore(workspace)
             for model in models:
-                Registry(workspace, tracker, model).champion()
+                Registry(workspace, store, model).champion()
     except BusyError:
         return False
     return True
@@ -133,10 +133,10 @@ def _read_aliases(workspace: Workspace) -> dict[str, Aliases]:
             return _aliases_in_file(Path(uri.removeprefix(_SQLITE)))
         except sqlite3.Error:
             pass  # MLflow repairs a file that a killed process left, and knows other tables
-    from tasks.tracking import Tracker
+    from tasks.model_store import ModelStore
 
-    tracker = Tracker(workspace)
-    return {model: tracker.aliases(model) for model in tracker.models()}
+    store = ModelStore(workspace)
+    return {model: store.aliases(model) for model in store.models()}
 
 
 def _aliases_in_file(path: Path) -> dict[str, Aliases]:

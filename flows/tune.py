@@ -20,7 +20,7 @@ from tasks.run_form import AtLeastOne, DataSet, Moments, Search, Seed
 from tasks.tracking import TrackedRun, Tracker
 from tasks.training import features
 from tasks.tuning import TuningSearch, try_settings
-from widedeep.choices import PresetName
+from widedeep.inputs import PresetName
 from widedeep.model.presets import Setting, get_preset
 from widedeep.model.warm_start import TrainingStart
 from widedeep.workspace import Workspace

@@ -20,7 +20,7 @@ import httpx
 from filelock import FileLock, Timeout
 
 from flows.environment import PID_VARIABLE, UP_FILE, stop_orphans
-from tasks.tracking import TRAINING_VIEW, Tracker
+from tasks.model_store import TRAINING_VIEW, ModelStore
 from widedeep.workspace import UI_VARIABLE, BusyError, Workspace
 
 HOST = "127.0.0.1"
@@ -206,7 +206,7 @@ def _create_store(workspace: Workspace) -> None:
     """Create MLflow's store, which two processes must not do at once."""
     if not workspace.has_tracking_store:
         with workspace.exclusive():
-            Tracker(workspace).models()
+            ModelStore(workspace).models()
 
 
 @contextmanager

@@ -25,8 +25,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from widedeep.choices import Precision
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, Precision
 from widedeep.serving.service import AcknowledgedFeedback, RankingService
 from widedeep.serving.serving_model import ServedVersion, WarmState
 from widedeep.workspace import BusyError, Workspace

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from tasks.champion_watcher import CHECKING_NICENESS, POLL_SECONDS, CandidateVersion
-from tasks.tracking import Tracker
+from tasks.model_store import ModelStore
 from widedeep import decision_log
-from widedeep.choices import Precision
 from widedeep.data.feedback_log import read_feedback
+from widedeep.inputs import Precision
 from widedeep.serving.handoff import SharedFile
 from widedeep.serving.serving_model import ServedVersion, WarmState, check_version
 from widedeep.workspace import Workspace
@@ -36,7 +36,7 @@ class RegistryPoller:
         """`last_seen` is the number of a version that is not reported (again)."""
         self._workspace = workspace
         self._model = model
-        self._tracker: Tracker | None = None
+        self._store: ModelStore | None = None
         self._last_seen = last_seen
 
     def poll(self) -> ServedVersion | None:
@@ -45,8 +45,8 @@ class RegistryPoller:
         if model is None or model not in decision_log.recorded_models(self._workspace.decisions):
             return None
         # MLflow's database is complete once a decision is logged; do not touch it before.
-        self._tracker = self._tracker or Tracker(self._workspace)
-        champion = self._tracker.champion(model)
+        self._store = self._store or ModelStore(self._workspace)
+        champion = self._store.champion(model)
         before, self._last_seen = self._last_seen, champion.number if champion else None
         if champion is None or champion.number == before:
             return None

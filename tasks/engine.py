@@ -17,8 +17,7 @@ from pydantic import ConfigDict, Field
 
 from tasks.form import Form
 from tasks.run_form import AtLeastOne
-from widedeep.choices import EngineName
-from widedeep.inputs import InputError
+from widedeep.inputs import EngineName, InputError
 
 # The command line and the run form need the settings alone; what computes is loaded when used.
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class Engine(Form):
             from widedeep.data.ingest import check_locally
 
             return check_locally
-        from tasks.on_ray.scoring import check_on_ray
+        from tasks.on_ray.data import check_on_ray
 
         return check_on_ray
 
@@ -115,7 +114,7 @@ class Engine(Form):
             from widedeep.out_of_core.on_disk import engine_by_size
 
             return partial(engine_by_size, folder=folder)
-        from tasks.on_ray.features import RayEngine
+        from tasks.on_ray.data import RayEngine
 
         return partial(RayEngine, pieces=PIECES_A_WORKER * self.workers)
 
@@ -142,7 +141,7 @@ class Engine(Form):
         """
         if not self.on_ray:
             return list_maker.batch.lists(users, os.cpu_count() or 1)
-        from tasks.on_ray.scoring import ray_lists
+        from tasks.on_ray.data import ray_lists
 
         return ray_lists(request, users, self.workers)
 
@@ -154,7 +153,7 @@ class Engine(Form):
             from widedeep.evaluation.scoring import model_scorer
 
             return model_scorer(model, interactions, item_table)
-        from tasks.on_ray.scoring import ray_scorer
+        from tasks.on_ray.data import ray_scorer
 
         return ray_scorer(model, interactions, item_table, PIECES_A_WORKER * self.workers)
 

@@ -1,24 +1,125 @@
-"""The stage `promote`: register the challenger, decide, and move the champion if it passed.
+"""The stages `evaluate` and `promote`: from a trained model to a decision and, perhaps, a champion.
 
 The registry is read once before a run's work and written once, here, after it.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.dry_run import DryRunProcess
 from tasks.engine import STAGE_SECONDS
 from tasks.ingest import Ingested
+from tasks.model_store import ModelStore
 from tasks.prefect_page import announce, show_evaluation, show_link
 from tasks.registry import Registry
 from tasks.run import RunContext, git_commit
 from tasks.tracking import TrackedRun, Tracker
-from widedeep.evaluation.gate import Decision, GateConfig, Verdict
+from widedeep import decision_log
+from widedeep.evaluation.comparison import Evaluator
+from widedeep.evaluation.figures import draw_figures
+from widedeep.evaluation.gate import BASELINE_NAME, Decision, GateConfig, Verdict
+from widedeep.evaluation.memorisation import Memorisation
+from widedeep.evaluation.naming import DisplayNames
 from widedeep.evaluation.report import ModelCard
+from widedeep.evaluation.scoring import (
+    BASELINE_PREDICTIONS,
+    CHAMPION_PREDICTIONS,
+    PREDICTIONS,
+    Predictions,
+    model_scorer,
+)
+from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
+from widedeep.features.items import ItemTable
 from widedeep.inputs import to_iso
-from widedeep.store import Artifact, ModelVersion
+from widedeep.model.trained_model import TrainedModel
+from widedeep.store import Artifact, ModelVersion, code_version
+
+
+@task(
+    name="evaluate",
+    task_run_name="evaluate on {context.title}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=STAGE_SECONDS,
+)
+def evaluate(context: RunContext, challenger: Artifact, gate: GateConfig) -> Artifact:
+    """Score challenger and champion on the same holdout rows, decide, and report the wide part.
+
+    Returns:
+        The artefact (kind `evaluations`): the comparison as its summary, and as files the
+        predictions, the memorisation report and the figures.
+    """
+    logger = get_run_logger()
+    ingested, champion = context.ingested, context.champion
+    earlier = _earlier_looks(context, challenger) if champion else []
+    key = {
+        "ratings": ingested.artifact.id,
+        "split": asdict(ingested.split),
+        "challenger": challenger.id,
+        "champion": champion.gated.id if champion else None,
+        "gate": asdict(gate),
+        "earlier": [evaluation.id for evaluation in earlier],
+        "code": code_version("evaluation"),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        items = ingested.items()
+        item_table = ItemTable.from_table(items)
+        scorer = context.engine.scorer
+        evaluator = Evaluator(ingested.known(), item_table, ingested.split, gate, scorer)
+        model = TrainedModel.load(challenger.path)
+        previous = TrainedModel.load(champion.gated.path) if champion else None
+        names = DisplayNames.from_tables(items, ingested.people())
+        memorisation = Memorisation.compute(model, names, previous=previous)
+        memorisation.save(folder)
+        comparison = evaluator.compare(model, previous, folder, earlier)
+        memory = memorisation.summary()
+        draw_figures(
+            _predictions(folder), comparison.guardrails, challenger.summary, memory, folder
+        )
+        return {**comparison.as_json(), "memorisation": memory}
+
+    evaluation = context.workspace.stages.get_or_build("evaluations", key, build)
+    logger.info("evaluate: %s", evaluation.summary["decision"]["verdict"])
+    for reason in evaluation.summary["decision"]["reasons"]:
+        logger.info("evaluate: %s", reason)
+    return evaluation
+
+
+def _predictions(folder: Path) -> dict[str, Predictions]:
+    """Return the challenger's predictions and those it is compared with, by title."""
+    files = {"champion": CHAMPION_PREDICTIONS, BASELINE_NAME: BASELINE_PREDICTIONS}
+    title = next(title for title, name in files.items() if (folder / name).exists())
+    challenger, other = (Predictions.load(folder / name) for name in (PREDICTIONS, files[title]))
+    return {"challenger": challenger, title: other}
+
+
+def _earlier_looks(context: RunContext, challenger: Artifact) -> list[Artifact]:
+    """Return the earlier evaluations of other models against the present champion."""
+    decisions = decision_log.history(context.workspace.decisions / context.ingested.model)
+    ids = dict.fromkeys(decision.get("evaluation") for decision in decisions)
+    stages = context.workspace.stages
+    evaluations = [stages.find_by_id("evaluations", evaluation) for evaluation in ids if evaluation]
+    return [e for e in evaluations if e is not None and _is_look(e, context, challenger)]
+
+
+def _is_look(evaluation: Artifact, context: RunContext, challenger: Artifact) -> bool:
+    """Return whether an evaluation compared the present champion with another model before."""
+    champion, split = context.champion, asdict(context.ingested.split)
+    is_this_one = evaluation.key["challenger"] == challenger.id and evaluation.key["split"] == split
+    return (
+        champion is not None
+        and evaluation.summary["difference"] is not None
+        and evaluation.key["champion"] == champion.gated.id != evaluation.key["challenger"]
+        and evaluation.summary["holdout_from"] <= context.ingested.split.holdout_from
+        and not is_this_one
+    )
 
 
 def model_card(
@@ -70,7 +171,7 @@ def _serves(served: Artifact, evaluation: Artifact) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PromotionOutcome:
-    """The challenger's version, the decision, and the version that serves now (None: no version)."""
+    """The version registered, the decision, and the version that serves now (None: no version)."""
 
     version: str
     decision: Decision
@@ -117,9 +218,11 @@ def promote(
     """
     logger = get_run_logger()
     gated, served, evaluation = challenger.gated, challenger.served, challenger.evaluation
-    tracker = Tracker(context.workspace)
+    tracker, store = Tracker(context.workspace), ModelStore(context.workspace)
     tracker.log_evaluation(run, evaluation)
-    version = tracker.register(run, gated, served, context.ingested)
+    write_history = partial(save_data_snapshot, context.ingested, served)
+    example = _input_example(context.ingested)
+    version = store.register(run.model, run.run_id, (gated, served), write_history, example)
     decision = _decide(evaluation, version, gate, dry_run_process)
     record = {
         "version": version.number,
@@ -134,7 +237,7 @@ def promote(
         "difference": evaluation.summary["difference"],
     }
     successor = version if decision.verdict is Verdict.PROMOTE else None
-    registry = Registry(context.workspace, tracker, run.model)
+    registry = Registry(context.workspace, store, run.model)
     serving = registry.decide(record, context.champion, successor)
     tracker.log_decision(run, decision, version.number)
     card = model_card(context, version.number, served, evaluation, decision)
@@ -150,7 +253,7 @@ def _announce(
 ) -> None:
     """Show the outcome on the run's page in Prefect, and emit it as an event."""
     show_evaluation(run.model, evaluation)
-    show_link(run.model, tracker.page(run))
+    show_link(run.model, tracker.url(run))
     decision = outcome.decision
     announce(run.model, decision.verdict, outcome.version, outcome.champion, decision.reasons)
 
@@ -165,3 +268,24 @@ def _decide(
         return Decision(verdict, reasons)
     dry_run = dry_run_process.try_model(version.folder, gate.latency_budget)
     return Decision(Verdict.HOLD if dry_run.faults else verdict, (*reasons, *dry_run.reasons()))
+
+
+def save_data_snapshot(ingested: Ingested, served: Artifact, folder: Path) -> None:
+    """Write what a version carries beside its weights into a new `folder`.
+
+    These are the interactions, items and people of the run, and golden requests with the answers
+    of the `served` model.
+    """
+    folder.mkdir()
+    snapshot = DataSnapshot.from_tables(ingested.known(), ingested.items(), ingested.people())
+    snapshot.save(folder)
+    model = TrainedModel.load(served.path)
+    scorer = model_scorer(model, snapshot.interactions, snapshot.item_table)
+    GoldenRequests.compute(snapshot.interactions, scorer).save(folder / GOLDEN)
+
+
+def _input_example(ingested: Ingested) -> pd.DataFrame:
+    """Return a request: the last two rated pairs, and an unknown user with an unknown item."""
+    interactions = ingested.known()
+    user, item = np.append(interactions.user[-2:], -1), np.append(interactions.item[-2:], -1)
+    return pd.DataFrame({"user": user, "item": item, "time": ingested.split.as_of})

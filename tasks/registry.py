@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.dry_run import DryRunProcess
-from tasks.tracking import Tracker
+from tasks.model_store import ModelStore
 from widedeep import decision_log
 from widedeep.inputs import InputError, choose_model
 from widedeep.store import ModelVersion
@@ -31,15 +31,15 @@ class Registry:
     Only for the holder of the workspace's lock.
     """
 
-    def __init__(self, workspace: Workspace, tracker: Tracker, model: str) -> None:
-        self._tracker = tracker
+    def __init__(self, workspace: Workspace, store: ModelStore, model: str) -> None:
+        self._store = store
         self.model = model
         self._folder = workspace.decisions / model
 
     def champion(self) -> ModelVersion | None:
         """Finish a move that was interrupted, and return the version that serves."""
         self._settle()
-        return self._tracker.champion(self.model)
+        return self._store.champion(self.model)
 
     def decide(
         self,
@@ -56,12 +56,12 @@ class Registry:
             ChampionChangedError: `champion` does not serve any more; nothing was done.
         """
         if successor is None:
-            serving = self._tracker.champion(self.model)
+            serving = self._store.champion(self.model)
             decision_log.record(self._folder, _signed(decision, serving, serving))
             return serving
-        self._tracker.expect_champion(self.model, champion)
+        self._store.expect_champion(self.model, champion)
         pending = decision_log.begin(self._folder, _signed(decision, successor, champion))
-        self._tracker.promote(self.model, successor.number, replacing=champion)
+        self._store.promote(self.model, successor.number, replacing=champion)
         decision_log.finish(pending)
         return successor
 
@@ -71,7 +71,7 @@ class Registry:
         Raises:
             InputError: There is no such version, it serves already, or the reason is empty.
         """
-        candidate = self._tracker.find(self.model, version)
+        candidate = self._store.find(self.model, version)
         if candidate is None:
             raise InputError(f"{self.model} has no version {version!r}; see widedeep status")
         _check(self.model, candidate, self.champion(), reason)
@@ -88,7 +88,7 @@ class Registry:
             InputError: There is no previous champion, or the reason is empty.
         """
         champion = self.champion()
-        previous = self._tracker.previous(self.model)
+        previous = self._store.previous(self.model)
         if previous is None:
             raise InputError(f"{self.model} has no previous champion to go back to")
         self._move(previous, champion, ROLLBACK, reason)
@@ -103,20 +103,20 @@ class Registry:
 
     def _settle(self) -> None:
         """Finish a move that was interrupted, and record one that was made elsewhere."""
-        serving = self._tracker.champion(self.model)
+        serving = self._store.champion(self.model)
         number = serving.number if serving else None
         pending = decision_log.pending(self._folder)
         if pending is not None:
             interrupted = decision_log.read(pending)
             if number == interrupted["replaced_version"]:
                 number = interrupted["champion_version"]
-                self._tracker.promote(self.model, number, replacing=serving)
+                self._store.promote(self.model, number, replacing=serving)
             decision_log.finish(pending)
         decisions = decision_log.history(self._folder)
         recorded = decisions[-1]["champion_version"] if decisions else None
         if number != recorded:
             outside = {"version": number, "action": OUTSIDE, "reason": "found so in MLflow"}
-            replaced = self._tracker.find(self.model, recorded) if recorded else None
+            replaced = self._store.find(self.model, recorded) if recorded else None
             decision_log.record(self._folder, _signed(outside, serving, replaced))
 
 
@@ -142,9 +142,9 @@ def promote_after_dry_run(registry: Registry, version: str, reason: str) -> Mode
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """A version of a registered model, and the tracker that reads its files."""
+    """A version of a registered model, and the store that has its files."""
 
-    tracker: Tracker
+    store: ModelStore
     model: str
     version: ModelVersion
 
@@ -161,15 +161,15 @@ def choose_version(workspace: Workspace, model: str | None, version: str) -> Reg
         InputError: There is no such model or version, or there are several models and `model` is
             None.
     """
-    tracker = _tracker(workspace)
-    name = choose_model(tracker.models(), model)
-    chosen = tracker.find(name, version)
+    store = _open_store(workspace)
+    name = choose_model(store.models(), model)
+    chosen = store.find(name, version)
     if chosen is None:
         raise InputError(
             f"{name} has no version {version!r}; expected a number or an alias (champion, "
             "previous, challenger), see widedeep status"
         )
-    return RegisteredModel(tracker, name, chosen)
+    return RegisteredModel(store, name, chosen)
 
 
 def open_registry(workspace: Workspace, model: str | None) -> Registry:
@@ -178,16 +178,16 @@ def open_registry(workspace: Workspace, model: str | None) -> Registry:
     Raises:
         InputError: There is no such model, or there are several models and `model` is None.
     """
-    tracker = _tracker(workspace)
-    return Registry(workspace, tracker, choose_model(tracker.models(), model))
+    store = _open_store(workspace)
+    return Registry(workspace, store, choose_model(store.models(), model))
 
 
-def _tracker(workspace: Workspace) -> Tracker:
-    """Return the workspace's tracker; raise InputError if no model is registered."""
-    tracker = Tracker(workspace) if workspace.has_tracking_store else None
-    if tracker is None or not tracker.models():
+def _open_store(workspace: Workspace) -> ModelStore:
+    """Return the workspace's models; raise InputError if none is registered."""
+    store = ModelStore(workspace) if workspace.has_tracking_store else None
+    if store is None or not store.models():
         raise InputError(f"no model yet in {workspace.root}; begin with: widedeep retrain")
-    return tracker
+    return store
 
 
 def _check(model: str, successor: ModelVersion, champion: ModelVersion | None, reason: str) -> None:

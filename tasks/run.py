@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.engine import LOCAL, Engine
-from widedeep.choices import PresetName
-from widedeep.inputs import InputError, to_iso
+from widedeep.inputs import InputError, PresetName, to_iso
 from widedeep.store import atomic_write, code_version
 
 # Commands that only look something up load neither Prefect nor torch for their types.

@@ -12,8 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field
 
 from tasks.form import Form, Option
-from widedeep.choices import DataSetName, Device, Precision, PresetName, Publish, StartMode
-from widedeep.inputs import Moment
+from widedeep.inputs import DataSetName, Device, Moment, Precision, PresetName, Publish, StartMode
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]

@@ -16,12 +16,6 @@ import pyarrow.parquet as pq
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from widedeep.data.tables import Interactions
-from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.history.queries import Queries
-from widedeep.features.items import ItemTable
-from widedeep.model.trained_model import TrainedModel
-
 
 def _reuse_compiled(carried: Path) -> None:
     """Import the installed library if it is, byte for byte, the code carried in a folder.
@@ -46,6 +40,12 @@ def _sources(folder: Path) -> dict[Path, bytes]:
 
 
 _reuse_compiled(Path(__file__).parent / "code")
+
+from widedeep.data.tables import Interactions  # noqa: E402
+from widedeep.evaluation.scoring import model_scorer  # noqa: E402
+from widedeep.features.history.queries import Queries  # noqa: E402
+from widedeep.features.items import ItemTable  # noqa: E402
+from widedeep.model.trained_model import TrainedModel  # noqa: E402
 
 
 class ServedModel(PythonModel):

@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.engine import TRAINING_SECONDS
 from tasks.run import RunContext
-from widedeep.choices import PresetName
 from widedeep.features.training_data import TrainingData
+from widedeep.inputs import PresetName
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import (
     SEARCH_SPACE,
@@ -115,7 +115,7 @@ class TuningSearch:
         return TuningTrial(trial.params, tuple(epochs), best, pruned)
 
     def _validated(self, preset: Preset) -> Iterator[tuple[EpochResult, float]]:
-        """Yield each epoch that has a validation loss, with that loss; do not catch up afterwards."""
+        """Yield each epoch that has a validation loss, with that loss; do not catch up then."""
         for result in TrainingRun(self._training_data, preset, None, self._job.seed).epochs():
             if result.validation_loss is None:
                 return
@@ -129,7 +129,7 @@ class TuningSearch:
     timeout_seconds=TRAINING_SECONDS,
 )
 def try_settings(search: TuningSearch, number: int) -> TuningTrial:
-    """Run one trial of a search."""
+    """Run trial `number` of a search and return its result."""
     del number  # it only appears in the name of the task run
     return search.try_next()
 

@@ -96,10 +96,10 @@ def make_workspace(tmp_path_factory):
 
     The store is copied, because making one takes a second.
     """
-    from tasks.tracking import Tracker
+    from tasks.model_store import ModelStore
 
     template = Workspace(tmp_path_factory.mktemp("template"))
-    Tracker(template).models()
+    ModelStore(template).models()
 
     def make(folder: Path) -> Path:
         shutil.copy(template.root / "mlflow.db", folder)

@@ -3,8 +3,8 @@
 from tests.benchmarks import bench_ranking
 from tests.benchmarks.speed import features_speed, training_speed
 from tests.benchmarks.speed.training_work import BATCH, TrainingWork
-from widedeep.choices import Precision
 from widedeep.evaluation.snapshot import DataSnapshot
+from widedeep.inputs import Precision
 
 
 def test_training_goes_on_where_the_last_epoch_ended():

@@ -29,7 +29,7 @@ VAGUE = {"found", "told", "wanted", "held", "kept", "theirs", "ours"}
 
 LEAST_DOCSTRING = 30
 SHAPE = re.compile(
-    r"\([^()]*\bn\b|\([a-z_0-9, +*]+,\)|\([a-z_0-9]+, [a-z_0-9, ]+\)|shape|scalar", re.I
+    r"\([^()]*\bn\b|\([a-z_0-9, +*]+,\)|\([a-z_0-9]+, [a-z_0-9, ]+\)|shape|scalar", re.IGNORECASE
 )
 
 
@@ -48,9 +48,8 @@ def described(path):
     """Yield (line, text) of every docstring and comment of a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(node.value.value, str):
-                for number, line in enumerate(node.value.value.splitlines()):
-                    yield node.lineno + number, line
+            for number, line in enumerate(str(node.value.value).splitlines()):
+                yield node.lineno + number, line
     with path.open("rb") as file:
         for token in tokenize.tokenize(file.readline):
             if token.type == tokenize.COMMENT:

@@ -318,7 +318,8 @@ def auc(recovery_world, model):
     }
     history = model.transform.spec.history
     found = {
-        name: Predictions.compute(interactions, split, history, score) for name, score in scorers.items()
+        name: Predictions.compute(interactions, split, history, score)
+        for name, score in scorers.items()
     }
     return {
         name: {

@@ -1,1 +1,1 @@
-"""The stages of a run on a Ray cluster: the only code that imports ray, loaded by `tasks.engine`."""
+"""The stages of a run on a Ray cluster: only they import ray, and `tasks.engine` loads them."""

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import ray
-from ray.data import DataContext
-
 from widedeep.inputs import InputError
 from widedeep.store import code_version
 from widedeep.workspace import Workspace
@@ -25,6 +22,8 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 # Workers of a local Ray do this process's work, so they keep its priority (Ray's default is 15).
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+import ray  # noqa: E402
+from ray.data import DataContext  # noqa: E402
 
 _CONNECT_SECONDS = 10.0
 _QUIET = ("ray", "ray.data", "ray.train", "ray._private", "ray.tune")

@@ -20,8 +20,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Queue
 
-from widedeep.choices import Device
-from widedeep.inputs import InputError
+from widedeep.inputs import Device, InputError
 from widedeep.model.distributed import ProcessGroup
 from widedeep.model.fitting import Checkpoint, TrainingJob, TrainingRun
 from widedeep.model.trained_model import TrainedModel
@@ -116,7 +115,7 @@ class RayTraining:
         )
 
     def _on_gpus(self) -> bool:
-        """Return whether each worker gets a GPU; raise InputError if cuda is set and GPUs are missing."""
+        """Return whether each worker gets a GPU; raise InputError if cuda asks for missing ones."""
         device, gpus = self._training.preset.training.device, ray.cluster_resources().get("GPU", 0)
         if device is Device.CUDA and gpus < self._workers:
             raise InputError(

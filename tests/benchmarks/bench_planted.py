@@ -40,7 +40,7 @@ from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
-from widedeep.evaluation.scoring import Predictions, model_scorer, slice_masks, baseline_scorer
+from widedeep.evaluation.scoring import Predictions, baseline_scorer, model_scorer, slice_masks
 from widedeep.features.training_data import PROTOCOLS
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import get_preset
@@ -91,7 +91,9 @@ def recover(simulation: SimulationConfig, folder: Path) -> Recovered:
         ingest(folder / "world", ArtifactStore(folder / "stages"), int(time.time()))
     )
     end = ratings.last_time + 1
-    problem = Problem.of(ratings, Split.from_times(ratings.interactions(end).time, end), get_preset("default"))
+    problem = Problem.of(
+        ratings, Split.from_times(ratings.interactions(end).time, end), get_preset("default")
+    )
     model = train(problem, seed)
     interactions, item_table = problem.interactions, problem.item_table
     scorers = {

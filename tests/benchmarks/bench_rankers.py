@@ -35,10 +35,10 @@ from tests.benchmarks.rankers.report import (
 )
 from tests.benchmarks.rankers.run import Ranker, Run
 from tests.benchmarks.rankers.wide_deep import WideAndDeep
-from widedeep.choices import Precision
 from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
+from widedeep.inputs import Precision
 from widedeep.model.presets import PRESETS, get_preset
 from widedeep.store import ArtifactStore
 
@@ -60,7 +60,9 @@ def prepare(name: str, problem: Problem, options: argparse.Namespace) -> Ranker:
     """What all seeds of a ranker share."""
     makers = {
         OURS: lambda: WideAndDeep.of(
-            problem, get_preset(options.preset).with_precision(options.precision), refit=options.refit
+            problem,
+            get_preset(options.preset).with_precision(options.precision),
+            refit=options.refit,
         ),
         BOOSTING: lambda: Boosting.of(problem, refit=options.refit),
         "logistic": lambda: Logistic.of(problem, refit=options.refit),

@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.engine import LOCAL, Engine
-from widedeep.choices import EngineName
 from widedeep.data.ingest import ingest
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import simulate
@@ -30,6 +29,7 @@ from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts, example_queries
+from widedeep.inputs import EngineName
 from widedeep.model.batch import BatchSlice, Minibatch
 from widedeep.model.fitting import TrainingJob
 from widedeep.model.network import InputShape, WideDeep

@@ -44,8 +44,8 @@ MOST_IN_MEMORY = 10_000_000
 def running(engine: str, folder: Path) -> "Iterator[EngineFactory]":
     """Engines of that name, for a while."""
     from tasks.engine import Engine
-    from widedeep.choices import EngineName
     from widedeep.features.engine import InMemoryEngine
+    from widedeep.inputs import EngineName
     from widedeep.out_of_core.on_disk import OnDiskEngine
     from widedeep.workspace import Workspace
 

@@ -30,7 +30,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
-from tasks.tracking import CHAMPION, Tracker
+from tasks.model_store import CHAMPION, ModelStore
 from widedeep import decision_log
 from widedeep.workspace import Workspace
 
@@ -205,9 +205,9 @@ def in_turn(client, world, options, registry):
 
 def second_version(workspace):
     """The champion and another version; MLflow's client, the model, and both numbers."""
-    tracker, client = Tracker(workspace), MlflowClient(workspace.tracking_uri)
+    store, client = ModelStore(workspace), MlflowClient(workspace.tracking_uri)
     (model,) = decision_log.recorded_models(workspace.decisions)
-    number = tracker.champion(model).number
+    number = store.champion(model).number
     held = {int(one.version) for one in client.search_model_versions(f"name='{model}'")}
     others = held - {int(number)}
     if others:
@@ -219,7 +219,7 @@ def second_version(workspace):
 
 def world_of(workspace, model):
     """Users and items to ask for."""
-    history = Tracker(workspace).champion(model).served.path.with_name("history")
+    history = ModelStore(workspace).champion(model).served.path.with_name("history")
     users = pq.read_table(history / "ratings.parquet", columns=["user"])["user"].to_pylist()
     items = pq.read_table(history / "items.parquet", columns=["item"])["item"].to_pylist()
     return {"users": users[::50], "items": items}

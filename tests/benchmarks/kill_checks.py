@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pyarrow.parquet as pq
 
-from tasks.tracking import Tracker
+from tasks.model_store import ModelStore
 from widedeep import decision_log
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
@@ -29,7 +29,7 @@ class Checks:
 
     def serves(self):
         """The champion, be it the old or the new one, loads and answers as when it was made."""
-        champion = Tracker(self.workspace).champion(self.model)
+        champion = ModelStore(self.workspace).champion(self.model)
         history = champion.served.path.with_name("history")
         known, golden = DataSnapshot.load(history), GoldenRequests.load(history / GOLDEN)
         model = TrainedModel.load(champion.served.path)
@@ -63,9 +63,9 @@ class Checks:
 
     def versions_are_whole(self):
         """Each registered one can be loaded, both the judged model and the one that serves."""
-        tracker = Tracker(self.workspace)
+        store = ModelStore(self.workspace)
         for number in set(self.versions()) - self._whole:
-            found = tracker.find(self.model, number)
+            found = store.find(self.model, number)
             for stored in (found.gated, found.served):
                 TrainedModel.load(stored.path)
             self._whole.add(number)
@@ -94,7 +94,7 @@ class Checks:
 
     def has_previous(self):
         """Whether there is a champion to go back to."""
-        return Tracker(self.workspace).previous(self.model) is not None
+        return ModelStore(self.workspace).previous(self.model) is not None
 
     def finished(self):
         """All finished artefacts and decisions, to tell later what a run has added."""

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.choices import DataSetName
 from widedeep.data.download import RELEASES, DownloadError
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import MARKER, simulate
 from widedeep.data.source import resolve_source, simulate_defaults
-from widedeep.inputs import InputError
+from widedeep.inputs import DataSetName, InputError
 
 TINY = SimulationConfig(users=40, items=20, ratings=80, seed=1, exceptions=0)
 KMRD = ["kmrd-small", "kmrd-2m", "kmrd-5m"]

@@ -30,7 +30,10 @@ def test_json_gives_back_an_equal_spec(spec):
         ({"bags": (Bag("genres"), Bag("leading", vocabulary_of="genres"))}, "'genres' is used"),
         ({"categories": (Category("user"), Category("user"))}, "'user' is declared more than once"),
         ({"bags": (Bag("item"),)}, "'item' is declared more than once"),
-        ({"numbers": (Number("user_genre_residual"), Number("user_genre_residual", 5))}, "'user_genre_residual' is declared more than once"),
+        (
+            {"numbers": (Number("user_genre_residual"), Number("user_genre_residual", 5))},
+            "'user_genre_residual' is declared more than once",
+        ),
         (
             {"buckets": (Bucket("user_genre_residual"), Bucket("user_genre_residual", 5))},
             "'taste_bucket' is declared more than once",

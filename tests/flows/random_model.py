@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from mlflow import MlflowClient
 
+from tasks.model_store import ModelStore
 from tasks.registry import Registry
-from tasks.tracking import Tracker
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.snapshot import DataSnapshot
@@ -35,11 +35,11 @@ def register_random_model(workspace, data):
     model = random_model(snapshot.interactions, snapshot.item_table)
     model.save(folder / "artifacts" / "id")
     (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
-    tracker, client = Tracker(workspace), MlflowClient(workspace.tracking_uri)
+    store, client = ModelStore(workspace), MlflowClient(workspace.tracking_uri)
     client.create_registered_model(MODEL)
     tags = {"widedeep.gated_id": "id", "widedeep.served_id": "id"}
     client.create_model_version(MODEL, folder.as_uri(), tags=tags)
-    registry = Registry(workspace, tracker, MODEL)
+    registry = Registry(workspace, store, MODEL)
     registry.promote(registry.candidate("1", "a test"), "a test")
 
 

@@ -5,8 +5,8 @@ from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.champion import promote_by_hand, rollback
+from tasks.model_store import ModelStore
 from tasks.registry import open_registry
-from tasks.tracking import Tracker
 from widedeep.inputs import InputError
 from widedeep.workspace import Workspace
 
@@ -35,7 +35,7 @@ def workspace(tmp_path, make_workspace, monkeypatch):
 
 def test_a_rollback_is_announced(workspace):
     assert rollback(reason="to see it") == "1"
-    assert Tracker(workspace).champion(MODEL).number == "1"
+    assert ModelStore(workspace).champion(MODEL).number == "1"
     with get_client(sync_client=True) as client:
         keys = {artifact.key for artifact in client.read_latest_artifacts()}
     assert f"{MODEL}-decision" in keys
@@ -44,4 +44,4 @@ def test_a_rollback_is_announced(workspace):
 def test_a_version_that_fails_the_dry_run_is_not_promoted(workspace):
     with pytest.raises(InputError, match="version 1 was not promoted: dry run"):
         promote_by_hand(version="1", reason="to see it fail")
-    assert Tracker(workspace).champion(MODEL).number == "2"
+    assert ModelStore(workspace).champion(MODEL).number == "2"

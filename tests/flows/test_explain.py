@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from flows.explain import ExplainReport, show_explanation
+from tasks.model_store import ModelStore
 from tasks.registry import RegisteredModel
-from tasks.tracking import Tracker
 from widedeep.evaluation.explain import Explanation, FiredFeature
 from widedeep.store import ModelVersion
 from widedeep.workspace import Workspace
@@ -23,7 +23,7 @@ def workspace(tmp_path, make_workspace):
 
 def explained(workspace, explanation=EXPLANATION):
     version = ModelVersion("3", "abc", workspace.root)
-    registered = RegisteredModel(Tracker(workspace), "widedeep-test", version)
+    registered = RegisteredModel(ModelStore(workspace), "widedeep-test", version)
     return ExplainReport(registered, "알이씨 [REC]", "[REC]", explanation)
 
 

@@ -18,8 +18,8 @@ import torch
 
 from flows.cli import main
 from tasks.dry_run import DryRunProcess
+from tasks.model_store import ModelStore
 from tasks.run import git_commit
-from tasks.tracking import Tracker
 from widedeep.metrics import auc
 from widedeep.workspace import Workspace
 
@@ -295,7 +295,7 @@ def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_d
 ):
     result, _ = first
     folder = shutil.copytree(
-        Tracker(Workspace(workspace)).find(result["model"], "1").folder, tmp_path / "m"
+        ModelStore(Workspace(workspace)).find(result["model"], "1").folder, tmp_path / "m"
     )
     golden = folder / "artifacts" / "history" / "golden.parquet"
     frame = pd.read_parquet(golden)
@@ -310,7 +310,7 @@ def test_a_model_that_answers_otherwise_than_in_training_or_too_late_fails_its_d
 def test_a_model_whose_weights_are_gone_fails_its_dry_run(first, workspace, tmp_path):
     result, _ = first
     folder = shutil.copytree(
-        Tracker(Workspace(workspace)).find(result["model"], "1").folder, tmp_path / "m"
+        ModelStore(Workspace(workspace)).find(result["model"], "1").folder, tmp_path / "m"
     )
     for weights in folder.rglob("*.safetensors"):
         weights.unlink()

@@ -11,7 +11,9 @@ from flows.retrain import Gate, retrain
 from flows.tune import tune
 from tasks.engine import Engine
 from tasks.run_form import Clock, DataSet, Moments, Search, Training
-from widedeep.choices import (
+from widedeep.data.download import RELEASES
+from widedeep.evaluation.gate import GateConfig
+from widedeep.inputs import (
     DataSetName,
     Device,
     EngineName,
@@ -20,8 +22,6 @@ from widedeep.choices import (
     Publish,
     StartMode,
 )
-from widedeep.data.download import RELEASES
-from widedeep.evaluation.gate import GateConfig
 from widedeep.model.presets import PRESETS
 
 JULY = 1_530_403_200

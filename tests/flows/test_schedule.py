@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flows.cli import main
-from tasks.tracking import Tracker
+from tasks.model_store import ModelStore
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import MANIFEST, file_digest
 from widedeep.workspace import Workspace
@@ -90,7 +90,7 @@ def test_a_backfill_gives_the_same_model_scores_and_decision(in_time, backfilled
 
 
 def champion(workspace, model):
-    return Tracker(workspace).champion(model)
+    return ModelStore(workspace).champion(model)
 
 
 def test_what_serves_has_learned_its_holdout_and_what_was_judged_has_not(backfilled, middle):

@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 from flows import status
 from flows.cli import main
 from flows.status import model_status, statuses
+from tasks.model_store import ModelStore
 from tasks.registry import OUTSIDE, Registry
-from tasks.tracking import Tracker
 from widedeep import decision_log
 from widedeep.inputs import parse_time
 from widedeep.workspace import Workspace
@@ -23,21 +23,21 @@ def workspace(tmp_path, make_workspace):
 
 
 @pytest.fixture
-def tracker(workspace):
-    return Tracker(workspace)
+def store(workspace):
+    return ModelStore(workspace)
 
 
 @pytest.fixture
-def client(workspace, tracker):
-    del tracker  # creates the tables
+def client(workspace, store):
+    del store  # creates the tables
     return MlflowClient(workspace.tracking_uri, workspace.tracking_uri)
 
 
 @pytest.fixture
-def registry(workspace, tracker, client):
+def registry(workspace, store, client):
     """A model with three versions, of which 1 and then 2 were promoted."""
     client.create_registered_model(MODEL)
-    registry = Registry(workspace, tracker, MODEL)
+    registry = Registry(workspace, store, MODEL)
     for number in ("1", "2", "3"):
         folder = workspace.root / "models" / number
         (folder / "artifacts" / "id").mkdir(parents=True)
@@ -66,7 +66,7 @@ def interrupt_promotion(registry, monkeypatch, version):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry._tracker._client, "set_registered_model_alias", killed)
+        patch.setattr(registry._store._client, "set_registered_model_alias", killed)
         with pytest.raises(KeyboardInterrupt):
             registry.promote(registry.candidate(version, "better"), "better")
 

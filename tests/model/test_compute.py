@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.choices import Device, Precision
-from widedeep.inputs import InputError
+from widedeep.inputs import Device, InputError, Precision
 from widedeep.model import adagrad, ftrl, kernels, layers, sparse_optimiser
 from widedeep.model.batch import Batch
 from widedeep.model.compute import CPU, fast_matmul, resolve_device, torch_threads, training_dtype

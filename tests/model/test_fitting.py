@@ -8,7 +8,6 @@ import torch
 
 from tests.model.conftest import equal
 from widedeep import metrics
-from widedeep.choices import StartMode
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
 from widedeep.features.encoded import EncodedRows
@@ -21,6 +20,7 @@ from widedeep.features.training_data import (
     example_queries,
     warm_parts,
 )
+from widedeep.inputs import StartMode
 from widedeep.model.fitting import Checkpoint, TrainingJob, TrainingRun, fit_prior_calibration
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep, predict
 from widedeep.model.trained_model import TrainedModel

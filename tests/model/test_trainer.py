@@ -11,9 +11,8 @@ import torch
 
 from tests.model.conftest import equal
 from widedeep import metrics
-from widedeep.choices import Device, Precision
 from widedeep.features.training_data import STREAMING
-from widedeep.inputs import InputError
+from widedeep.inputs import Device, InputError, Precision
 from widedeep.model.batch import Batch
 from widedeep.model.compute import CPU
 from widedeep.model.ftrl import Ftrl, FtrlConfig

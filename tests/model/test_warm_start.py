@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.model.conftest import equal
-from widedeep.choices import StartMode
 from widedeep.data.split import Split
 from widedeep.features.history.columns import HistoryColumns
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.transform import Transform
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, StartMode
 from widedeep.model.ftrl import FtrlConfig, weight_from_state
 from widedeep.model.network import logits
 from widedeep.model.trainer import Trainer

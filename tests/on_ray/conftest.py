@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tasks.engine import Engine
-from widedeep.choices import EngineName
 from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
+from widedeep.inputs import EngineName
 from widedeep.model.presets import get_preset
 from widedeep.store import ArtifactStore
 from widedeep.workspace import Workspace

@@ -17,7 +17,7 @@ import sys, time
 from pathlib import Path
 import flows
 from tasks.engine import Engine
-from widedeep.choices import EngineName
+from widedeep.inputs import EngineName
 from widedeep.workspace import Workspace
 with Engine(engine=EngineName.RAY, workers=1).running(Workspace(Path(sys.argv[1]))):
     print("running", flush=True)

@@ -22,7 +22,7 @@ def test_a_cold_plan_is_the_same_whatever_the_pieces(
     cluster, world, settings, plan_folder, tmp_path, cut
 ):
     del cluster
-    from tasks.on_ray.features import RayEngine
+    from tasks.on_ray.data import RayEngine
 
     engines = partial(RayEngine, **cut)
     learned = settings.features, settings.sampling

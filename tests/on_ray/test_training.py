@@ -9,9 +9,8 @@ import psutil
 import pytest
 import torch
 
-from widedeep.choices import Device
 from widedeep.features.training_data import TrainingData, warm_parts
-from widedeep.inputs import InputError
+from widedeep.inputs import Device, InputError
 from widedeep.model.fitting import TrainingJob
 from widedeep.model.trainer import DivergenceError
 

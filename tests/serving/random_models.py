@@ -50,7 +50,15 @@ EVERYTHING = FeatureSpec(
         Cross(("grade", "item_age_bucket", "user_fast_bucket", "user"), 1),
         Cross(("item_age_bucket", "user_genre_residual_bucket"), 1),
     ),
-    wide=("user", "item", "genres", "liked", "disliked", "user_genre_residual_bucket", "item_age_bucket"),
+    wide=(
+        "user",
+        "item",
+        "genres",
+        "liked",
+        "disliked",
+        "user_genre_residual_bucket",
+        "item_age_bucket",
+    ),
     prior_logit="item_mean",
     history=HistoryConfig(positive_rating=7, length=6),
 )

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from tests.serving.random_models import EVERYTHING, SMALL, World
-from widedeep.choices import Precision
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, Precision
 from widedeep.model.compute import torch_threads
 from widedeep.retrieval.retriever import Retriever
 from widedeep.serving import batch_ranking

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tests.serving.random_models import EVERYTHING, SMALL, World, rows_of, scores_of_the_model
-from widedeep.choices import Precision
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, Precision
 from widedeep.serving.ranker import RankedItem, Ranker
 
 

@@ -20,12 +20,11 @@ from tests.serving.random_models import (
     rows_of,
     scores_of_the_model,
 )
-from widedeep.choices import Precision
 from widedeep.data.tables import ITEM_COLUMNS
 from widedeep.features.history import passes
 from widedeep.features.items import ItemTable
 from widedeep.features.spec import Cross
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, Precision
 from widedeep.model.compute import matmul_dtype
 from widedeep.model.network import sigmoid
 from widedeep.model.presets import get_preset
@@ -36,7 +35,12 @@ from widedeep.serving.scorer import FastScorer, kernels
 DEFAULT, PAPER = get_preset("default"), get_preset("paper")
 EMBEDDED = replace(SMALL, embedding=3, hidden=(12,), number_embedding=5)
 NUMBERS_ALONE = replace(
-    EVERYTHING, categories=(), bags=(), crosses=(), wide=("user_genre_residual_bucket",), prior_logit=None
+    EVERYTHING,
+    categories=(),
+    bags=(),
+    crosses=(),
+    wide=("user_genre_residual_bucket",),
+    prior_logit=None,
 )
 NO_NUMBER = replace(
     EVERYTHING, numbers=(), buckets=(), crosses=(Cross(("user", "item"), 1),), wide=("item",)

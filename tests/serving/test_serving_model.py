@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.choices import Precision
 from widedeep.data.feedback_log import FeedbackEvent, read_feedback
 from widedeep.evaluation.explain import Explainer
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
 from widedeep.features.history.queries import Queries
+from widedeep.inputs import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.retrieval.retriever import Retriever
 from widedeep.retrieval.user_index import merge_feedback

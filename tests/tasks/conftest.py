@@ -3,7 +3,7 @@
 import pytest
 from mlflow import MlflowClient
 
-from tasks.tracking import Tracker
+from tasks.model_store import ModelStore
 from widedeep.store import ModelVersion, StoredModel
 from widedeep.workspace import Workspace
 
@@ -16,9 +16,9 @@ def workspace(tmp_path, make_workspace):
 
 
 @pytest.fixture
-def tracker(workspace):
+def store(workspace):
     """A registry with three versions of one model, each with files."""
-    tracker = Tracker(workspace)
+    store = ModelStore(workspace)
     client = MlflowClient(workspace.tracking_uri)
     client.create_registered_model(MODEL)
     for number in ("1", "2", "3"):
@@ -27,12 +27,12 @@ def tracker(workspace):
         (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
         tags = {"widedeep.gated_id": f"id{number}", "widedeep.served_id": f"id{number}"}
         client.create_model_version(MODEL, folder.as_uri(), tags=tags)
-    return tracker
+    return store
 
 
 @pytest.fixture
 def version(workspace):
-    """A version of that model as the tracker gives it."""
+    """A version of that model as the store gives it."""
 
     def of(number):
         path = workspace.root / "models" / number / "artifacts" / f"id{number}"

@@ -17,25 +17,25 @@ from widedeep.serving.telemetry import Telemetry
 MODEL = "widedeep-test"
 
 
-def test_each_move_of_the_champion_is_reported_once(workspace, tracker, version):
+def test_each_move_of_the_champion_is_reported_once(workspace, store, version):
     poller = RegistryPoller(workspace, None)
     assert poller.poll() is None
-    tracker.promote(MODEL, "1", replacing=None)
+    store.promote(MODEL, "1", replacing=None)
     assert poller.poll() is None, "MLflow's database is not read before a decision is logged"
     decision_log.record(workspace.decisions / MODEL, {"version": "1"})
     champion = poller.poll()
     assert (champion.model, champion.number) == (MODEL, "1")
     assert champion.served == version("1").served.path
     assert poller.poll() is None
-    tracker.promote(MODEL, "2", replacing=version("1"))
+    store.promote(MODEL, "2", replacing=version("1"))
     assert poller.poll().number == "2"
-    tracker.promote(MODEL, "1", replacing=version("2"))
+    store.promote(MODEL, "1", replacing=version("2"))
     assert poller.poll().number == "1", "a rollback is a move, too"
     assert poller.poll() is None
 
 
-def test_with_several_models_one_must_be_named(workspace, tracker):
-    tracker.promote(MODEL, "1", replacing=None)
+def test_with_several_models_one_must_be_named(workspace, store):
+    store.promote(MODEL, "1", replacing=None)
     for model in (MODEL, "widedeep-other"):
         decision_log.record(workspace.decisions / model, {"version": "1"})
     assert RegistryPoller(workspace, None).poll() is None

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from flows.cli import main
 from tasks.engine import LOCAL, Engine
-from widedeep.choices import EngineName
+from widedeep.inputs import EngineName
 
 
 def ray(workers):

@@ -3,8 +3,8 @@
 import pytest
 from mlflow import MlflowClient
 
+from tasks.model_store import ChampionChangedError
 from tasks.registry import OUTSIDE, Registry, choose_version
-from tasks.tracking import ChampionChangedError
 from widedeep import decision_log
 from widedeep.inputs import InputError
 
@@ -12,8 +12,8 @@ MODEL = "widedeep-test"
 
 
 @pytest.fixture
-def registry(workspace, tracker):
-    return Registry(workspace, tracker, MODEL)
+def registry(workspace, store):
+    return Registry(workspace, store, MODEL)
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ class Killed(BaseException):
     """The process died here."""
 
 
-def cut(monkeypatch, tracker, calls):
+def cut(monkeypatch, store, calls):
     """Die at the given call of MLflow's alias, counted from 1."""
-    made, real = [], tracker._client.set_registered_model_alias
+    made, real = [], store._client.set_registered_model_alias
 
     def alias(*arguments):
         made.append(arguments)
@@ -42,19 +42,19 @@ def cut(monkeypatch, tracker, calls):
             raise Killed
         real(*arguments)
 
-    monkeypatch.setattr(tracker._client, "set_registered_model_alias", alias)
+    monkeypatch.setattr(store._client, "set_registered_model_alias", alias)
 
 
 def let_serve(registry, version, reason):
     registry.promote(registry.candidate(version, reason), reason)
 
 
-def test_a_version_is_promoted_by_hand_and_rolled_back(registry, tracker, history):
+def test_a_version_is_promoted_by_hand_and_rolled_back(registry, store, history):
     let_serve(registry, "1", "first")
     let_serve(registry, "2", "looks better")
     registry.roll_back("it was not")
-    assert tracker.champion(MODEL).number == "1"
-    assert tracker.previous(MODEL).number == "2"
+    assert store.champion(MODEL).number == "1"
+    assert store.previous(MODEL).number == "2"
     assert history() == [
         ("promote", "1", "1", None),
         ("promote", "2", "2", "1"),
@@ -75,12 +75,12 @@ def test_a_record_says_who_when_and_why(registry, workspace):
     [("9", "why", "no version '9'"), ("1", "why", "champion already"), ("2", "  ", "is empty")],
 )
 def test_what_cannot_be_promoted_is_said_and_changes_nothing(
-    registry, tracker, history, version, reason, message
+    registry, store, history, version, reason, message
 ):
     let_serve(registry, "1", "first")
     with pytest.raises(InputError, match=message):
         let_serve(registry, version, reason)
-    assert tracker.champion(MODEL).number == "1"
+    assert store.champion(MODEL).number == "1"
     assert len(history()) == 1
 
 
@@ -92,27 +92,27 @@ def test_there_is_nothing_to_roll_back_to_at_first(registry):
 
 @pytest.mark.parametrize("calls", [1, 2])
 def test_a_move_that_was_cut_off_is_finished_by_the_next(
-    registry, tracker, history, monkeypatch, calls
+    registry, store, history, monkeypatch, calls
 ):
     let_serve(registry, "1", "first")
     with monkeypatch.context() as patch:
-        cut(patch, tracker, calls)
+        cut(patch, store, calls)
         with pytest.raises(Killed):
             let_serve(registry, "2", "better")
-    assert tracker.champion(MODEL).number == "1"
+    assert store.champion(MODEL).number == "1"
     assert len(history()) == 1
     assert registry.champion().number == "2"
-    assert tracker.previous(MODEL).number == "1"
+    assert store.previous(MODEL).number == "1"
     assert history()[-1] == ("promote", "2", "2", "1")
 
 
-def test_a_move_that_was_made_but_not_noted_is_noted(registry, tracker, history, monkeypatch):
+def test_a_move_that_was_made_but_not_noted_is_noted(registry, store, history, monkeypatch):
     let_serve(registry, "1", "first")
     with monkeypatch.context() as patch:
         patch.setattr(decision_log, "finish", lambda _: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             let_serve(registry, "2", "better")
-    assert tracker.champion(MODEL).number == "2"
+    assert store.champion(MODEL).number == "2"
     assert registry.champion().number == "2"
     assert history()[-1] == ("promote", "2", "2", "1")
 
@@ -126,12 +126,12 @@ def test_a_champion_moved_in_mlflow_stays_and_is_recorded(registry, workspace, h
     assert history()[2:] == [(OUTSIDE, "1", "1", "2")]
 
 
-def test_a_stale_evaluation_promotes_nothing(registry, tracker, history, version):
+def test_a_stale_evaluation_promotes_nothing(registry, store, history, version):
     let_serve(registry, "1", "first")
     decision = {"version": "3", "action": "promote", "reason": "measured against version 2"}
     with pytest.raises(ChampionChangedError):
         registry.decide(decision, version("2"), version("3"))
-    assert tracker.champion(MODEL).number == "1"
+    assert store.champion(MODEL).number == "1"
     assert len(history()) == 1
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from widedeep.choices import DataSetName
 from widedeep.data.download import COMMIT, RELEASES, DownloadError, download
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import MARKER, simulate
-from widedeep.inputs import InputError
+from widedeep.inputs import DataSetName, InputError
 
 _VARIABLE = "WIDEDEEP_DATA"
 

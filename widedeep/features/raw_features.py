@@ -62,7 +62,9 @@ class RawFeatures:
         Raises:
             InputError: The interactions are not in order of time.
         """
-        history = compute_history(interactions, queries, item_table, config, prior, selection=columns)
+        history = compute_history(
+            interactions, queries, item_table, config, prior, selection=columns
+        )
         return cls.from_history(queries, history, item_table)
 
     @classmethod

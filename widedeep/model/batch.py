@@ -39,7 +39,7 @@ class Batch:
 
     @classmethod
     def from_encoded(cls, rows: EncodedRows, device: torch.device) -> Self:
-        """Copy the rows to `device`."""
+        """Copy encoded rows to `device` as tensors."""
         return cls(
             torch.from_numpy(rows.categories.astype(np.int64)).to(device),
             tuple(_bag_tensors(bag, device) for bag in rows.bags),

@@ -23,8 +23,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from widedeep.choices import Device, Precision
-from widedeep.inputs import InputError
+from widedeep.inputs import Device, InputError, Precision
 
 CPU = torch.device("cpu")
 

@@ -43,7 +43,7 @@ class SingleProcess:
     """One process that learns all rows itself."""
 
     def share(self, rows: int) -> slice:
-        """Return all rows."""
+        """Return all rows of the minibatch, which has one process."""
         return slice(0, rows)
 
     def all_reduce(self, loss: Tensor, parameters: Iterable[Parameter]) -> float:  # noqa: ARG002

@@ -58,12 +58,12 @@ def activate(units: Tensor, bias: Tensor, mask: Tensor | None, scale: float) -> 
         if mask is not None:
             units.mul_(mask).mul_(scale)
         return
-    kept = None if mask is None else mask.numpy()
+    keep_mask = None if mask is None else mask.numpy()
     if units.dtype == torch.bfloat16:
-        _activate_bits(bfloat16_bits(units), bias.numpy(), kept, np.float32(scale))
+        _activate_bits(bfloat16_bits(units), bias.numpy(), keep_mask, np.float32(scale))
     else:
         values = units.numpy()
-        _activate(values, bias.numpy(), kept, values.dtype.type(scale))
+        _activate(values, bias.numpy(), keep_mask, values.dtype.type(scale))
 
 
 def activate_backward(gradient: Tensor, units: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -99,28 +99,28 @@ def _relu(value: np.floating) -> np.floating:
 
 
 @compiled
-def _activate(units: Values, bias: Values, kept: Mask | None, scale: np.floating) -> None:
+def _activate(units: Values, bias: Values, keep_mask: Mask | None, scale: np.floating) -> None:
     for i in range(len(units)):
         row = units[i]
-        if kept is None:
+        if keep_mask is None:
             for k in range(len(row)):
                 row[k] = _relu(row[k] + bias[k])
         else:
             for k in range(len(row)):
-                row[k] = _relu(row[k] + bias[k]) * scale if kept[i, k] else type(scale)(0)
+                row[k] = _relu(row[k] + bias[k]) * scale if keep_mask[i, k] else type(scale)(0)
 
 
 @compiled
-def _activate_bits(units: Bits, bias: Values, kept: Mask | None, scale: np.float32) -> None:
+def _activate_bits(units: Bits, bias: Values, keep_mask: Mask | None, scale: np.float32) -> None:
     for i in range(len(units)):
         row = units[i]
-        if kept is None:
+        if keep_mask is None:
             for k in range(len(row)):
                 row[k] = bits_from_float32(_relu(float32_from_bits(row[k]) + bias[k]))
         else:
             for k in range(len(row)):
                 value = _relu(float32_from_bits(row[k]) + bias[k]) * scale
-                row[k] = bits_from_float32(value) if kept[i, k] else np.uint16(0)
+                row[k] = bits_from_float32(value) if keep_mask[i, k] else np.uint16(0)
 
 
 @compiled

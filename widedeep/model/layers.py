@@ -80,8 +80,8 @@ class _HiddenLayers(Function):
         units = [torch.cat(inputs, dim=1)]
         with torch_threads(threads):
             weights = [weight.to(units[0].dtype) for weight in parameters[::2]]
-            kept: Sequence[Tensor | None] = masks or [None] * len(weights)
-            for weight, bias, mask in zip(weights, parameters[1::2], kept, strict=True):
+            layer_masks: Sequence[Tensor | None] = masks or [None] * len(weights)
+            for weight, bias, mask in zip(weights, parameters[1::2], layer_masks, strict=True):
                 hidden = units[-1] @ weight.T
                 activate(hidden, bias, mask, scale)
                 units.append(hidden)
@@ -231,7 +231,7 @@ class _EmbeddingLookup(Function):
         ctx.lookup, ctx.shape = (rows, bags, mask), weight.shape
         means = [embedding_bag(bag_rows, weight, starts, mode="mean") for bag_rows, starts in bags]
         if mask is not None:
-            means = [mean * kept[:, None] for mean, kept in zip(means, mask.T, strict=True)]
+            means = [mean * column[:, None] for mean, column in zip(means, mask.T, strict=True)]
         return _concatenate([torch.embedding(weight, rows).flatten(1), *means], dim=1)
 
     @staticmethod

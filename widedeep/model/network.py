@@ -237,6 +237,6 @@ def predict(network: WideDeep, rows: EncodedRows) -> NDArray[np.float64]:
 
 
 def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return 1 / (1 + exp(-logit)), computed in a form that does not overflow."""
+    """Return 1 / (1 + exp(-logit)), (n,), computed in a form that does not overflow."""
     probability: NDArray[np.float64] = np.exp(-np.logaddexp(0, -logit))
     return probability

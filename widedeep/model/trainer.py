@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from widedeep import metrics
-from widedeep.choices import Device, Precision
 from widedeep.features.encoded import Examples
-from widedeep.inputs import InputError
+from widedeep.inputs import Device, InputError, Precision
 from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import BatchSlice, Minibatch
 from widedeep.model.compute import BackgroundThread, fast_matmul, torch_threads, training_dtype

@@ -25,12 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from widedeep.choices import StartMode
 from widedeep.data.split import Split
 from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
 from widedeep.features.wide_ids import ABSENT, match_wide_ids, wide_blocks
-from widedeep.inputs import InputError, to_iso
+from widedeep.inputs import InputError, StartMode, to_iso
 from widedeep.model.compute import CPU
 from widedeep.model.network import NetworkConfig, WideDeep
 from widedeep.model.presets import Preset

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from widedeep.choices import Precision
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.features.items import positions_in
-from widedeep.inputs import InputError, to_iso
+from widedeep.inputs import InputError, Precision, to_iso
 from widedeep.model.network import sigmoid
 from widedeep.model.trained_model import TrainedModel
 from widedeep.retrieval.retriever import Retriever

@@ -79,9 +79,7 @@ class HistorySnapshot:
         """
         check_order(interactions)
         users = IdCodes.from_ids(np.concatenate([interactions.user, more_ids[0]]))
-        items = IdCodes.from_ids(
-            np.concatenate([item_table.ids, interactions.item, more_ids[1]])
-        )
+        items = IdCodes.from_ids(np.concatenate([item_table.ids, interactions.item, more_ids[1]]))
         attributes = encode_attributes(item_table, items.ids)
         state = empty_state(len(users), len(items), attributes, config.length)
         events = encode_interactions(

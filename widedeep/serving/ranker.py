@@ -10,10 +10,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.choices import Precision
 from widedeep.data.tables import Interactions
 from widedeep.features.items import ItemTable
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, Precision
 from widedeep.model.compute import matmul_dtype
 from widedeep.model.network import sigmoid
 from widedeep.model.trained_model import TrainedModel

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from widedeep.choices import Precision
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.evaluation.explain import WidePart
 from widedeep.evaluation.naming import DisplayNames
@@ -26,6 +25,7 @@ from widedeep.evaluation.snapshot import (
     load_item_tables,
 )
 from widedeep.features.items import ItemTable
+from widedeep.inputs import Precision
 from widedeep.model.compute import matmul_dtype
 from widedeep.model.trained_model import TrainedModel
 from widedeep.retrieval.eligibility import EligibilityRules

@@ -85,7 +85,9 @@ def save_rows(work: TrainingWork, rows: int, path: Path) -> None:
         path,
         ids=encoded.categories[:rows],
         crosses=fired[:, len(CATEGORIES) :] - starts[len(CATEGORIES) : -1].astype(np.int32),
-        numbers=encoded.numbers.select_rows(slice(rows)).normalised()[:, : len(encoded.numbers.counts)],
+        numbers=encoded.numbers.select_rows(slice(rows)).normalised()[
+            :, : len(encoded.numbers.counts)
+        ],
         label=work.examples.label[:rows],
         sizes=np.array(CATEGORIES),
         cross_sizes=np.array([CROSS_SIZE for _ in CROSSES]),

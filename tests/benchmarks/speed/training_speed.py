@@ -19,7 +19,7 @@ import torch
 from tests.benchmarks.speed.peer import Peer, save_rows
 from tests.benchmarks.speed.rounds import alternate, medians, shares
 from tests.benchmarks.speed.training_work import BATCH, HIDDEN, INPUTS, TrainingWork
-from widedeep.choices import Precision
+from widedeep.inputs import Precision
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import NetworkConfig, WideDeep
 from widedeep.model.trainer import Optimisers, Trainer, TrainingConfig

@@ -6,9 +6,9 @@ from typing import Self
 import numpy as np
 import torch
 
-from widedeep.choices import Precision
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import NUMBERS
+from widedeep.inputs import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.live_state import FeatureRow
 from widedeep.serving.scorer.deep import FLOAT32_TOLERANCE, DeepScorer
