@@ -31,7 +31,6 @@ from tasks.run import RunContext, preset_by_name
 from tasks.run_form import AtLeastOne, DataSet, Moments, Publication, Training
 from tasks.tracking import Tracker
 from tasks.training import catch_up, features, train
-from widedeep import decision_log
 from widedeep.data.source import resolve_source
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.gate import GateConfig
@@ -203,7 +202,7 @@ def missed_moments(
     source = resolve_source(str(data), workspace.data, os.environ)
     if as_of is None:
         as_of = IngestedData(ingest_source(workspace, source)).last_time + 1
-    decisions = decision_log.history(workspace.decisions / source.model)
+    decisions = workspace.decision_log(source.model).history()
     decided = [decision["as_of"] for decision in decisions if "as_of" in decision]
     step = every_days * DAY
     begin = max(decided) + step if decided else as_of

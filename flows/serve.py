@@ -18,7 +18,6 @@ import torch
 import uvicorn
 
 from tasks.champion_watcher import ChampionWatcher
-from widedeep import decision_log
 from widedeep.data.source import resolve_source
 from widedeep.inputs import InputError, Precision, choose_model
 from widedeep.model.compute import matmul_dtype
@@ -76,7 +75,7 @@ def model_to_serve(workspace: Workspace, data: str | None, model: str | None) ->
         InputError: Both `data` and `model` are given; or neither is and the workspace has several
             models; or it has models, but none of that name.
     """
-    models = decision_log.recorded_models(workspace.decisions)
+    models = workspace.decided_models()
     if data is not None and model is not None:
         raise InputError("--data and --model both name a model; leave one out")
     if data is not None:

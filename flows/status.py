@@ -15,7 +15,6 @@ from rich import box
 from rich.table import Table
 
 from flows.console import plain_console
-from widedeep import decision_log
 from widedeep.inputs import Moment
 from widedeep.workspace import BusyError, Workspace
 
@@ -75,7 +74,7 @@ def show_statuses(models: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _status(workspace: Workspace, model: str, aliases: Aliases) -> dict[str, Any]:
-    decisions = decision_log.history(workspace.decisions / model)
+    decisions = workspace.decision_log(model).history()
     return _as_json(model, aliases.get("champion"), aliases.get("previous"), decisions)
 
 
@@ -83,7 +82,7 @@ def _past_status(workspace: Workspace, model: str, at: Moment) -> dict[str, Any]
     until = datetime.fromtimestamp(at, UTC)
     decisions = [
         decision
-        for decision in decision_log.history(workspace.decisions / model)
+        for decision in workspace.decision_log(model).history()
         if datetime.fromisoformat(decision["at"]) <= until
     ]
     moves = [d for d in decisions if d["champion_version"] != d["replaced_version"]]
@@ -104,10 +103,10 @@ def _as_json(
 
 def _is_unsettled(workspace: Workspace, model: str, aliases: Aliases) -> bool:
     """Return whether the registry and the decision log disagree about the champion."""
-    folder = workspace.decisions / model
-    decisions = decision_log.history(folder)
+    log = workspace.decision_log(model)
+    decisions = log.history()
     recorded = decisions[-1]["champion_version"] if decisions else None
-    return decision_log.pending(folder) is not None or recorded != aliases.get("champion")
+    return log.pending() is not None or recorded != aliases.get("champion")
 
 
 def _settle(workspace: Workspace, models: Sequence[str]) -> bool:

@@ -19,7 +19,6 @@ import torch
 
 from tasks.champion_watcher import CHECKING_NICENESS, POLL_SECONDS, CandidateVersion
 from tasks.model_store import ModelStore
-from widedeep import decision_log
 from widedeep.data.feedback_log import read_feedback
 from widedeep.inputs import Precision
 from widedeep.serving.handoff import SharedFile
@@ -42,7 +41,7 @@ class RegistryPoller:
     def poll(self) -> ServedVersion | None:
         """Return the champion if it is another one than at the last call, else None."""
         model = self._model or self._only_model()
-        if model is None or model not in decision_log.recorded_models(self._workspace.decisions):
+        if model is None or model not in self._workspace.decided_models():
             return None
         # MLflow's database is complete once a decision is logged; do not touch it before.
         self._store = self._store or ModelStore(self._workspace)
@@ -54,7 +53,7 @@ class RegistryPoller:
         return ServedVersion(model, champion.number, served, served.with_name("history"))
 
     def _only_model(self) -> str | None:
-        models = decision_log.recorded_models(self._workspace.decisions)
+        models = self._workspace.decided_models()
         return models[0] if len(models) == 1 else None
 
 

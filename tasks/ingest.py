@@ -19,7 +19,6 @@ from prefect.tasks import exponential_backoff
 
 from tasks.engine import LOCAL, STAGE_SECONDS, Engine
 from tasks.run_form import DataSet, Moments
-from widedeep import decision_log
 from widedeep.data.changes import CHANGES, UNEXPECTED_FILE, compare_data
 from widedeep.data.download import TransferError
 from widedeep.data.feedback_log import FEEDBACK_FILE
@@ -175,7 +174,7 @@ def _has_unexpected(arrivals: Artifact) -> bool:
 
 def _arrivals(workspace: Workspace, source: Source, artifact: Artifact) -> Artifact | None:
     """Compare the data with those of the last decision on the same data set."""
-    decisions = decision_log.history(workspace.decisions / source.model)
+    decisions = workspace.decision_log(source.model).history()
     ids = [decision["ratings"] for decision in decisions if "ratings" in decision]
     if not ids or ids[-1] == artifact.id:
         return None

@@ -21,7 +21,6 @@ from tasks.prefect_page import announce, show_evaluation, show_link
 from tasks.registry import Registry
 from tasks.run import RunContext, git_commit
 from tasks.tracking import TrackedRun, Tracker
-from widedeep import decision_log
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.figures import draw_figures
 from widedeep.evaluation.gate import BASELINE_NAME, Decision, GateConfig, Verdict
@@ -102,7 +101,7 @@ def _predictions(folder: Path) -> dict[str, Predictions]:
 
 def _earlier_looks(context: RunContext, challenger: Artifact) -> list[Artifact]:
     """Return the earlier evaluations of other models against the present champion."""
-    decisions = decision_log.history(context.workspace.decisions / context.ingested.model)
+    decisions = context.workspace.decision_log(context.ingested.model).history()
     ids = dict.fromkeys(decision.get("evaluation") for decision in decisions)
     stages = context.workspace.stages
     evaluations = [stages.find_by_id("evaluations", evaluation) for evaluation in ids if evaluation]

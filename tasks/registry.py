@@ -15,7 +15,6 @@ from typing import Any
 
 from tasks.dry_run import DryRunProcess
 from tasks.model_store import ModelStore
-from widedeep import decision_log
 from widedeep.inputs import InputError, choose_model
 from widedeep.store import ModelVersion
 from widedeep.workspace import Workspace
@@ -34,7 +33,7 @@ class Registry:
     def __init__(self, workspace: Workspace, store: ModelStore, model: str) -> None:
         self._store = store
         self.model = model
-        self._folder = workspace.decisions / model
+        self._log = workspace.decision_log(model)
 
     def champion(self) -> ModelVersion | None:
         """Finish a move that was interrupted, and return the version that serves."""
@@ -57,12 +56,12 @@ class Registry:
         """
         if successor is None:
             serving = self._store.champion(self.model)
-            decision_log.record(self._folder, _signed(decision, serving, serving))
+            self._log.record(_signed(decision, serving, serving))
             return serving
         self._store.expect_champion(self.model, champion)
-        pending = decision_log.begin(self._folder, _signed(decision, successor, champion))
+        pending = self._log.begin(_signed(decision, successor, champion))
         self._store.promote(self.model, successor.number, replacing=champion)
-        decision_log.finish(pending)
+        self._log.finish(pending)
         return successor
 
     def candidate(self, version: str, reason: str) -> ModelVersion:
@@ -105,19 +104,19 @@ class Registry:
         """Finish a move that was interrupted, and record one that was made elsewhere."""
         serving = self._store.champion(self.model)
         number = serving.number if serving else None
-        pending = decision_log.pending(self._folder)
+        pending = self._log.pending()
         if pending is not None:
-            interrupted = decision_log.read(pending)
+            interrupted = self._log.read(pending)
             if number == interrupted["replaced_version"]:
                 number = interrupted["champion_version"]
                 self._store.promote(self.model, number, replacing=serving)
-            decision_log.finish(pending)
-        decisions = decision_log.history(self._folder)
+            self._log.finish(pending)
+        decisions = self._log.history()
         recorded = decisions[-1]["champion_version"] if decisions else None
         if number != recorded:
             outside = {"version": number, "action": OUTSIDE, "reason": "found so in MLflow"}
             replaced = self._store.find(self.model, recorded) if recorded else None
-            decision_log.record(self._folder, _signed(outside, serving, replaced))
+            self._log.record(_signed(outside, serving, replaced))
 
 
 def promote_after_dry_run(registry: Registry, version: str, reason: str) -> ModelVersion:

@@ -71,7 +71,7 @@ def borrowing(function: Function) -> Function:
 
 
 def embedded(function: Function) -> Function:
-    """Compile a borrowing function into its compiled callers: LLVM copies its machine code there.
+    """Compile a borrowing function into its compiled callers: LLVM copies its code there.
 
     For large functions that are called in one place, and for generated ones, which have no file
     that numba could cache by: the callers' caches hold them. Passing the history's 70 arguments to

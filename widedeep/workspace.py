@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from widedeep.decision_log import DecisionLog
 from widedeep.store import ArtifactStore
 
 TRACKING_VARIABLE = "WIDEDEEP_TRACKING_URI"
@@ -41,10 +42,13 @@ class Workspace:
         """The folder of downloaded and simulated rating files."""
         return self.root / "data"
 
-    @property
-    def decisions(self) -> Path:
-        """The folder of the decision logs, with a folder for each model."""
-        return self.root / "decisions"
+    def decision_log(self, model: str) -> DecisionLog:
+        """Return the log of the decisions on a model."""
+        return DecisionLog(self.root / "decisions" / model)
+
+    def decided_models(self) -> list[str]:
+        """Return the names of the models with at least one finished decision."""
+        return sorted({file.parent.name for file in self.root.glob("decisions/*/*.json")})
 
     @property
     def events(self) -> Path:

@@ -31,7 +31,6 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.model_store import CHAMPION, ModelStore
-from widedeep import decision_log
 from widedeep.workspace import Workspace
 
 PATIENCE = 300
@@ -206,7 +205,7 @@ def in_turn(client, world, options, registry):
 def second_version(workspace):
     """The champion and another version; MLflow's client, the model, and both numbers."""
     store, client = ModelStore(workspace), MlflowClient(workspace.tracking_uri)
-    (model,) = decision_log.recorded_models(workspace.decisions)
+    (model,) = workspace.decided_models()
     number = store.champion(model).number
     held = {int(one.version) for one in client.search_model_versions(f"name='{model}'")}
     others = held - {int(number)}

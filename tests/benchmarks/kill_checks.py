@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tasks.model_store import ModelStore
-from widedeep import decision_log
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
 from widedeep.features.history.queries import Queries
@@ -40,9 +39,9 @@ class Checks:
 
     def everything(self):
         """At rest, after the next retrain: nothing is half done, lost, held or running."""
-        champion, folder = self.serves(), self.workspace.decisions / self.model
-        assert not list(folder.glob("*.pending")), "a move of the champion is not finished"
-        decisions = decision_log.history(folder)
+        champion, log = self.serves(), self.workspace.decision_log(self.model)
+        assert log.pending() is None, "a move of the champion is not finished"
+        decisions = log.history()
         assert champion == decisions[-1]["champion_version"]
         self.artefacts_are_whole()
         self.versions_are_whole()
@@ -99,7 +98,7 @@ class Checks:
     def finished(self):
         """All finished artefacts and decisions, to tell later what a run has added."""
         found = set(self.workspace.stages.root.glob("*/*"))
-        return found | set((self.workspace.decisions / self.model).glob("*.json"))
+        return found | set(self.workspace.decision_log(self.model).folder.glob("*.json"))
 
     def stage(self, before):
         """What the run was at that began when the home held `before`."""

@@ -36,7 +36,7 @@ def test_json_gives_back_an_equal_spec(spec):
         ),
         (
             {"buckets": (Bucket("user_genre_residual"), Bucket("user_genre_residual", 5))},
-            "'taste_bucket' is declared more than once",
+            "'user_genre_residual_bucket' is declared more than once",
         ),
         ({"crosses": (Cross(("user", "item")),) * 2}, "'user x item' is declared more than once"),
         ({"wide": ("item", "item")}, "'item' is declared more than once"),

@@ -6,7 +6,6 @@ import pytest
 
 from flows.cli import main
 from flows.serve import Address, model_to_serve
-from widedeep import decision_log
 from widedeep.inputs import InputError
 from widedeep.workspace import Workspace
 
@@ -18,7 +17,7 @@ def workspace(tmp_path):
 
 def decide(workspace, *models):
     for model in models:
-        decision_log.record(workspace.decisions / model, {"version": "1"})
+        workspace.decision_log(model).record({"version": "1"})
 
 
 def test_a_single_model_need_not_be_named(workspace):

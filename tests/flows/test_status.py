@@ -10,7 +10,6 @@ from flows.cli import main
 from flows.status import model_status, statuses
 from tasks.model_store import ModelStore
 from tasks.registry import OUTSIDE, Registry
-from widedeep import decision_log
 from widedeep.inputs import parse_time
 from widedeep.workspace import Workspace
 
@@ -117,7 +116,7 @@ def test_while_a_run_holds_the_workspace_nothing_is_moved(workspace, registry, m
 
 
 def test_the_past_is_read_from_the_records(workspace, registry):
-    first, _ = decision_log.history(workspace.decisions / MODEL)
+    first, _ = workspace.decision_log(MODEL).history()
     del registry
     (found,) = statuses(workspace, parse_time(first["at"], "at") - 1)
     assert (found["champion_version"], found["history"]) == (None, [])

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from widedeep import decision_log
+from widedeep.decision_log import DecisionLog
 from widedeep.serving.api import create_app
 from widedeep.serving.middleware import RequestLimits
 from widedeep.serving.service import RankingService
@@ -281,7 +281,7 @@ def test_health_and_model_say_what_serves_and_why(service, serve, versions, tmp_
         "champion_version": "1",
         "replaced_version": None,
     }
-    decision_log.record(tmp_path / "decisions" / versions[0].model, decision)
+    DecisionLog(tmp_path / "decisions" / versions[0].model).record(decision)
     service.refuse("3", "it is broken")
     with serve(create_app(service)) as client:
         health, model = (client.get(path).json() for path in ("/health", "/model"))

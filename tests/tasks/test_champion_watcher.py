@@ -9,7 +9,6 @@ import pytest
 
 from tasks.champion_watcher import ChampionWatcher
 from tasks.champion_watcher_worker import RegistryPoller
-from widedeep import decision_log
 from widedeep.data.feedback_log import FeedbackLog
 from widedeep.serving.service import RankingService
 from widedeep.serving.telemetry import Telemetry
@@ -22,7 +21,7 @@ def test_each_move_of_the_champion_is_reported_once(workspace, store, version):
     assert poller.poll() is None
     store.promote(MODEL, "1", replacing=None)
     assert poller.poll() is None, "MLflow's database is not read before a decision is logged"
-    decision_log.record(workspace.decisions / MODEL, {"version": "1"})
+    workspace.decision_log(MODEL).record({"version": "1"})
     champion = poller.poll()
     assert (champion.model, champion.number) == (MODEL, "1")
     assert champion.served == version("1").served.path
@@ -37,7 +36,7 @@ def test_each_move_of_the_champion_is_reported_once(workspace, store, version):
 def test_with_several_models_one_must_be_named(workspace, store):
     store.promote(MODEL, "1", replacing=None)
     for model in (MODEL, "widedeep-other"):
-        decision_log.record(workspace.decisions / model, {"version": "1"})
+        workspace.decision_log(model).record({"version": "1"})
     assert RegistryPoller(workspace, None).poll() is None
     assert RegistryPoller(workspace, MODEL).poll().number == "1"
     assert RegistryPoller(workspace, MODEL, last_seen="1").poll() is None

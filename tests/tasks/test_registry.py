@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 
 from tasks.model_store import ChampionChangedError
 from tasks.registry import OUTSIDE, Registry, choose_version
-from widedeep import decision_log
+from widedeep.decision_log import DecisionLog
 from widedeep.inputs import InputError
 
 MODEL = "widedeep-test"
@@ -22,7 +22,7 @@ def history(workspace):
 
     def read():
         names = ("action", "version", "champion_version", "replaced_version")
-        decisions = decision_log.history(workspace.decisions / MODEL)
+        decisions = workspace.decision_log(MODEL).history()
         return [tuple(decision[name] for name in names) for decision in decisions]
 
     return read
@@ -64,7 +64,7 @@ def test_a_version_is_promoted_by_hand_and_rolled_back(registry, store, history)
 
 def test_a_record_says_who_when_and_why(registry, workspace):
     let_serve(registry, "1", " because  ")
-    (decision,) = decision_log.history(workspace.decisions / MODEL)
+    (decision,) = workspace.decision_log(MODEL).history()
     assert decision["reason"] == "because"
     assert "@" in decision["by"]
     assert decision["at"].endswith("+00:00")
@@ -109,7 +109,7 @@ def test_a_move_that_was_cut_off_is_finished_by_the_next(
 def test_a_move_that_was_made_but_not_noted_is_noted(registry, store, history, monkeypatch):
     let_serve(registry, "1", "first")
     with monkeypatch.context() as patch:
-        patch.setattr(decision_log, "finish", lambda _: (_ for _ in ()).throw(Killed()))
+        patch.setattr(DecisionLog, "finish", lambda _: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             let_serve(registry, "2", "better")
     assert store.champion(MODEL).number == "2"

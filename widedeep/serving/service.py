@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from widedeep import decision_log
 from widedeep.data.feedback_log import FeedbackEvent, FeedbackLog, Flush, read_feedback
 from widedeep.serving.serving_model import ServedVersion, ServingModel, WarmState
 from widedeep.serving.telemetry import Telemetry
@@ -144,7 +143,7 @@ class RankingService:
 
     def decisions(self) -> list[dict[str, Any]]:
         """Read the decision log of the model that serves, the oldest decision first."""
-        return decision_log.history(self._workspace.decisions / self.serving.model.version.model)
+        return self._workspace.decision_log(self.serving.model.version.model).history()
 
     def close(self) -> None:
         """Write pending feedback and release the log; no feedback is taken any more."""

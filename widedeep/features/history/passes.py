@@ -147,19 +147,19 @@ def _apply(history: History, events: CodedInteractions, i: int, residuals: Row) 
     user, item, time = events.user[i], events.item[i], events.time[i]
     pair = pair_of(history, user, item, residuals.user_count)
     rating = Rating(
-        time,
-        events.label[i],
-        events.value[i],
-        residuals.error,
-        residuals.from_item_mean,
-        residuals.from_user_mean,
-        residuals.item_step,
-        residuals.user_count,
-        residuals.item_count,
-        _gap(pair.user, residuals.user_count, time),
-        _gap(pair.item, residuals.item_count, time),
-        _gap(pair.group, pair.group.count, time),
-        _gap(pair.global_, pair.global_.count, time),
+        time=time,
+        label=events.label[i],
+        value=events.value[i],
+        error=residuals.error,
+        from_item_mean=residuals.from_item_mean,
+        from_user_mean=residuals.from_user_mean,
+        item_step=residuals.item_step,
+        user_count=residuals.user_count,
+        item_count=residuals.item_count,
+        user_gap=_gap(pair.user, residuals.user_count, time),
+        item_gap=_gap(pair.item, residuals.item_count, time),
+        group_gap=_gap(pair.group, pair.group.count, time),
+        global_gap=_gap(pair.global_, pair.global_.count, time),
     )
     learn_terms(pair, history.params, residuals)
     update_numbers(pair, rating, history.params)
@@ -210,16 +210,17 @@ def _query(  # noqa: PLR0917  compiled code takes no keywords
     out: Floats,
 ) -> Query:
     """Return what the table's entries read of a query; `terms` are the user's and the item's."""
+    logit = expected_logit(pair.global_, params, pair.user.count, terms[0] + terms[1])
     return Query(
-        time,
-        known_until,
-        terms[0],
-        terms[1],
-        expected_logit(pair.global_, params, pair.user.count, terms[0] + terms[1]),
-        _gap(pair.user, pair.user.count, time),
-        _gap(pair.item, pair.item.count, time),
-        _gap(pair.group, pair.group.count, time),
-        out,
+        time=time,
+        known_until=known_until,
+        user_term=terms[0],
+        item_term=terms[1],
+        expected_logit=logit,
+        user_gap=_gap(pair.user, pair.user.count, time),
+        item_gap=_gap(pair.item, pair.item.count, time),
+        group_gap=_gap(pair.group, pair.group.count, time),
+        out=out,
     )
 
 

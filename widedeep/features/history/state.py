@@ -121,14 +121,14 @@ def pair_of(history: History, user: int, item: int, user_count: float) -> Pair:
     """Return the rows of a user and an item code; `user_count` decides on the activity group."""
     state, genres, people = history.state, history.attributes.genres, history.attributes.people
     return Pair(
-        user_row(state, user),
-        state.item[item].view(ITEM_ROW)[0],
-        state.groups[item, activity_group(user_count)].view(GROUP_ROW)[0],
-        state.global_[0].view(GLOBAL_ROW)[0],
-        state.user_genres[user],
-        state.people,
-        genres.values[genres.offsets[item] : genres.offsets[item + 1]],
-        people.values[people.offsets[item] : people.offsets[item + 1]],
+        user=user_row(state, user),
+        item=state.item[item].view(ITEM_ROW)[0],
+        group=state.groups[item, activity_group(user_count)].view(GROUP_ROW)[0],
+        global_=state.global_[0].view(GLOBAL_ROW)[0],
+        user_genres=state.user_genres[user],
+        people=state.people,
+        item_genres=genres.values[genres.offsets[item] : genres.offsets[item + 1]],
+        item_people=people.values[people.offsets[item] : people.offsets[item + 1]],
     )
 
 
