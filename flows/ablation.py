@@ -28,12 +28,11 @@ from tasks.studies import (
 )
 from tasks.tracking import TrackedRun, Tracker
 from tasks.training import features, train
+from widedeep import Artifact, Workspace
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.model.warm_start import TrainingStart
-from widedeep.store import Artifact
 from widedeep.studies.ablation import Variant, select_variants
 from widedeep.studies.ablation_report import NOTE, TextTable
-from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from inspect import getdoc
 
 from flows import commands
 from tasks.form import CommandParser, add_options, parse_options
-from widedeep.inputs import InputError
+from widedeep import InputError
 from widedeep.workspace import BusyError
 
 _COMMANDS = (

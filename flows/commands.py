@@ -42,8 +42,8 @@ from tasks.run_form import (
     Search,
     Training,
 )
-from widedeep.inputs import InputError, Moment
-from widedeep.workspace import Workspace
+from widedeep import InputError, Workspace
+from widedeep.inputs import Moment
 
 
 def retrain(

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from widedeep import Workspace
 from widedeep.inputs import to_iso
-from widedeep.workspace import Workspace
 
 # Commands that only look something up import this file, and do not load Prefect.
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ from flows.retrain import retrain
 from flows.tune import tune
 from tasks.prefect_page import ARRIVED, DECISION, announce_arrival
 from tasks.run_form import DataSet
-from widedeep.inputs import InputError
+from widedeep import InputError
 from widedeep.store import atomic_write
 
 WEEKLY = "0 4 * * 1"

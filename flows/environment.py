@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from widedeep.workspace import TRACKING_VARIABLE, UI_VARIABLE, Workspace
+from widedeep import Workspace
+from widedeep.workspace import TRACKING_VARIABLE, UI_VARIABLE
 
 HOME_VARIABLE = "WIDEDEEP_HOME"
 PID_VARIABLE = "WIDEDEEP_PID"

@@ -34,8 +34,9 @@ from prefect.states import Completed, Crashed
 
 from flows.environment import processes_with
 from tasks.run_form import DataSet, Moments
+from widedeep import Workspace
 from widedeep.inputs import to_iso
-from widedeep.workspace import BusyError, Workspace
+from widedeep.workspace import BusyError
 
 PATIENCE = 3600.0
 """Seconds that a run of a deployment waits for another run to leave the workspace."""

@@ -18,8 +18,9 @@ from rich.table import Table
 
 from flows.console import plain_console
 from tasks.registry import RegisteredModel
+from widedeep import InputError
 from widedeep.evaluation import MEMORISATION_REPORT, MEMORISATION_TABLE
-from widedeep.inputs import InputError, Moment, to_iso
+from widedeep.inputs import Moment, to_iso
 
 if TYPE_CHECKING:
     from widedeep.evaluation.explain import Explanation
@@ -55,9 +56,9 @@ def explain_pair(
     """
     import numpy as np
 
-    from widedeep.evaluation.explain import Explainer
+    from widedeep import Explainer
     from widedeep.evaluation.naming import Language
-    from widedeep.features.history.queries import Queries
+    from widedeep.features import Queries
 
     path = registered.version.served.path
     explainer = Explainer.load(path, path.with_name("history"))

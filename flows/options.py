@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.form import Form, Option
 from tasks.run_form import AtLeastOne, DataSet
-from widedeep.inputs import InputError, Moment, Precision
+from widedeep import InputError
+from widedeep.inputs import Moment, Precision
 
 DATA = Option(metavar="auto|kmrd-small|kmrd-2m|kmrd-5m|sim|DIR")
 _NAME = Option(metavar="NAME")

@@ -18,8 +18,9 @@ from flows.console import plain_console
 from flows.options import ALL, RankRequest
 from tasks.engine import LOCAL, Engine
 from tasks.registry import RegisteredModel
+from widedeep import InputError
 from widedeep.evaluation.naming import DisplayNames, Language
-from widedeep.inputs import InputError, to_iso
+from widedeep.inputs import to_iso
 from widedeep.serving.batch_ranking import ListMaker, ListsRequest, RankedLists
 from widedeep.store import atomic_write
 

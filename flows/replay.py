@@ -25,16 +25,12 @@ from tasks.studies import (
     summarise,
 )
 from tasks.tracking import TrackedRun, Tracker
-from widedeep.data.tables import IngestedData
-from widedeep.evaluation.gate import GateConfig
+from widedeep import Artifact, GateConfig, IngestedData, InputError, Workspace, get_preset
 from widedeep.features.sampling import DAY
-from widedeep.inputs import InputError, Moment, to_iso
-from widedeep.model.presets import get_preset
-from widedeep.store import Artifact
+from widedeep.inputs import Moment, to_iso
 from widedeep.studies.replay import Policy, Replay, ReplayConfig, ReplayStep, train_cold_ahead
 from widedeep.studies.replay_report import POLICY_COLUMNS
 from widedeep.studies.replay_result import PolicyStep
-from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

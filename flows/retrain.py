@@ -31,17 +31,14 @@ from tasks.run import RunContext, preset_by_name
 from tasks.run_form import AtLeastOne, DataSet, Moments, Publication, Training
 from tasks.tracking import Tracker
 from tasks.training import catch_up, features, train
+from widedeep import Artifact, GateConfig, IngestedData, Workspace
 from widedeep.data.source import resolve_source
-from widedeep.data.tables import IngestedData
-from widedeep.evaluation.gate import GateConfig
 from widedeep.evaluation.report import headlines, opponent_name
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.features.sampling import DAY
 from widedeep.inputs import Moment, Publish
 from widedeep.model.compute import resolve_device
 from widedeep.model.warm_start import TrainingStart
-from widedeep.store import Artifact
-from widedeep.workspace import Workspace
 
 _DEFAULT_GATE = GateConfig()
 

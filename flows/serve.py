@@ -18,14 +18,14 @@ import torch
 import uvicorn
 
 from tasks.champion_watcher import ChampionWatcher
+from widedeep import InputError, Workspace
 from widedeep.data.source import resolve_source
-from widedeep.inputs import InputError, Precision, choose_model
+from widedeep.inputs import Precision, choose_model
 from widedeep.model.compute import matmul_dtype
 from widedeep.serving.api import create_app
 from widedeep.serving.middleware import RequestLimits
 from widedeep.serving.service import RankingService
 from widedeep.serving.telemetry import Telemetry
-from widedeep.workspace import Workspace
 
 _BACKLOG = 1024
 _GC_THRESHOLD = 700

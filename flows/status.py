@@ -15,8 +15,9 @@ from rich import box
 from rich.table import Table
 
 from flows.console import plain_console
+from widedeep import Workspace
 from widedeep.inputs import Moment
-from widedeep.workspace import BusyError, Workspace
+from widedeep.workspace import BusyError
 
 Aliases = Mapping[str, str]
 """Version number by alias, of one model."""

@@ -20,10 +20,10 @@ from tasks.run_form import AtLeastOne, DataSet, Moments, Search, Seed
 from tasks.tracking import TrackedRun, Tracker
 from tasks.training import features
 from tasks.tuning import TuningSearch, try_settings
+from widedeep import Workspace, get_preset
 from widedeep.inputs import PresetName
-from widedeep.model.presets import Setting, get_preset
+from widedeep.model.presets import Setting
 from widedeep.model.warm_start import TrainingStart
-from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 
 from flows.environment import PID_VARIABLE, UP_FILE, stop_orphans
 from tasks.model_store import TRAINING_VIEW, ModelStore
-from widedeep.workspace import UI_VARIABLE, BusyError, Workspace
+from widedeep import Workspace
+from widedeep.workspace import UI_VARIABLE, BusyError
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0

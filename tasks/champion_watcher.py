@@ -25,10 +25,11 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from widedeep.inputs import InputError, Precision
+from widedeep import InputError, Workspace
+from widedeep.inputs import Precision
 from widedeep.serving.service import AcknowledgedFeedback, RankingService
 from widedeep.serving.serving_model import ServedVersion, WarmState
-from widedeep.workspace import BusyError, Workspace
+from widedeep.workspace import BusyError
 
 POLL_SECONDS = 0.5
 """Time between two looks at the registry."""

@@ -19,11 +19,11 @@ import torch
 
 from tasks.champion_watcher import CHECKING_NICENESS, POLL_SECONDS, CandidateVersion
 from tasks.model_store import ModelStore
+from widedeep import Workspace
 from widedeep.data.feedback_log import read_feedback
 from widedeep.inputs import Precision
 from widedeep.serving.handoff import SharedFile
 from widedeep.serving.serving_model import ServedVersion, WarmState, check_version
-from widedeep.workspace import Workspace
 
 
 class RegistryPoller:

@@ -17,7 +17,8 @@ from pydantic import ConfigDict, Field
 
 from tasks.form import Form
 from tasks.run_form import AtLeastOne
-from widedeep.inputs import EngineName, InputError
+from widedeep import InputError
+from widedeep.inputs import EngineName
 
 # The command line and the run form need the settings alone; what computes is loaded when used.
 if TYPE_CHECKING:
@@ -27,15 +28,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from widedeep import Interactions, ItemTable, TrainedModel, Workspace
     from widedeep.data.ingest import RowChecker
-    from widedeep.data.tables import Interactions
     from widedeep.evaluation.scoring import Scorer
     from widedeep.features.engine import EngineFactory
-    from widedeep.features.items import ItemTable
     from widedeep.model.fitting import TrainingHandle, TrainingJob
-    from widedeep.model.trained_model import TrainedModel
     from widedeep.serving.batch_ranking import ListMaker, ListsRequest, RankedLists
-    from widedeep.workspace import Workspace
 
 STAGE_SECONDS = 2 * 3600.0
 TRAINING_SECONDS = 24 * 3600.0
@@ -150,7 +148,7 @@ class Engine(Form):
     ) -> Scorer:
         """Return a function that scores queries with `model`, see `model_scorer`."""
         if not self.on_ray:
-            from widedeep.evaluation.scoring import model_scorer
+            from widedeep import model_scorer
 
             return model_scorer(model, interactions, item_table)
         from tasks.on_ray.data import ray_scorer

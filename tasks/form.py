@@ -21,7 +21,8 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from widedeep.inputs import InputError, Moment
+from widedeep import InputError
+from widedeep.inputs import Moment
 
 Command = Callable[..., None]
 

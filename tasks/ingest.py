@@ -19,16 +19,14 @@ from prefect.tasks import exponential_backoff
 
 from tasks.engine import LOCAL, STAGE_SECONDS, Engine
 from tasks.run_form import DataSet, Moments
+from widedeep import Artifact, IngestedData, Interactions, Split, Workspace
+from widedeep import ingest as ingest_files
 from widedeep.data.changes import CHANGES, UNEXPECTED_FILE, compare_data
 from widedeep.data.download import TransferError
 from widedeep.data.feedback_log import FEEDBACK_FILE
-from widedeep.data.ingest import ingest as ingest_files
 from widedeep.data.source import Source, resolve_source
-from widedeep.data.split import Split
-from widedeep.data.tables import IngestedData, Interactions, RowCounts, first_times
+from widedeep.data.tables import RowCounts, first_times
 from widedeep.inputs import to_iso
-from widedeep.store import Artifact
-from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

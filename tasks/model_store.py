@@ -18,8 +18,8 @@ from mlflow.types import ColSpec, DataType, Schema
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 import widedeep
-from widedeep.store import Artifact, ModelVersion, StoredModel
-from widedeep.workspace import Workspace
+from widedeep import Artifact, Workspace
+from widedeep.store import ModelVersion, StoredModel
 
 TRAINING_VIEW = "workflowType=machine_learning"
 """The query that makes MLflow's UI show training runs; without it the UI shows conversations."""
@@ -43,6 +43,7 @@ _SIGNATURE = ModelSignature(
     outputs=Schema([ColSpec(DataType.double, "probability")]),
 )
 _SERVED_PACKAGES = (
+    "lazy-loader",
     "mlflow",
     "numba",
     "numpy",

@@ -14,9 +14,9 @@ from prefect.artifacts import (
 from prefect.events import emit_event
 
 from tasks.ingest import Ingested, arrivals_to_text
+from widedeep import Artifact
 from widedeep.evaluation.report import Headline, headlines, markdown_table, opponent_name
 from widedeep.inputs import to_iso
-from widedeep.store import Artifact
 
 if TYPE_CHECKING:
     from uuid import UUID

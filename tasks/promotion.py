@@ -21,24 +21,24 @@ from tasks.prefect_page import announce, show_evaluation, show_link
 from tasks.registry import Registry
 from tasks.run import RunContext, git_commit
 from tasks.tracking import TrackedRun, Tracker
-from widedeep.evaluation.comparison import Evaluator
+from widedeep import (
+    Artifact,
+    Evaluator,
+    GateConfig,
+    ItemTable,
+    Predictions,
+    TrainedModel,
+    model_scorer,
+)
 from widedeep.evaluation.figures import draw_figures
-from widedeep.evaluation.gate import BASELINE_NAME, Decision, GateConfig, Verdict
+from widedeep.evaluation.gate import BASELINE_NAME, Decision, Verdict
 from widedeep.evaluation.memorisation import Memorisation
 from widedeep.evaluation.naming import DisplayNames
 from widedeep.evaluation.report import ModelCard
-from widedeep.evaluation.scoring import (
-    BASELINE_PREDICTIONS,
-    CHAMPION_PREDICTIONS,
-    PREDICTIONS,
-    Predictions,
-    model_scorer,
-)
+from widedeep.evaluation.scoring import BASELINE_PREDICTIONS, CHAMPION_PREDICTIONS, PREDICTIONS
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
-from widedeep.features.items import ItemTable
 from widedeep.inputs import to_iso
-from widedeep.model.trained_model import TrainedModel
-from widedeep.store import Artifact, ModelVersion, code_version
+from widedeep.store import ModelVersion, code_version
 
 
 @task(

@@ -15,9 +15,9 @@ from typing import Any
 
 from tasks.dry_run import DryRunProcess
 from tasks.model_store import ModelStore
-from widedeep.inputs import InputError, choose_model
+from widedeep import InputError, Workspace
+from widedeep.inputs import choose_model
 from widedeep.store import ModelVersion
-from widedeep.workspace import Workspace
 
 PROMOTE = "promote"
 ROLLBACK = "rollback"
@@ -129,7 +129,7 @@ def promote_after_dry_run(registry: Registry, version: str, reason: str) -> Mode
     candidate = registry.candidate(version, reason)
     with DryRunProcess() as process:
         process.start()
-        from widedeep.evaluation.gate import GateConfig  # noqa: PLC0415  imported meanwhile
+        from widedeep import GateConfig  # noqa: PLC0415  imported meanwhile
 
         result = process.try_model(candidate.folder, GateConfig().latency_budget)
     if result.faults:

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.engine import LOCAL, Engine
-from widedeep.inputs import InputError, PresetName, to_iso
+from widedeep import InputError
+from widedeep.inputs import PresetName, to_iso
 from widedeep.store import atomic_write, code_version
 
 # Commands that only look something up load neither Prefect nor torch for their types.
 if TYPE_CHECKING:
     from tasks.ingest import Ingested
-    from widedeep.model.presets import Preset, Setting
+    from widedeep import Preset, Workspace
+    from widedeep.model.presets import Setting
     from widedeep.model.warm_start import TrainingStart
     from widedeep.store import ModelVersion
-    from widedeep.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,8 @@ def preset_by_name(workspace: Workspace, model: str, name: PresetName) -> Preset
     Raises:
         InputError: There was no search on the data of `model` yet.
     """
-    from widedeep.model.presets import get_preset, with_settings
+    from widedeep import get_preset
+    from widedeep.model.presets import with_settings
 
     if name is not PresetName.TUNED:
         return get_preset(name)

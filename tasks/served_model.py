@@ -43,7 +43,7 @@ _reuse_compiled(Path(__file__).parent / "code")
 
 from widedeep.data.tables import Interactions  # noqa: E402
 from widedeep.evaluation.scoring import model_scorer  # noqa: E402
-from widedeep.features.history.queries import Queries  # noqa: E402
+from widedeep.features.history import Queries  # noqa: E402
 from widedeep.features.items import ItemTable  # noqa: E402
 from widedeep.model.trained_model import TrainedModel  # noqa: E402
 

@@ -13,13 +13,20 @@ from prefect.runtime import task_run
 from tasks.engine import STAGE_SECONDS, TRAINING_SECONDS
 from tasks.ingest import Ingested
 from tasks.run import RunContext
+from widedeep import (
+    Artifact,
+    ArtifactStore,
+    ItemTable,
+    Predictions,
+    TrainedModel,
+    Workspace,
+    model_scorer,
+)
 from widedeep.evaluation.report import write_csv
-from widedeep.evaluation.scoring import PREDICTIONS, Masks, Predictions, model_scorer
-from widedeep.features.items import ItemTable
-from widedeep.features.training_data import PROTOCOLS, STREAMING
+from widedeep.evaluation.scoring import PREDICTIONS, Masks
+from widedeep.features import PROTOCOLS, STREAMING
 from widedeep.inputs import to_iso
-from widedeep.model.trained_model import TrainedModel
-from widedeep.store import Artifact, ArtifactStore, code_version
+from widedeep.store import code_version
 from widedeep.studies.ablation import FULL, Pairs, Variant, read_planted_pairs, slice_holdout
 from widedeep.studies.ablation_report import (
     NOTE,
@@ -39,7 +46,6 @@ from widedeep.studies.replay_report import (
     replay_markdown,
 )
 from widedeep.studies.replay_result import PolicyStep, replay_result, score_step
-from widedeep.workspace import Workspace
 
 TABLE = "ablation.md"
 NUMBERS = "ablation.csv"

@@ -20,14 +20,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from tasks.ingest import Ingested
 from tasks.model_store import TRAINING_VIEW, mlflow_client, retry_while_busy
 from tasks.run import RunContext, flatten, run_inputs, run_origin, run_parameters, split_moments
+from widedeep import Artifact, Workspace
 from widedeep.evaluation import MEMORISATION_REPORT, MEMORISATION_TABLE
 from widedeep.evaluation.figures import FIGURES
 from widedeep.evaluation.gate import Decision
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.inputs import to_iso
 from widedeep.model.trainer import EpochResult
-from widedeep.store import Artifact
-from widedeep.workspace import UI_VARIABLE, Workspace
+from widedeep.workspace import UI_VARIABLE
 
 _SAMPLING_SECONDS = 5
 

@@ -14,18 +14,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tasks.engine import STAGE_SECONDS, TRAINING_SECONDS
 from tasks.prefect_page import progress
 from tasks.run import RunContext
-from widedeep.features.items import ItemTable
-from widedeep.features.training_data import (
-    TrainingData,
-    TrainingParts,
-    cold_parts,
-    save_parts,
-    warm_parts,
-)
+from widedeep import Artifact, ItemTable, TrainedModel, TrainingData, cold_parts, warm_parts
+from widedeep.features.training_data import TrainingParts, save_parts
 from widedeep.model.fitting import TrainingJob
-from widedeep.model.trained_model import TrainedModel
 from widedeep.model.trainer import EpochResult
-from widedeep.store import Artifact, code_version
+from widedeep.store import code_version
 
 
 @task(

@@ -12,19 +12,11 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.engine import TRAINING_SECONDS
 from tasks.run import RunContext
-from widedeep.features.training_data import TrainingData
+from widedeep import Artifact, Preset, TrainingData, TrainingRun
 from widedeep.inputs import PresetName
-from widedeep.model.fitting import TrainingRun
-from widedeep.model.presets import (
-    SEARCH_SPACE,
-    Preset,
-    Range,
-    Setting,
-    searchable_settings,
-    with_settings,
-)
+from widedeep.model.presets import SEARCH_SPACE, Range, Setting, searchable_settings, with_settings
 from widedeep.model.trainer import EpochResult
-from widedeep.store import Artifact, code_version, content_id
+from widedeep.store import code_version, content_id
 
 _STARTUP_TRIALS = 5
 _WARMUP_EPOCHS = 1

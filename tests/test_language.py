@@ -3,9 +3,8 @@
 import ast
 import re
 import tokenize
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(
@@ -37,16 +36,20 @@ def name_of(path):
     return path.relative_to(PROJECT).as_posix()
 
 
+@cache
+def nodes_of(path):
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def definitions(path):
-    """Yield the public functions and classes of a file, with methods."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            yield node
+    """Yield the functions, methods and classes of a file."""
+    definition = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    yield from (node for node in nodes_of(path) if isinstance(node, definition))
 
 
-def described(path):
-    """Yield (line, text) of every docstring and comment of a file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def descriptions(path):
+    """Yield (line, text) of every line of a docstring and of every comment."""
+    for node in nodes_of(path):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             for number, line in enumerate(str(node.value.value).splitlines()):
                 yield node.lineno + number, line
@@ -56,57 +59,57 @@ def described(path):
                 yield token.start[0], token.string
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_description_has_no_riddles(path):
-    assert [(line, text) for line, text in described(path) if RIDDLES.search(text)] == []
+def test_descriptions_have_no_riddles():
+    assert [
+        f"{name_of(path)}:{line}: {text}"
+        for path in SOURCES
+        for line, text in descriptions(path)
+        if RIDDLES.search(text)
+    ] == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_variable_says_what_it_holds(path):
-    names = {
-        (node.lineno, node.id)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+def test_variables_say_what_they_hold():
+    assert [
+        f"{name_of(path)}:{node.lineno}: {node.id}"
+        for path in SOURCES
+        for node in nodes_of(path)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in VAGUE
-    }
-    assert names == set()
+    ] == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_names_are_the_fields_own(path):
-    names = {
-        node.name.lower() for node in definitions(path) if node.name.strip("_").lower() in INVENTED
-    }
-    assert names | ({path.stem} & INVENTED) == set()
+def test_names_are_the_fields_own():
+    named = [(path.stem, path) for path in SOURCES]
+    named += [(node.name, path) for path in SOURCES for node in definitions(path)]
+    assert [
+        f"{name_of(path)}: {name}" for name, path in named if name.strip("_").lower() in INVENTED
+    ] == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_public_function_is_described_in_a_sentence(path):
-    short = {
-        node.name: doc
+def test_public_functions_are_described_in_a_sentence():
+    assert [
+        f"{name_of(path)}:{node.lineno}: {node.name}: {description}"
+        for path in SOURCES
         for node in definitions(path)
         if not node.name.startswith("_")
-        and (doc := ast.get_docstring(node)) is not None
-        and len(doc) < LEAST_DOCSTRING
-    }
-    assert short == {}
+        and (description := ast.get_docstring(node)) is not None
+        and len(description) < LEAST_DOCSTRING
+    ] == []
 
 
-def arrays_of(function):
-    """Return whether an annotation of the function's own names a numpy array."""
+def takes_arrays(function):
+    """Return whether an annotation of the function itself names a numpy array."""
     arguments = [*function.args.args, *function.args.kwonlyargs]
     annotations = [argument.annotation for argument in arguments] + [function.returns]
     return any("NDArray" in ast.unparse(note) for note in annotations if note is not None)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_public_function_of_arrays_states_their_shape(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    silent = [
-        node.name
-        for node in tree.body
+def test_public_functions_of_arrays_state_their_shape():
+    assert [
+        f"{name_of(path)}:{node.lineno}: {node.name}"
+        for path in SOURCES
+        for node in nodes_of(path)[0].body
         if isinstance(node, ast.FunctionDef)
         and not node.name.startswith("_")
-        and arrays_of(node)
+        and takes_arrays(node)
         and not SHAPE.search(ast.get_docstring(node) or "")
-    ]
-    assert silent == []
+    ] == []

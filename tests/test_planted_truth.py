@@ -28,7 +28,7 @@ from widedeep.data.simulator.write import MARKER, TRUTH, simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import Predictions, baseline_scorer, model_scorer
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.features.wide_ids import wide_blocks

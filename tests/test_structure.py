@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -30,14 +31,27 @@ MOST_IMPORTS = 28
 """Internal imports per 1,000 lines."""
 
 
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported(path):
-    """Return the full names of everything a file imports: modules, and names in modules."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Yield the full names of everything a file imports: modules, and names in modules."""
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def offered(stub):
+    """Yield the modules from which a package's face (`__init__.pyi`) imports names on demand."""
+    package = ".".join(stub.parent.relative_to(PROJECT).parts)
+    for node in tree_of(stub).body:
+        if isinstance(node, ast.ImportFrom):
+            yield f"{package}.{node.module}"
 
 
 def name_of(path):
@@ -100,7 +114,7 @@ def test_folders_and_imports_stay_few():
     statements = [
         node
         for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in PACKAGES
     ]
     assert 1000 * len(statements) / lines <= MOST_IMPORTS
@@ -118,6 +132,9 @@ STARTED_BY_NAME = {
 
 def test_every_file_is_used_by_the_product_itself():
     used = {name for path in SOURCES for name in imported(path)} | STARTED_BY_NAME
+    used |= {
+        name for stub in (PROJECT / "widedeep" / "features").glob("*.pyi") for name in offered(stub)
+    }
     packages = {module_of(p) for p in SOURCES if p.name == "__init__.py"}
     assert set(MODULES) - used - packages == set()
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from widedeep.inputs import InputError
+from widedeep import InputError, Workspace
 from widedeep.store import code_version
-from widedeep.workspace import Workspace
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable that names the cluster: host:port of its head, or ray://host:port."""

@@ -18,15 +18,12 @@ import ray
 import ray.data
 from numpy.typing import NDArray
 
+from widedeep import Interactions, ItemTable, TrainedModel
 from widedeep.data.files import DelimitedFile
-from widedeep.data.tables import Interactions
 from widedeep.data.validation import RowCheck, check_rows, rates_schema
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features.history.queries import ALL_COLUMNS, ColumnSelection, Queries
-from widedeep.features.items import ItemTable
-from widedeep.features.raw_features import RawFeatures
+from widedeep.features import ALL_COLUMNS, ColumnSelection, Queries, RawFeatures
 from widedeep.model.network import predict
-from widedeep.model.trained_model import TrainedModel
 from widedeep.out_of_core.blocks import (
     BlockEngine,
     BlockRows,

@@ -20,10 +20,10 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Queue
 
-from widedeep.inputs import Device, InputError
+from widedeep import InputError, TrainedModel, TrainingRun
+from widedeep.inputs import Device
 from widedeep.model.distributed import ProcessGroup
-from widedeep.model.fitting import Checkpoint, TrainingJob, TrainingRun
-from widedeep.model.trained_model import TrainedModel
+from widedeep.model.fitting import Checkpoint, TrainingJob
 from widedeep.model.trainer import EpochResult
 
 DEATHS = 3

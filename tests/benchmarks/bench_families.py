@@ -30,7 +30,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.history.numbers import ITEM_NUMERIC, USER_NUMERIC
+from widedeep.features.history import ITEM_NUMERIC, USER_NUMERIC
 from widedeep.features.raw_features import ITEM_AGE
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.training_data import TrainingData, cold_parts

@@ -60,7 +60,7 @@ def running(engine: str, folder: Path) -> "Iterator[EngineFactory]":
 def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
     """Seconds by stage, and the most GiB that this process has taken."""
     from tests.benchmarks.speed.features_speed import item_table_of, log_of
-    from widedeep.features.history.queries import Queries
+    from widedeep.features.history import Queries
     from widedeep.model.presets import get_preset
 
     interactions, spec = log_of(rows), get_preset("default").features

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tasks.model_store import ModelStore
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import Artifact
 from widedeep.workspace import Workspace

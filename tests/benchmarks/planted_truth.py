@@ -39,7 +39,7 @@ from widedeep.data.simulator.truth import PlantedException, SimulatedTruth, draw
 from widedeep.data.simulator.write import MARKER, TRUTH
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.wide_ids import WideBlock, wide_blocks
 from widedeep.inputs import InputError

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.training_data import FROZEN, STREAMING
 from widedeep.inputs import InputError
 from widedeep.metrics import NDCG_CUTOFF, ndcg_at_10

@@ -13,7 +13,7 @@ from widedeep.evaluation.explain import Explainer
 from widedeep.evaluation.naming import DisplayNames
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import UNKNOWN_ID
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.sampling import Sampling, Staleness
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.batch import Batch

@@ -13,7 +13,7 @@ from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.gate import GateConfig
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import UNKNOWN_ID
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.model.presets import PRESETS
 from widedeep.store import ArtifactStore

@@ -17,8 +17,7 @@ from widedeep.evaluation.scoring import (
     model_scorer,
     slice_masks,
 )
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import HistoryConfig, Queries
 from widedeep.features.training_data import example_queries
 
 DAY = 86_400

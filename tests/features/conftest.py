@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from widedeep.data.tables import ITEM_COLUMNS, Interactions
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number

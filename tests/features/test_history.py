@@ -16,10 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history.columns import compute_history
-from widedeep.features.history.config import CONSTANTS, HistoryConfig
-from widedeep.features.history.numbers import NUMERIC
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import NUMERIC, HistoryConfig, Queries, compute_history
+from widedeep.features.history.config import CONSTANTS
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.inputs import InputError

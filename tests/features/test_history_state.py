@@ -9,19 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history import passes
-from widedeep.features.history.columns import compute_history
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.numbers import ITEM_NUMERIC, NUMBERS, NUMERIC, USER_NUMERIC
-from widedeep.features.history.passes import CodedInteractions, read, update
-from widedeep.features.history.queries import Queries
-from widedeep.features.history.state import (
-    USER_ROW,
+from widedeep.features.history import (
+    ITEM_NUMERIC,
+    NUMERIC,
+    USER_NUMERIC,
     CodedBag,
+    CodedInteractions,
     History,
+    HistoryConfig,
     ItemAttributes,
+    Queries,
+    compute_history,
     empty_state,
+    passes,
+    update,
 )
+from widedeep.features.history.numbers import NUMBERS
+from widedeep.features.history.passes import read
+from widedeep.features.history.state import USER_ROW
 from widedeep.features.history.table import Entity, row_columns
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged

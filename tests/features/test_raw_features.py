@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.raw_features import ITEM_AGE, NUMBERS, RawFeatures
 from widedeep.inputs import InputError
 

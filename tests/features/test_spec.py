@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from widedeep.features.history.config import HistoryConfig
+from widedeep.features.history import HistoryConfig
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
 from widedeep.inputs import InputError
 

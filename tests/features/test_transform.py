@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from widedeep.features.encoded import EncodedRows
-from widedeep.features.history.columns import HistoryColumns
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import HistoryColumns, Queries
 from widedeep.features.items import MISSING, ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures

@@ -10,7 +10,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.transform import Transform
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep

@@ -17,7 +17,7 @@ from tasks.registry import choose_version
 from tests.flows.random_model import MODEL
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel

@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from widedeep.features.encoded import Examples, FeatureSupport
-from widedeep.features.history.columns import HistoryColumns
-from widedeep.features.history.numbers import NUMERIC
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import NUMERIC, HistoryColumns, Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures

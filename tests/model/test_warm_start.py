@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.model.conftest import equal
 from widedeep.data.split import Split
-from widedeep.features.history.columns import HistoryColumns
+from widedeep.features.history import HistoryColumns
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.transform import Transform

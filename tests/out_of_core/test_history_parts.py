@@ -7,14 +7,14 @@ import pytest
 
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
-from widedeep.features.history.columns import (
+from widedeep.features.history import (
+    ColumnSelection,
     HistoryColumns,
+    HistoryConfig,
     compute_history,
-    copy_pass,
     start_pass,
 )
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.queries import ColumnSelection
+from widedeep.features.history.columns import copy_pass
 from widedeep.features.items import ItemTable
 from widedeep.features.training_data import example_queries
 from widedeep.inputs import InputError

@@ -17,7 +17,7 @@ from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.transform import Transform
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.presets import get_preset

@@ -10,8 +10,7 @@ from widedeep.data.ingest import ingest
 from widedeep.data.tables import ITEM_COLUMNS, IngestedData, Interactions
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import HistoryConfig, Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number

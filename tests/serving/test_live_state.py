@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData, Interactions
-from widedeep.features.history.columns import compute_history
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.numbers import NUMERIC
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import NUMERIC, HistoryConfig, Queries, compute_history
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.inputs import InputError

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from widedeep.data.feedback_log import FeedbackEvent, read_feedback
 from widedeep.evaluation.explain import Explainer
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.inputs import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.retrieval.retriever import Retriever

@@ -8,7 +8,7 @@ import pytest
 from widedeep.data.ingest import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import RowSelection

@@ -47,7 +47,7 @@ from widedeep.evaluation.scoring import (
     slice_masks,
 )
 from widedeep.evaluation.sequential import PooledDifference, disjoint_windows, pool_windows
-from widedeep.features.items import ItemTable
+from widedeep.features import ItemTable
 from widedeep.inputs import to_iso
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import Artifact

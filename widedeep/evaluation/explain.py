@@ -17,10 +17,7 @@ from numpy.typing import NDArray
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.naming import DisplayNames, FeatureNaming
 from widedeep.evaluation.snapshot import DataSnapshot
-from widedeep.features.history.queries import Queries
-from widedeep.features.items import ItemTable
-from widedeep.features.raw_features import RawFeatures
-from widedeep.features.transform import Transform
+from widedeep.features import ItemTable, Queries, RawFeatures, Transform
 from widedeep.model.network import logits, sigmoid
 from widedeep.model.trained_model import TrainedModel
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from widedeep.evaluation import MEMORISATION_REPORT, MEMORISATION_TABLE
 from widedeep.evaluation.naming import DisplayNames, FeatureNaming
 from widedeep.evaluation.report import markdown_table
+from widedeep.features import match_wide_ids, wide_blocks
 from widedeep.features.encoded import safe_ratio
-from widedeep.features.wide_ids import ABSENT, Ints, match_wide_ids, wide_blocks
+from widedeep.features.wide_ids import ABSENT, Ints
 from widedeep.model.trained_model import TrainedModel
 
 COLUMNS = pa.schema(

@@ -17,11 +17,10 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from widedeep.features import QuantileNormaliser, Transform, WideBlock, wide_blocks
 from widedeep.features.items import MISSING
-from widedeep.features.quantiles import QuantileNormaliser
-from widedeep.features.transform import Transform
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
-from widedeep.features.wide_ids import Ints, WideBlock, wide_blocks
+from widedeep.features.wide_ids import Ints
 
 _YEAR = re.compile(r"(?:^|,)\s*(?:18|19|20)[0-9]{2}\s*$")
 _BETWEEN_TITLES = " , "

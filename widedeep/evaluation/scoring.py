@@ -25,13 +25,19 @@ from numpy.typing import NDArray
 from widedeep import metrics
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions, first_times, save_columns
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.queries import ColumnSelection, Queries
-from widedeep.features.items import ItemTable
-from widedeep.features.raw_features import RawFeatures
+from widedeep.features import (
+    FROZEN,
+    PROTOCOLS,
+    STREAMING,
+    ColumnSelection,
+    HistoryConfig,
+    ItemTable,
+    Queries,
+    RawFeatures,
+    Transform,
+    queries_by_protocol,
+)
 from widedeep.features.sampling import DAY, new_user_rows
-from widedeep.features.training_data import FROZEN, PROTOCOLS, STREAMING, queries_by_protocol
-from widedeep.features.transform import Transform
 from widedeep.inputs import InputError
 from widedeep.metrics import Floats
 from widedeep.model.network import predict

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions, read_small, save_columns
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features.history.queries import Queries
-from widedeep.features.items import ItemTable
+from widedeep.features import ItemTable, Queries
 from widedeep.metrics import Floats
 from widedeep.store import file_digest
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
 from widedeep.features.encoded import EncodedRows, FeatureSupport
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import FeatureSpec

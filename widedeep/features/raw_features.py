@@ -13,10 +13,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history.columns import HistoryColumns, compute_history
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.numbers import NUMERIC
-from widedeep.features.history.queries import ALL_COLUMNS, BAGS, ColumnSelection, Queries
+from widedeep.features.history import (
+    ALL_COLUMNS,
+    BAGS,
+    NUMERIC,
+    ColumnSelection,
+    HistoryColumns,
+    HistoryConfig,
+    Queries,
+    compute_history,
+)
 from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged, as_slice
 from widedeep.features.vocabulary import IndexedBag

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions, first_times
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.inputs import InputError
 
 DAY = 86_400

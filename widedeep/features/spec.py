@@ -10,9 +10,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Self
 
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.numbers import NUMERIC
-from widedeep.features.history.queries import BAGS, ColumnSelection
+from widedeep.features.history import BAGS, NUMERIC, ColumnSelection, HistoryConfig
 from widedeep.inputs import InputError
 
 

@@ -17,8 +17,7 @@ from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
 from widedeep.features.encoded import Examples, FeatureSupport
 from widedeep.features.engine import EngineFactory, FeatureEngine, InMemoryEngine, Labels, RowsT
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import HistoryConfig, Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.sampling import Sampling
 from widedeep.features.spec import FeatureSpec

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from widedeep.data.tables import Interactions, read_small
 from widedeep.features.crosses import CrossCounter, CrossVocabulary
 from widedeep.features.encoded import EncodedRows
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.quantiles import QuantileNormaliser, QuantisedNumbers
 from widedeep.features.ragged import Ragged

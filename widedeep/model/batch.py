@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from widedeep.features.encoded import EncodedRows, Examples
-from widedeep.features.ragged import Ragged
+from widedeep.features import EncodedRows, Examples, Ragged
 
 BagTensors = tuple[Tensor, Tensor]
 """Codes of all rows, int64 (n,), and the position where each row begins, int64 (rows,)."""

@@ -21,8 +21,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from widedeep.features.encoded import Examples
-from widedeep.features.training_data import TrainingData, TrainingPart
+from widedeep.features import Examples, TrainingData, TrainingPart
 from widedeep.model.compute import CPU, resolve_device
 from widedeep.model.distributed import Replicas
 from widedeep.model.network import InputShape, WideDeep

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn.functional import embedding_bag
 
-from widedeep.features.encoded import EncodedRows
-from widedeep.features.transform import Transform
+from widedeep.features import EncodedRows, Transform
 from widedeep.inputs import InputError
 from widedeep.model.batch import KEEP_ALL, Batch, BatchSlice, DropoutMasks, draw_mask
 from widedeep.model.layers import Embeddings, NumberEmbedding, hidden_layers

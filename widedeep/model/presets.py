@@ -10,10 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from widedeep.features.history.numbers import NUMERIC
+from widedeep.features import NUMERIC, Bag, Bucket, Category, Cross, FeatureSpec, Number, Sampling
 from widedeep.features.raw_features import ITEM_AGE
-from widedeep.features.sampling import Sampling
-from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
 from widedeep.inputs import Device, InputError, Precision
 from widedeep.model.ftrl import FtrlConfig
 from widedeep.model.network import NetworkConfig

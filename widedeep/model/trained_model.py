@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from widedeep.features.encoded import FeatureSupport
-from widedeep.features.transform import Transform
+from widedeep.features import FeatureSupport, Transform
 from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trainer import Optimisers, TrainingConfig

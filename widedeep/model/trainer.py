@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from widedeep import metrics
-from widedeep.features.encoded import Examples
+from widedeep.features import Examples
 from widedeep.inputs import Device, InputError, Precision
 from widedeep.model.adagrad import AdaGrad
 from widedeep.model.batch import BatchSlice, Minibatch

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from widedeep.data.split import Split
-from widedeep.features.transform import Transform
+from widedeep.features import Transform, match_wide_ids, wide_blocks
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
-from widedeep.features.wide_ids import ABSENT, match_wide_ids, wide_blocks
+from widedeep.features.wide_ids import ABSENT
 from widedeep.inputs import InputError, StartMode, to_iso
 from widedeep.model.compute import CPU
 from widedeep.model.network import NetworkConfig, WideDeep

@@ -19,15 +19,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
+from widedeep.features import (
+    ALL_COLUMNS,
+    ColumnSelection,
+    EncodedRows,
+    FeatureSpec,
+    FeatureSupport,
+    ItemTable,
+    QuantileNormaliser,
+    Queries,
+    RawFeatures,
+    Transform,
+)
 from widedeep.features.crosses import CrossCounter
-from widedeep.features.encoded import EncodedRows, FeatureSupport
 from widedeep.features.engine import InMemoryEngine, Labels
-from widedeep.features.history.queries import ALL_COLUMNS, ColumnSelection, Queries
-from widedeep.features.items import ItemTable
-from widedeep.features.quantiles import QuantileNormaliser, boundary_ranks
-from widedeep.features.raw_features import RawFeatures, table_columns
-from widedeep.features.spec import FeatureSpec, parts_of
-from widedeep.features.transform import Transform, count_ids, fit_vocabularies
+from widedeep.features.quantiles import boundary_ranks
+from widedeep.features.raw_features import table_columns
+from widedeep.features.spec import parts_of
+from widedeep.features.transform import count_ids, fit_vocabularies
 from widedeep.features.vocabulary import Counts
 from widedeep.out_of_core.block_statistics import (
     BracketCounts,

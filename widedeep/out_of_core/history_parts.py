@@ -17,27 +17,31 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history.columns import (
+from widedeep.features import (
+    ALL_COLUMNS,
+    ColumnSelection,
     HistoryColumns,
+    HistoryConfig,
+    ItemTable,
+    Queries,
+    Ragged,
+    Vocabulary,
+)
+from widedeep.features.history import (
+    CodedBag,
+    CodedInteractions,
+    History,
+    HistoryPass,
+    HistoryState,
+    ItemAttributes,
     check_order,
+    empty_state,
     encode_attributes,
     encode_interactions,
     query_times,
     start_pass,
+    update,
 )
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.passes import CodedInteractions, HistoryPass, update
-from widedeep.features.history.queries import ALL_COLUMNS, ColumnSelection, Queries
-from widedeep.features.history.state import (
-    CodedBag,
-    History,
-    HistoryState,
-    ItemAttributes,
-    empty_state,
-)
-from widedeep.features.items import ItemTable
-from widedeep.features.ragged import Ragged
-from widedeep.features.vocabulary import Vocabulary
 from widedeep.parallel import parallel_map, worker_count
 
 Ints = NDArray[np.int64]

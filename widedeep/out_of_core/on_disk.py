@@ -15,11 +15,15 @@ from typing import IO, Any
 import pyarrow as pa
 
 from widedeep.data.tables import Interactions
+from widedeep.features import (
+    ALL_COLUMNS,
+    ColumnSelection,
+    FeatureSpec,
+    ItemTable,
+    Queries,
+    RawFeatures,
+)
 from widedeep.features.engine import FeatureEngine, InMemoryEngine
-from widedeep.features.history.queries import ALL_COLUMNS, ColumnSelection, Queries
-from widedeep.features.items import ItemTable
-from widedeep.features.raw_features import RawFeatures
-from widedeep.features.spec import FeatureSpec
 from widedeep.out_of_core.blocks import (
     BlockEngine,
     BlockRows,

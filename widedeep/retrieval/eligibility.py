@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from widedeep.features.items import ItemTable
+from widedeep.features import ItemTable
 from widedeep.inputs import InputError
 
 ADULT = 18

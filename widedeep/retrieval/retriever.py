@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.data.tables import Interactions
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.items import ItemTable, positions_in
+from widedeep.features import HistoryConfig, ItemTable
+from widedeep.features.items import positions_in
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
 from widedeep.retrieval.eligibility import EligibilityRules, ItemEligibility

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from widedeep.evaluation.explain import Explanation, WidePart
 from widedeep.evaluation.naming import DisplayNames, Language
-from widedeep.features.history.columns import HistoryColumns
-from widedeep.features.history.numbers import NUMERIC
-from widedeep.features.history.queries import Queries
-from widedeep.features.items import ItemTable
-from widedeep.features.ragged import Ragged
-from widedeep.features.raw_features import RawFeatures
-from widedeep.features.vocabulary import IndexedBag
+from widedeep.features import (
+    NUMERIC,
+    HistoryColumns,
+    IndexedBag,
+    ItemTable,
+    Queries,
+    Ragged,
+    RawFeatures,
+)
 from widedeep.retrieval.sources import NearestItems
 from widedeep.serving.live_state import FeatureRow, LiveState
 from widedeep.serving.scorer import FastScorer

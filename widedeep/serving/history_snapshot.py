@@ -13,18 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history.columns import check_order, encode_attributes, encode_interactions
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.passes import CodedInteractions, update
-from widedeep.features.history.state import (
+from widedeep.features import HistoryConfig, ItemTable, Ragged
+from widedeep.features.history import (
     CodedBag,
+    CodedInteractions,
     History,
     HistoryState,
     ItemAttributes,
+    check_order,
     empty_state,
+    encode_attributes,
+    encode_interactions,
+    update,
 )
-from widedeep.features.items import ItemTable
-from widedeep.features.ragged import Ragged
 from widedeep.retrieval.user_index import IdCodes
 
 Ints = NDArray[np.int64]

@@ -13,11 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history.config import HistoryConfig
-from widedeep.features.history.numbers import NUMERIC
-from widedeep.features.history.passes import CodedInteractions, read_candidates, update
-from widedeep.features.history.state import History
-from widedeep.features.items import ItemTable
+from widedeep.features import NUMERIC, HistoryConfig, ItemTable
+from widedeep.features.history import CodedInteractions, History, read_candidates, update
 from widedeep.retrieval.user_index import IdCodes, InteractionsByUser
 from widedeep.serving.history_snapshot import (
     ITEM_ARRAYS,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features.items import ItemTable
+from widedeep.features import ItemTable
 from widedeep.inputs import InputError, Precision
 from widedeep.model.compute import matmul_dtype
 from widedeep.model.network import sigmoid

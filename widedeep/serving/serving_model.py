@@ -24,7 +24,7 @@ from widedeep.evaluation.snapshot import (
     item_table_digests,
     load_item_tables,
 )
-from widedeep.features.items import ItemTable
+from widedeep.features import ItemTable
 from widedeep.inputs import Precision
 from widedeep.model.compute import matmul_dtype
 from widedeep.model.trained_model import TrainedModel

@@ -24,14 +24,18 @@ from widedeep.data.simulator.write import MARKER
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Masks, slice_masks
-from widedeep.features.history.queries import Queries
-from widedeep.features.items import ItemTable
-from widedeep.features.raw_features import RawFeatures
-from widedeep.features.sampling import RowSelection
-from widedeep.features.spec import Cross, FeatureSpec
-from widedeep.features.training_data import PROTOCOLS, queries_by_protocol
-from widedeep.features.transform import Transform
-from widedeep.features.wide_ids import wide_blocks
+from widedeep.features import (
+    PROTOCOLS,
+    Cross,
+    FeatureSpec,
+    ItemTable,
+    Queries,
+    RawFeatures,
+    RowSelection,
+    Transform,
+    queries_by_protocol,
+    wide_blocks,
+)
 from widedeep.inputs import InputError
 from widedeep.model.presets import Preset, get_preset, with_user_id
 

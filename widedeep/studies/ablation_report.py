@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from widedeep.evaluation.bootstrap import Interval
 from widedeep.evaluation.report import markdown_table
-from widedeep.features.training_data import FROZEN, PROTOCOLS, STREAMING
+from widedeep.features import FROZEN, PROTOCOLS, STREAMING
 from widedeep.studies.ablation_result import (
     SeedSpread,
     SliceResult,

@@ -25,7 +25,7 @@ from widedeep.evaluation.bootstrap import (
     paired_bootstrap,
 )
 from widedeep.evaluation.scoring import Masks, Predictions
-from widedeep.features.training_data import PROTOCOLS
+from widedeep.features import PROTOCOLS
 from widedeep.inputs import InputError
 from widedeep.metrics import Floats
 from widedeep.studies.ablation import Variant

@@ -30,9 +30,7 @@ from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.gate import GateConfig, Verdict
 from widedeep.evaluation.scoring import PREDICTIONS, Predictions, TopLists, model_scorer
-from widedeep.features.items import ItemTable
-from widedeep.features.sampling import Sampling
-from widedeep.features.training_data import TrainingData, cold_parts, warm_parts
+from widedeep.features import ItemTable, Sampling, TrainingData, cold_parts, warm_parts
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import Preset
 from widedeep.model.trained_model import TrainedModel

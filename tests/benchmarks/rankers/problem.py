@@ -10,7 +10,7 @@ from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import Predictions
 from widedeep.features.encoded import EncodedRows
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.training_data import (

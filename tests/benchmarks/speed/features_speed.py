@@ -15,7 +15,7 @@ import pandas as pd
 from tests.benchmarks.speed.rounds import alternate, medians
 from widedeep.data.tables import Interactions
 from widedeep.features.engine import InMemoryEngine
-from widedeep.features.history.queries import Queries
+from widedeep.features.history import Queries
 from widedeep.features.items import ItemTable
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.ragged import Ragged

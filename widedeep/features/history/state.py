@@ -150,7 +150,10 @@ def remember(ring: NDArray[np.int32], count: float, item: int) -> None:
 
 @inlined
 def newest_first(ring: NDArray[np.int32], count: float, out: NDArray[np.int32]) -> int:
-    """Copy a user's ring after `count` items to `out`, as far as there is room; return how many."""
+    """Copy the ring (m,) of a user to `out` (k,), the newest of its `count` items first.
+
+    Returns how many were copied: at most m, k and `count`.
+    """
     length = min(int(count), len(ring), len(out))
     position = int(count) % len(ring)
     for j in range(length):

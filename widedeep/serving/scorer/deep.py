@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, linear
 
-from widedeep.features.history.numbers import ITEM_NUMERIC, USER_NUMERIC
-from widedeep.features.ragged import Ragged
+from widedeep.features import Ragged, Transform
+from widedeep.features.history import ITEM_NUMERIC, USER_NUMERIC
 from widedeep.features.raw_features import ITEM_AGE
-from widedeep.features.transform import Transform
 from widedeep.inputs import Precision
 from widedeep.model.kernels import Bits, bfloat16_bits
 from widedeep.model.network import WideDeep

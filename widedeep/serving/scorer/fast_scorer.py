@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from widedeep.features.items import ItemTable
+from widedeep.features import ItemTable
 from widedeep.features.raw_features import NUMBERS
 from widedeep.inputs import Precision
 from widedeep.model.trained_model import TrainedModel

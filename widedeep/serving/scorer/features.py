@@ -8,12 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features.history.queries import Queries
-from widedeep.features.items import ItemTable
-from widedeep.features.ragged import Ragged
+from widedeep.features import FeatureSpec, ItemTable, Queries, Ragged, Transform
 from widedeep.features.raw_features import NUMBERS, item_age
-from widedeep.features.spec import FeatureSpec
-from widedeep.features.transform import Transform
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.live_state import FeatureRow

@@ -8,10 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.features.crosses import CrossVocabulary, unpack_keys
-from widedeep.features.ragged import Ragged
-from widedeep.features.spec import Cross
-from widedeep.features.transform import Transform
+from widedeep.features import Cross, CrossVocabulary, Ragged, Transform
+from widedeep.features.crosses import unpack_keys
 from widedeep.serving.scorer.features import USER_FEATURES, ItemFeatures, quantile_tables
 from widedeep.serving.scorer.kernels import (
     FREE,

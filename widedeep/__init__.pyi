@@ -1,0 +1,42 @@
+# The public names and where they stand, read at run time by `__init__.py` and by type checkers.
+from .data.ingest import ingest
+from .data.split import Split
+from .data.tables import IngestedData, Interactions
+from .evaluation.comparison import Evaluator
+from .evaluation.explain import Explainer
+from .evaluation.gate import GateConfig
+from .evaluation.scoring import Predictions, model_scorer
+from .features.items import ItemTable
+from .features.spec import FeatureSpec
+from .features.training_data import TrainingData, cold_parts, warm_parts
+from .inputs import InputError
+from .model.fitting import TrainingRun
+from .model.presets import Preset, get_preset
+from .model.trained_model import TrainedModel
+from .store import Artifact, ArtifactStore
+from .workspace import Workspace
+
+__all__ = [
+    "Artifact",
+    "ArtifactStore",
+    "Evaluator",
+    "Explainer",
+    "FeatureSpec",
+    "GateConfig",
+    "IngestedData",
+    "InputError",
+    "Interactions",
+    "ItemTable",
+    "Predictions",
+    "Preset",
+    "Split",
+    "TrainedModel",
+    "TrainingData",
+    "TrainingRun",
+    "Workspace",
+    "cold_parts",
+    "get_preset",
+    "ingest",
+    "model_scorer",
+    "warm_parts",
+]
