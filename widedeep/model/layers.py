@@ -138,7 +138,7 @@ class Embeddings(nn.Module):
             generator: Source of the random weights.
         """
         super().__init__()
-        names = sorted(tables)
+        names = sorted(tables, key=_draw_order)
         drawn = [torch.randn(tables[name], size, generator=generator) * 0.01 for name in names]
         ends = np.cumsum([0, *map(len, drawn)]).tolist()
         self.table_rows = {
@@ -211,6 +211,15 @@ class Embeddings(nn.Module):
                 )
             else:
                 table.copy_(loaded)
+
+
+def _draw_order(table: str) -> str:
+    """Return the key by which tables are sorted before their first weights are drawn.
+
+    Items were called movies when the published figures were measured; they keep that place, so that
+    a seed still gives the same weights.
+    """
+    return "movie" if table == "item" else table
 
 
 class _EmbeddingLookup(Function):
