@@ -61,6 +61,7 @@ def copy(folder, tmp_path):
 def test_its_terms_sum_to_every_stated_probability(folder):
     planted = PlantedTruth.load(folder)
     rates = pd.read_csv(folder / "rates.csv").sort_values("time", kind="stable")
+    rates = rates.rename(columns={"movie": "item", "rate": "value"})
     stated = pd.read_parquet(folder / TRUTH).probability[rates.index].to_numpy()
     user, item = rates.user.to_numpy(), rates.item.to_numpy()
     logit = planted.item_logit(item, rates.time.to_numpy()) + planted.taste_logit(user, item)
@@ -385,8 +386,8 @@ def test_scores_know_the_tastes_of_their_own_users_only(recovery_world, model):
     found = recover_taste(model, planted, interactions, item_table)
     assert 0.06 < found.deep < found.attainable
     assert 0.3 < found.attainable < 1
-    strangers = np.roll(planted.truth.user_taste, 1, axis=0)
-    other = replace(planted, truth=replace(planted.truth, user_taste=strangers))
+    others = np.roll(planted.truth.user_taste, 1, axis=0)
+    other = replace(planted, truth=replace(planted.truth, user_taste=others))
     nothing = recover_taste(model, other, interactions, item_table)
     assert abs(nothing.deep) < 0.03
     assert abs(nothing.attainable) < 0.03

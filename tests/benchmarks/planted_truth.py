@@ -49,7 +49,7 @@ from widedeep.model.trained_model import TrainedModel
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_TRUTH_COLUMNS = ("user", "item", "time", "probability")
+_TRUTH_COLUMNS = ("user", "movie", "time", "probability")
 _SAME = 1e-4
 """Logits agree to this: the truth is float32, and the sum of its terms is large at most 30."""
 _SURE = 1e-9
@@ -172,7 +172,7 @@ class _Effects(NamedTuple):
 
 
 def attainable_scores(planted: PlantedTruth, interactions: Interactions) -> Scorer:
-    """Score by the posterior probability of a 10, given the ratings of `interactions` a query may know."""
+    """Score by the posterior probability of a 10, given the ratings that a query may know."""
     order = np.lexsort((interactions.time, interactions.user))
     user, item, time = (
         np.array(column[order])
@@ -381,12 +381,12 @@ class TasteRecovery:
 
     Attributes:
         deep: The model's deep part.
-        attainable: The posterior of someone who knows the items' tastes (see `attainable_scores`): what
-            these users' ratings tell of their taste at all.
+        attainable: The posterior of someone who knows the items' tastes, see `attainable_scores`:
+            what these users' ratings tell of their taste at all.
     """
 
     deep: float
-    attainable_scores: float
+    attainable: float
 
 
 def recover_exceptions(model: TrainedModel, planted: PlantedTruth) -> WideRecovery:
