@@ -6,7 +6,7 @@ from the project's folder. The default preset is trained on KMRD-small's referen
 its features, and without one family at a time. Worth is what validation loses without it (nobody
 looks at the holdout): log loss and AUC of both protocols, with a paired 95 % interval over users.
 Cost is the time of a request of 200 items in process, with and without it, and how many numbers are
-kept a user and a item. Run it alone.
+kept a user and an item. Run it alone.
 """
 
 import argparse

@@ -167,7 +167,7 @@ def chain_table(report: RetrievalReport) -> Table:
 
 
 def time_table(found: Mapping[str, Mapping[str, float]]) -> Table:
-    """A row a item table."""
+    """A row an item table."""
     columns = list(next(iter(found.values())))
     table = Table(title="building and answering, 100 candidates a request")
     for name in ("data", *columns):

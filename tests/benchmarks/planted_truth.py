@@ -377,7 +377,7 @@ class TasteRecovery:
     """How well scores order items for a user as that user's true taste does.
 
     Mean over users of Spearman's rank correlation over items, both sides without their item
-    means: a item that all like more tells nothing of taste.
+    means: an item that all like more tells nothing of taste.
 
     Attributes:
         deep: The model's deep part.

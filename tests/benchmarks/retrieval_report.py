@@ -50,7 +50,7 @@ class Recall:
     Attributes:
         protocol: frozen or streaming.
         source: A source's name, `merged` for the list of candidates, or `random`: what drawing as
-            many of the items allowed finds on average. A item that the rules leave out is found
+            many of the items allowed finds on average. An item that the rules leave out is found
             by none.
         at: Recall by the length of the list, over all positives.
         at_known: Likewise over positives of users with a like before; None where there is none.
@@ -160,7 +160,7 @@ _PART = 200
 class ChainQuality:
     """Mean NDCG at 10 of whole lists, history frozen at the holdout's start.
 
-    A hit is a item that the user went on to like in the holdout; what the user went on not to rate
+    A hit is an item that the user went on to like in the holdout; what the user went on not to rate
     counts as a miss, so this also asks who will watch what, which no model here was trained for.
 
     Attributes:
