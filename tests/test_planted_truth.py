@@ -82,7 +82,7 @@ def test_the_exceptions_are_those_of_the_marker(folder):
     assert PlantedTruth.load(folder).without_exceptions().exceptions == ()
 
 
-def test_a_users_prior_times_a_items_vector_has_the_settings_spread(folder):
+def test_a_users_prior_times_an_items_vector_has_the_settings_spread(folder):
     planted = PlantedTruth.load(folder)
     items = FIRST_ITEM + np.arange(SETTINGS.items)
     vectors = planted.item_vectors(items)

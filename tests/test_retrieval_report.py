@@ -135,7 +135,7 @@ def test_a_holdout_without_positives_is_refused(retriever):
         RetrievalReport.of(retriever, log_of(*EARLY, (5, 160, 3, START + 20)), SPLIT)
 
 
-def test_a_item_that_rules_leave_out_is_found_by_none(retriever):
+def test_an_item_that_rules_leave_out_is_found_by_none(retriever):
     nameless = log_of(*EARLY, (900, 500, 10, START + 30), (901, 160, 10, START + 40))
     report = RetrievalReport.of(retriever, nameless, SPLIT)
     for source in ("merged", "popular"):

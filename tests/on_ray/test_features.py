@@ -37,7 +37,7 @@ def test_a_warm_plan_is_the_same(cluster, world, settings, plan, tmp_path):
     previous = plan.catch_up.transform, split.holdout_from
     known = interactions, item_table, split.as_of, settings.sampling, *previous
     TrainingData.from_parts(warm_parts(*known)).save(tmp_path / "local")
-    TrainingData.from_parts(warm_parts(*known, make_engine=cluster.features(tmp_path))).save(
+    TrainingData.from_parts(warm_parts(*known, make_engine=cluster.feature_engines(tmp_path))).save(
         tmp_path / "ray"
     )
     assert files(tmp_path / "ray") == files(tmp_path / "local")
@@ -48,7 +48,7 @@ def test_nothing_new_is_no_trouble(cluster, world, settings, plan, tmp_path):
     previous = plan.catch_up.transform, split.holdout_from
     known = interactions, item_table, split.holdout_from, settings.sampling, *previous
     found = TrainingData.from_parts(
-        warm_parts(*known, make_engine=cluster.features(tmp_path))
+        warm_parts(*known, make_engine=cluster.feature_engines(tmp_path))
     ).catch_up
     assert not len(found.training)
     assert STREAMING not in found.validation
@@ -59,7 +59,7 @@ def test_ratings_are_checked_alike(cluster, world_of_files, tmp_path, monkeypatc
     monkeypatch.setattr("widedeep.data.files._BLOCK", 1 << 12)
     stores = [ArtifactStore(tmp_path / name) for name in ("local", "ray")]
     local = ingest(world_of_files, stores[0], 1_800_000_000)
-    there = ingest(world_of_files, stores[1], 1_800_000_000, None, cluster.judge())
+    there = ingest(world_of_files, stores[1], 1_800_000_000, None, cluster.row_checker())
     assert local.summary["counts"]["quarantined"] == 3
     assert (there.id, there.summary) == (local.id, local.summary)
     assert files(there.path) == files(local.path)
@@ -72,7 +72,7 @@ def test_what_is_no_file_of_ratings_is_said_alike(cluster, world_of_files, tmp_p
         ingest(world_of_files, ArtifactStore(tmp_path / "local"), 1_800_000_000)
     with pytest.raises(InputError) as there:
         ingest(
-            world_of_files, ArtifactStore(tmp_path / "ray"), 1_800_000_000, None, cluster.judge()
+            world_of_files, ArtifactStore(tmp_path / "ray"), 1_800_000_000, None, cluster.row_checker()
         )
     assert str(there.value) == str(here.value)
 

@@ -51,7 +51,7 @@ def local(training):
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    found = fitted(LOCAL, training, training.plan)
+    found = fitted(LOCAL, training, training.data)
     torch.set_num_threads(threads)
     return found
 
@@ -63,7 +63,7 @@ def on_ray(cluster, training, tmp_path_factory):
 
 def test_gpus_that_the_cluster_has_not_are_refused(cluster, training, tmp_path):
     asked = replace(training, preset=training.preset.with_device(Device.CUDA))
-    with pytest.raises(InputError, match="device is cuda; the cluster has 0 GPUs for 2 workers"):
+    with pytest.raises(InputError, match="device is cuda, but the cluster has 0 GPUs for 2 workers"):
         fitted(cluster, asked, tmp_path / "models")
 
 
@@ -129,7 +129,7 @@ def test_a_training_that_diverges_ends_at_once_with_its_own_error(
     poisoned = replace(plan, initial=replace(plan.initial, training=training))
     with (
         pytest.raises(DivergenceError, match="the training loss became nan at epoch 1"),
-        cluster.fitting(TrainingJob(poisoned, settings, None, 0), tmp_path / "models") as fitting,
+        cluster.training(TrainingJob(poisoned, settings, None, 0), tmp_path / "models") as fitting,
     ):
         list(fitting.epochs())
 
