@@ -6,7 +6,7 @@ of the truth it recovers.
 from the project's folder. Each seed is a world of its own, as large as KMRD-small (or so many times
 as large: as many items, more users and ratings), with a model of its own. `attainable` is the best
 score from the ratings known by then for someone who knows the items (see
-`widedeep.evaluation.attainable`). With JSON=1 in the environment the last line is a JSON object. A
+`tests.benchmarks.planted_truth`). With JSON=1 in the environment the last line is a JSON object. A
 seed takes some minutes; run it alone.
 """
 

@@ -6,6 +6,7 @@ Nothing is read that was not known at that moment.
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from widedeep.data.ingest import ingest
 from widedeep.data.tables import ITEM_COLUMNS, IngestedData, Interactions, RowCounts
+from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore
 
 
@@ -196,3 +198,11 @@ def test_counts_add_up_and_agree_with_the_interactions_at_any_moment(ratings, as
 
 def astuple(interactions):
     return [getattr(interactions, field.name) for field in dataclasses.fields(interactions)]
+
+
+def test_interactions_of_an_earlier_version_are_refused(tmp_path):
+    path = tmp_path / "ratings.parquet"
+    columns = {name: [1] for name in ("user", "movie", "rate", "time")}
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(InputError, match=r"earlier version.*--home"):
+        Interactions.load(path)

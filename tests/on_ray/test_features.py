@@ -72,7 +72,11 @@ def test_what_is_no_file_of_ratings_is_said_alike(cluster, world_of_files, tmp_p
         ingest(world_of_files, ArtifactStore(tmp_path / "local"), 1_800_000_000)
     with pytest.raises(InputError) as there:
         ingest(
-            world_of_files, ArtifactStore(tmp_path / "ray"), 1_800_000_000, None, cluster.row_checker()
+            world_of_files,
+            ArtifactStore(tmp_path / "ray"),
+            1_800_000_000,
+            None,
+            cluster.row_checker(),
         )
     assert str(there.value) == str(here.value)
 

@@ -63,7 +63,9 @@ def on_ray(cluster, training, tmp_path_factory):
 
 def test_gpus_that_the_cluster_has_not_are_refused(cluster, training, tmp_path):
     asked = replace(training, preset=training.preset.with_device(Device.CUDA))
-    with pytest.raises(InputError, match="device is cuda, but the cluster has 0 GPUs for 2 workers"):
+    with pytest.raises(
+        InputError, match="device is cuda, but the cluster has 0 GPUs for 2 workers"
+    ):
         fitted(cluster, asked, tmp_path / "models")
 
 

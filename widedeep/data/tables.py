@@ -81,9 +81,23 @@ class Interactions:
 
     @classmethod
     def load(cls, path: Path, rows: ds.Expression | None = None) -> Self:
-        """Read what `save` or `ingest` wrote; with `rows`, only where the expression holds."""
+        """Read what `save` or `ingest` wrote; with `rows`, only where the expression holds.
+
+        Raises:
+            InputError: An earlier version wrote the file.
+        """
+        if "item" not in pq.read_schema(path).names:
+            raise _from_earlier_version(path)
         table = pq.read_table(path, columns=list(cls.__slots__), filters=rows)
         return cls(*(table[name].to_numpy() for name in cls.__slots__))
+
+
+def _from_earlier_version(path: Path) -> InputError:
+    return InputError(
+        f"{path} was made by an earlier version of widedeep, which called items movies; retrain in "
+        "a new workspace (--home DIR), and copy the old one's events folder to it to keep the "
+        "ratings that users gave"
+    )
 
 
 def first_times(ids: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -120,11 +134,7 @@ class IngestedData:
     def __post_init__(self) -> None:
         """Check that the artefact has the tables of this version; see the class."""
         if not self._path("items").exists():
-            raise InputError(
-                f"{self.artifact.path} was made by an earlier version of widedeep, which called "
-                "items movies; retrain in a new workspace (--home DIR), and copy the old one's "
-                "events folder to it to keep the ratings that users gave"
-            )
+            raise _from_earlier_version(self.artifact.path)
 
     @property
     def last_time(self) -> int:
