@@ -92,7 +92,9 @@ class _RatingChanges:
         parts = []
         for what, table in tables.items():
             columns = {"what": pa.repeat(what, len(table))} | {
-                name: table[name] if name in table.column_names else pa.nulls(len(table), pa.int8())
+                name: table[name]
+                if name in table.column_names
+                else pa.nulls(len(table), pa.float32())
                 for name in _COLUMNS[1:]
             }
             parts.append(pa.table(columns))
@@ -111,7 +113,7 @@ def _rename_value(ratings: pa.Table, name: str) -> pa.Table:
 
 
 def _items_by_id(artifact: Artifact) -> dict[int, Any]:
-    return {item["item"]: item for item in IngestedData(artifact).items().to_pylist()}
+    return {item["item"]: item for item in IngestedData(artifact).side_tables().items.to_pylist()}
 
 
 def _count_changes(then: Mapping[Any, Any], now: Mapping[Any, Any]) -> dict[str, int]:

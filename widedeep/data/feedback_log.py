@@ -1,55 +1,91 @@
-"""The feedback log: the ratings that a server accepted, as one more rating file in KMRD's form.
+"""The feedback log: the interactions that a server accepted, as one more file of interactions.
 
-A rating is acknowledged only when it is on the disk. One thread writes; ratings that arrive while
-the disk works are flushed together (group commit: DeWitt et al., "Implementation techniques for
-main memory database systems", SIGMOD 1984, section 5), so many users cost hardly more flushes than
-one.
+An interaction is acknowledged only when it is on the disk. One thread writes; interactions that
+arrive while the disk works are flushed together (group commit: DeWitt et al., "Implementation
+techniques for main memory database systems", SIGMOD 1984, section 5), so many users cost hardly
+more flushes than one.
 
 The file grows by whole lines only and may grow while it is read: `open_feedback` and
 `read_feedback` use the lines that were complete at that moment.
 """
 
+import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import astuple, dataclass
-from io import BytesIO
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pv
 from filelock import FileLock, Timeout
 
-from widedeep.data.files import RATES, DelimitedFile, with_internal_names
+from widedeep.data.dataset import DatasetSpec, LabelRule, TimeUnit
+from widedeep.data.files import DelimitedFile, FileFormat, FileRange, Rows
+from widedeep.data.ids import id_text
+from widedeep.data.tables import Interactions, read_context
+from widedeep.data.validation import InteractionRules, parse_integers
 from widedeep.inputs import InputError
-from widedeep.store import flush_to_disk
+from widedeep.store import atomic_write, flush_to_disk
 from widedeep.workspace import BusyError
 
-FEEDBACK_FILE = "rates-events.csv"
-FEEDBACK_HEADER = f"{','.join(RATES.columns)}\n"
+FEEDBACK_FILE = "feedback.tsv"
+_COLUMNS = ("user", "item", "time", "label", "value", "context")
+FEEDBACK_HEADER = "\t".join(_COLUMNS) + "\n"
+_FORMER_FILE, _FORMER_HEADER = "rates-events.csv", "user,movie,rate,time\n"
+"""The log of earlier versions, which is taken over."""
+
 TORN_FOLDER = "torn"
 """The folder of incomplete last lines that a crash left; none of them was acknowledged."""
 
 _LOCK = "server.lock"
-_INTEGER = r"^-?[0-9]{1,18}$"
 _LARGEST_BATCH = 4096
 _BLOCK = 1 << 16
-_EVENT = pa.schema([(name, pa.int64()) for name in ("user", "item", "value", "time")])
+_FOREVER = 1 << 62
+_POSITIVE_TEN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackEvent:
-    """A rating: the ids of user and item, the value from 1 to 10, and the time in UNIX seconds."""
+    """An interaction that a server was told of.
+
+    Attributes:
+        user: Key of the user.
+        item: Key of the item.
+        value: The number that history averages; the label, 0 or 1, where the data have no value.
+        time: UNIX seconds.
+        label: Whether the interaction is positive.
+        context: The request's context features, as they were given.
+        user_id: The user's id as text; the key itself if empty.
+        item_id: The item's id as text; the key itself if empty.
+    """
 
     user: int
     item: int
-    value: int
+    value: float
     time: int
+    label: bool
+    context: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
+    user_id: str = ""
+    item_id: str = ""
+
+    def line(self) -> str:
+        """Return the event as a line of the log."""
+        context = json.dumps(dict(self.context), ensure_ascii=False) if self.context else ""
+        fields = (
+            id_text(self.user_id) or str(self.user),
+            id_text(self.item_id) or str(self.item),
+            str(self.time),
+            str(int(self.label)),
+            f"{self.value:.9g}",
+            context,
+        )
+        return "\t".join(fields) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +93,7 @@ class Flush:
     """Ratings that reached the disk together.
 
     Attributes:
-        events: The ratings in their order.
+        events: The interactions in their order.
         end: Size of the log after them, in bytes.
         seconds: How long writing and flushing took.
     """
@@ -68,14 +104,14 @@ class Flush:
 
 
 ApplyFlush = Callable[[Flush], Sequence[bool]]
-"""Called with each flush before it is acknowledged; returns for each rating whether it was news."""
+"""Called with each flush before it is acknowledged; returns whether each interaction was news."""
 
 
 class FeedbackLog:
-    """The ratings that the server of one model accepted, in `<folder>/rates-events.csv`.
+    """The interactions that the server of one model accepted, in `<folder>/feedback.tsv`.
 
     Attributes:
-        path: The file, in KMRD's form.
+        path: The file.
         torn_bytes: Size of the incomplete last line that was set aside at the start.
     """
 
@@ -90,6 +126,7 @@ class FeedbackLog:
         self.path = folder / FEEDBACK_FILE
         self._lock = FileLock(folder / _LOCK, thread_local=False)
         self._acquire_lock()
+        _take_over_former_log(folder)
         self.torn_bytes = _set_torn_line_aside(self.path)
         self._end = _ensure_header(self.path)
         self._apply = apply
@@ -105,17 +142,17 @@ class FeedbackLog:
         self.close()
 
     def append(self, event: FeedbackEvent) -> Future[bool]:
-        """Queue a rating; the future is done when it is durable and has been applied.
+        """Queue an interaction; the future is done when it is durable and has been applied.
 
-        The future returns whether the rating was news. If it raises OSError, the log does not
-        contain the rating.
+        The future returns whether the interaction was news. If it raises OSError, the log does not
+        contain the interaction.
         """
         done: Future[bool] = Future()
         self._waiting.put((event, done))
         return done
 
     def close(self) -> None:
-        """Write the waiting ratings, and release the log."""
+        """Write the waiting interactions, and release the log."""
         self._waiting.put(None)
         self._thread.join()
         os.close(self._file)
@@ -129,7 +166,7 @@ class FeedbackLog:
             raise BusyError(message) from error
 
     def _write_all(self) -> None:
-        """Commit the waiting ratings in batches until `close` is called."""
+        """Commit the waiting interactions in batches until `close` is called."""
         while (first := self._waiting.get()) is not None:
             batch, last = [first], False
             while not last and len(batch) < _LARGEST_BATCH:
@@ -146,7 +183,7 @@ class FeedbackLog:
     def _commit(self, batch: list[tuple[FeedbackEvent, Future[bool]]]) -> None:
         """Write and flush, then apply, then acknowledge; an error fails the whole batch.
 
-        A rating whose future was cancelled is not written.
+        An interaction whose future was cancelled is not written.
         """
         batch = [(event, done) for event, done in batch if done.set_running_or_notify_cancel()]
         try:
@@ -160,7 +197,7 @@ class FeedbackLog:
             done.set_result(new)
 
     def _flush(self, events: tuple[FeedbackEvent, ...]) -> Flush:
-        text = "".join(f"{','.join(map(str, astuple(event)))}\n" for event in events).encode()
+        text = "".join(event.line() for event in events).encode()
         started = time.perf_counter()
         try:
             _write(self._file, text)
@@ -173,38 +210,135 @@ class FeedbackLog:
         return Flush(events, self._end, time.perf_counter() - started)
 
 
-def open_feedback(path: Path) -> DelimitedFile | None:
-    """Return the complete lines that the log has now as a rating file; None if it has no rating."""
-    size = complete_size(path)
-    return DelimitedFile.open(path, RATES, size) if size > len(FEEDBACK_HEADER) else None
-
-
-def read_feedback(path: Path, start: int = 0, end: int | None = None) -> pa.Table:
-    """Return the log's ratings between the bytes `start` and `end`, in their order.
-
-    Both bytes are ends of lines; None is the end of the file. Lines that are not ratings, because
-    the file was edited by hand, are left out.
-
-    Returns:
-        user, item, value, time, (n,) int64 each.
-    """
-    begin = max(start, len(FEEDBACK_HEADER))
-    with path.open("rb") as file:
-        file.seek(begin)
-        text = file.read(-1 if end is None else max(end - begin, 0))
-    text = text[: text.rfind(b"\n") + 1]
-    names = list(RATES.columns)
-    if not text:
-        return _EVENT.empty_table()
-    rows = pv.read_csv(
-        BytesIO(text),
-        read_options=pv.ReadOptions(column_names=names, use_threads=False),
-        parse_options=pv.ParseOptions(quote_char=False, invalid_row_handler=_skip_row),
-        convert_options=pv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+def feedback_spec(spec: DatasetSpec) -> DatasetSpec:
+    """Return the spec of the log: the features of the data set, in the log's own columns."""
+    own = spec.interactions
+    value = None if own.value is None else replace(own.value, column="value")
+    table = replace(
+        own,
+        user="user",
+        item="item",
+        time="time",
+        time_unit=TimeUnit.SECONDS,
+        label=LabelRule("label"),
+        value=value,
+        weight=None,
+        separator="\t",
+        columns=None,
     )
-    readable = [pc.match_substring_regex(rows[name], _INTEGER) for name in names]
-    good = pc.and_(pc.and_(readable[0], readable[1]), pc.and_(readable[2], readable[3]))
-    return with_internal_names(rows.filter(good)).cast(_EVENT)
+    return replace(spec, interactions=table)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackFile:
+    """The complete lines of a feedback log, with the context features as columns of their own.
+
+    `features` are the columns of the interactions that the spec reads besides those of the log.
+    """
+
+    lines: DelimitedFile
+    features: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where the log is."""
+        return self.lines.path
+
+    @property
+    def size(self) -> int:
+        """Number of bytes that are read."""
+        return self.lines.size
+
+    def count_rows(self) -> int:
+        """Return the number of rows, good or bad."""
+        return self.lines.count_rows()
+
+    def ranges(self) -> Iterator[FileRange]:
+        """Yield ranges of bytes, each of whole lines."""
+        return self.lines.ranges()
+
+    def read(self, part: FileRange) -> Rows:
+        """Return the rows of a range of bytes."""
+        rows = self.lines.read(part)
+        given = [_context(text) for text in rows.columns["context"].to_pylist()]
+        columns = rows.columns.drop_columns("context")
+        for name in self.features:
+            texts = [_as_text(context.get(name)) for context in given]
+            columns = columns.append_column(name, pa.array(texts, pa.string()))
+        return Rows(rows.line, columns, rows.faults, rows.text)
+
+
+def _context(text: str | None) -> dict[str, Any]:
+    """Return the context of a line; that of a line edited by hand may be lost."""
+    try:
+        values = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _as_text(value: Any) -> str:  # noqa: ANN401  a JSON value
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def open_feedback(path: Path, spec: DatasetSpec) -> FeedbackFile | None:
+    """Return the complete lines that the log has now; None if it has no interaction."""
+    _take_over_former_log(path.parent)
+    size = complete_size(path)
+    if size <= len(FEEDBACK_HEADER):
+        return None
+    lines = DelimitedFile.open(path, FileFormat(_COLUMNS, "\t"), size)
+    features = [f.column for f in spec.features if f.table == "interactions"]
+    return FeedbackFile(lines, tuple(features))
+
+
+def read_feedback(
+    path: Path, spec: DatasetSpec, start: int = 0, end: int | None = None
+) -> Interactions:
+    """Return the log's interactions between the bytes `start` and `end`, in their order.
+
+    Both bytes are ends of lines; None is the end of the file. Lines that are not interactions,
+    because the file was edited by hand, are left out.
+    """
+    own = feedback_spec(spec)
+    begin = max(start, len(FEEDBACK_HEADER))
+    stop = complete_size(path) if end is None else end
+    rules = InteractionRules(own, None, "", _FOREVER, TimeUnit.SECONDS)
+    feedback = open_feedback(path, spec) if stop > begin else None
+    if feedback is None:
+        return Interactions.empty()
+    rows = feedback.read(FileRange(begin, stop - 1, 2))
+    good = rules.check(feedback, rows).good
+    context = {
+        f.name: read_context(good[f.name])
+        for f in spec.features
+        if f.table == "interactions" and f.side == "context"
+    }
+    user, item, value, time, label = (
+        good[name].to_numpy() for name in ("user", "item", "value", "time", "label")
+    )
+    return Interactions(user, item, value, time, label, context=context)
+
+
+def _take_over_former_log(folder: Path) -> None:
+    """Write the interactions that an earlier version logged into a new log, unless there is one."""
+    former, path = folder / _FORMER_FILE, folder / FEEDBACK_FILE
+    if path.exists() or not former.exists() or complete_size(former) <= len(_FORMER_HEADER):
+        return
+    text = former.read_bytes()[: complete_size(former)].decode()
+    fields = pc.split_pattern(pa.array(text.splitlines()[1:]), ",").to_pylist()
+    events = []
+    for user, item, value, given_at in (row for row in fields if len(row) == 4):  # noqa: PLR2004
+        numbers = parse_integers(pa.chunked_array([[user, item, value, given_at]]))
+        if np.isfinite(numbers).all():
+            rate = int(value)
+            events.append(
+                FeedbackEvent(int(user), int(item), rate, int(given_at), rate >= _POSITIVE_TEN)
+            )
+    with atomic_write(path) as draft:
+        draft.write_text(FEEDBACK_HEADER + "".join(e.line() for e in events), encoding="utf-8")
 
 
 def complete_size(path: Path) -> int:
@@ -221,11 +355,6 @@ def complete_size(path: Path) -> int:
                 return start + line_end + 1
             end = start
     return 0
-
-
-def _skip_row(row: pv.InvalidRow) -> str:
-    del row
-    return "skip"
 
 
 def _set_torn_line_aside(path: Path) -> int:

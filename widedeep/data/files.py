@@ -1,34 +1,29 @@
-"""Files in KMRD's form: which ones a folder holds, and how their lines are read.
+"""The files of a data folder: which ones a table has, and how their rows are read.
 
-`open_folder` checks the headers and returns a `DelimitedFile` for each file, which reads its lines
-as record batches with the columns
+`open_table` finds the files of one table of a `DatasetSpec` and checks their columns. A
+`DelimitedFile` (CSV, TSV, `::`, the typed headers of RecBole) is read line by line, a `ParquetFile`
+row group by row group; both yield `Rows`: numbered rows with the columns that were asked for, as
+text. The number of a row leads back to the file: it is the line of a delimited file, from 1 with
+the header, and the row of a Parquet file, from 1.
 
-| column | content |
-|---|---|
-| line | int64, the line's number in the file from 1, the header being line 1 |
-| text | string, the line without its line end |
-| fields | list of strings, as many as the line has |
-
-One row is one line, so the number of a line is known whatever its content. The comma-separated
-files may quote a field (`"12"`); the tab-separated files may not, because a title may hold any
-character but a tab. Ratings may come in parts: beside or instead of rates.csv a folder may hold
-rates-….csv, with which a new export adds ratings without touching those that are there.
-
-Outside the checks of the files themselves, KMRD's column names are not used: `with_internal_names`
-is the one place that translates them.
+Comma- and semicolon-separated files may quote a field (`"12"`) within a line; others may not,
+because a title may hold any character but a tab.
 """
 
 import csv
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from widedeep.data.dataset import DatasetSpec, ExtraTable, Table, close_name
 from widedeep.inputs import InputError
 
 _BLOCK = 1 << 23
@@ -36,99 +31,166 @@ _LONGEST_HEADER = 1 << 16
 _LONGEST_QUOTE = 120
 _BOM = b"\xef\xbb\xbf"
 _LAST_LINE_ENDS = re.compile(rb"(?:\r?\n){0,2}\Z")
-_SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "vertical bar"}
-_INTERNAL_NAMES = {"movie": "item", "rate": "value"}
+_SEPARATORS = {"::": "two colons", ",": "comma", "\t": "tab", ";": "semicolon", "|": "vertical bar"}
+_QUOTING = (",", ";")
+_TYPED = re.compile(r"^(?P<name>.+):(?:token|token_seq|float|float_seq)$")
+_TYPED_HEADERS = (".inter", ".item", ".user")
 
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """What one of KMRD's files looks like: UTF-8 with a header, one row a line."""
+    """How the files of a table are read: the columns asked for, and what the spec says of the form.
 
-    name: str
-    separator: str
-    columns: tuple[str, ...]
-    required: bool = False
-
-    @property
-    def stem(self) -> str:
-        """The beginning of the names of all files of this format, and of no other format."""
-        return self.name.partition(".")[0]
-
-
-RATES = FileFormat("rates.csv", ",", ("user", "movie", "rate", "time"), required=True)
-ITEMS = FileFormat(
-    "movies.txt", "\t", ("movie", "title", "title_eng", "year", "grade"), required=True
-)
-GENRES = FileFormat("genres.csv", ",", ("movie", "genre"))
-COUNTRIES = FileFormat("countries.csv", ",", ("movie", "country"))
-CASTINGS = FileFormat("castings.csv", ",", ("movie", "people", "order", "leading"))
-PEOPLES = FileFormat("peoples.txt", "\t", ("people", "korean", "original"))
-FORMATS = (RATES, ITEMS, GENRES, COUNTRIES, CASTINGS, PEOPLES)
-
-
-def with_internal_names(table: pa.Table) -> pa.Table:
-    """Rename KMRD's columns to the words used everywhere else: movie → item, rate → value."""
-    return table.rename_columns([_INTERNAL_NAMES.get(name, name) for name in table.column_names])
-
-
-def open_folder(folder: Path) -> Mapping[str, "DelimitedFile"]:
-    """Return the folder's files by name, rates.csv before its parts; optional ones may be absent.
-
-    Raises:
-        InputError: The folder or a required file is missing, or a file is not in KMRD's form.
+    Attributes:
+        columns: Columns that must be there.
+        separator: Between columns; recognised from the header if None.
+        names: All columns in order, for files without a header.
     """
-    if not folder.is_dir():
-        problem = "is a file" if folder.exists() else "does not exist"
-        raise InputError(f"{folder} {problem}; expected a folder with KMRD's files")
-    paths = {file_format: _parts(folder, file_format) for file_format in FORMATS}
-    missing = [
-        file_format.name
-        for file_format in FORMATS
-        if file_format.required and not paths[file_format]
-    ]
-    if missing:
-        names = [path.name for parts in paths.values() for path in parts]
-        present = ", ".join(names) or "none of KMRD's files"
-        raise InputError(f"{folder}: {' and '.join(missing)} missing; found {present}")
-    return {
-        path.name: DelimitedFile.open(path, file_format)
-        for file_format in FORMATS
-        for path in paths[file_format]
-    }
 
+    columns: tuple[str, ...]
+    separator: str | None = None
+    names: tuple[str, ...] | None = None
 
-def files_of(
-    files: Mapping[str, "DelimitedFile"], file_format: FileFormat
-) -> list["DelimitedFile"]:
-    """Return the files of one format, in their order."""
-    return [file for file in files.values() if file.format is file_format]
+    @classmethod
+    def of_table(cls, spec: DatasetSpec, name: str) -> Self:
+        """Return the format of a table of the spec."""
+        table = spec.named_tables[name]
+        return cls(spec.columns_of(name), table.separator, table.columns)
 
 
 @dataclass(frozen=True, slots=True)
-class ByteRange:
-    """Whole lines of a file: its bytes from `start` to `end`, the first line having `number`."""
+class Rows:
+    """Some rows of a file.
+
+    Attributes:
+        line: Number of each row, (n,) int64.
+        columns: The columns asked for, (n,) each: text, or lists where a Parquet file holds lists.
+        faults: Why a row cannot be cut into columns, (n,) string, null where it can; the columns of
+            such a row are null.
+        text: The rows as they stand in the file, (n,); None for a file that is not text.
+    """
+
+    line: pa.Array
+    columns: pa.Table
+    faults: pa.Array
+    text: pa.Array | None
+
+    def quote(self, rows: pa.Array) -> pa.Array:
+        """Return some rows as text, to show what is wrong with them."""
+        if self.text is not None:
+            return self.text.take(rows)
+        values = self.columns.take(rows).to_pylist()
+        return pa.array([json.dumps(row, ensure_ascii=False) for row in values], pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """A part of a file that can be read by itself: its begin, end, and the first row's number."""
 
     start: int
     end: int
     number: int
 
 
+class DataFile(Protocol):
+    """A file of a table whose columns have been checked."""
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+
+    @property
+    def size(self) -> int:
+        """Number of bytes that are read."""
+
+    def count_rows(self) -> int:
+        """Return the number of rows, good or bad."""
+
+    def ranges(self) -> Iterator[FileRange]:
+        """Yield the parts of the file, in order; each has some hundred thousand rows."""
+
+    def read(self, part: FileRange) -> Rows:
+        """Return the rows of a part."""
+
+
+def open_table(spec: DatasetSpec, name: str, folder: Path) -> list[DataFile]:
+    """Return the files of a table, in the order of its globs; an optional table may have none.
+
+    Raises:
+        InputError: A file is missing or is not what the spec says.
+    """
+    table, file_format = spec.named_tables[name], FileFormat.of_table(spec, name)
+    return [open_file(path, file_format) for path in table_paths(table, name, folder)]
+
+
+def table_paths(table: Table, name: str, folder: Path) -> list[Path]:
+    """Return the paths of a table's files, in the order of its globs.
+
+    Raises:
+        InputError: No file matches, and the table is not optional.
+    """
+    if not folder.is_dir():
+        problem = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {problem}; expected a folder of data")
+    paths: dict[Path, None] = {}
+    for pattern in table.files:
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise InputError(f"[{name}] files: {pattern!r} leads out of {folder}")
+        paths |= dict.fromkeys(path for path in sorted(folder.glob(pattern)) if path.is_file())
+    optional = isinstance(table, ExtraTable) and table.optional
+    if not paths and not optional:
+        present = sorted(path.name for path in folder.iterdir() if path.is_file())
+        hint = close_name(table.files[0], present)
+        found = ", ".join(present)[:_LONGEST_QUOTE] or "no file"
+        raise InputError(
+            f"{folder}: [{name}] {' and '.join(table.files)} missing{hint}; found {found}"
+        )
+    return [*paths]
+
+
+def open_file(path: Path, file_format: FileFormat, size: int | None = None) -> DataFile:
+    """Check the columns of one file; its rows are not read yet.
+
+    With `size`, only that many bytes of a delimited file are used, which end with a line end.
+
+    Raises:
+        InputError: The file cannot be read, has no row, or lacks a column.
+    """
+    if path.suffix == ".parquet":
+        return ParquetFile.open(path, file_format)
+    return DelimitedFile.open(path, file_format, size)
+
+
+def read_all(file: DataFile) -> Rows:
+    """Return all rows at once, for a file that is small beside the interactions."""
+    parts = [file.read(part) for part in file.ranges()]
+    texts = [part.text for part in parts if part.text is not None]
+    return Rows(
+        pa.concat_arrays([part.line for part in parts]),
+        pa.concat_tables([part.columns for part in parts]),
+        pa.concat_arrays([part.faults for part in parts]),
+        pa.concat_arrays(texts) if len(texts) == len(parts) else None,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DelimitedFile:
-    """A file whose header has been checked; its rows are read by `lines`.
+    """A text file with one row a line, whose header has been checked.
 
     Attributes:
-        format: What the file is expected to look like.
         path: Where it is.
-        header: Its first line.
-        names: The columns of the header in their order; there may be more than expected.
+        columns: The columns asked for.
+        separator: Between columns.
+        header: Its first line; empty without one.
+        names: All columns in their order.
         start: Byte at which the first row begins.
         end: Byte behind the last row, without its line end and without one blank line behind that.
-        size: Number of bytes of the whole file.
+        size: Number of bytes that are used.
     """
 
-    format: FileFormat
     path: Path
+    columns: tuple[str, ...]
+    separator: str
     header: str
     names: tuple[str, ...]
     start: int
@@ -137,9 +199,7 @@ class DelimitedFile:
 
     @classmethod
     def open(cls, path: Path, file_format: FileFormat, size: int | None = None) -> Self:
-        """Check that `path` is a file of that format; its rows are not read yet.
-
-        With `size`, only that many bytes are used, which must end with a line end.
+        """Check that `path` has the columns; see `open_file`.
 
         Raises:
             InputError: The file is empty, is not UTF-8, has only a header, or the header has
@@ -153,62 +213,77 @@ class DelimitedFile:
         end = size - len(last_ends.group() if last_ends else b"")
         if not first.removeprefix(_BOM).strip():
             raise InputError(f"{path} is empty or starts with a blank line; expected a header")
-        header = _decode(first.removeprefix(_BOM), path, 1).rstrip("\r\n")
-        names = _column_names(header, path, file_format)
-        if end <= len(first):
+        line = _decode(first.removeprefix(_BOM), path, 1).rstrip("\r\n")
+        separator = file_format.separator or recognise_separator(line)
+        if file_format.names is None:
+            names = _column_names(line, path, file_format.columns, separator)
+            header, start = line, len(first)
+        else:
+            names, header, start = file_format.names, "", 0
+            _refuse_other_columns(path, names, file_format.columns)
+        if end <= start:
             raise InputError(f"{path} has only a header; expected at least one row")
-        return cls(file_format, path, header, names, len(first), end, size)
+        return cls(path, file_format.columns, separator, header, names, start, end, size)
 
     def count_rows(self) -> int:
         """Return the number of rows, good or bad."""
         return sum(1 + block.count(b"\n") for block in self._blocks())
 
-    def lines(self) -> Iterator[pa.RecordBatch]:
-        """Yield all rows in their order, some hundred thousand at a time.
+    def ranges(self) -> Iterator[FileRange]:
+        """Yield ranges of bytes, each of whole lines."""
+        start, number = self.start, 2 if self.header else 1
+        for block in self._blocks():
+            yield FileRange(start, start + len(block), number)
+            start += len(block) + 1
+            number += block.count(b"\n") + 1
+
+    def read(self, part: FileRange) -> Rows:
+        """Return the rows of a range of bytes.
 
         Raises:
             InputError: A line is not UTF-8.
         """
-        number = 2
-        for block in self._blocks():
-            lines = self._parse(block, number)
-            yield lines
-            number += len(lines)
-
-    def all_lines(self) -> pa.RecordBatch:
-        """Return all rows at once, for a file that is small beside the ratings."""
-        return pa.concat_batches(self.lines())
-
-    def byte_ranges(self) -> Iterator[ByteRange]:
-        """Yield where in the file the batches of `lines` are, so that others can read them."""
-        start, number = self.start, 2
-        for block in self._blocks():
-            yield ByteRange(start, start + len(block), number)
-            start += len(block) + 1
-            number += block.count(b"\n") + 1
-
-    def read(self, byte_range: ByteRange) -> pa.RecordBatch:
-        """Return the rows of one byte range; raises InputError as `lines` does."""
         with self.path.open("rb") as file:
-            file.seek(byte_range.start)
-            return self._parse(file.read(byte_range.end - byte_range.start), byte_range.number)
+            file.seek(part.start)
+            block = file.read(part.end - part.start)
+        text = _split_lines(_decode(block, self.path, part.number))
+        line = pa.array(np.arange(part.number, part.number + len(text)))
+        fields = _split_fields(text, self.separator)
+        faults = self._faults(text, fields)
+        return Rows(line, self._cut(fields, faults), faults, text)
 
-    def columns(self, lines: pa.RecordBatch) -> pa.Table:
-        """Return the expected columns of `lines` as strings.
+    def _cut(self, fields: pa.ListArray, faults: pa.Array) -> pa.Table:
+        """Return the columns asked for; null in rows with a fault."""
+        formed = pc.is_null(faults)
+        whole = fields if faults.null_count == len(faults) else fields.filter(formed)
+        values, width = whole.flatten(), len(self.names)
+        first = width * np.arange(len(whole))
+        columns = {
+            name: values.take(pa.array(first + self.names.index(name))) for name in self.columns
+        }
+        if len(whole) < len(fields):
+            rows = np.cumsum(formed.to_numpy(zero_copy_only=False)) - 1
+            at = pc.if_else(formed, pa.array(rows), pa.scalar(None, pa.int64()))
+            columns = {name: column.take(at) for name, column in columns.items()}
+        return pa.table(columns)
 
-        Every line must have as many fields as the header.
-        """
-        fields, width = lines["fields"].flatten(), len(self.names)
-        first = width * np.arange(len(lines))
-        positions = {name: first + self.names.index(name) for name in self.format.columns}
-        return pa.table({name: fields.take(pa.array(at)) for name, at in positions.items()})
-
-    def _parse(self, block: bytes, number: int) -> pa.RecordBatch:
-        """Return the lines of a block; `number` is that of the first one."""
-        text = _split_lines(_decode(block, self.path, number))
-        numbers = pa.array(np.arange(number, number + len(text)))
-        fields = _split_fields(text, self.format.separator)
-        return pa.record_batch([numbers, text, fields], names=["line", "text", "fields"])
+    def _faults(self, text: pa.StringArray, fields: pa.ListArray) -> pa.Array:
+        """Return why lines cannot be cut into columns, (n,) string, null where they can."""
+        count, none = pc.list_value_length(fields), pa.scalar(None, pa.string())
+        wrong = pc.not_equal(count, len(self.names))
+        if self.header:
+            wrong = pc.or_(wrong, pc.equal(text, self.header))
+        if not pc.any(wrong).as_py():
+            return pa.nulls(len(text), pa.string())
+        found = pc.binary_join_element_wise(
+            "wrong number of columns: found ",
+            count.cast(pa.string()),
+            f", expected {len(self.names)}",
+            "",
+        )
+        reason = pc.if_else(pc.equal(text, self.header), "repeated header", found)
+        reason = pc.if_else(pc.equal(text, ""), "blank line", reason)
+        return pc.if_else(wrong, reason, none)
 
     def _blocks(self) -> Iterator[bytes]:
         """Yield blocks of whole lines, without the line end of the last line in each."""
@@ -223,36 +298,107 @@ class DelimitedFile:
         yield rest
 
 
-def _parts(folder: Path, file_format: FileFormat) -> list[Path]:
-    others = sorted(folder.glob(f"{file_format.stem}-*.csv")) if file_format is RATES else ()
-    return [path for path in (folder / file_format.name, *others) if path.is_file()]
+@dataclass(frozen=True, slots=True)
+class ParquetFile:
+    """A Parquet file whose columns have been checked; `columns` are those asked for."""
+
+    path: Path
+    columns: tuple[str, ...]
+    size: int
+
+    @classmethod
+    def open(cls, path: Path, file_format: FileFormat) -> Self:
+        """Check that `path` has the columns; see `open_file`."""
+        try:
+            with pq.ParquetFile(path) as file:
+                names, rows = file.schema_arrow.names, file.metadata.num_rows
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{path} is not a readable Parquet file: {error}") from error
+        _refuse_other_columns(path, names, file_format.columns)
+        if not rows:
+            raise InputError(f"{path} has no row; expected at least one")
+        return cls(path, file_format.columns, path.stat().st_size)
+
+    def count_rows(self) -> int:
+        """Return the number of rows, good or bad."""
+        with pq.ParquetFile(self.path) as file:
+            return int(file.metadata.num_rows)
+
+    def ranges(self) -> Iterator[FileRange]:
+        """Yield one row group after another; `start` is its number."""
+        with pq.ParquetFile(self.path) as file:
+            number = 1
+            for group in range(file.metadata.num_row_groups):
+                yield FileRange(group, group + 1, number)
+                number += file.metadata.row_group(group).num_rows
+
+    def read(self, part: FileRange) -> Rows:
+        """Return the rows of a row group."""
+        with pq.ParquetFile(self.path) as file:
+            table = file.read_row_group(part.start, columns=[*self.columns])
+        columns = pa.table({name: _as_text(table[name]) for name in self.columns})
+        line = pa.array(np.arange(part.number, part.number + len(table)))
+        faults = pa.nulls(len(table), pa.string())
+        return Rows(line, columns, faults, None)
 
 
-def _column_names(header: str, path: Path, file_format: FileFormat) -> tuple[str, ...]:
-    names = _split_header(header, file_format.separator)
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as text, as a CSV file would hold it; lists stay lists, of text."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _as_text(column.cast(kind.value_type))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return column.cast(pa.list_(pa.string()))
+    if pa.types.is_floating(kind):
+        return column.cast(pa.float64()).cast(pa.string())
+    return column.cast(pa.string())
+
+
+def recognise_separator(header: str) -> str:
+    """Return the separator that cuts a header into most columns; a comma if none does."""
+    return max(_SEPARATORS, key=lambda separator: len(split_header(header, separator)))
+
+
+def split_header(header: str, separator: str) -> tuple[str, ...]:
+    """Return the fields of a header line."""
+    quoted = separator in _QUOTING
+    return tuple(_unquote(header, separator) if quoted else header.split(separator))
+
+
+def typed_name(name: str, path: Path) -> str:
+    """Return a column's name without RecBole's type: `user_id:token` in a .inter file → user_id."""
+    typed = _TYPED.match(name) if path.suffix in _TYPED_HEADERS else None
+    return typed["name"] if typed else name
+
+
+def _column_names(
+    header: str, path: Path, columns: Sequence[str], separator: str
+) -> tuple[str, ...]:
+    names = tuple(typed_name(name, path) for name in split_header(header, separator))
+    if any(name not in names for name in columns):
+        _refuse_other_separator(header, path, columns, separator)
+    _refuse_other_columns(path, names, columns)
     twice = sorted({name for name in names if names.count(name) > 1})
-    missing = [name for name in file_format.columns if name not in names]
-    if missing:
-        _refuse_other_separator(header, path, file_format)
-        raise InputError(
-            f"{path}: column {', '.join(missing)} missing; "
-            f"found {', '.join(names)[:_LONGEST_QUOTE]}; expected {', '.join(file_format.columns)}"
-        )
     if twice:
         raise InputError(f"{path}: column {', '.join(twice)} is in the header more than once")
     return names
 
 
-def _refuse_other_separator(header: str, path: Path, file_format: FileFormat) -> None:
+def _refuse_other_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise InputError(
+            f"{path}: column {', '.join(missing)} missing{close_name(missing[0], names)}; "
+            f"found {', '.join(names)[:_LONGEST_QUOTE]}; expected {', '.join(columns)}"
+        )
+
+
+def _refuse_other_separator(header: str, path: Path, columns: Sequence[str], expected: str) -> None:
     for separator, word in _SEPARATORS.items():
-        names = _split_header(header, separator)
-        if separator != file_format.separator and set(file_format.columns) <= set(names):
-            expected = _SEPARATORS[file_format.separator]
-            raise InputError(f"{path}: columns are separated by {word}; expected {expected}")
-
-
-def _split_header(header: str, separator: str) -> tuple[str, ...]:
-    return tuple(_unquote(header, separator) if separator == "," else header.split(separator))
+        names = {typed_name(name, path) for name in split_header(header, separator)}
+        if separator != expected and set(columns) <= names:
+            wanted = _SEPARATORS.get(expected, repr(expected))
+            raise InputError(f"{path}: columns are separated by {word}; expected {wanted}")
 
 
 def _decode(block: bytes, path: Path, number: int) -> str:
@@ -272,7 +418,7 @@ def _split_lines(block: str) -> pa.StringArray:
 
 
 def _split_fields(text: pa.StringArray, separator: str) -> pa.ListArray:
-    if separator == "," and pc.any(pc.match_substring(text, '"')).as_py():
+    if separator in _QUOTING and pc.any(pc.match_substring(text, '"')).as_py():
         fields = [_unquote(line, separator) for line in text.to_pylist()]
         return pa.array(fields, pa.list_(pa.string()))
     return pc.split_pattern(text, separator)

@@ -1,22 +1,22 @@
-"""Ingest: from KMRD's files to checked Parquet; each row of ratings ends in one of three tables.
+"""Ingest: from the files of a data set to checked Parquet.
 
-The artefact (kind `ratings`) that `ingest` returns holds
+Each row of interactions ends in one of three tables. The artefact (kind `ratings`) that `ingest`
+returns holds
 
 | file | content |
 |---|---|
-| ratings.parquet | the examples: user, item, value, time of the first rating of each (user, item) |
-| superseded.parquet | later ratings of the same pairs, with the reason |
+| ratings.parquet | the examples, see `tables.Interactions` |
+| superseded.parquet | later interactions of the same pairs, with the reason |
 | quarantine.parquet | rows of any file that cannot be used, see `validation.QUARANTINE` |
-| items.parquet, people.parquet | see `tables.ITEM_COLUMNS` and `tables.PEOPLE_COLUMNS` |
+| items.parquet, users.parquet, names.parquet, dataset.json | see `tables.SideTables` |
 
-The lines of a file are checked in batches, good ratings get internal column names and types, and
-the ratings of all files are split into examples and superseded ones. A repeated rating is not an
-example: on both sides of a split by time it would leak its label, and a conflicting one would
-contradict it. Measured on KMRD-small: 6,379 of 140,710 ratings repeat a pair, 2,074 of them with
-another rate.
+The rows of a file are checked some at a time. With `repeats = "first"` a repeated interaction is
+not an example: on both sides of a split by time it would leak its label, and a conflicting one
+would contradict it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -28,67 +28,43 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from widedeep.data.feedback_log import FEEDBACK_FILE, open_feedback
-from widedeep.data.files import (
-    CASTINGS,
-    COUNTRIES,
-    FORMATS,
-    GENRES,
-    ITEMS,
-    PEOPLES,
-    RATES,
-    DelimitedFile,
-    files_of,
-    open_folder,
-    with_internal_names,
-)
-from widedeep.data.tables import item_table, people_table
+from widedeep.data.dataset import DatasetSpec, FeatureType, Side, TimeUnit
+from widedeep.data.feedback_log import FEEDBACK_FILE, feedback_spec, open_feedback
+from widedeep.data.files import DataFile, open_table
+from widedeep.data.negatives import sample_negatives
+from widedeep.data.side_tables import build_side_tables, check_side_files
+from widedeep.data.tables import CONTEXT, SideTables
 from widedeep.data.validation import (
     IN_FUTURE,
+    InteractionRules,
     RowCheck,
-    castings_schema,
-    check_rows,
-    items_schema,
-    people_schema,
-    rates_schema,
     reason_class,
-    tags_schema,
+    recognise_unit,
 )
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore, Json, code_version, file_digest
 
 KIND = "ratings"
 MAXIMUM_BAD_SHARE = 0.10
-"""Share of a rating file's rows that may be bad; with more, the file is not what it seems."""
+"""Share of an interaction file's rows that may be bad; with more, it is not what it seems."""
 
 _EXAMPLES_SHOWN = 3
-_RATING = pa.schema(
-    {
-        "user": pa.int64(),
-        "item": pa.int64(),
-        "value": pa.int8(),
-        "time": pa.int64(),
-        "line": pa.int64(),
-        "part": pa.int16(),
-    }
-)
-"""Good ratings of all files: `line` is the line in the file, `part` the number of the file."""
+_YEAR_2100, _YEAR_1980 = 4_102_444_800, 315_532_800
 
 Positions = NDArray[np.int64]
-RowChecker = Callable[[DelimitedFile, pd.Index, int], Iterator[RowCheck]]
-"""Checks the rows of a file of ratings, some at a time and in order, given the ids of the known
-items and the present moment (UNIX seconds), see `validation.rates_schema`."""
+RowChecker = Callable[[DataFile, InteractionRules], Iterator[RowCheck]]
+"""Checks the rows of a file of interactions, some at a time and in order."""
 
 
-def check_locally(file: DelimitedFile, items: pd.Index, now: int) -> Iterator[RowCheck]:
-    """Check the rows of a file of ratings in this process, one batch after another."""
-    schema = rates_schema(items, now)
-    for lines in file.lines():
-        yield check_rows(file, lines, schema)
+def check_locally(file: DataFile, rules: InteractionRules) -> Iterator[RowCheck]:
+    """Check the rows of a file of interactions in this process, one part after another."""
+    for part in file.ranges():
+        yield rules.check(file, file.read(part))
 
 
-def ingest(
+def ingest(  # noqa: PLR0917  what is read, where it goes, and how
     folder: Path,
+    spec: DatasetSpec,
     store: ArtifactStore,
     now: int,
     events: Path | None = None,
@@ -96,25 +72,27 @@ def ingest(
 ) -> Artifact:
     """Check the files in `folder` and store the tables, or find them already stored.
 
-    Whether a rating lies in the future depends on the day, so an artefact in which some ratings
-    are quarantined for that reason is made anew on another day (UTC). Any other artefact depends on
-    the files and the code alone.
+    Whether an interaction lies in the future depends on the day, so an artefact in which some are
+    quarantined for that reason is made anew on another day (UTC). Any other artefact depends on the
+    files, the spec and the code alone.
 
     Args:
-        folder: Files in KMRD's form; only ratings and movies.txt are required.
+        folder: The data folder.
+        spec: What its files mean.
         store: Where the artefact is stored.
-        now: UNIX seconds; ratings of a later time are quarantined.
+        now: UNIX seconds; interactions of a later time are quarantined.
         events: A server's feedback log; it may be absent and may grow meanwhile.
-        check: How the rows of ratings are checked.
+        check: How the rows of interactions are checked.
 
     Raises:
-        InputError: A file is not in KMRD's form, or more than `MAXIMUM_BAD_SHARE` of a file's
-            ratings are bad; nothing has been written.
+        InputError: A file is not what the spec says, or more than `MAXIMUM_BAD_SHARE` of a file's
+            interactions are bad; nothing has been written.
         OSError: The disk is full or failing; nothing has been stored.
     """
-    files = _open_files(folder, events)
+    files = _Files.open(folder, spec, events)
     key = {
-        "files": {name: file_digest(file.path, file.size) for name, file in files.items()},
+        "files": files.digests(),
+        "spec": spec.as_json(),
         "code": code_version("data"),
         "future_on": None,
     }
@@ -122,89 +100,187 @@ def ingest(
     artifact = store.find(KIND, key) or store.find(KIND, today)
     if artifact is not None:
         return artifact
-    tables = _check_files(files, now, check)
-    reasons = tables["quarantine"]["reason"]
+    checked = _check_files(files, now, check)
+    reasons = checked.tables["quarantine"]["reason"]
     depends_on_day = pc.any(pc.match_substring(reasons, IN_FUTURE)).as_py()
     with store.draft(KIND) as draft:
-        for name, table in tables.items():
+        for name, table in checked.tables.items():
             pq.write_table(table, draft.path / f"{name}.parquet")
-        return draft.finish(today if depends_on_day else key, _summary(tables, files))
+        checked.side.save(draft.path)
+        return draft.finish(today if depends_on_day else key, _summary(checked, files))
 
 
-def _open_files(folder: Path, events: Path | None) -> Mapping[str, DelimitedFile]:
-    files = open_folder(folder)
-    feedback = open_feedback(events) if events else None
-    if feedback is None:
-        return files
-    if feedback.path.name in files:
-        raise InputError(
-            f"{folder} has a file {feedback.path.name}, which is the name of a server's feedback "
-            "log; give it another name"
-        )
-    return {**files, feedback.path.name: feedback}
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files of a data set.
+
+    Attributes:
+        spec: What they mean.
+        interactions: Files of interactions, a server's feedback log the last one.
+        feedback: The feedback log, if there is one.
+        others: Files of the other tables, by table.
+    """
+
+    spec: DatasetSpec
+    interactions: Sequence[DataFile]
+    feedback: DataFile | None
+    others: Mapping[str, Sequence[DataFile]]
+
+    @classmethod
+    def open(cls, folder: Path, spec: DatasetSpec, events: Path | None) -> "_Files":
+        """Open all files; see `ingest`."""
+        interactions = open_table(spec, "interactions", folder)
+        others = {
+            name: open_table(spec, name, folder)
+            for name in spec.named_tables
+            if name != "interactions"
+        }
+        feedback = open_feedback(events, spec) if events else None
+        if feedback is None:
+            return cls(spec, interactions, None, others)
+        if any(file.path.name == FEEDBACK_FILE for file in interactions):
+            raise InputError(
+                f"{folder} has a file {FEEDBACK_FILE}, which is the name of a server's feedback "
+                "log; give it another name"
+            )
+        return cls(spec, [*interactions, feedback], feedback, others)
+
+    def digests(self) -> dict[str, str]:
+        """Return a digest of each file's bytes that are used, by name."""
+        files = [*self.interactions, *(file for part in self.others.values() for file in part)]
+        return {file.path.name: file_digest(file.path, file.size) for file in files}
 
 
-def _check_files(
-    files: Mapping[str, DelimitedFile], now: int, check: RowChecker
-) -> dict[str, pa.Table]:
-    """Return the artefact's tables by name."""
-    items = _check_items(files[ITEMS.name])
-    ids = pd.Index(items.good["movie"].to_numpy())
-    parts = files_of(files, RATES)
-    ratings = [
-        _check_ratings(part, number, check(part, ids, now)) for number, part in enumerate(parts)
-    ]
-    schemas = {
-        GENRES.name: tags_schema(ids, "genre"),
-        COUNTRIES.name: tags_schema(ids, "country"),
-        CASTINGS.name: castings_schema(ids),
-        PEOPLES.name: people_schema(),
-    }
-    others = {ITEMS.name: items} | {
-        name: check_rows(files[name], files[name].all_lines(), schema)
-        for name, schema in schemas.items()
-        if name in files
-    }
-    good = {name: with_internal_names(rows.good) for name, rows in others.items()}
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The tables of interactions by name, and the tables beside them."""
+
+    tables: Mapping[str, pa.Table]
+    side: SideTables
+
+
+def _check_files(files: _Files, now: int, check: RowChecker) -> _Checked:
+    """Check all files; return the artefact's tables."""
+    spec = files.spec
+    side = check_side_files(spec, files.others)
+    items = side.item_keys if spec.items is not None and spec.items.complete else None
+    items_file = ", ".join(spec.items.files) if spec.items is not None else ""
+    parts = []
+    for number, file in enumerate(files.interactions):
+        is_feedback = file is files.feedback
+        own = feedback_spec(spec) if is_feedback else spec
+        unit = own.interactions.time_unit or unit_of(file, own)
+        rules = InteractionRules(own, items, items_file, now, unit)
+        limit = inf if is_feedback else MAXIMUM_BAD_SHARE
+        parts.append(_check_interactions(file, number, check(file, rules), limit))
+    good = pa.concat_tables((part.good for part in parts), promote_options="default")
+    good = _with_users(good, spec)
+    names = [file.path.name for file in files.interactions]
     examples, superseded = split_repeats(
-        pa.concat_tables(part.good for part in ratings), [part.path.name for part in parts]
+        good, names, first_only=spec.interactions.repeats == "first"
     )
-    return {
-        "ratings": examples,
+    texts = pa.concat_tables([part.texts for part in parts])
+    tables = build_side_tables(spec, side, good, texts)
+    tables_by_name = {
+        "ratings": _as_examples(_with_negatives(examples, spec), spec),
         "superseded": superseded,
-        "quarantine": pa.concat_tables(rows.bad for rows in (*ratings, *others.values())),
-        "items": item_table(good),
-        "people": people_table(good),
+        "quarantine": pa.concat_tables([*(part.bad for part in parts), *side.bad]),
     }
+    return _Checked(tables_by_name, tables)
 
 
-def _check_items(file: DelimitedFile) -> RowCheck:
-    items = check_rows(file, file.all_lines(), items_schema())
-    if not len(items.good):
-        raise InputError(f"{file.path} has no good row: {_show_examples(items.bad)}")
-    return items
+def unit_of(file: DataFile, spec: DatasetSpec) -> TimeUnit:
+    """Recognise the unit of the times in the first part of a file."""
+    first = file.read(next(file.ranges()))
+    return recognise_unit(first.columns[spec.interactions.time])
 
 
-def _check_ratings(file: DelimitedFile, part: int, checks: Iterator[RowCheck]) -> RowCheck:
-    """Return a file's ratings, the good ones with the columns of `_RATING`.
+def _check_interactions(
+    file: DataFile, number: int, checks: Iterator[RowCheck], limit: float
+) -> RowCheck:
+    """Return a file's interactions with its `number` as `part`, see `_GOOD`.
 
     A feedback log may have any number of bad rows: its form is certain, and one item that is
-    withdrawn makes all of its ratings bad.
+    withdrawn makes all of its interactions bad.
     """
     rows = file.count_rows()
-    limit = inf if file.path.name == FEEDBACK_FILE else MAXIMUM_BAD_SHARE * rows
-    good, bad, bad_rows = [], [], 0
+    good, bad, texts, bad_rows = [], [], [], 0
     for check in checks:
-        numbered = check.good.append_column("part", pa.repeat(part, len(check.good)))
-        good.append(with_internal_names(numbered).select(_RATING.names).cast(_RATING))
+        good.append(
+            check.good.append_column(
+                "part", pa.repeat(pa.scalar(number, pa.int16()), len(check.good))
+            )
+        )
         bad.append(check.bad)
+        texts.append(check.texts)
         bad_rows += len(check.bad)
-        if bad_rows > limit:
+        if bad_rows > limit * rows:
             raise InputError(
                 f"{file.path}: more than {MAXIMUM_BAD_SHARE:.0%} of its {rows:,} rows "
                 f"are bad, for example {_show_examples(pa.concat_tables(bad))}"
+                f"{_time_hint(check.good, pa.concat_tables(bad))}"
             )
-    return RowCheck(pa.concat_tables(good), pa.concat_tables(bad))
+    table = pa.concat_tables(good)
+    _refuse_early_times(file, table)
+    return RowCheck(table, pa.concat_tables(bad), pa.concat_tables(texts))
+
+
+def _time_hint(good: pa.Table, bad: pa.Table) -> str:
+    """Return what to do if times are read in too large a unit."""
+    del good
+    future = pc.sum(pc.match_substring(bad["reason"], IN_FUTURE)).as_py() or 0
+    if future < len(bad) / 2:
+        return ""
+    return '; if the times are in milliseconds, say so: time_unit = "ms" in [interactions]'
+
+
+def _refuse_early_times(file: DataFile, good: pa.Table) -> None:
+    """Raise InputError if most times lie in the first years of UNIX time and are cut short."""
+    if not len(good):
+        return
+    middle = float(np.median(good["time"].to_numpy()))
+    if middle < _YEAR_1980 and middle > 0 and len(good) >= _FEW_ROWS:
+        date = datetime.fromtimestamp(middle, UTC).date()
+        raise InputError(
+            f"{file.path}: half of the times are before {date}, long before such data existed; "
+            "expected UNIX seconds, or time_unit in [interactions] for another unit; are the "
+            "times cut short?"
+        )
+
+
+_FEW_ROWS = 1000
+"""Smaller files may hold any times: they are examples and tests."""
+
+
+def _with_users(good: pa.Table, spec: DatasetSpec) -> pa.Table:
+    """Give each row of anonymous traffic a user of its own, from -2 downwards."""
+    if spec.interactions.user is not None:
+        return good
+    return good.append_column("user", pa.array(-2 - np.arange(len(good))))
+
+
+def _as_examples(examples: pa.Table, spec: DatasetSpec) -> pa.Table:
+    """Return the columns of `tables.Interactions`: of features, those of the context."""
+    names = [n for n in ("user", "item", "value", "time", "label") if n in examples.column_names]
+    names += [n for n in ("weight", "sampled") if n in examples.column_names]
+    columns = {name: examples[name] for name in names}
+    for feature in spec.features_of(Side.CONTEXT):
+        if feature.derived_from_time:
+            continue
+        column = examples[feature.name]
+        if feature.type is FeatureType.NUMBER:
+            column = column.fill_null(np.nan)
+        else:
+            column = column.combine_chunks().dictionary_encode()
+        columns[CONTEXT + feature.name] = column
+    return pa.table(columns)
+
+
+def _with_negatives(examples: pa.Table, spec: DatasetSpec) -> pa.Table:
+    """Add sampled negatives to a log of positives only, if the spec asks for them."""
+    if spec.negatives is None:
+        return examples
+    return sample_negatives(examples, spec.negatives.per_positive)
 
 
 def _show_examples(bad: pa.Table) -> str:
@@ -212,56 +288,72 @@ def _show_examples(bad: pa.Table) -> str:
     return ", ".join(f"line {row['line']} ({row['reason']})" for row in first)
 
 
-def _summary(tables: Mapping[str, pa.Table], files: Mapping[str, DelimitedFile]) -> Json:
+def _summary(checked: _Checked, files: _Files) -> Json:
     examples, superseded, quarantine = (
-        tables[name] for name in ("ratings", "superseded", "quarantine")
+        checked.tables[name] for name in ("ratings", "superseded", "quarantine")
     )
-    quarantined = pc.sum(pc.starts_with(quarantine["file"], RATES.stem)).as_py() or 0
+    names = [file.path.name for file in files.interactions]
+    is_interaction = pc.is_in(quarantine["file"], pa.array(names))
+    quarantined = pc.sum(is_interaction).as_py() or 0
     times = pc.min_max(pa.chunked_array([*examples["time"].chunks, *superseded["time"].chunks]))
     classes = pc.value_counts(reason_class(quarantine["reason"])).to_pylist()
+    sampled = int(pc.sum(examples["sampled"]).as_py()) if "sampled" in examples.column_names else 0
+    observed = len(examples) - sampled
     return {
         "counts": {
-            "read": len(examples) + len(superseded) + quarantined,
-            "examples": len(examples),
+            "read": observed + len(superseded) + quarantined,
+            "examples": observed,
             "superseded": len(superseded),
             "quarantined": quarantined,
         },
+        "sampled_negatives": sampled,
         "quarantined_by_reason": {row["values"]: row["counts"] for row in classes},
         "users": pc.count_distinct(examples["user"]).as_py(),
         "items": pc.count_distinct(examples["item"]).as_py(),
         "first_time": times["min"].as_py(),
         "last_time": times["max"].as_py(),
-        "absent": [file_format.name for file_format in FORMATS if not files_of(files, file_format)],
+        "interaction_files": names,
+        "absent": [name for name, part in files.others.items() if not part],
     }
 
 
-def split_repeats(ratings: pa.Table, files: Sequence[str]) -> tuple[pa.Table, pa.Table]:
-    """Split ratings into the first one of each (user, item) and the later ones.
+def split_repeats(
+    good: pa.Table, files: Sequence[str], *, first_only: bool
+) -> tuple[pa.Table, pa.Table]:
+    """Split interactions into the first one of each (user, item) and the later ones.
 
-    Of several ratings of a pair at the same time, the one on the first line of the first file is
-    the first; otherwise the order of lines has no influence.
+    Of several interactions of a pair at the same time, the one on the first line of the first file
+    is the first; otherwise the order of lines has no influence.
 
     Args:
-        ratings: user, item int64, value int8, time int64, line int64, part int16 (the number of
-            the file), in the order of `part` and `line`.
+        good: user, item, time int64, label, value, line int64, part int16 (the number of the file),
+            and features, in the order of `part` and `line`.
         files: The name of each part.
+        first_only: Whether later interactions of a pair are superseded; otherwise none is.
 
     Returns:
-        The examples: user, item, value and time, sorted by time, user and item; no pair twice. And
-        the superseded ratings: the same columns, `file` string, `line` int64 and `reason` string,
-        sorted by time, user, item, file and line.
+        The examples, sorted by time, user and item. And the superseded interactions: user, item,
+        value, time, `file` string, `line` int64 and `reason` string, sorted by time, user, item,
+        file and line.
     """
-    time = ratings["time"].to_numpy()
-    order, starts = _group_pairs(ratings["user"].to_numpy(), ratings["item"].to_numpy(), time)
-    first, later = order[starts], order[~starts]
-    first_of_later = first[np.cumsum(starts)[~starts] - 1]
-    in_time = np.argsort(time[later], kind="stable")
-    later, first_of_later = later[in_time], first_of_later[in_time]
+    user, item, time = (good[name].to_numpy() for name in ("user", "item", "time"))
     names = pa.array(files, pa.string())
-    examples = ratings.drop_columns(["line", "part"]).take(pa.array(_by_time(first, time)))
-    superseded = ratings.take(pa.array(later))
-    reasons = _reasons(ratings.take(pa.array(first_of_later)), superseded, names)
-    file_position = ratings.column_names.index("line")
+    if not first_only:
+        by_time = np.lexsort((item, user, time))
+        later = first_of_later = np.empty(0, np.int64)
+    else:
+        order, starts = _group_pairs(user, item, time)
+        first, later = order[starts], order[~starts]
+        first_of_later = first[np.cumsum(starts)[~starts] - 1]
+        in_time = np.argsort(time[later], kind="stable")
+        later, first_of_later = later[in_time], first_of_later[in_time]
+        by_time = _by_time(first, time)
+    examples = good.drop_columns(["line", "part"]).take(pa.array(by_time))
+    superseded = good.select(["user", "item", "value", "time", "line", "part"]).take(
+        pa.array(later)
+    )
+    reasons = _reasons(good.take(pa.array(first_of_later)), superseded, names)
+    file_position = superseded.column_names.index("line")
     return examples, (
         superseded.add_column(file_position, "file", names.take(superseded["part"]))
         .drop_columns("part")
@@ -270,9 +362,9 @@ def split_repeats(ratings: pa.Table, files: Sequence[str]) -> tuple[pa.Table, pa
 
 
 def first_rows(user: Positions, item: Positions, time: Positions) -> Positions:
-    """Return the rows of the first rating of each (user, item), sorted by time, user and item.
+    """Return the rows of the first interaction of each (user, item), sorted by time, user and item.
 
-    Of several ratings of a pair at the same time, the one in the first row is the first.
+    Of several interactions of a pair at the same time, the one in the first row is the first.
 
     Args:
         user: (n,) int64 ids.
@@ -317,7 +409,7 @@ def _pair_codes(user: Positions, item: Positions) -> Positions:
 
 
 def _reasons(first: pa.Table, later: pa.Table, names: pa.StringArray) -> pa.ChunkedArray:
-    """Return how each `later` rating differs from the `first` one of its pair, (n,) string."""
+    """Return how each `later` interaction differs from the `first` one of its pair, (n,) string."""
     line, old, new = (
         column.cast(pa.string()) for column in (first["line"], first["value"], later["value"])
     )
@@ -325,7 +417,7 @@ def _reasons(first: pa.Table, later: pa.Table, names: pa.StringArray) -> pa.Chun
     line = pc.if_else(pc.equal(first["part"], later["part"]), line, in_other_file)
     same_time = pc.equal(first["time"], later["time"])
     repeat = _join(pc.if_else(same_time, "exact duplicate of line ", "repeats line "), line)
-    conflict = _join("conflicts with line ", line, ": rate ", old, " then, ", new, " now")
+    conflict = _join("conflicts with line ", line, ": value ", old, " then, ", new, " now")
     return pc.if_else(pc.equal(first["value"], later["value"]), repeat, conflict)
 
 

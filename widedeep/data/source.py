@@ -1,7 +1,7 @@
-"""Where a run's ratings come from.
+"""Where a run's interactions come from.
 
-`resolve_source` turns a user's `--data` into a folder in KMRD's form, and downloads or simulates
-the data where that is needed.
+`resolve_source` turns a user's `--data` into a folder and the `DatasetSpec` of its files, and
+downloads or simulates the data where that is needed.
 """
 
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from widedeep.data.dataset import SPEC_FILE, DatasetSpec, kmrd_spec, load_spec
 from widedeep.data.download import COMMIT, RELEASES, DownloadError, download
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import MARKER, simulate
@@ -24,21 +25,23 @@ Fetch = Callable[[str, Path], Path]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A folder of files in KMRD's form.
+    """A folder of data.
 
     Attributes:
         name: Lower-case letters, digits and dashes; the model is registered as `widedeep-<name>`.
             Simulated data are named `sim` or `sim-…`, real data never.
         folder: Absolute path.
-        simulated: Whether the ratings come from the simulator.
+        simulated: Whether the interactions come from the simulator.
         origin: One sentence to show to users: where the data came from, and why from there. It may
             differ between runs on the same data, so it must not be part of a key.
+        spec: What the files mean.
     """
 
     name: str
     folder: Path
     simulated: bool
     origin: str
+    spec: DatasetSpec
 
     @property
     def model(self) -> str:
@@ -83,7 +86,7 @@ def resolve_source(
     if data in RELEASES:
         return _kmrd(data, cache, fetch)
     words = ", ".join(DataSetName)
-    return _named_folder(data, "--data", f"one of {words}, or a folder in KMRD's form")
+    return _named_folder(data, "--data", f"one of {words}, or a folder of data")
 
 
 def _first_available(
@@ -91,7 +94,7 @@ def _first_available(
 ) -> Source:
     copy = environ.get(_VARIABLE)
     if copy:
-        return _named_folder(copy, _VARIABLE, "a folder in KMRD's form")
+        return _named_folder(copy, _VARIABLE, "a folder of data")
     downloaded = (name for name in RELEASES if (cache / name).exists())
     try:
         return _kmrd(next(downloaded, "kmrd-small"), cache, fetch)
@@ -103,7 +106,7 @@ def _kmrd(name: str, cache: Path, fetch: Fetch) -> Source:
     how = "already downloaded to" if (cache / name).exists() else "now downloaded to"
     folder = fetch(name, cache / name)
     origin = f"{name} of github.com/lovit/kmrd at commit {COMMIT[:7]}, {how} {folder}"
-    return Source(name, folder, simulated=False, origin=origin)
+    return Source(name, folder, simulated=False, origin=origin, spec=kmrd_spec(name))
 
 
 def _simulated(cache: Path, simulator: Callable[[Path], None], reason: str) -> Source:
@@ -113,21 +116,33 @@ def _simulated(cache: Path, simulator: Callable[[Path], None], reason: str) -> S
         if not (folder / MARKER).exists():
             simulator(folder)
     origin = f"simulated ratings in KMRD's form in {folder}, {reason}"
-    return Source("sim", folder, simulated=True, origin=origin)
+    return Source("sim", folder, simulated=True, origin=origin, spec=kmrd_spec("sim"))
 
 
 def _named_folder(text: str, setting: str, expected: str) -> Source:
     folder = _existing_folder(text, setting, expected)
-    slug = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")
+    spec, form = _spec_of(folder)
+    slug = re.sub(r"[^a-z0-9]+", "-", spec.name.lower()).strip("-")
     if not slug:
         raise InputError(
             f"{setting} {text!r} is {folder}; expected a folder with a letter a-z or a digit in "
-            "its name"
+            f"its name, or a name with one in its {SPEC_FILE}"
         )
     simulated = (folder / MARKER).exists()
-    kind = "simulated ratings" if simulated else "ratings"
-    origin = f"{kind} in KMRD's form in {folder}, named by {setting}"
-    return Source(_distinct_name(slug, simulated=simulated), folder, simulated, origin)
+    kind = "simulated interactions" if simulated else "interactions"
+    origin = f"{kind} in {folder}, named by {setting}, {form}"
+    return Source(_distinct_name(slug, simulated=simulated), folder, simulated, origin, spec)
+
+
+def _spec_of(folder: Path) -> tuple[DatasetSpec, str]:
+    """Return what a folder's files mean, and how that is known, as a phrase."""
+    if (folder / SPEC_FILE).exists():
+        return load_spec(folder), f"as its {SPEC_FILE} says"
+    # Describing loads more than most commands need.
+    from widedeep.data.describe import describe  # noqa: PLC0415
+
+    description = describe(folder)
+    return description.spec, f"recognised as {description.form} (widedeep describe writes it down)"
 
 
 def _existing_folder(text: str, setting: str, expected: str) -> Path:

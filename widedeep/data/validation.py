@@ -1,21 +1,33 @@
-"""What a row of each of KMRD's files must be, and why a row is quarantined.
+"""What a row of each table must be, and why a row is quarantined.
 
-`check_rows` splits a batch of lines into good rows, with typed columns, and bad rows, with their
-reasons. The rules of a file are a pandera schema, which is validated lazily, so a bad row gets all
-of its reasons. A column that has a type in the schema holds integers; one without stays text.
-Columns have their names in the file here, because the reasons speak about the file.
+`InteractionRules` and `AttributeRules` split rows of a file into good rows, with typed columns, and
+bad rows, with all of their reasons. The reasons speak of the file, so they use its column names;
+the good rows have the names of roles and features.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pandera
 import pyarrow as pa
 import pyarrow.compute as pc
-from pandera.errors import SchemaErrors
+from numpy.typing import NDArray
 
-from widedeep.data.files import DelimitedFile
+from widedeep.data.dataset import (
+    DatasetSpec,
+    Feature,
+    FeatureType,
+    LabelRule,
+    Side,
+    TimeUnit,
+    TitleColumn,
+    ValueColumn,
+)
+from widedeep.data.files import DataFile, Rows
+from widedeep.data.ids import FIRST_TEXT_KEY, UNKNOWN_KEY, Keys, composed, id_keys, text_keys
 
 QUARANTINE = pa.schema(
     {
@@ -33,11 +45,22 @@ has no credible time.
 
 IN_FUTURE = "time is in the future"
 
-_FAILURES = pa.schema({"row": pa.int64(), "reason": pa.string()})
 _INTEGER = r"^-?0*[0-9]{1,18}$"
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _LONGEST_QUOTE = 40
+_TRUE, _FALSE = ("1", "1.0", "true", "True", "TRUE"), ("0", "0.0", "false", "False", "FALSE")
+_PER_SECOND = {
+    TimeUnit.SECONDS: 1,
+    TimeUnit.MILLISECONDS: 10**3,
+    TimeUnit.MICROSECONDS: 10**6,
+    TimeUnit.NANOSECONDS: 10**9,
+}
+_LATEST_SECONDS = 10**11
+_NOT_A_TIME = np.iinfo(np.int64).min
+_SECONDS_A_YEAR = 31_556_952.0
 
-Schema = pandera.DataFrameSchema
+Mask = NDArray[np.bool_]
+Texts: TypeAlias = pa.ChunkedArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,85 +68,446 @@ class RowCheck:
     """The good and the bad rows of some lines.
 
     Attributes:
-        good: `line` (int64) and the file's columns: int64 where the schema has a type, else string.
+        good: `line` (int64), and a column for each role and feature.
         bad: Rows with their reasons, with the columns of `QUARANTINE`.
+        texts: The ids among the good rows that are not integers: `key` int64, `id` string.
     """
 
     good: pa.Table
     bad: pa.Table
+    texts: pa.Table
 
 
-def rates_schema(items: pd.Index, now: int) -> Schema:
-    """Return the rules of ratings: integers, an item of `items`, a rate of 1 to 10, a past time.
+@dataclass(slots=True)
+class _Faults:
+    """The rows of a file that can be cut into columns, and what is wrong with some of them."""
 
-    Times are UNIX seconds from 0 to `now`.
+    rows: Rows
+    found: list[tuple[Mask, str, Texts]] = field(default_factory=list)
+
+    def add(self, wrong: Mask, what: str, texts: Texts) -> None:
+        """Note that the `wrong` rows, (n,), have this fault; `texts` (n,) hold what was found."""
+        known = any(other == what and (wrong <= mask).all() for mask, other, _ in self.found)
+        if wrong.any() and not known:
+            self.found.append((wrong, what, texts))
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a column of the file."""
+        return self.rows.columns[name]
+
+    def split(
+        self, file: DataFile, good: Mapping[str, Any], time: Keys | None, texts: list[pa.Table]
+    ) -> RowCheck:
+        """Return the rows without a fault, with the columns `good`, and the others."""
+        faulty = np.zeros(len(self.rows.line), np.bool_)
+        for wrong, _, _ in self.found:
+            faulty |= wrong
+        uncut = pc.is_valid(self.rows.faults).to_numpy(zero_copy_only=False)
+        bad = np.flatnonzero(faulty | uncut)
+        passed = pa.array(~(faulty | uncut))
+        table = pa.table({"line": self.rows.line, **good})
+        if len(bad):
+            table = table.filter(passed)
+        return RowCheck(table, self._quarantined(file, bad, uncut, time), pa.concat_tables(texts))
+
+    def _quarantined(
+        self, file: DataFile, bad: NDArray[np.int64], uncut: Mask, time: Keys | None
+    ) -> pa.Table:
+        rows = pa.array(bad)
+        faults = [self.rows.faults.take(rows)]
+        for wrong, what, texts in self.found:
+            at = np.flatnonzero(wrong[bad] & ~uncut[bad])
+            quoted = pc.utf8_slice_codeunits(
+                pc.fill_null(texts.take(pa.array(bad[at])), ""), 0, _LONGEST_QUOTE
+            )
+            reasons = np.full(len(bad), None, object)
+            reasons[at] = [f'{what}: "{text}"' for text in quoted.to_pylist()]
+            faults.append(pa.array(reasons, pa.string()))
+        reason = pc.binary_join_element_wise(*faults, "; ", null_handling="skip")
+        times = pa.nulls(len(bad), pa.int64())
+        if time is not None:
+            credible = (time[bad] != _NOT_A_TIME) & ~uncut[bad]
+            future = pc.match_substring(reason, IN_FUTURE).to_numpy(zero_copy_only=False)
+            times = pa.array(time[bad], mask=~credible | future)
+        columns = {
+            "file": pa.repeat(file.path.name, len(bad)),
+            "line": self.rows.line.take(rows),
+            "text": self.rows.quote(rows),
+            "reason": reason,
+            "time": times,
+        }
+        return pa.table(columns, schema=QUARANTINE)
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionRules:
+    """The rules of interactions.
+
+    Attributes:
+        spec: The data set.
+        items: Keys of the items that may occur; None: any may.
+        items_file: Name of the file that lists them, for messages.
+        now: UNIX seconds; no time is later.
+        unit: Of the time column.
     """
-    return Schema(
-        {
-            "user": _integer("user"),
-            "movie": _integer("movie", _one_of(items)),
-            "rate": _integer(
-                "rate", pandera.Check.in_range(1, 10, error="rate is not from 1 to 10")
-            ),
-            "time": _integer(
-                "time",
-                pandera.Check.ge(0, error="time is negative"),
-                pandera.Check.le(now, error=IN_FUTURE),
-            ),
+
+    spec: DatasetSpec
+    items: Keys | None
+    items_file: str
+    now: int
+    unit: TimeUnit
+
+    def check(self, file: DataFile, rows: Rows) -> RowCheck:
+        """Split rows into good and bad ones.
+
+        The good ones have user and item (int64 keys), time (int64 UNIX seconds), label (bool),
+        value (float32), weight (float32, if declared), and a column for each feature that stands in
+        the interactions.
+        """
+        table, faults = self.spec.interactions, _Faults(rows)
+        texts = []
+        good: dict[str, Any] = {}
+        if table.user is not None:
+            good["user"], user_texts = _ids(faults, table.user, table.integer_ids)
+            texts.append(user_texts)
+        good["item"], item_texts = _ids(faults, table.item, table.integer_ids)
+        texts.append(item_texts)
+        if self.items is not None:
+            unknown = ~pd.Series(good["item"]).isin(pd.Index(self.items)).to_numpy()
+            unknown &= good["item"] != UNKNOWN_KEY
+            if table.integer_ids:
+                unknown &= good["item"] < FIRST_TEXT_KEY
+            faults.add(
+                unknown, f"{table.item} is not in {self.items_file}", faults.column(table.item)
+            )
+        good["time"] = self._times(faults)
+        good["label"] = self._labels(faults)
+        good["value"] = self._values(faults, good["label"])
+        if table.weight is not None:
+            good["weight"] = _weights(faults, table.weight)
+        for feature in self.spec.features:
+            if feature.table == "interactions":
+                good[feature.name] = feature_column(feature, faults.column(feature.column), faults)
+        return faults.split(file, good, good["time"], texts)
+
+    def _times(self, faults: _Faults) -> Keys:
+        column = self.spec.interactions.time
+        texts = faults.column(column)
+        seconds = parse_times(texts, self.unit)
+        unreadable = seconds == _NOT_A_TIME
+        faults.add(unreadable, f"{column} is not a time", texts)
+        faults.add((seconds < 0) & ~unreadable, f"{column} is negative", texts)
+        faults.add(seconds > self.now, IN_FUTURE, texts)
+        return seconds
+
+    def _labels(self, faults: _Faults) -> Mask:
+        table = self.spec.interactions
+        if table.label is None:
+            return np.ones(len(faults.rows.line), np.bool_)
+        texts = faults.column(table.label.column)
+        labels, readable = read_labels(table.label, texts)
+        if table.value is None or table.value.column != table.label.column:
+            expected = "0 or 1" if table.label.at_least is None else "a number"
+            faults.add(~readable, f"{table.label.column} is not {expected}", texts)
+        return labels
+
+    def _values(self, faults: _Faults, labels: Mask) -> NDArray[np.float32]:
+        value = self.spec.interactions.value
+        if value is None:
+            return labels.astype(np.float32)
+        texts = faults.column(value.column)
+        numbers = parse_integers(texts) if value.integer else parse_numbers(texts)
+        missing = np.isnan(numbers)
+        kind = "an integer" if value.integer else "a number"
+        faults.add(missing, f"{value.column} is not {kind}", texts)
+        outside, words = _outside(value, numbers)
+        faults.add(outside & ~missing, f"{value.column} is not {words}", texts)
+        return numbers.astype(np.float32)
+
+
+def _outside(value: ValueColumn, numbers: NDArray[np.float64]) -> tuple[Mask, str]:
+    """Return which values are out of range, and the range in words."""
+    low, high = value.minimum, value.maximum
+    outside = np.zeros(len(numbers), np.bool_)
+    if low is not None:
+        outside |= numbers < low
+    if high is not None:
+        outside |= numbers > high
+    if low is None or high is None:
+        return outside, f"at most {high:g}" if high is not None else f"at least {low or 0:g}"
+    return outside, f"from {low:g} to {high:g}"
+
+
+def _weights(faults: _Faults, column: str) -> NDArray[np.float32]:
+    texts = faults.column(column)
+    numbers = parse_numbers(texts)
+    wrong = ~(np.isfinite(numbers) & (numbers > 0))
+    faults.add(wrong, f"{column} is not a positive number", texts)
+    return numbers.astype(np.float32)
+
+
+def _ids(faults: _Faults, column: str, integers: bool) -> tuple[Keys, pa.Table]:  # noqa: FBT001
+    """Return the keys of a column of ids, and the texts of those that are no integers."""
+    texts = _plain_column(faults.column(column))
+    if integers:
+        numbers = parse_integers(texts)
+        keys = np.where(np.isnan(numbers) | (numbers < 0), UNKNOWN_KEY, numbers).astype(np.int64)
+        faults.add(keys == UNKNOWN_KEY, f"{column} is not an integer", texts)
+        return keys, text_keys(texts, keys)
+    texts = composed(texts)
+    keys = id_keys(texts)
+    faults.add(keys == UNKNOWN_KEY, f"{column} is empty", texts)
+    return keys, text_keys(texts, keys)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRules:
+    """The rules of a table of items, users, values of a bag, or names.
+
+    Attributes:
+        spec: The data set.
+        table: Name of the table.
+        unique: Whether an id may occur once only.
+        known: Keys of the ids that may occur; None: any may.
+        known_file: Name of the file that lists them, for messages.
+    """
+
+    spec: DatasetSpec
+    table: str
+    unique: bool = True
+    known: Keys | None = None
+    known_file: str = ""
+
+    def check(self, file: DataFile, rows: Rows) -> RowCheck:
+        """Split rows into good and bad ones.
+
+        The good ones have `key` (int64), a column `title_<language>` for each language, and one for
+        each feature of the table.
+        """
+        table, faults = self.spec.named_tables[self.table], _Faults(rows)
+        integers = self.spec.interactions.integer_ids
+        column: str = table.id  # type: ignore[union-attr]
+        key, texts = _ids(faults, column, integers)
+        if self.unique:
+            repeated = pd.Series(key).duplicated().to_numpy() & (key != UNKNOWN_KEY)
+            what = f"{column} repeats that of an earlier line"
+            faults.add(repeated, what, faults.column(column))
+        if self.known is not None:
+            unknown = ~pd.Series(key).isin(pd.Index(self.known)).to_numpy() & (key != UNKNOWN_KEY)
+            faults.add(unknown, f"{column} is not in {self.known_file}", faults.column(column))
+        good: dict[str, Any] = {"key": key}
+        for language, title in table.title.items():  # type: ignore[union-attr]
+            good[f"title_{language}"] = titles(title, faults.column(title.column))
+        for feature in self.spec.features:
+            if feature.table == self.table:
+                good |= self._feature(feature, faults)
+        return faults.split(file, good, None, [texts])
+
+    def _feature(self, feature: Feature, faults: _Faults) -> dict[str, Any]:
+        """Return a feature's column; that of a table of values has one value a row."""
+        texts = faults.column(feature.column)
+        if self.unique:
+            return {feature.name: feature_column(feature, texts, faults)}
+        values = composed(_plain_column(texts))
+        selected = _selected(feature, faults.rows.columns)
+        empty = pc.fill_null(pc.equal(values, ""), True).to_numpy(zero_copy_only=False)
+        faults.add(empty & selected, f"{feature.column} is empty", texts)
+        columns = {
+            feature.name: pc.if_else(pa.array(selected), values, pa.scalar(None, pa.string()))
         }
-    )
+        if feature.order_by is not None:
+            order = parse_numbers(faults.column(feature.order_by))
+            wrong = np.isnan(order) & selected
+            faults.add(
+                wrong, f"{feature.order_by} is not a number", faults.column(feature.order_by)
+            )
+            columns[f"{feature.name} order"] = pa.array(order)
+        return columns
 
 
-def items_schema() -> Schema:
-    """Return the rules of items: an integer id that no earlier line has; the rest is text."""
-    return _unique_id("movie", "title", "title_eng", "year", "grade")
+def _selected(feature: Feature, columns: pa.Table) -> Mask:
+    """Return which rows the feature's `where` selects, (n,)."""
+    selected = np.ones(len(columns), np.bool_)
+    for name, wanted in feature.where.items():
+        text = str(wanted).lower() if isinstance(wanted, bool) else str(wanted)
+        equal = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(columns[name]), text), False)
+        selected &= equal.to_numpy(zero_copy_only=False)
+    return selected
 
 
-def people_schema() -> Schema:
-    """Return the rules of people: an integer id that no earlier line has; the rest is text."""
-    return _unique_id("people", "korean", "original")
+def feature_column(feature: Feature, column: Texts, faults: _Faults) -> pa.ChunkedArray | pa.Array:
+    """Return a feature's values, (n,): string, float64, or a list of strings; null where missing.
+
+    Values that do not fit the type are noted as faults.
+    """
+    if feature.type is FeatureType.BAG:
+        return _bags(feature, column)
+    texts = _plain_column(column)
+    if feature.pattern is not None:
+        texts = _map_texts(texts, _matcher(feature.pattern))
+    texts = composed(texts)
+    if feature.type is FeatureType.CATEGORY:
+        return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+    numbers = _years(texts) if feature.type is FeatureType.AGE else parse_numbers(texts)
+    present = pc.fill_null(pc.not_equal(texts, ""), False).to_numpy(zero_copy_only=False)
+    kind = "a year or a date" if feature.type is FeatureType.AGE else "a number"
+    wrong = ~np.isfinite(numbers) & present
+    faults.add(wrong, f"{feature.column} is not {kind}", texts)
+    return pa.array(numbers, mask=~np.isfinite(numbers))
 
 
-def castings_schema(items: pd.Index) -> Schema:
-    """Return the rules of castings: integers, an item of `items`, and `leading` is 0 or 1."""
-    return Schema(
-        {
-            "movie": _integer("movie", _one_of(items)),
-            "people": _integer("people"),
-            "order": _integer("order"),
-            "leading": _integer(
-                "leading", pandera.Check.isin([0, 1], error="leading is not 0 or 1")
-            ),
-        }
-    )
-
-
-def tags_schema(items: pd.Index, column: str) -> Schema:
-    """Return the rules of genres or countries: an item of `items` and a non-empty `column`."""
-    not_empty = pandera.Check.str_length(min_value=1, error=f"{column} is empty")
-    return Schema(
-        {"movie": _integer("movie", _one_of(items)), column: pandera.Column(checks=not_empty)}
-    )
-
-
-def check_rows(file: DelimitedFile, lines: pa.RecordBatch, schema: Schema) -> RowCheck:
-    """Split lines of `file` into good and bad rows, and say what is wrong with each bad one."""
-    malformed = _malformed(file, lines)
-    uncut = lines.filter(malformed)
-    formed = lines.filter(pc.invert(malformed)) if len(uncut) else lines
-    texts = file.columns(formed)
-    values = _typed(texts, schema)
-    failures = _failures(values, texts, schema)
-    failed = failures["row"].combine_chunks()
-    times = _credible_times(values, failures) if "time" in values.column_names else None
-    passed = np.ones(len(texts), np.bool_)
-    passed[failed.to_numpy()] = False
-    bad = [
-        _quarantined(file, uncut, _format_faults(file, uncut), None),
-        _quarantined(file, formed.take(failed), failures["reason"], times),
+def _bags(feature: Feature, column: Texts) -> pa.Array:
+    """Return the values of a bag, (n,) list of strings, each value once, none empty."""
+    if pa.types.is_list(column.type):
+        lists = column.to_pylist()
+    else:
+        texts = column.fill_null("").to_pylist()
+        cut = [text.split(feature.separator) if feature.separator else [text] for text in texts]
+        lists = list(cut)
+    rows = [
+        [*dict.fromkeys(v for value in row or () if (v := str(value or "").strip()))]
+        for row in lists
     ]
-    good = values.add_column(0, "line", formed["line"]).filter(pa.array(passed))
-    return RowCheck(good, pa.concat_tables(bad).sort_by("line"))
+    values = composed(pa.chunked_array([pa.array([v for row in rows for v in row], pa.string())]))
+    offsets = np.cumsum([0, *map(len, rows)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, values.combine_chunks())
+
+
+def titles(title: TitleColumn, column: Texts) -> pa.ChunkedArray:
+    """Return the display names in a column, (n,) string, "" where there is none."""
+    matched = _matcher(title.pattern) if title.pattern is not None else None
+
+    def read(text: str) -> str:
+        text = (matched(text) or "") if matched is not None else text
+        if title.last_of is None:
+            return text.strip()
+        parts = [part.strip() for part in text.split(title.last_of)]
+        return parts[-1] or parts[0]
+
+    return _map_texts(_plain_column(column), read)
+
+
+def _matcher(pattern: str) -> Callable[[str], str | None]:
+    """Return a function that finds what the first group of a pattern matches."""
+    compiled = re.compile(pattern)
+
+    def match(text: str) -> str | None:
+        found = compiled.search(text)
+        return found[1] if found is not None else None
+
+    return match
+
+
+def _map_texts(texts: Texts, function: Callable[[str], str | None]) -> pa.ChunkedArray:
+    """Return `function` of each text, (n,), called once for each distinct one."""
+    encoded = texts.fill_null("").combine_chunks().dictionary_encode()
+    values = pa.array([function(text) for text in encoded.dictionary.to_pylist()], pa.string())
+    return pa.chunked_array([values.take(encoded.indices)])
+
+
+def _plain_column(column: Texts) -> pa.ChunkedArray:
+    """Return a column of text; a list in a cell becomes its values with commas between."""
+    if pa.types.is_list(column.type):
+        return pc.binary_join(column, ", ")
+    return column
+
+
+def parse_integers(texts: Texts) -> NDArray[np.float64]:
+    """Return float64 (n,), NaN where the text is not an integer of at most 18 digits."""
+    numbers: NDArray[np.float64] = _integers(texts).to_numpy().astype(np.float64)
+    return numbers
+
+
+def _integers(text: Texts) -> pa.ChunkedArray:
+    """Return int64 (n,), null where the text is not an integer of at most 18 digits."""
+    plain = pc.and_(pc.ascii_is_decimal(text), pc.less_equal(pc.binary_length(text), 18))
+    if not pc.all(plain, skip_nulls=False).as_py():
+        readable = pc.match_substring_regex(text, _INTEGER)
+        text = pc.if_else(readable, text, pa.scalar(None, pa.string()))
+    return text.cast(pa.int64())
+
+
+def parse_numbers(texts: Texts) -> NDArray[np.float64]:
+    """Return float64 (n,), NaN where the text is not a finite number."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    readable = pc.match_substring_regex(trimmed, _NUMBER)
+    if not pc.all(readable, skip_nulls=False).as_py():
+        trimmed = pc.if_else(readable, trimmed, pa.scalar(None, pa.string()))
+    numbers: NDArray[np.float64] = trimmed.cast(pa.float64()).to_numpy()
+    return numbers
+
+
+def _years(texts: Texts) -> NDArray[np.float64]:
+    """Return years, float64 (n,): a number is a year, an ISO date a year and its fraction."""
+    years = parse_numbers(texts)
+    unread = np.isnan(years)
+    if unread.any():
+        seconds = parse_times(texts, TimeUnit.ISO).astype(np.float64)
+        dated = unread & (seconds != _NOT_A_TIME)
+        years = np.where(dated, 1970.0 + seconds / _SECONDS_A_YEAR, years)
+    return years
+
+
+def read_labels(rule: LabelRule, texts: Texts) -> tuple[Mask, Mask]:
+    """Return the labels and which rows have a readable one, bool (n,) each."""
+    texts = pc.utf8_trim_whitespace(_plain_column(texts))
+    if rule.at_least is not None:
+        numbers = parse_numbers(texts)
+        return numbers >= rule.at_least, ~np.isnan(numbers)
+    if rule.equals is not None:
+        wanted = str(rule.equals).lower() if isinstance(rule.equals, bool) else str(rule.equals)
+        equal = pc.fill_null(pc.equal(texts, wanted), False).to_numpy(zero_copy_only=False)
+        return equal, np.ones(len(equal), np.bool_)
+    positive = pc.is_in(texts, pa.array(_TRUE)).to_numpy(zero_copy_only=False)
+    negative = pc.is_in(texts, pa.array(_FALSE)).to_numpy(zero_copy_only=False)
+    return positive, positive | negative
+
+
+def parse_times(texts: Texts, unit: TimeUnit) -> Keys:
+    """Return UNIX seconds, int64 (n,), the lowest int64 where the text is not a time.
+
+    Fractions of a second are cut off. ISO-8601 text without a zone is UTC.
+    """
+    if unit is TimeUnit.ISO:
+        encoded = pc.utf8_trim_whitespace(texts).fill_null("").combine_chunks().dictionary_encode()
+        parsed = pd.to_datetime(
+            pd.Series(encoded.dictionary.to_pylist(), dtype=object),
+            utc=True,
+            errors="coerce",
+            format="ISO8601",
+        )
+        seconds = np.where(
+            parsed.isna(), _NOT_A_TIME, parsed.to_numpy("datetime64[s]").astype(np.int64)
+        )
+        iso: Keys = seconds[encoded.indices.to_numpy()]
+        return iso
+    numbers = _integers(texts)
+    if numbers.null_count:
+        fractional = parse_numbers(texts)
+        whole = np.where(np.isfinite(fractional), np.floor(fractional), 0).astype(np.int64)
+        missing = np.isnan(fractional)
+        return np.where(missing, _NOT_A_TIME, whole // _PER_SECOND[unit])
+    values: Keys = numbers.to_numpy() // _PER_SECOND[unit]
+    return values
+
+
+def recognise_unit(texts: Texts) -> TimeUnit:
+    """Return the unit that makes most of the times plausible: ISO text, or by their size."""
+    numbers = parse_numbers(texts)
+    finite = numbers[np.isfinite(numbers)]
+    if len(finite) < len(numbers) / 2:
+        return TimeUnit.ISO
+    middle = float(np.median(np.abs(finite)))
+    units: Sequence[TimeUnit] = (
+        TimeUnit.SECONDS,
+        TimeUnit.MILLISECONDS,
+        TimeUnit.MICROSECONDS,
+        TimeUnit.NANOSECONDS,
+    )
+    for unit in units[:-1]:
+        if middle < _LATEST_SECONDS * _PER_SECOND[unit]:
+            return unit
+    return units[-1]
 
 
 def reason_class(reasons: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -131,105 +515,5 @@ def reason_class(reasons: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.list_element(pc.split_pattern(reasons, ": "), 0)
 
 
-def _integer(name: str, *checks: pandera.Check) -> pandera.Column:
-    return pandera.Column("Int64", list(checks), name=name)
-
-
-def _one_of(items: pd.Index) -> pandera.Check:
-    return pandera.Check(lambda item: item.isin(items), error="movie is not in movies.txt")
-
-
-def _unique_id(id_column: str, *texts: str) -> Schema:
-    unique = pandera.Check(
-        lambda ids: ~ids.duplicated(), error=f"{id_column} repeats that of an earlier line"
-    )
-    columns = {id_column: _integer(id_column, unique)}
-    return Schema(columns | {name: pandera.Column() for name in texts})
-
-
-def _malformed(file: DelimitedFile, lines: pa.RecordBatch) -> pa.BooleanArray:
-    """Return which lines cannot be cut into columns, (n,)."""
-    miscounted = pc.not_equal(pc.list_value_length(lines["fields"]), len(file.names))
-    return pc.or_(miscounted, pc.equal(lines["text"], file.header))
-
-
-def _format_faults(file: DelimitedFile, lines: pa.RecordBatch) -> pa.StringArray:
-    """Return why these lines cannot be cut into columns, (n,)."""
-    count = pc.cast(pc.list_value_length(lines["fields"]), pa.string())
-    expected = f", expected {len(file.names)}"
-    miscounted = pc.binary_join_element_wise("wrong number of columns: found ", count, expected, "")
-    repeated = pc.if_else(pc.equal(lines["text"], file.header), "repeated header", miscounted)
-    return pc.if_else(pc.equal(lines["text"], ""), "blank line", repeated)
-
-
-def _typed(texts: pa.Table, schema: Schema) -> pa.Table:
-    return pa.table(
-        {
-            name: _parse(texts[name]) if column.dtype is not None else texts[name]
-            for name, column in schema.columns.items()
-        }
-    )
-
-
-def _parse(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return int64 (n,), null where the text is not an integer of at most 18 digits."""
-    plain = pc.and_(pc.ascii_is_decimal(text), pc.less_equal(pc.binary_length(text), 18))
-    if not pc.all(plain).as_py():
-        readable = pc.match_substring_regex(text, _INTEGER)
-        text = pc.if_else(readable, text, pa.scalar(None, pa.string()))
-    return text.cast(pa.int64())
-
-
-def _failures(values: pa.Table, texts: pa.Table, schema: Schema) -> pa.Table:
-    """Return the positions (`row`, int64, ascending) of rows that fail, with their `reason`."""
-    frame = values.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-    try:
-        schema.validate(frame, lazy=True)
-    except SchemaErrors as errors:
-        cases = errors.failure_cases.set_index("index")
-    else:
-        return _FAILURES.empty_table()
-    rows = np.unique(cases.index.to_numpy(np.int64))
-    faults = [
-        _column_faults(column, checks, texts[column]).reindex(rows)
-        for column, checks in cases.groupby("column", sort=False)["check"]
-    ]
-    columns = (pa.array(fault, pa.string()) for fault in faults)
-    reasons = pc.binary_join_element_wise(*columns, "; ", null_handling="skip")
-    return pa.table([rows, reasons], schema=_FAILURES)
-
-
-def _column_faults(column: str, checks: pd.Series, texts: pa.ChunkedArray) -> pd.Series:
-    """Return what is wrong with one column, by row; `checks` are pandera's words for it."""
-    rows = pa.array(checks.index, pa.int64())
-    quoted = pc.utf8_slice_codeunits(texts.take(rows), 0, _LONGEST_QUOTE)
-    wrong = checks.astype("str").replace("not_nullable", f"{column} is not an integer")
-    return wrong + ': "' + pd.Series(quoted.to_pandas(), dtype="str").set_axis(checks.index) + '"'
-
-
-def _credible_times(values: pa.Table, failures: pa.Table) -> pa.ChunkedArray:
-    """Return the times of the failed rows, (n,) int64, null where they are in the future.
-
-    A time in the future does not say when the row became known.
-    """
-    times = values["time"].take(failures["row"])
-    future = pc.match_substring(failures["reason"], IN_FUTURE)
-    return pc.if_else(future, pa.scalar(None, pa.int64()), times)
-
-
-def _quarantined(
-    file: DelimitedFile,
-    lines: pa.RecordBatch,
-    reasons: pa.ChunkedArray,
-    time: pa.ChunkedArray | None,
-) -> pa.Table:
-    """Return the lines with the columns of `QUARANTINE`."""
-    rows = len(lines)
-    columns = {
-        "file": pa.repeat(file.path.name, rows),
-        "line": lines["line"],
-        "text": lines["text"],
-        "reason": reasons,
-        "time": pa.nulls(rows, pa.int64()) if time is None else time,
-    }
-    return pa.table(columns, schema=QUARANTINE)
+SIDES_IN_INTERACTIONS = (Side.ITEM, Side.USER)
+"""Sides whose attributes may stand in the interactions' own table."""
