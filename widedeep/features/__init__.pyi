@@ -1,8 +1,8 @@
 # The names and where they stand, read at run time by `__init__.py` and by type checkers.
+from .attributes import AttributeTable, FeatureTables
 from .crosses import CrossVocabulary
 from .encoded import EncodedRows, Examples, FeatureSupport
-from .history import ALL_COLUMNS, NUMERIC, ColumnSelection, HistoryColumns, HistoryConfig, Queries
-from .items import ItemTable
+from .history import NUMERIC, ColumnSelection, HistoryColumns, HistoryConfig, Queries
 from .quantiles import QuantileNormaliser
 from .ragged import Ragged
 from .raw_features import RawFeatures
@@ -23,11 +23,11 @@ from .vocabulary import IndexedBag, Vocabulary
 from .wide_ids import WideBlock, match_wide_ids, wide_blocks
 
 __all__ = [
-    "ALL_COLUMNS",
     "FROZEN",
     "NUMERIC",
     "PROTOCOLS",
     "STREAMING",
+    "AttributeTable",
     "Bag",
     "Bucket",
     "Category",
@@ -38,10 +38,10 @@ __all__ = [
     "Examples",
     "FeatureSpec",
     "FeatureSupport",
+    "FeatureTables",
     "HistoryColumns",
     "HistoryConfig",
     "IndexedBag",
-    "ItemTable",
     "Number",
     "QuantileNormaliser",
     "Queries",

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.encoded import EncodedRows, FeatureSupport
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.transform import Transform
@@ -66,8 +66,8 @@ class FeatureEngine(Protocol[RowsT]):
         """Count the wide features that fire in the rows, whose labels are bool (rows,)."""
 
 
-EngineFactory = Callable[[Interactions, ItemTable, FeatureSpec, float], FeatureEngine[Any]]
-"""Makes an engine for given interactions, item table, spec and prior."""
+EngineFactory = Callable[[Interactions, FeatureTables, FeatureSpec, float], FeatureEngine[Any]]
+"""Makes an engine for given interactions, tables, spec and prior."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class InMemoryEngine:
     """The `FeatureEngine` that keeps all rows in this process."""
 
     interactions: Interactions
-    item_table: ItemTable
+    tables: FeatureTables
     spec: FeatureSpec
     prior: float
 
@@ -83,7 +83,7 @@ class InMemoryEngine:
         """Compute history and attributes of each query, see `RawFeatures.compute`."""
         history, columns = self.spec.history, self.spec.history_columns
         return RawFeatures.compute(
-            self.interactions, queries, self.item_table, history, self.prior, columns=columns
+            self.interactions, queries, self.tables, history, self.prior, columns=columns
         )
 
     def fit(

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Self
 
-from widedeep.features.history import BAGS, NUMERIC, ColumnSelection, HistoryConfig
+from widedeep.features.history import BAGS, ColumnSelection, HistoryConfig, all_columns
 from widedeep.inputs import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A single-valued feature: `user`, `item`, or a category of the item table."""
+    """A single-valued feature: `user`, `item`, or a category of items, users or the context."""
 
     name: str
     minimum_count: int = 5
@@ -24,7 +24,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Bag:
-    """A multi-valued feature: a bag of the item table, or `liked` / `disliked` from history.
+    """A multi-valued feature: a bag of items or users, or `liked` / `disliked` from history.
 
     With `vocabulary_of` it reads the codes (and the embedding) of that category.
     """
@@ -72,8 +72,10 @@ class Cross:
 class FeatureSpec:
     """All features of a model.
 
-    `wide` names the categories, bags and buckets that the wide part reads raw. `prior_logit` names
-    the number that is a logit already: the model starts from it and learns the rest.
+    `label` says when an interaction is positive, such as `rate >= 10`; models that disagree on it
+    are not comparable. `wide` names the categories, bags and buckets that the wide part reads raw.
+    `prior_logit` names the number that is a logit already: the model starts from it and learns the
+    rest.
 
     Raises:
         InputError: A name is declared twice or used without a declaration, or a size is too small.
@@ -87,6 +89,7 @@ class FeatureSpec:
     wide: tuple[str, ...]
     prior_logit: str | None = None
     history: HistoryConfig = field(default_factory=HistoryConfig)
+    label: str = ""
 
     def __post_init__(self) -> None:
         self._check_names()
@@ -127,12 +130,21 @@ class FeatureSpec:
     def history_columns(self) -> ColumnSelection:
         """The history columns that any of the features is made of."""
         numbers = {number for _, number, _ in self.quantile_features()} | {self.prior_logit}
-        return _select_columns(numbers, {bag.name for bag in self.bags})
+        return self._select_columns(numbers, {bag.name for bag in self.bags})
 
     def history_columns_of(self, discrete: Collection[str]) -> ColumnSelection:
         """Return the history columns that the given categories, bags and buckets are made of."""
         numbers = {bucket.number for bucket in self.buckets if bucket.name in discrete}
-        return _select_columns(numbers, discrete)
+        return self._select_columns(numbers, discrete)
+
+    def _select_columns(
+        self, numbers: Collection[str | None], bags: Collection[str]
+    ) -> ColumnSelection:
+        known = all_columns(self.history)
+        return ColumnSelection(
+            tuple(name for name in known.numbers if name in numbers),
+            tuple(name for name in BAGS if name in bags),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values that `from_json` reads back to an equal spec."""
@@ -150,7 +162,8 @@ class FeatureSpec:
             crosses,
             tuple(values["wide"]),
             values["prior_logit"],
-            HistoryConfig(**values["history"]),
+            HistoryConfig.from_json(values["history"]),
+            values["label"],
         )
 
     def _check_names(self) -> None:
@@ -175,11 +188,6 @@ class FeatureSpec:
 def parts_of(crosses: Iterable[Cross]) -> set[str]:
     """Return the names of all features that the crosses combine."""
     return {part for cross in crosses for part in cross.parts}
-
-
-def _select_columns(numbers: Collection[str | None], bags: Collection[str]) -> ColumnSelection:
-    columns = (name for name in NUMERIC if name in numbers)
-    return ColumnSelection(tuple(columns), tuple(name for name in BAGS if name in bags))
 
 
 def _check_minimum(feature: object, what: str, value: int, minimum: int) -> None:

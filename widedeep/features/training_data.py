@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.encoded import Examples, FeatureSupport
 from widedeep.features.engine import EngineFactory, FeatureEngine, InMemoryEngine, Labels, RowsT
-from widedeep.features.history import HistoryConfig, Queries
-from widedeep.features.items import ItemTable
+from widedeep.features.history import Queries
 from widedeep.features.sampling import Sampling
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.transform import Transform
@@ -151,7 +151,7 @@ def save_parts(parts: Iterable[tuple[str, TrainingPart]], folder: Path) -> dict[
 
 def cold_parts(  # noqa: PLR0917  each is the product of an earlier stage
     interactions: Interactions,
-    item_table: ItemTable,
+    tables: FeatureTables,
     split: Split,
     spec: FeatureSpec,
     sampling: Sampling,
@@ -163,7 +163,7 @@ def cold_parts(  # noqa: PLR0917  each is the product of an earlier stage
 
     Args:
         interactions: In order of time.
-        item_table: Attributes of the items.
+        tables: Attributes of items, users and the context.
         split: Moments at which validation and holdout begin.
         spec: The features.
         sampling: Which ratings are learned from, and how often.
@@ -174,9 +174,9 @@ def cold_parts(  # noqa: PLR0917  each is the product of an earlier stage
         InputError: No training row is left, or the interactions are not in order of time.
     """
     until = split.holdout_from if until is None else until
-    label = spec.history.is_positive(interactions.value[split.training(interactions.time)])
-    engine = make_engine(interactions, item_table, spec, float(label.mean()))
-    known = _KnownRows.compute(interactions, engine, until, spec.history, sampling)
+    label = interactions.label[split.training(interactions.time)]
+    engine = make_engine(interactions, tables, spec, float(label.mean()))
+    known = _KnownRows.compute(interactions, engine, until, sampling)
     initial = known.initial(split)
     transform = initial.transform
     yield _INITIAL, initial
@@ -186,7 +186,7 @@ def cold_parts(  # noqa: PLR0917  each is the product of an earlier stage
 
 def warm_parts(  # noqa: PLR0917  each is the product of an earlier stage
     interactions: Interactions,
-    item_table: ItemTable,
+    tables: FeatureTables,
     until: int,
     sampling: Sampling,
     previous: Transform,
@@ -202,8 +202,8 @@ def warm_parts(  # noqa: PLR0917  each is the product of an earlier stage
     Raises:
         InputError: The interactions are not in order of time.
     """
-    engine = make_engine(interactions, item_table, previous.spec, previous.prior)
-    known = _KnownRows.compute(interactions, engine, until, previous.spec.history, sampling)
+    engine = make_engine(interactions, tables, previous.spec, previous.prior)
+    known = _KnownRows.compute(interactions, engine, until, sampling)
     yield _CATCH_UP, known.catch_up(previous, learned_until, validate=True)
 
 
@@ -216,7 +216,8 @@ def example_queries(
     """
     time = interactions.time[rows]
     known_until = time if until is None else np.minimum(time, until)
-    return Queries(interactions.user[rows], interactions.item[rows], time, known_until)
+    context = {name: column[rows] for name, column in interactions.context.items()}
+    return Queries(interactions.user[rows], interactions.item[rows], time, known_until, context)
 
 
 def queries_by_protocol(
@@ -245,6 +246,7 @@ class _KnownRows(Generic[RowsT]):
     sampling: Sampling
     rows: RowsT
     label: Labels
+    weight: NDArray[np.float32] | None
 
     @classmethod
     def compute(
@@ -252,13 +254,13 @@ class _KnownRows(Generic[RowsT]):
         interactions: Interactions,
         engine: FeatureEngine[RowsT],
         until: int,
-        history: HistoryConfig,
         sampling: Sampling,
     ) -> Self:
         before = interactions.time < until
         rows = engine.compute_features(example_queries(interactions, before))
-        label = history.is_positive(interactions.value[before])
-        return cls(interactions, engine, until, sampling, rows, label)
+        label = interactions.label[before]
+        weight = None if interactions.weight is None else interactions.weight[before]
+        return cls(interactions, engine, until, sampling, rows, label, weight)
 
     def initial(self, split: Split) -> TrainingPart:
         training = np.flatnonzero(split.training(self.rows.queries.time))
@@ -334,4 +336,6 @@ class _KnownRows(Generic[RowsT]):
     def _examples(self, transform: Transform, rows: Ints, parts: list[RowsT]) -> Examples:
         label = np.tile(self.label[rows], len(parts))
         weight = self.sampling.staleness.weights(len(rows))
+        if self.weight is not None:
+            weight *= np.tile(self.weight[rows], len(parts))
         return Examples(self.engine.encode(transform, parts), label, weight)

@@ -17,15 +17,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions, read_small
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.crosses import CrossCounter, CrossVocabulary
 from widedeep.features.encoded import EncodedRows
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.features.quantiles import QuantileNormaliser, QuantisedNumbers
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Cross, FeatureSpec, parts_of
-from widedeep.features.vocabulary import Counts, Vocabulary, count_distinct
+from widedeep.features.vocabulary import Counts, IndexedBag, Vocabulary, count_distinct
 from widedeep.inputs import InputError
 from widedeep.parallel import parallel_map
 
@@ -114,12 +114,12 @@ class Transform:
         return replace(self, crosses=crosses)
 
     def compute_features(
-        self, interactions: Interactions, queries: Queries, item_table: ItemTable
+        self, interactions: Interactions, queries: Queries, tables: FeatureTables
     ) -> RawFeatures:
         """Compute the raw features of queries as those of the training rows were computed."""
         history, columns = self.spec.history, self.spec.history_columns
         return RawFeatures.compute(
-            interactions, queries, item_table, history, self.prior, columns=columns
+            interactions, queries, tables, history, self.prior, columns=columns
         )
 
     def wide_ids(self, rows: RawFeatures) -> Ragged:
@@ -226,19 +226,17 @@ class Transform:
         return codes
 
     def _category_codes(self, name: str, rows: RawFeatures) -> NDArray[np.int32]:
-        ids = rows.entity_ids(name)
-        vocabulary = self.vocabularies[name]
-        if ids is not None:
-            return vocabulary.encode(ids)
-        return vocabulary.encode(rows.item_category(name))[rows.item_rows]
+        ids, positions = rows.category(name)
+        codes = self.vocabularies[name].encode(ids)
+        return codes if positions is None else codes[positions]
 
     def _bag_codes(self, bag: Bag, rows: RawFeatures) -> Ragged:
         vocabulary = self.vocabulary_of(bag.name)
-        remembered = rows.history_bag(bag.name)
-        if remembered is not None:
-            return remembered.encode(vocabulary)
-        by_item = rows.item_bag(bag.name)
-        return by_item.with_values(vocabulary.encode(by_item.values)).select_rows(rows.item_rows)
+        values = rows.bag(bag.name)
+        if isinstance(values, IndexedBag):
+            return values.encode(vocabulary)
+        of_table, at = values
+        return of_table.with_values(vocabulary.encode(of_table.values)).select_rows(at)
 
     def _numbers(self, rows: RawFeatures) -> QuantisedNumbers:
         columns = [rows.number(number.name) for number in self.spec.numbers]
@@ -276,20 +274,20 @@ class Transform:
 
 def count_ids(spec: FeatureSpec, rows: RawFeatures) -> dict[str, Counts]:
     """Count how often each id occurs in the rows, by vocabulary; counts of parts add up."""
-    item_counts = np.bincount(rows.item_rows, minlength=len(rows.item_table.ids) + 1)
 
     def count_category(name: str) -> Counts:
-        ids = rows.entity_ids(name)
-        if ids is not None:
+        ids, positions = rows.category(name)
+        if positions is None:
             return count_distinct(ids)
-        return count_distinct(rows.item_category(name), item_counts)
+        return count_distinct(ids, np.bincount(positions, minlength=len(ids)))
 
     def count_bag(name: str) -> Counts:
-        bag = rows.history_bag(name)
-        if bag is not None:
+        bag = rows.bag(name)
+        if isinstance(bag, IndexedBag):
             return bag.count()
-        by_item = rows.item_bag(name)
-        return count_distinct(by_item.values, item_counts[by_item.row_numbers()])
+        of_table, at = bag
+        counts = np.bincount(at, minlength=len(of_table))
+        return count_distinct(of_table.values, counts[of_table.row_numbers()])
 
     counts = {category.name: count_category(category.name) for category in spec.categories}
     return counts | {name: count_bag(name) for name in spec.own_bags}

@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
 from widedeep.features import (
-    ALL_COLUMNS,
     ColumnSelection,
     EncodedRows,
     FeatureSpec,
     FeatureSupport,
-    ItemTable,
+    FeatureTables,
     QuantileNormaliser,
     Queries,
     RawFeatures,
@@ -34,7 +33,7 @@ from widedeep.features import (
 from widedeep.features.crosses import CrossCounter
 from widedeep.features.engine import InMemoryEngine, Labels
 from widedeep.features.quantiles import boundary_ranks
-from widedeep.features.raw_features import table_columns
+from widedeep.features.raw_features import is_table_column
 from widedeep.features.spec import parts_of
 from widedeep.features.transform import count_ids, fit_vocabularies
 from widedeep.features.vocabulary import Counts
@@ -95,11 +94,11 @@ class BlockRows(ABC):
 
     @abstractmethod
     def map_blocks(
-        self, work: Work[Result], columns: ColumnSelection = ALL_COLUMNS
+        self, work: Work[Result], columns: ColumnSelection | None = None
     ) -> Iterator[Result]:
         """Yield what `work` returns for each block with selected rows.
 
-        `work` must read no other history than `columns`.
+        `work` must read no other history than `columns`; None: it may read all.
         """
 
     def gather(self, work: Callable[[RawFeatures], NDArray[Any]]) -> NDArray[Any]:
@@ -122,14 +121,17 @@ def to_block(rows: RawFeatures, numbers: Ints) -> pa.Table:
     return rows.to_table().append_column(_ROW, pa.array(numbers))
 
 
-def block_columns(block: pa.Schema, columns: ColumnSelection) -> list[int]:
+def block_columns(block: pa.Schema, columns: ColumnSelection | None) -> list[int]:
     """Return the indices of a block's columns that `run_on_block` needs for these `columns`."""
-    names = table_columns(columns) | {_ROW}
-    return [index for index, name in enumerate(block.names) if name in names]
+    return [
+        index
+        for index, name in enumerate(block.names)
+        if name == _ROW or is_table_column(name, columns)
+    ]
 
 
 def run_on_block(
-    work: Work[Result], block: pa.Table, positions: Positions, item_table: ItemTable
+    work: Work[Result], block: pa.Table, positions: Positions, tables: FeatureTables
 ) -> list[Result]:
     """Return what `work` returns for the selected rows of a block; [] if none is selected.
 
@@ -139,7 +141,7 @@ def run_on_block(
     selected = np.flatnonzero(own != _NOT_SELECTED)
     if not len(selected):
         return []
-    rows = RawFeatures.from_table(block, item_table).select_rows(selected)
+    rows = RawFeatures.from_table(block, tables).select_rows(selected)
     return [work(rows, own[selected])]
 
 
@@ -148,7 +150,7 @@ class BlockEngine(ABC, Generic[BlockRowsT]):
     """A `FeatureEngine` whose rows lie in blocks; subclasses decide where."""
 
     interactions: Interactions
-    item_table: ItemTable
+    tables: FeatureTables
     spec: FeatureSpec
     prior: float
 
@@ -205,7 +207,7 @@ class BlockEngine(ABC, Generic[BlockRowsT]):
 
     def _compute_here(self, rows: BlockRowsT) -> RawFeatures:
         """Compute the features of few rows, or of none at all, in this process."""
-        engine = InMemoryEngine(self.interactions, self.item_table, self.spec, self.prior)
+        engine = InMemoryEngine(self.interactions, self.tables, self.spec, self.prior)
         return engine.compute_features(rows.queries)
 
     def _normalisers(self, parts: Sequence[BlockRowsT]) -> dict[str, QuantileNormaliser]:

@@ -18,27 +18,26 @@ from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
 from widedeep.features import (
-    ALL_COLUMNS,
+    AttributeTable,
     ColumnSelection,
     HistoryColumns,
     HistoryConfig,
-    ItemTable,
     Queries,
-    Ragged,
     Vocabulary,
 )
 from widedeep.features.history import (
-    CodedBag,
     CodedInteractions,
     History,
     HistoryPass,
     HistoryState,
     ItemAttributes,
+    all_columns,
     check_order,
     empty_state,
     encode_attributes,
     encode_interactions,
     query_times,
+    select_items,
     start_pass,
     update,
 )
@@ -50,12 +49,12 @@ Ints = NDArray[np.int64]
 def history_in_batches(
     interactions: Interactions,
     queries: Queries,
-    item_table: ItemTable,
+    items_table: AttributeTable,
     config: HistoryConfig,
     prior: float,
     *,
     rows: int,
-    selection: ColumnSelection = ALL_COLUMNS,
+    selection: ColumnSelection | None = None,
 ) -> Iterator[tuple[Ints, HistoryColumns]]:
     """Yield the history of at most `rows` queries at a time, in order of `known_until`.
 
@@ -69,9 +68,11 @@ def history_in_batches(
         InputError: The ratings are not in order of time.
     """
     check_order(interactions)
+    interactions = interactions.observed()
+    selection = selection or all_columns(config)
     users = _vocabulary(interactions.user, queries.user)
     items = _vocabulary(interactions.item, queries.item)
-    attributes, params = encode_attributes(item_table, items.ids), config.params(prior)
+    attributes, params = encode_attributes(items_table, items.ids, config), config.params(prior)
     sizes = len(users.ids), len(items.ids)
     states = [empty_state(*sizes, attributes, config.length) for _ in range(worker_count())]
     order, done = np.argsort(queries.known_until, kind="stable"), 0
@@ -86,7 +87,8 @@ def history_in_batches(
             HistoryPass(History(state, attributes, params), events, *coded) for state in states
         ]
         in_order = np.arange(len(positions))
-        yield positions, HistoryColumns.compute(passes, in_order, items.ids, selection)
+        numbers = config.attribute_numbers
+        yield positions, HistoryColumns.compute(passes, in_order, items.ids, selection, numbers)
         _catch_up(states)
         done = known
 
@@ -116,22 +118,26 @@ class HistoryPart:
         rows: int64 (n,), row numbers of the queries, in order of `known_until`.
         history_pass: The state before the first of them, the events from there on, and the queries.
         items: int64, the id of each of the pass's item codes.
+        config: The constants of the history.
     """
 
     rows: Ints
     history_pass: HistoryPass
     items: Ints
+    config: HistoryConfig
 
     def compute(self) -> HistoryColumns:
         """Compute the queries' history, in the order of `rows`; the part is not changed."""
         order = np.arange(len(self.rows))
-        return HistoryColumns.compute([copy.deepcopy(self.history_pass)], order, self.items)
+        passes, columns = [copy.deepcopy(self.history_pass)], all_columns(self.config)
+        numbers = self.config.attribute_numbers
+        return HistoryColumns.compute(passes, order, self.items, columns, numbers)
 
 
 def split_history(
     interactions: Interactions,
     queries: Queries,
-    item_table: ItemTable,
+    items_table: AttributeTable,
     config: HistoryConfig,
     prior: float,
     *,
@@ -144,7 +150,7 @@ def split_history(
     Raises:
         InputError: The ratings are not in order of time.
     """
-    history_pass, items = start_pass(interactions, queries, item_table, config, prior)
+    history_pass, items = start_pass(interactions, queries, items_table, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
     events, done = history_pass.events, 0
     for rows in np.array_split(order, min(count, len(order)) or 1):
@@ -153,11 +159,14 @@ def split_history(
         first, last = queries.known_until[rows[[0, -1]]]
         known, needed = np.searchsorted(events.time, [first, last])
         done = update(history_pass.history, events, done, int(known))
-        yield _cut(history_pass, items, rows, slice(int(known), int(needed)))
+        part, own = _cut(history_pass, items, rows, slice(int(known), int(needed)))
+        yield HistoryPart(rows, part, own, config)
 
 
-def _cut(history_pass: HistoryPass, items: Ints, rows: Ints, span: slice) -> HistoryPart:
-    """Return the part of the queries in `rows` and the events in `span`, in codes of its own."""
+def _cut(
+    history_pass: HistoryPass, items: Ints, rows: Ints, span: slice
+) -> tuple[HistoryPass, Ints]:
+    """Return the pass of the queries in `rows` and the events in `span`, and its items' ids."""
     state, attributes, params = history_pass.history
     events = CodedInteractions._make(column[span] for column in history_pass.events)
     (query_user, event_user), users = _own_codes(history_pass.user[rows], events.user)
@@ -172,8 +181,8 @@ def _cut(history_pass: HistoryPass, items: Ints, rows: Ints, span: slice) -> His
         item=state.item[met],
         groups=state.groups[met],
         global_=state.global_.copy(),
-        user_genres=state.user_genres[users],
-        people=state.people.copy(),
+        user_residuals=state.user_residuals[users],
+        residuals=state.residuals.copy(),
         liked=liked,
         disliked=disliked,
     )
@@ -185,7 +194,7 @@ def _cut(history_pass: HistoryPass, items: Ints, rows: Ints, span: slice) -> His
         history_pass.time[rows],
         history_pass.known_until[rows],
     )
-    return HistoryPart(rows, part, items[met])
+    return part, items[met]
 
 
 def _own_codes(*codes: Ints) -> tuple[list[Ints], Ints]:
@@ -197,8 +206,4 @@ def _own_codes(*codes: Ints) -> tuple[list[Ints], Ints]:
 
 def _select_items(attributes: ItemAttributes, items: Ints) -> ItemAttributes:
     """Return the bags of some item codes; the values keep their codes."""
-    bags = []
-    for bag in attributes:
-        rows = Ragged(bag.values, bag.offsets).select_rows(items)
-        bags.append(CodedBag(rows.values, rows.offsets, bag.size))
-    return ItemAttributes(*bags)
+    return ItemAttributes(*(select_items(bags, items) for bags in attributes))

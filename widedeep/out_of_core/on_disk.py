@@ -16,10 +16,9 @@ import pyarrow as pa
 
 from widedeep.data.tables import Interactions
 from widedeep.features import (
-    ALL_COLUMNS,
     ColumnSelection,
     FeatureSpec,
-    ItemTable,
+    FeatureTables,
     Queries,
     RawFeatures,
 )
@@ -62,10 +61,10 @@ class DiskRows(BlockRows):
     """Rows whose features lie in an Arrow file."""
 
     scratch: ScratchFile
-    item_table: ItemTable
+    tables: FeatureTables
 
     def map_blocks(
-        self, work: Work[Result], columns: ColumnSelection = ALL_COLUMNS
+        self, work: Work[Result], columns: ColumnSelection | None = None
     ) -> Iterator[Result]:
         """Run `work` on one block after another, in order of known_until."""
         if not len(self):
@@ -76,7 +75,7 @@ class DiskRows(BlockRows):
         reader = pa.ipc.open_file(self.scratch.file, options=options)
         for i in range(reader.num_record_batches):
             block = pa.Table.from_batches([reader.get_batch(i)])
-            yield from run_on_block(work, block, self.positions, self.item_table)
+            yield from run_on_block(work, block, self.positions, self.tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +91,13 @@ class OnDiskEngine(BlockEngine[DiskRows]):
         first = next(blocks, None)
         if first is not None:
             _write(chain([first], blocks), scratch.file, first.schema)
-        return DiskRows(queries, all_positions(len(queries)), scratch, self.item_table)
+        return DiskRows(queries, all_positions(len(queries)), scratch, self.tables)
 
     def _blocks(self, queries: Queries) -> Iterator[pa.Table]:
-        inputs = (self.interactions, queries, self.item_table, self.spec.history, self.prior)
+        inputs = (self.interactions, queries, self.tables.items, self.spec.history, self.prior)
         columns = self.spec.history_columns
         for rows, history in history_in_batches(*inputs, rows=self.block, selection=columns):
-            part = RawFeatures.from_history(queries.select_rows(rows), history, self.item_table)
+            part = RawFeatures.from_history(queries.select_rows(rows), history, self.tables)
             yield to_block(part, rows)
 
 
@@ -114,7 +113,7 @@ def _write(blocks: Iterable[pa.Table], file: IO[bytes], schema: pa.Schema) -> No
 
 def engine_by_size(
     interactions: Interactions,
-    item_table: ItemTable,
+    tables: FeatureTables,
     spec: FeatureSpec,
     prior: float,
     *,
@@ -122,5 +121,5 @@ def engine_by_size(
 ) -> FeatureEngine[Any]:
     """Return an engine in memory, or one with files in `folder` above `MOST_IN_MEMORY` ratings."""
     if len(interactions) <= MOST_IN_MEMORY:
-        return InMemoryEngine(interactions, item_table, spec, prior)
-    return OnDiskEngine(interactions, item_table, spec, prior, folder)
+        return InMemoryEngine(interactions, tables, spec, prior)
+    return OnDiskEngine(interactions, tables, spec, prior, folder)

@@ -7,14 +7,15 @@ from widedeep.features.history.columns import (
     encode_attributes,
     encode_interactions,
     query_times,
+    select_items,
     start_pass,
 )
 from widedeep.features.history.config import HistoryConfig
 from widedeep.features.history.numbers import ITEM_NUMERIC, NUMERIC, USER_NUMERIC
 from widedeep.features.history.passes import CodedInteractions, HistoryPass, read_candidates, update
-from widedeep.features.history.queries import ALL_COLUMNS, BAGS, ColumnSelection, Queries
+from widedeep.features.history.queries import BAGS, ColumnSelection, Queries, all_columns
 from widedeep.features.history.state import (
-    CodedBag,
+    CodedBags,
     History,
     HistoryState,
     ItemAttributes,
@@ -22,12 +23,11 @@ from widedeep.features.history.state import (
 )
 
 __all__ = [
-    "ALL_COLUMNS",
     "BAGS",
     "ITEM_NUMERIC",
     "NUMERIC",
     "USER_NUMERIC",
-    "CodedBag",
+    "CodedBags",
     "CodedInteractions",
     "ColumnSelection",
     "History",
@@ -37,6 +37,7 @@ __all__ = [
     "HistoryState",
     "ItemAttributes",
     "Queries",
+    "all_columns",
     "check_order",
     "compute_history",
     "empty_state",
@@ -44,6 +45,7 @@ __all__ = [
     "encode_interactions",
     "query_times",
     "read_candidates",
+    "select_items",
     "start_pass",
     "update",
 ]

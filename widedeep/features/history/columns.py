@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
+from widedeep.features.attributes import AttributeTable
 from widedeep.features.history.config import HistoryConfig
 from widedeep.features.history.numbers import NUMERIC
 from widedeep.features.history.passes import (
@@ -26,10 +27,9 @@ from widedeep.features.history.passes import (
     longest_tie,
     run_pass,
 )
-from widedeep.features.history.queries import ALL_COLUMNS, ColumnSelection, Ints, Queries
-from widedeep.features.history.state import CodedBag, History, ItemAttributes, empty_state
+from widedeep.features.history.queries import ColumnSelection, Ints, Queries, all_columns
+from widedeep.features.history.state import CodedBags, History, ItemAttributes, empty_state
 from widedeep.features.history.terms import RESIDUALS
-from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged, as_slice
 from widedeep.features.vocabulary import IndexedBag
 from widedeep.inputs import InputError
@@ -63,7 +63,8 @@ class HistoryColumns:
         passes: Sequence[HistoryPass],
         order: Ints,
         item_ids: Ints,
-        selection: ColumnSelection = ALL_COLUMNS,
+        selection: ColumnSelection,
+        attribute_numbers: tuple[str, ...] = (),
     ) -> Self:
         """Run a pass over time in one or several workers.
 
@@ -75,10 +76,12 @@ class HistoryColumns:
             order: The queries in order of `known_until`, (n,).
             item_ids: Id of each item code.
             selection: The numbers and bags to compute; other bags are empty.
+            attribute_numbers: Names of the numbers behind `NUMERIC`, those of the passes' config.
         """
         shares = np.split(order, _share_ends(len(order), len(passes)))
         numeric = np.empty((len(order), len(selection.numbers)), np.float32)
-        run = partial(_run, numeric=numeric, selection=selection)
+        numbers = (*NUMERIC, *attribute_numbers)
+        run = partial(_run, numeric=numeric, selection=selection, numbers=numbers)
         bags = parallel_map(run, passes, shares)
         to_ids = partial(_indexed_bag, order=order, item_ids=item_ids)
         liked, disliked = parallel_map(to_ids, zip(*bags, strict=True))
@@ -107,17 +110,18 @@ def _run(
     order: Ints,
     numeric: NDArray[np.float32],
     selection: ColumnSelection,
+    numbers: tuple[str, ...],
 ) -> tuple[Ragged, Ragged]:
     """Fill the rows of `numeric` of the queries in `order`; return their bags in that order."""
     length = history_pass.history.state.liked.shape[1] if selection.bags else 0
     room, time = len(order) * length, history_pass.events.time
     output = PassOutput(
-        np.array([NUMERIC.index(name) for name in selection.numbers], np.int64),
+        np.array([numbers.index(name) for name in selection.numbers], np.int64),
         numeric,
         (np.empty(room, np.int32), np.empty(room, np.int32)),
         (np.empty(len(order), np.int64), np.empty(len(order), np.int64)),
         np.empty(longest_tie(time, 0, len(time)), RESIDUALS),
-        np.empty(len(NUMERIC)),
+        np.empty(len(numbers)),
     )
     run_pass(history_pass, order, output)
     liked, disliked = (
@@ -136,29 +140,30 @@ def _indexed_bag(parts: Sequence[Ragged], order: Ints, item_ids: Ints) -> Indexe
 def compute_history(
     interactions: Interactions,
     queries: Queries,
-    item_table: ItemTable,
+    items: AttributeTable,
     config: HistoryConfig,
     prior: float,
     *,
-    selection: ColumnSelection = ALL_COLUMNS,
+    selection: ColumnSelection | None = None,
 ) -> HistoryColumns:
-    """Compute the history of `queries` from the ratings that each may know.
+    """Compute the history of `queries` from the interactions that each may know.
 
     Args:
         interactions: Ratings in order of time.
         queries: n rows.
-        item_table: Genres and people of the items.
+        items: Attributes of the items.
         config: The constants.
         prior: Share of positive labels in training, between 0 and 1.
-        selection: The numbers and bags to compute.
+        selection: The numbers and bags to compute; all of them if None.
 
     Raises:
-        InputError: The ratings are not in order of time.
+        InputError: The interactions are not in order of time, or a number has no such name.
     """
-    history_pass, item_ids = start_pass(interactions, queries, item_table, config, prior)
+    history_pass, item_ids = start_pass(interactions, queries, items, config, prior)
     order = np.argsort(queries.known_until, kind="stable")
     passes = copy_pass(history_pass, worker_count())
-    return HistoryColumns.compute(passes, order, item_ids, selection)
+    selection = selection or all_columns(config)
+    return HistoryColumns.compute(passes, order, item_ids, selection, config.attribute_numbers)
 
 
 def copy_pass(history_pass: HistoryPass, count: int) -> list[HistoryPass]:
@@ -185,7 +190,7 @@ def check_order(interactions: Interactions) -> None:
 def start_pass(
     interactions: Interactions,
     queries: Queries,
-    item_table: ItemTable,
+    items: AttributeTable,
     config: HistoryConfig,
     prior: float,
 ) -> tuple[HistoryPass, Ints]:
@@ -195,11 +200,12 @@ def start_pass(
         InputError: The ratings are not in order of time.
     """
     check_order(interactions)
+    interactions = interactions.observed()
     user, users = pd.factorize(np.concatenate([interactions.user, queries.user]))
-    item, items = pd.factorize(np.concatenate([interactions.item, queries.item]))
+    item, ids = pd.factorize(np.concatenate([interactions.item, queries.item]))
     count = len(interactions.user)
-    attributes = encode_attributes(item_table, items)
-    state = empty_state(len(users), len(items), attributes, config.length)
+    attributes = encode_attributes(items, ids, config)
+    state = empty_state(len(users), len(ids), attributes, config.length)
     history_pass = HistoryPass(
         History(state, attributes, config.params(prior)),
         encode_interactions(interactions, user[:count], item[:count], config),
@@ -207,16 +213,17 @@ def start_pass(
         item[count:],
         *query_times(queries),
     )
-    return history_pass, items
+    return history_pass, ids
 
 
 def encode_interactions(
     interactions: Interactions, user: Ints, item: Ints, config: HistoryConfig
 ) -> CodedInteractions:
     """Return ratings as a pass reads them; `user` and `item` are the codes of their ids, (n,)."""
-    label = config.is_positive(interactions.value).astype(np.float64)
+    label = interactions.label.astype(np.float64)
     time = _writable(interactions.time)
-    return CodedInteractions(user, item, time, label, interactions.value / 10.0)
+    value = interactions.value.astype(np.float64) / config.value_scale
+    return CodedInteractions(user, item, time, label, value)
 
 
 def query_times(queries: Queries) -> tuple[Ints, Ints]:
@@ -232,13 +239,38 @@ def _writable(column: Ints) -> Ints:
     return np.require(column, requirements=["C", "W"])
 
 
-def encode_attributes(item_table: ItemTable, items: Ints) -> ItemAttributes:
-    """Return the bags of `items`, ids (n,), by item code, with codes for the values in them."""
-    rows = item_table.find_rows(items)
-    bags = (item_table.bags[name].select_rows(rows) for name in ItemAttributes._fields)
-    return ItemAttributes(*(_encode_bag(bag) for bag in bags))
+def encode_attributes(items: AttributeTable, ids: Ints, config: HistoryConfig) -> ItemAttributes:
+    """Return the attributes of the items `ids`, (n,), by item code, with codes for their values.
+
+    Raises:
+        InputError: The items have no such category or bag.
+    """
+    rows = items.find_rows(ids)
+    return ItemAttributes(
+        _encode_bags([items.as_bag(name).select_rows(rows) for name in config.user_attributes]),
+        _encode_bags([items.as_bag(name).select_rows(rows) for name in config.attributes]),
+    )
 
 
-def _encode_bag(bag: Ragged) -> CodedBag:
-    codes, values = pd.factorize(bag.values)
-    return CodedBag(codes, bag.offsets, len(values))
+def select_items(bags: CodedBags, items: Ints) -> CodedBags:
+    """Return the bags of some item codes, (n,); the values keep their codes."""
+    each = np.arange(bags.per_item)
+    rows = (items[:, np.newaxis] * bags.per_item + each).ravel()
+    selected = Ragged(bags.values, bags.offsets).select_rows(rows)
+    return CodedBags(selected.values, selected.offsets, bags.size, bags.per_item)
+
+
+def _encode_bags(bags: Sequence[Ragged]) -> CodedBags:
+    """Code the values of bags with n rows each; row i of each bag stands beside those of others."""
+    if not bags:
+        return CodedBags(np.empty(0, np.int64), np.zeros(1, np.int64), 0, 0)
+    columns, size = [], 0
+    for bag in bags:
+        codes, values = pd.factorize(bag.values)
+        columns.append(bag.with_values(codes.astype(np.int64) + size))
+        size += len(values)
+    if len(columns) == 1:
+        return CodedBags(columns[0].values, columns[0].offsets, size, 1)
+    rows = np.arange(len(bags[0]) * len(bags)).reshape(len(bags), -1).T.ravel()
+    interleaved = Ragged.concatenate(columns).select_rows(rows)
+    return CodedBags(interleaved.values, interleaved.offsets, size, len(bags))

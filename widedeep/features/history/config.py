@@ -5,12 +5,10 @@ there: its name, default and range. `config.params(prior)` returns them for comp
 """
 
 from collections import namedtuple
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from widedeep.inputs import InputError
 
@@ -23,11 +21,13 @@ class HistoryConfig:
     """How history becomes numbers. Half-lives are in days, variances in squared logits.
 
     Attributes:
-        positive_rating: A rating of at least this value is a positive label, 2 to 10.
         length: How many liked and how many disliked items of a user are remembered.
+        value_scale: Values are counted in this unit, so that they are of the size of 1.
+        user_attributes: Categories and bags of items on which each user's residuals are kept.
+        attributes: Likewise those of all users together.
         user_smoothing: Ratings of the prior that are mixed into a user's means.
         item_smoothing: Likewise for means of items, activity groups and all users.
-        attribute_smoothing: Likewise for residuals on genres and people.
+        attribute_smoothing: Likewise for residuals on attributes.
         user_variance: Of a new user's term in the online logistic model.
         user_half_life: After so many days without a rating, half of a user's term is left.
         item_variance: Of a new item's term.
@@ -48,8 +48,10 @@ class HistoryConfig:
         InputError: A value is out of range.
     """
 
-    positive_rating: int = 10
     length: int = 20
+    value_scale: float = 1.0
+    user_attributes: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     user_smoothing: Positive = 1.5
     item_smoothing: Positive = 8.0
     attribute_smoothing: Positive = 3.0
@@ -70,19 +72,27 @@ class HistoryConfig:
     global_half_life: Positive = 60.0
 
     def __post_init__(self) -> None:
-        if not 2 <= self.positive_rating <= 10:  # noqa: PLR2004
-            raise InputError(f"positive_rating is {self.positive_rating}; expected 2 to 10")
         if self.length < 1:
             raise InputError(f"length is {self.length}; expected at least 1 remembered item")
+        if not (isfinite(self.value_scale) and self.value_scale > 0):
+            raise InputError(f"value_scale is {self.value_scale}; expected a number above 0")
         for name in CONSTANTS:
             value = getattr(self, name)
             if not isfinite(value) or value < 0 or (value == 0 and name in _POSITIVE):
                 expected = "greater than 0" if name in _POSITIVE else "at least 0"
                 raise InputError(f"{name} is {value}; expected a number {expected}")
 
-    def is_positive(self, value: NDArray[np.int8]) -> NDArray[np.bool_]:
-        """Return which rating values (n,) are positive labels, (n,) bool."""
-        return value >= self.positive_rating
+    @property
+    def attribute_numbers(self) -> tuple[str, ...]:
+        """Names of the numbers that residuals on attributes are: each user's, then all users'."""
+        of_users = (f"user_{name}_residual" for name in self.user_attributes)
+        return (*of_users, *(f"{name}_residual" for name in self.attributes))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON values."""
+        lists = {name: tuple(values[name]) for name in ("user_attributes", "attributes")}
+        return cls(**{**values, **lists})
 
     def params(self, prior: float) -> "HistoryParams":
         """Return the constants for compiled code; `prior` is the training data's positive share.

@@ -18,6 +18,8 @@ NUMERIC = tuple(number.name for number in NUMBERS)
 
 FIRST_OF_USER = len(PAIR_NUMBERS)
 FIRST_OF_ITEM = FIRST_OF_USER + len(USER_NUMBERS)
+FIRST_OF_ATTRIBUTES = len(NUMERIC)
+"""Where the numbers of a `HistoryConfig`'s attributes begin in a row of all numbers."""
 
 update_numbers = embedded(compose_update(NUMBERS))
 read_pair_numbers = embedded(compose_read(PAIR_NUMBERS, 0))

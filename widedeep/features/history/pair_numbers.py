@@ -7,9 +7,7 @@ from widedeep.features.history.table import (
     DAY,
     Entity,
     HistoryNumber,
-    add_residual,
     decayed,
-    mean_residual,
     shrunk_mean,
     shrunk_residual,
 )
@@ -29,22 +27,6 @@ PAIR_NUMBERS = (
             shrunk_mean(pair.item.labels, pair.item.count, p.prior, p.item_smoothing)
             + shrunk_residual(pair.user.residuals, pair.user.count, p.user_smoothing)
         ),
-    ),
-    HistoryNumber(
-        "user_genre_residual",
-        Entity.PAIR,
-        "Mean error of the expectation on the user's ratings of the item's genres.",
-        read=lambda pair, q, p: mean_residual(
-            pair.user_genres, pair.item_genres, p.attribute_smoothing
-        ),
-        update=lambda pair, r, p: add_residual(pair.user_genres, pair.item_genres, r.error),
-    ),
-    HistoryNumber(
-        "people_residual",
-        Entity.PAIR,
-        "Mean error of the expectation on all ratings of items with the item's people.",
-        read=lambda pair, q, p: mean_residual(pair.people, pair.item_people, p.attribute_smoothing),
-        update=lambda pair, r, p: add_residual(pair.people, pair.item_people, r.error),
     ),
     HistoryNumber(
         "staleness",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from widedeep.compiled import borrowing, compiled, embedded, inlined
 from widedeep.features.history.config import HistoryParams
 from widedeep.features.history.numbers import (
+    FIRST_OF_ATTRIBUTES,
     FIRST_OF_ITEM,
     read_item_numbers,
     read_pair_numbers,
@@ -27,7 +28,17 @@ from widedeep.features.history.state import (
     remember,
     user_row,
 )
-from widedeep.features.history.table import DAY, Codes, Floats, Pair, Query, Rating, Row
+from widedeep.features.history.table import (
+    DAY,
+    Codes,
+    Floats,
+    Pair,
+    Query,
+    Rating,
+    Row,
+    add_residuals,
+    mean_residual,
+)
 from widedeep.features.history.terms import (
     RESIDUALS,
     advance_terms,
@@ -79,7 +90,7 @@ class PassOutput(NamedTuple):
             the bag empty.
         lengths: How many of them each query has, int64 (m,) each, in order of the pass.
         residuals: Rows of `RESIDUALS`, as many as ratings have the same time.
-        numbers: float64 (len(NUMERIC),).
+        numbers: float64 (numbers,).
     """
 
     columns: Codes
@@ -163,6 +174,8 @@ def _apply(history: History, events: CodedInteractions, i: int, residuals: Row) 
     )
     learn_terms(pair, history.params, residuals)
     update_numbers(pair, rating, history.params)
+    add_residuals(pair.user_residuals, pair.user_codes, pair.user_ends, residuals.error)
+    add_residuals(pair.residuals, pair.codes, pair.ends, residuals.error)
     pair.group.count += 1.0
     pair.global_.count += 1.0
     pair.user.last_time = pair.item.last_time = time
@@ -183,7 +196,7 @@ def _gap(row: Row, count: float, time: int) -> float:
 
 @borrowing
 def read(history: History, query: tuple[int, int, int, int], out: Floats) -> None:
-    """Write the numbers of (user code, item code, time, known until) to `out`, (len(NUMERIC),).
+    """Write the numbers of (user code, item code, time, known until) to `out`, (numbers,).
 
     A number of which nothing is known is NaN.
     """
@@ -198,6 +211,21 @@ def read(history: History, query: tuple[int, int, int, int], out: Floats) -> Non
     read_pair_numbers(pair, what, history.params)
     read_user_numbers(pair, what, history.params)
     read_item_numbers(pair, what, history.params)
+    _read_residuals(pair, history.params, out)
+
+
+@inlined
+def _read_residuals(pair: Pair, params: HistoryParams, out: Floats) -> None:
+    """Write the mean residual on each attribute of the item behind the other numbers of `out`."""
+    column = FIRST_OF_ATTRIBUTES
+    for k in range(len(pair.user_ends) - 1):
+        codes = pair.user_codes[pair.user_ends[k] : pair.user_ends[k + 1]]
+        out[column] = mean_residual(pair.user_residuals, codes, params.attribute_smoothing)
+        column += 1
+    for k in range(len(pair.ends) - 1):
+        codes = pair.codes[pair.ends[k] : pair.ends[k + 1]]
+        out[column] = mean_residual(pair.residuals, codes, params.attribute_smoothing)
+        column += 1
 
 
 @inlined
@@ -269,15 +297,15 @@ def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
     """Read the numbers of one user code with each of n item codes, all known until `time`.
 
     They are rounded to float32, as columns of them are stored, and written to the first columns of
-    `values`, float64 of at least (n, len(NUMERIC)); those of ITEM_NUMERIC only if
-    `with_item_numbers`. The codes of liked and of disliked items are written to `rings` (2,
-    length), the newest first; returns how many there are of each. `numbers` (len(NUMERIC),) is
-    room for the numbers of one item, all NaN at first.
+    `values`, float64 of at least (n, numbers); those of ITEM_NUMERIC only if `with_item_numbers`.
+    The codes of liked and of disliked items are written to `rings` (2, length), the newest first;
+    returns how many there are of each. `numbers` (numbers,) is room for the numbers of one item,
+    all NaN at first.
     """
     params = history.params
     row = user_row(history.state, user)
     mean = user_term(row, params, time)[0]
-    columns = len(numbers) if with_item_numbers else FIRST_OF_ITEM
+    columns = FIRST_OF_ATTRIBUTES if with_item_numbers else FIRST_OF_ITEM
     for i in range(len(items)):
         pair = pair_of(history, user, items[i], row.count)
         terms = mean, item_term(pair.item, params, time)[0]
@@ -286,9 +314,12 @@ def read_candidates(  # noqa: PLR0917  compiled code takes no keywords
         if i == 0:
             read_user_numbers(pair, query, params)
         if with_item_numbers:
-            numbers[FIRST_OF_ITEM:] = np.nan
+            numbers[FIRST_OF_ITEM:FIRST_OF_ATTRIBUTES] = np.nan
             read_item_numbers(pair, query, params)
+        _read_residuals(pair, params, numbers)
         for k in range(columns):
+            values[i, k] = np.float32(numbers[k])
+        for k in range(FIRST_OF_ATTRIBUTES, len(numbers)):
             values[i, k] = np.float32(numbers[k])
     state = history.state
     return (

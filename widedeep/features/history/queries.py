@@ -1,11 +1,13 @@
 """What history is asked for: the queries, one a row, and the columns that are computed of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.data.tables import Context
+from widedeep.features.history.config import HistoryConfig
 from widedeep.features.history.numbers import NUMERIC
 from widedeep.inputs import InputError
 
@@ -26,20 +28,23 @@ class ColumnSelection:
     bags: tuple[str, ...] = BAGS
 
 
-ALL_COLUMNS = ColumnSelection()
+def all_columns(config: HistoryConfig) -> ColumnSelection:
+    """Return all numbers, those of the config's attributes included, and all bags."""
+    return ColumnSelection((*NUMERIC, *config.attribute_numbers))
 
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Rows to compute features of; each column is int64 of shape (n,).
+    """Rows to compute features of; each column but the context is int64 of shape (n,).
 
     Attributes:
-        user: User ids.
-        item: Item ids.
+        user: Keys of users.
+        item: Keys of items.
         time: UNIX seconds for which the features hold.
         known_until: UNIX seconds, at most `time`: only ratings strictly before it may influence
             the row. The streaming protocol knows all ratings until a row's own time, the frozen one
             those until the start of the holdout.
+        context: Context features of the rows; one that is absent is missing.
 
     Raises:
         InputError: The columns differ in length, or a row would know its own future.
@@ -49,6 +54,7 @@ class Queries:
     item: Ints
     time: Ints
     known_until: Ints
+    context: Context = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = [len(column) for column in (self.user, self.item, self.time, self.known_until)]
@@ -79,8 +85,11 @@ class Queries:
 
     def select_rows(self, rows: NDArray[Any] | slice) -> "Queries":
         """Return the given rows, as indexing an array would."""
-        return Queries(self.user[rows], self.item[rows], self.time[rows], self.known_until[rows])
+        context = {name: column[rows] for name, column in self.context.items()}
+        user, item, time = self.user[rows], self.item[rows], self.time[rows]
+        return Queries(user, item, time, self.known_until[rows], context)
 
     def known_earlier(self, seconds: Ints) -> "Queries":
         """Return the same rows, each with a history that ends `seconds`, (n,), earlier."""
-        return Queries(self.user, self.item, self.time, self.known_until - seconds)
+        known_until = self.known_until - seconds
+        return Queries(self.user, self.item, self.time, known_until, self.context)

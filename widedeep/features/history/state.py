@@ -17,6 +17,7 @@ from widedeep.compiled import borrowing, inlined
 from widedeep.features.history.config import HistoryParams
 from widedeep.features.history.numbers import NUMBERS
 from widedeep.features.history.table import Codes, Entity, Floats, Pair, Row, row_columns
+from widedeep.inputs import InputError
 
 _COUNTED = ("count", "last_time")
 _TERM = ("precision", "weighted_mean", "term_time")
@@ -24,6 +25,9 @@ _TERM = ("precision", "weighted_mean", "term_time")
 
 ACTIVITY_LEVELS = 8
 """Levels of a user's activity, each with a term of the online model."""
+
+MOST_RESIDUAL_BYTES = 16 << 30
+"""Memory that the residuals of users on the values of attributes may take."""
 
 ACTIVITY_GROUPS = 4
 """Groups of users by activity, see `activity_group`."""
@@ -52,8 +56,9 @@ class HistoryState(NamedTuple):
         groups: float64 (items, ACTIVITY_GROUPS, columns of `GROUP_ROW`): an item's ratings by users
             of an activity group.
         global_: float64 (1, columns of `GLOBAL_ROW`).
-        user_genres: float32 (users, genres, 2): sum and count of a user's residuals on a genre.
-        people: float64 (people, 2): sum and count of all residuals on a person.
+        user_residuals: float32 (users, values, 2): sum and count of a user's residuals on each
+            value of the attributes.
+        residuals: float64 (values, 2): sum and count of all residuals on each value.
         liked: int32 (users, length): ring of the item codes that the user liked, the newest at
             (count - 1) % length.
         disliked: int32 (users, length), likewise.
@@ -63,25 +68,35 @@ class HistoryState(NamedTuple):
     item: Floats
     groups: Floats
     global_: Floats
-    user_genres: NDArray[np.float32]
-    people: Floats
+    user_residuals: NDArray[np.float32]
+    residuals: Floats
     liked: NDArray[np.int32]
     disliked: NDArray[np.int32]
 
 
-class CodedBag(NamedTuple):
-    """A bag by item code: `values[offsets[i]:offsets[i + 1]]`, codes below `size`; int64."""
+class CodedBags(NamedTuple):
+    """Some bags of each item: bag k of item i is row r = i · per_item + k.
+
+    Its values are `values[offsets[r]:offsets[r + 1]]`, codes below `size`; those of different
+    bags differ. int64.
+    """
 
     values: Codes
     offsets: Codes
     size: int
+    per_item: int
 
 
 class ItemAttributes(NamedTuple):
-    """Bags of the items, whose residuals the state counts by value."""
+    """Attributes of the items, on whose values the state counts residuals.
 
-    genres: CodedBag
-    people: CodedBag
+    Attributes:
+        by_user: Those on which each user's residuals are counted.
+        overall: Those on which the residuals of all users are counted.
+    """
+
+    by_user: CodedBags
+    overall: CodedBags
 
 
 class History(NamedTuple):
@@ -93,17 +108,32 @@ class History(NamedTuple):
 
 
 def empty_state(users: int, items: int, attributes: ItemAttributes, length: int) -> HistoryState:
-    """Return the state before the first rating; `length` items of each kind are remembered."""
+    """Return the state before the first rating; `length` items of each kind are remembered.
+
+    Raises:
+        InputError: The residuals of the users on the attributes' values take too much memory.
+    """
+    _check_size(users, attributes.by_user.size)
     return HistoryState(
         np.zeros((users, _columns(USER_ROW))),
         np.zeros((items, _columns(ITEM_ROW))),
         np.zeros((items, ACTIVITY_GROUPS, _columns(GROUP_ROW))),
         np.zeros((1, _columns(GLOBAL_ROW))),
-        np.zeros((users, attributes.genres.size, 2), np.float32),
-        np.zeros((attributes.people.size, 2)),
+        np.zeros((users, attributes.by_user.size, 2), np.float32),
+        np.zeros((attributes.overall.size, 2)),
         np.zeros((users, length), np.int32),
         np.zeros((users, length), np.int32),
     )
+
+
+def _check_size(users: int, values: int) -> None:
+    size = 8 * users * values
+    if size > MOST_RESIDUAL_BYTES:
+        raise InputError(
+            f"history would keep residuals of {users:,} users on {values:,} values, "
+            f"{size >> 30} GiB; expected at most {MOST_RESIDUAL_BYTES >> 30} GiB: name attributes "
+            "with fewer values as user_residuals in [model] of dataset.toml"
+        )
 
 
 def _columns(row: np.dtype[np.void]) -> int:
@@ -119,16 +149,19 @@ def user_row(state: HistoryState, user: int) -> Row:
 @inlined
 def pair_of(history: History, user: int, item: int, user_count: float) -> Pair:
     """Return the rows of a user and an item code; `user_count` decides on the activity group."""
-    state, genres, people = history.state, history.attributes.genres, history.attributes.people
+    state, by_user, overall = history.state, history.attributes.by_user, history.attributes.overall
+    first, start = item * by_user.per_item, item * overall.per_item
     return Pair(
         user=user_row(state, user),
         item=state.item[item].view(ITEM_ROW)[0],
         group=state.groups[item, activity_group(user_count)].view(GROUP_ROW)[0],
         global_=state.global_[0].view(GLOBAL_ROW)[0],
-        user_genres=state.user_genres[user],
-        people=state.people,
-        item_genres=genres.values[genres.offsets[item] : genres.offsets[item + 1]],
-        item_people=people.values[people.offsets[item] : people.offsets[item + 1]],
+        user_residuals=state.user_residuals[user],
+        residuals=state.residuals,
+        user_codes=by_user.values,
+        user_ends=by_user.offsets[first : first + by_user.per_item + 1],
+        codes=overall.values,
+        ends=overall.offsets[start : start + overall.per_item + 1],
     )
 
 
@@ -168,7 +201,7 @@ def prefetch(state: HistoryState, user: int, item: int) -> None:
     _prefetch_row(state.user.ctypes.data, user, _USER_BYTES)
     _prefetch_row(state.item.ctypes.data, item, _ITEM_BYTES)
     _prefetch_row(state.groups.ctypes.data, item, _GROUPS_BYTES)
-    _prefetch_row(state.user_genres.ctypes.data, user, 8 * state.user_genres.shape[1])
+    _prefetch_row(state.user_residuals.ctypes.data, user, 8 * state.user_residuals.shape[1])
     _prefetch_row(state.liked.ctypes.data, user, 4 * state.liked.shape[1])
     _prefetch_row(state.disliked.ctypes.data, user, 4 * state.disliked.shape[1])
 

@@ -27,6 +27,9 @@ from widedeep.features.history.config import HistoryParams
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+Residuals: TypeAlias = NDArray[np.float32] | Floats
+"""Sums and counts of residuals, (values, 2)."""
+
 Row: TypeAlias = Any
 """A row of the state as a record: its fields are the columns that the entries keep."""
 
@@ -52,20 +55,25 @@ class Pair(NamedTuple):
         item: The item's row.
         group: The row of the item's ratings by users as active as this one (activity group).
         global_: The row of all ratings.
-        user_genres: The user's residuals by genre, (genres, 2): their sum and their count.
-        people: Residuals by person, (people, 2): likewise.
-        item_genres: Codes of the item's genres.
-        item_people: Codes of the item's people.
+        user_residuals: The user's residuals by value of an attribute, (values, 2): their sum and
+            their count.
+        residuals: Those of all users, (values, 2): likewise.
+        user_codes: Codes in `user_residuals` of the attributes of all items.
+        user_ends: Where those of the item's attributes begin and end, (attributes + 1,).
+        codes: Codes in `residuals`, likewise.
+        ends: Likewise.
     """
 
     user: Row
     item: Row
     group: Row
     global_: Row
-    user_genres: NDArray[np.float32]
-    people: Floats
-    item_genres: Codes
-    item_people: Codes
+    user_residuals: NDArray[np.float32]
+    residuals: Floats
+    user_codes: Codes
+    user_ends: Codes
+    codes: Codes
+    ends: Codes
 
 
 class Rating(NamedTuple):
@@ -249,7 +257,14 @@ def shrunk_residual(total: float, count: float, smoothing: float) -> float:
 
 
 @inlined
-def add_residual(table: Floats, codes: Codes, residual: float) -> None:
+def add_residuals(table: Residuals, codes: Codes, ends: Codes, residual: float) -> None:
+    """Add a residual to the sums of the values of all of an item's attributes."""
+    for k in range(len(ends) - 1):
+        add_residual(table, codes[ends[k] : ends[k + 1]], residual)
+
+
+@inlined
+def add_residual(table: Residuals, codes: Codes, residual: float) -> None:
     """Add a residual to the sums (values, 2) of each of a bag's values."""
     for k in range(len(codes)):
         table[codes[k], 0] += residual
@@ -257,7 +272,7 @@ def add_residual(table: Floats, codes: Codes, residual: float) -> None:
 
 
 @inlined
-def mean_residual(table: Floats, codes: Codes, smoothing: float) -> float:
+def mean_residual(table: Residuals, codes: Codes, smoothing: float) -> float:
     """Return the mean residual on a bag's values; NaN if none of them was met before."""
     total, count = 0.0, 0.0
     for k in range(len(codes)):
