@@ -6,7 +6,7 @@ from .evaluation.comparison import Evaluator
 from .evaluation.explain import Explainer
 from .evaluation.gate import GateConfig
 from .evaluation.scoring import Predictions, model_scorer
-from .features.items import ItemTable
+from .features.attributes import FeatureTables
 from .features.spec import FeatureSpec
 from .features.training_data import TrainingData, cold_parts, warm_parts
 from .inputs import InputError
@@ -22,11 +22,11 @@ __all__ = [
     "Evaluator",
     "Explainer",
     "FeatureSpec",
+    "FeatureTables",
     "GateConfig",
     "IngestedData",
     "InputError",
     "Interactions",
-    "ItemTable",
     "Predictions",
     "Preset",
     "Split",

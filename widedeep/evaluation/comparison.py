@@ -47,7 +47,7 @@ from widedeep.evaluation.scoring import (
     slice_masks,
 )
 from widedeep.evaluation.sequential import PooledDifference, disjoint_windows, pool_windows
-from widedeep.features import ItemTable
+from widedeep.features import FeatureTables
 from widedeep.inputs import to_iso
 from widedeep.model.trained_model import TrainedModel
 from widedeep.store import Artifact
@@ -93,7 +93,7 @@ class Evaluator:
     """The holdout of one split, the gate, and the function that makes a model's scorer."""
 
     interactions: Interactions
-    item_table: ItemTable
+    tables: FeatureTables
     split: Split
     gate: GateConfig
     scorer: ModelScorer = model_scorer
@@ -109,14 +109,14 @@ class Evaluator:
 
         `earlier` are all evaluations since this champion serves: they are pooled with this one.
         """
-        scorer = self.scorer(challenger, self.interactions, self.item_table)
-        predictions = self._predict(challenger, scorer)
+        scorer = self.scorer(challenger, self.interactions, self.tables)
+        predictions = self._predict(scorer)
         baseline = self._predict(
-            challenger, baseline_scorer(challenger.transform, self.interactions, self.item_table)
+            baseline_scorer(challenger.transform, self.interactions, self.tables)
         )
-        predictions.save(folder / PREDICTIONS)
-        baseline.save(folder / BASELINE_PREDICTIONS)
-        masks = slice_masks(self.interactions, self.split)
+        predictions.save(folder / PREDICTIONS, self.tables)
+        baseline.save(folder / BASELINE_PREDICTIONS, self.tables)
+        masks = slice_masks(self.interactions, self.split, self.tables)
         if champion is None:
             outcome = self._against_baseline(predictions, baseline, challenger.transform.prior)
         elif objection := self._objection(challenger, champion):
@@ -124,7 +124,7 @@ class Evaluator:
         else:
             outcome = self._against_champion(champion, predictions, scorer, masks, earlier)
         if outcome.champion is not None:
-            outcome.champion.save(folder / CHAMPION_PREDICTIONS)
+            outcome.champion.save(folder / CHAMPION_PREDICTIONS, self.tables)
         return Comparison(
             self.split.holdout_from,
             predictions.measure(),
@@ -159,8 +159,8 @@ class Evaluator:
         masks: Masks,
         earlier: Sequence[Artifact],
     ) -> _Outcome:
-        scorer = self.scorer(champion, self.interactions, self.item_table)
-        predictions = self._predict(champion, scorer)
+        scorer = self.scorer(champion, self.interactions, self.tables)
+        predictions = self._predict(scorer)
         pair = challenger_predictions, predictions
         difference = streaming_difference(*pair, self.gate)
         lists = self._top_lists(challenger_scorer), self._top_lists(scorer)
@@ -175,9 +175,8 @@ class Evaluator:
         )
         return _Outcome(decision, predictions, difference, guardrails)
 
-    def _predict(self, model: TrainedModel, scorer: Scorer) -> Predictions:
-        history = model.transform.spec.history
-        return Predictions.compute(self.interactions, self.split, history, scorer)
+    def _predict(self, scorer: Scorer) -> Predictions:
+        return Predictions.compute(self.interactions, self.split, scorer)
 
     def _top_lists(self, scorer: Scorer) -> TopLists:
         return TopLists.compute(self.interactions, self.split.as_of, scorer)
@@ -203,12 +202,11 @@ class Evaluator:
                 f"{to_iso(champion.learned_until)}, after the start of this holdout "
                 f"({to_iso(self.split.holdout_from)})"
             )
-        label = challenger.transform.spec.history.positive_rating
-        champion_label = champion.transform.spec.history.positive_rating
+        label, champion_label = challenger.transform.spec.label, champion.transform.spec.label
         if label != champion_label:
             return (
-                f"not comparable: a rating is positive from {label} for the challenger, "
-                f"from {champion_label} for the champion"
+                f"not comparable: an interaction is positive if {label} for the challenger, "
+                f"if {champion_label} for the champion"
             )
         return None
 
@@ -293,8 +291,13 @@ def _slice_guardrails(
             metrics.auc(label[rows], model.streaming[rows]) for model in predictions
         )
         change = streaming_difference(*predictions, gate, rows).auc
-        title = f"streaming AUC of {name.replace('_', ' ')}s"
+        title = f"streaming AUC of {slice_title(name)}"
         yield Guardrail(title, auc, champion_auc, change, -gate.slice_margin)
+
+
+def slice_title(name: str) -> str:
+    """Return a slice's name in words: `new_user` → new users; `device=mobile` as it is."""
+    return name if "=" in name else f"{name.replace('_', ' ')}s"
 
 
 def _coverage_guardrail(lists: tuple[TopLists, TopLists], gate: GateConfig) -> Guardrail:
@@ -303,4 +306,4 @@ def _coverage_guardrail(lists: tuple[TopLists, TopLists], gate: GateConfig) -> G
     difference = shown - champion_shown
     change = Interval(difference, difference, difference)
     margin = -max(gate.coverage_margin * champion_shown, 1.0)
-    return Guardrail("films in top-10 lists", shown, champion_shown, change, margin)
+    return Guardrail("items in top-10 lists", shown, champion_shown, change, margin)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.naming import DisplayNames, FeatureNaming
 from widedeep.evaluation.snapshot import DataSnapshot
-from widedeep.features import ItemTable, Queries, RawFeatures, Transform
+from widedeep.features import FeatureTables, Queries, RawFeatures, Transform
 from widedeep.model.network import logits, sigmoid
 from widedeep.model.trained_model import TrainedModel
 
@@ -41,8 +41,8 @@ class Explanation:
     part would need more bits than a float has; the sum is then equal to the last bit of a float32.)
 
     Attributes:
-        user: Id of the user.
-        item: Id of the item.
+        user: Id of the user, as in the data.
+        item: Id of the item, as in the data.
         time: Moment of the query, UNIX seconds.
         known_until: Ratings strictly before it were known, UNIX seconds.
         bias: The network's bias.
@@ -52,8 +52,8 @@ class Explanation:
         probability: P(positive), as the model is served.
     """
 
-    user: int
-    item: int
+    user: int | str
+    item: int | str
     time: int
     known_until: int
     bias: float
@@ -122,15 +122,15 @@ class WidePart:
             rows: The n raw rows.
             logits: The model's logits of them, (n,). They are rounded to float32, so that a float64
                 holds each contribution; see `Explanation`.
-            names: Names of the items and people that features are about.
+            names: Names of what features are about.
         """
         logit = logits.astype(np.float32).astype(np.float64)
         queries, wide, probability = rows.queries, self._fired(rows, names), sigmoid(logit)
         prior_logit = self.transform.prior_logit(rows) * np.float32(self.prior_slope)
         return [
             Explanation(
-                int(queries.user[row]),
-                int(queries.item[row]),
+                names.user_ids.text(int(queries.user[row])),
+                names.item_ids.text(int(queries.item[row])),
                 int(queries.time[row]),
                 int(queries.known_until[row]),
                 self.bias,
@@ -168,24 +168,27 @@ class Explainer:
 
     model: TrainedModel
     interactions: Interactions
-    item_table: ItemTable
+    tables: FeatureTables
     names: DisplayNames
 
     @classmethod
     def load(cls, model: Path, history: Path) -> Self:
         """Read a registered model's folder and its folder `history`."""
         snapshot = DataSnapshot.load(history)
-        names = DisplayNames.from_tables(snapshot.items, snapshot.people)
-        return cls(TrainedModel.load(model), snapshot.interactions, snapshot.item_table, names)
+        names = DisplayNames.from_tables(snapshot.side)
+        return cls(TrainedModel.load(model), snapshot.interactions, snapshot.tables, names)
 
     @property
     def known_until(self) -> int:
         """One second after the last rating, UNIX seconds."""
         return int(self.interactions.time[-1]) + 1
 
-    def explain(self, queries: Queries) -> list[Explanation]:
-        """Return one explanation for each query; unknown users and items count as new ones."""
+    def explain(self, queries: Queries, tables: FeatureTables | None = None) -> list[Explanation]:
+        """Return one explanation for each query; unknown users and items count as new ones.
+
+        With `tables`, these hold the attributes instead of the registered ones.
+        """
         transform, network = self.model.transform, self.model.network
-        rows = transform.compute_features(self.interactions, queries, self.item_table)
+        rows = transform.compute_features(self.interactions, queries, tables or self.tables)
         scores = logits(network, transform.encode(rows))
         return WidePart.from_model(self.model).explain(rows, scores, self.names)

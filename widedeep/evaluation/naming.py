@@ -1,14 +1,13 @@
-"""Names that people read: of items and persons, and of wide features.
+"""Names that people read: of items, users and named ids, and of wide features.
 
-`DisplayNames` has the name of each item and person in Korean and in English. `FeatureNaming` puts
-the wide ids of one transform into words, such as "liked 매트릭스 → 매트릭스 2" or
-"user_count 3 … 8 x genres 드라마": items and persons are named in the language asked for, features
-are called as the spec calls them, and all other ids appear as in the data.
+`DisplayNames` has the name of each item, and of each id that a table of names knows, in Korean and
+in English. `FeatureNaming` puts the wide ids of one transform into words, such as "liked 매트릭스 →
+매트릭스 2" or "user_count 3 … 8 x genres 드라마": items and named ids are called by their name in
+the language asked for, features as the data set calls them, and all other ids as in the data.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -16,85 +15,97 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from widedeep.data.ids import TextIds
+from widedeep.data.tables import MISSING, SideTables
 from widedeep.features import QuantileNormaliser, Transform, WideBlock, wide_blocks
-from widedeep.features.items import MISSING
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY
 from widedeep.features.wide_ids import Ints
 
-_YEAR = re.compile(r"(?:^|,)\s*(?:18|19|20)[0-9]{2}\s*$")
-_BETWEEN_TITLES = " , "
-
 
 class Language(StrEnum):
-    """The two languages of KMRD's names; the values are column names."""
+    """The two languages of explanations and of the server's page; the values are their codes."""
 
-    KOREAN = "korean"
-    ENGLISH = "english"
+    KOREAN = "ko"
+    ENGLISH = "en"
 
 
 _Names = Mapping[int, Mapping[Language, str]]
-"""Names by id and language."""
+"""Names by key and language."""
 
 
 @dataclass(frozen=True, slots=True)
 class DisplayNames:
-    """Names of items and people by id, never empty.
+    """Names of items, users and named ids by key, never empty.
 
-    A name that one language lacks is replaced by that of the other.
+    A name that one language lacks is replaced by another one, and at last by the id: "#17", or the
+    text that the id is.
+
+    Attributes:
+        items: Names of the items that have one.
+        item_ids: The ids of items that are text.
+        user_ids: The ids of users that are text.
+        named: Names of the ids in a feature, by feature.
     """
 
     items: _Names
-    people: _Names
+    item_ids: TextIds
+    user_ids: TextIds
+    named: Mapping[str, _Names] = field(default_factory=dict)
 
     @classmethod
-    def from_tables(cls, items: pa.Table, people: pa.Table) -> Self:
-        """Read the tables that ingest writes, with `ITEM_COLUMNS` and `PEOPLE_COLUMNS`."""
-        english = [tidy_title(title) for title in items["title_eng"].to_pylist()]
-        return cls(
-            _names_by_id(items["item"].to_pylist(), items["title"].to_pylist(), english),
-            _names_by_id(*(people[name].to_pylist() for name in people.column_names)),
-        )
-
-    def item(self, item: int, language: Language) -> str:
-        """Return the title of an item; "#17" where item 17 has none."""
-        return self.items[item][language] if item in self.items else _placeholder(item)
-
-    def person(self, person: int, language: Language) -> str:
-        """Return the name of a person; "#17" where person 17 has none."""
-        return self.people[person][language] if person in self.people else _placeholder(person)
-
-
-def tidy_title(text: str | None) -> str:
-    """Return the English title in KMRD's `title_eng`: "Das Boot , The Boat , 1981" → "The Boat"."""
-    titles = _YEAR.sub("", text or "").split(_BETWEEN_TITLES)
-    return titles[-1].strip() or titles[0].strip()
-
-
-def _names_by_id(
-    ids: Sequence[int], korean: Sequence[str | None], english: Sequence[str | None]
-) -> _Names:
-    names = {}
-    for identity, *pair in zip(ids, korean, english, strict=True):
-        in_korean, in_english = ((name or "").strip() for name in pair)
-        names[identity] = {
-            Language.KOREAN: in_korean or in_english or _placeholder(identity),
-            Language.ENGLISH: in_english or in_korean or _placeholder(identity),
+    def from_tables(cls, tables: SideTables) -> Self:
+        """Read the tables that ingest writes."""
+        by_table = {
+            name: _names_by_key(tables.names.filter(pc.equal(tables.names["table"], name)), "key")
+            for name in tables.spec.tables
         }
+        named = {f.name: by_table[f.names] for f in tables.spec.features if f.names is not None}
+        return cls(_names_by_key(tables.items, "item"), tables.item_ids, tables.user_ids, named)
+
+    def item(self, key: int, language: Language) -> str:
+        """Return the title of an item; "#17" where item 17 has none."""
+        return self.items[key][language] if key in self.items else _id_name(self.item_ids, key)
+
+    def user(self, key: int) -> str:
+        """Return a user's id as text."""
+        return str(self.user_ids.text(key))
+
+    def value(self, feature: str, key: int, language: Language) -> str:
+        """Return the name of an id in a feature; "#17" where id 17 has none."""
+        names = self.named.get(feature, {})
+        return names[key][language] if key in names else f"#{key}"
+
+
+def _id_name(ids: TextIds, key: int) -> str:
+    text = ids.text(key)
+    return text if isinstance(text, str) else f"#{text}"
+
+
+def _names_by_key(table: pa.Table, key: str) -> _Names:
+    """Return the names in a table with `title_…` columns, of the rows that have one."""
+    columns = [name for name in table.column_names if name.startswith("title_")]
+    if not columns:
+        return {}
+    titles = {name.removeprefix("title_"): table[name].to_pylist() for name in columns}
+    names: dict[int, dict[Language, str]] = {}
+    for row, identity in enumerate(table[key].to_pylist()):
+        own = {language: (column[row] or "").strip() for language, column in titles.items()}
+        any_name = next((name for name in own.values() if name), "")
+        if any_name:
+            names[identity] = {
+                language: own.get(language) or own.get("") or any_name for language in Language
+            }
     return names
-
-
-def _placeholder(identity: int) -> str:
-    return f"#{identity}"
 
 
 _RARE = "(rare)"
 """Any id that is out of vocabulary."""
 
 _ABSENT = "missing"
-"""An attribute that an item lacks, or a number that has no value."""
+"""An attribute that is missing, or a number that has no value."""
 
-_PEOPLE = ("people", "leading")
 _LARGE = 1000
 
 
@@ -165,8 +176,10 @@ class FeatureNaming:
         kind = self.transform.spec.vocabulary_name(feature)
         if kind == "item":
             return [self.names.item(item, language) for item in ids]
-        if kind in _PEOPLE:
-            return [self.names.person(person, language) for person in ids]
+        if kind == "user":
+            return [self.names.user(user) for user in ids]
+        if kind in self.names.named:
+            return [self.names.value(kind, identity, language) for identity in ids]
         return [_ABSENT if identity == MISSING else str(identity) for identity in ids]
 
 

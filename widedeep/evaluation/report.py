@@ -88,17 +88,17 @@ class ModelCard:
         reasons = "".join(f"- {reason}\n" for reason in self.reasons)
         return (
             f"# {self.title}\n\n"
-            "Predicts the probability that a user rates a film with 10 of 10 (or whatever the "
-            "label says below), to order candidates for that user. Wide & Deep, one logistic "
+            "Predicts the probability that an interaction of a user with an item is positive, as "
+            "the label says below, to order candidates for that user. Wide & Deep, one logistic "
             "loss.\n\n"
             f"{facts}\n## On its holdout\n\n{self._metrics()}\n{self._slices()}\n"
             f"## Decision: {self.verdict}\n\n{reasons}\n## Limits\n\n"
-            "- Half of the traffic comes from users without a rating: for them the model knows "
-            "the film alone.\n"
-            "- Users who rate a film have chosen to see it: the probability is that of liking it, "
-            "given a rating, not that of watching it.\n"
-            "- The model is as fresh as the ratings it is given; the numbers above hold for the "
-            "period named.\n"
+            "- Of users without an earlier interaction the model knows only their features and the "
+            "context, if the data have any.\n"
+            "- Users choose what they interact with: the probability is that of a positive label, "
+            "given an interaction, not that of an interaction.\n"
+            "- The model is as fresh as the interactions it is given; the numbers above hold for "
+            "the period named.\n"
         )
 
     def _metrics(self) -> str:

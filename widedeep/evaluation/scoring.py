@@ -7,7 +7,8 @@ both protocols:
 - streaming: history up to just before each rating, as a server with the feedback log has it;
 - frozen: history up to the start of the holdout, as a nightly batch has it.
 
-`slice_masks` divides the holdout into new and returning users, and into new and old items.
+`slice_masks` divides the holdout into new and returning users, into new and old items, and by the
+categories of users and the context.
 `TopLists` are the lists of ten that a model shows: two models' lists tell how much a new model
 changes.
 """
@@ -18,20 +19,21 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from widedeep import metrics
+from widedeep.data.ids import NO_TEXTS, column_keys
 from widedeep.data.split import Split
-from widedeep.data.tables import Interactions, first_times, save_columns
+from widedeep.data.tables import Categories, Interactions, first_times
 from widedeep.features import (
     FROZEN,
     PROTOCOLS,
     STREAMING,
     ColumnSelection,
-    HistoryConfig,
-    ItemTable,
+    FeatureTables,
     Queries,
     RawFeatures,
     Transform,
@@ -45,7 +47,7 @@ from widedeep.model.trained_model import TrainedModel
 
 Scorer = Callable[[Queries], Floats]
 """Returns P(positive) of each query, float64 (n,)."""
-ModelScorer = Callable[[TrainedModel, Interactions, ItemTable], Scorer]
+ModelScorer = Callable[[TrainedModel, Interactions, FeatureTables], Scorer]
 """Returns the scorer of a model that knows the history in the interactions; see `model_scorer`."""
 Masks = Mapping[str, NDArray[np.bool_]]
 """Rows of the holdout, bool (n,) each, by the name of a slice or of a protocol."""
@@ -63,18 +65,18 @@ _POINTWISE = {
 _RANKED = {"gauc": metrics.gauc, "ndcg_at_10": metrics.ndcg_at_10}
 
 
-def model_scorer(model: TrainedModel, interactions: Interactions, item_table: ItemTable) -> Scorer:
+def model_scorer(model: TrainedModel, interactions: Interactions, tables: FeatureTables) -> Scorer:
     """Return a scorer that passes each query through the model's own transform and network."""
 
     def score(queries: Queries) -> Floats:
-        rows = model.transform.compute_features(interactions, queries, item_table)
+        rows = model.transform.compute_features(interactions, queries, tables)
         return predict(model.network, model.transform.encode(rows))
 
     return score
 
 
 def baseline_scorer(
-    transform: Transform, interactions: Interactions, item_table: ItemTable
+    transform: Transform, interactions: Interactions, tables: FeatureTables
 ) -> Scorer:
     """Return the scorer of the baseline model, which needs no training.
 
@@ -85,7 +87,7 @@ def baseline_scorer(
         rows = RawFeatures.compute(
             interactions,
             queries,
-            item_table,
+            tables,
             transform.spec.history,
             transform.prior,
             columns=ColumnSelection(("mean_plus_residual",), bags=()),
@@ -93,6 +95,9 @@ def baseline_scorer(
         return rows.number("mean_plus_residual").astype(np.float64).clip(0, 1)
 
     return score
+
+
+_PREDICTED = ("time", "label", "streaming", "frozen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +115,7 @@ class Predictions:
     frozen: Floats
 
     @classmethod
-    def compute(
-        cls, interactions: Interactions, split: Split, history: HistoryConfig, scorer: Scorer
-    ) -> Self:
+    def compute(cls, interactions: Interactions, split: Split, scorer: Scorer) -> Self:
         """Score every holdout row of `interactions` under both protocols."""
         rows = split.holdout(interactions.time)
         queries = queries_by_protocol(interactions, rows, split.holdout_from)
@@ -120,19 +123,30 @@ class Predictions:
             interactions.user[rows],
             interactions.item[rows],
             interactions.time[rows],
-            history.is_positive(interactions.value[rows]),
+            interactions.label[rows],
             **{protocol: scorer(part) for protocol, part in queries.items()},
         )
 
-    def save(self, path: Path) -> None:
-        """Write one Parquet file with a column for each field."""
-        save_columns(self, path)
+    def save(self, path: Path, tables: FeatureTables | None = None) -> None:
+        """Write one Parquet file with a column for each field.
+
+        Ids are written as they stand in the data, which takes the `tables` if they are text.
+        """
+        users, items = (tables.users.texts, tables.items.texts) if tables else (NO_TEXTS, NO_TEXTS)
+        columns = {
+            "user": users.column(self.user),
+            "item": items.column(self.item),
+            **{name: getattr(self, name) for name in _PREDICTED},
+        }
+        pq.write_table(pa.table(columns), path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the Parquet file that `save` wrote."""
         table = pq.read_table(path)
-        return cls(*(table[name].to_numpy() for name in cls.__slots__))
+        user, item = column_keys(table["user"]), column_keys(table["item"])
+        time, label, streaming, frozen = (table[name].to_numpy() for name in _PREDICTED)
+        return cls(user, item, time, label, streaming, frozen)
 
     def measure(self) -> dict[str, dict[str, float | None]]:
         """Return all metrics, by protocol and name.
@@ -150,10 +164,14 @@ class Predictions:
         return measured
 
 
-def slice_masks(interactions: Interactions, split: Split) -> dict[str, NDArray[np.bool_]]:
-    """Return masks over the holdout, bool (n,) each, by whether user and item are new.
+def slice_masks(
+    interactions: Interactions, split: Split, tables: FeatureTables | None = None
+) -> dict[str, NDArray[np.bool_]]:
+    """Return masks over the holdout, bool (n,) each: new users and items, and categories.
 
-    A user is new who has no earlier rating. An item is new if it was first rated in the holdout.
+    A user without an earlier interaction is new, and so is an item that was first met in the
+    holdout. Given the `tables`, there is one more slice for each value of small categories of users
+    and of the context, called `device=mobile`.
     """
     holdout = split.holdout(interactions.time)
     new_user = new_user_rows(interactions)[holdout]
@@ -163,7 +181,27 @@ def slice_masks(interactions: Interactions, split: Split) -> dict[str, NDArray[n
         "returning_user": ~new_user,
         "new_item": new_item,
         "old_item": ~new_item,
+        **(_category_masks(interactions.select_rows(holdout), tables) if tables else {}),
     }
+
+
+def _category_masks(holdout: Interactions, tables: FeatureTables) -> dict[str, NDArray[np.bool_]]:
+    """Return a mask over the rows for each value of the small categories of users and context."""
+    rows = tables.users.find_rows(holdout.user)
+    columns = {name: values[rows] for name, values in tables.users.categories.items()}
+    for name, column in holdout.context.items():
+        if isinstance(column, Categories):
+            columns[name] = column.ids[column.codes]
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for name, values in columns.items():
+        distinct = pd.unique(values.astype(object))
+        if len(distinct) <= _MOST_SLICES:
+            masks |= {f"{name}={v or 'missing'}": values == v for v in sorted(distinct)}
+    return masks
+
+
+_MOST_SLICES = 10
+"""A category with more values is not cut into slices."""
 
 
 def measure_slices(predictions: Predictions, masks: Masks) -> dict[str, dict[str, Any]]:
@@ -223,6 +261,7 @@ class TopLists:
         the year before `at` (UNIX seconds). Items that a user has rated are not shown again. The
         choice of users and items does not depend on the scorer.
         """
+        interactions = interactions.observed()
         users, items = _last_seen(interactions), _most_rated(interactions, at)
         scores = scorer(Queries.for_every_pair(users, items, at)).reshape(len(users), len(items))
         scores[_rated(interactions, users, items)] = -1.0

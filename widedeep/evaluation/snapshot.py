@@ -5,7 +5,7 @@ adds what the feedback log has received since. `GoldenRequests` are requests wit
 answers of that moment: a loaded copy has to answer them alike before it is used.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -14,19 +14,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from widedeep.data.tables import Interactions, read_small, save_columns
+from widedeep.data.ids import UNKNOWN_KEY, column_keys
+from widedeep.data.tables import (
+    INTERACTIONS_FILE,
+    ITEMS_FILE,
+    NAMES_FILE,
+    SPEC_JSON,
+    USERS_FILE,
+    Context,
+    Interactions,
+    SideTables,
+    context_columns,
+    read_context_columns,
+)
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features import ItemTable, Queries
+from widedeep.features import FeatureTables, Queries
 from widedeep.metrics import Floats
 from widedeep.store import file_digest
 
 GOLDEN = "golden.parquet"
 """File name of the golden requests in the folder `history`."""
 
-UNKNOWN_ID = -1
-"""An id that no user and no item has."""
+UNKNOWN_ID = UNKNOWN_KEY
+"""A key that no user and no item has."""
 
-_RATINGS, _ITEMS, _PEOPLE = "ratings.parquet", "items.parquet", "people.parquet"
 _REQUESTS = 200
 
 
@@ -35,56 +46,60 @@ class DataSnapshot:
     """The data known when a model was registered.
 
     Attributes:
-        interactions: The ratings.
-        items: One row for each item, with the columns `data.tables.ITEM_COLUMNS`.
-        people: Names of people, with the columns `data.tables.PEOPLE_COLUMNS`.
-        item_table: The attributes of `items`, as features read them.
+        interactions: The interactions.
+        side: Items, users and names.
+        tables: The attributes in them, as features read them.
     """
 
     interactions: Interactions
-    items: pa.Table
-    people: pa.Table
-    item_table: ItemTable
+    side: SideTables
+    tables: FeatureTables
 
     @classmethod
-    def from_tables(cls, interactions: Interactions, items: pa.Table, people: pa.Table) -> Self:
-        """Return the snapshot of these tables, with the item table that follows from `items`."""
-        return cls(interactions, items, people, ItemTable.from_table(items))
+    def from_tables(cls, interactions: Interactions, side: SideTables) -> Self:
+        """Return the snapshot of these tables."""
+        return cls(interactions, side, FeatureTables.from_side_tables(side))
 
     def save(self, folder: Path) -> None:
-        """Write three Parquet files into `folder`, which exists."""
-        self.interactions.save(folder / _RATINGS)
-        pq.write_table(self.items, folder / _ITEMS)
-        pq.write_table(self.people, folder / _PEOPLE)
+        """Write the tables into `folder`, which exists."""
+        self.interactions.save(folder / INTERACTIONS_FILE)
+        self.side.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read the folder `history` of a registered model."""
-        return cls.from_tables(Interactions.load(folder / _RATINGS), *load_item_tables(folder))
+        return cls.from_tables(
+            Interactions.load(folder / INTERACTIONS_FILE), SideTables.load(folder)
+        )
 
 
-def load_item_tables(folder: Path) -> tuple[pa.Table, pa.Table]:
-    """Read items and people, without the ratings, from the folder `history` of a model."""
-    return read_small(folder / _ITEMS), read_small(folder / _PEOPLE)
-
-
-def item_table_digests(folder: Path) -> tuple[str, str]:
-    """Return the SHA-256 digests of the two files that `load_item_tables` reads."""
-    return file_digest(folder / _ITEMS), file_digest(folder / _PEOPLE)
+def side_table_digests(folder: Path) -> tuple[str, ...]:
+    """Return the SHA-256 digests of the files that `SideTables.load` reads."""
+    names = (SPEC_JSON, ITEMS_FILE, USERS_FILE, NAMES_FILE)
+    return tuple(file_digest(folder / name) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenRequests:
-    """Requests (ids, UNIX seconds) with the answers of the model; (n,) each, n at most 200."""
+    """Requests with the answers of the model; (n,) each, n at most 200.
+
+    Attributes:
+        user: Keys.
+        item: Keys.
+        time: UNIX seconds.
+        probability: The answers.
+        context: Context features of the requests.
+    """
 
     user: NDArray[np.int64]
     item: NDArray[np.int64]
     time: NDArray[np.int64]
     probability: Floats
+    context: Context = field(default_factory=dict)
 
     @classmethod
     def compute(cls, interactions: Interactions, scorer: Scorer) -> Self:
-        """Answer the last rated pairs right after the last rating.
+        """Answer the last pairs, in their context, right after the last interaction.
 
         Every tenth pair has an unknown user instead of its own, and every tenth an unknown item.
         """
@@ -92,14 +107,28 @@ class GoldenRequests:
         item = interactions.item[-_REQUESTS:].copy()
         user[::10], item[5::10] = UNKNOWN_ID, UNKNOWN_ID
         time = np.full(len(user), interactions.time[-1] + 1)
-        return cls(user, item, time, scorer(Queries(user, item, time, time)))
+        context = interactions.select_rows(slice(-_REQUESTS, None)).context
+        return cls(user, item, time, scorer(Queries(user, item, time, time, context)), context)
 
-    def save(self, path: Path) -> None:
-        """Write one Parquet file with a column for each field."""
-        save_columns(self, path)
+    def save(self, path: Path, side: SideTables) -> None:
+        """Write one Parquet file with a column for each field, ids as they stand in the data."""
+        columns = {
+            "user": side.user_ids.column(self.user),
+            "item": side.item_ids.column(self.item),
+            "time": self.time,
+            "probability": self.probability,
+        }
+        # Plain text, because a dry run sends the columns as they are read.
+        context = {
+            name: column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+            for name, column in context_columns(self.context).items()
+        }
+        pq.write_table(pa.table({**columns, **context}), path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the Parquet file that `save` wrote."""
         table = pq.read_table(path)
-        return cls(*(table[name].to_numpy() for name in cls.__slots__))
+        user, item = column_keys(table["user"]), column_keys(table["item"])
+        time, probability = table["time"].to_numpy(), table["probability"].to_numpy()
+        return cls(user, item, time, probability, read_context_columns(table))

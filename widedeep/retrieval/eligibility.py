@@ -6,13 +6,14 @@ are the rules of one request. The paper mentions such rules beside the models (s
 
 import re
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from widedeep.features import ItemTable
+from widedeep.data.tables import SideTables
+from widedeep.features import FeatureTables
 from widedeep.inputs import InputError
 
 ADULT = 18
@@ -26,8 +27,8 @@ _KOREAN_WORDS = {"전체": 0, "모든": 0, "청소년": ADULT, "미성년": ADUL
 def minimum_age(grade: str) -> int:
     """Return the age in years from which an item of that grade may be watched.
 
-    KMRD mixes Korean grades (전체, 12세, 15세 관람가, 청소년 관람불가) with American ones. Grades
-    that leave the decision to parents become a fixed age: PG counts as 12, like the closest Korean
+    Korean grades (전체, 12세, 15세 관람가, 청소년 관람불가) and American ones are known. Those that
+    leave the decision to parents become a fixed age: PG counts as 12, like the closest Korean
     grade, and R as 17.
     """
     grade = grade.strip()
@@ -68,32 +69,30 @@ class ItemEligibility:
     """What eligibility rules look at, one row an item; arrays of shape (m,).
 
     Attributes:
-        items: Ids, int64, ascending.
+        items: Keys, int64, ascending.
         minimum_age: In years.
-        original_year: NaN where unknown.
-        titled: Whether the item has a title in any language.
+        released: Year in which the item came out; NaN where unknown.
+        titled: Whether the item has a title in any language, or the data have no titles at all.
     """
 
     items: NDArray[np.int64]
     minimum_age: NDArray[np.int64]
-    original_year: NDArray[np.float64]
+    released: NDArray[np.float64]
     titled: NDArray[np.bool_]
 
     @classmethod
-    def from_table(cls, item_table: ItemTable, items: pa.Table) -> Self:
-        """Read an item table, and the titles of the same items from `items` as ingest wrote it."""
-        titles = [items[name].to_pylist() for name in ("title", "title_eng")]
-        any_title = [any(map(_is_title, pair)) for pair in zip(*titles, strict=True)]
-        titled = np.zeros(len(item_table.ids) + 1, np.bool_)
-        titled[item_table.find_rows(items["item"].to_numpy())] = any_title
-        grades = item_table.categories["grade"][:-1].tolist()
-        ages = {grade: minimum_age(str(grade)) for grade in set(grades)}
-        return cls(
-            item_table.ids,
-            np.array([ages[grade] for grade in grades], np.int64),
-            item_table.numbers["original_year"][:-1],
-            titled[:-1],
-        )
+    def from_tables(cls, tables: FeatureTables, side: SideTables) -> Self:
+        """Read the attributes of items that the spec names for the rules, and their titles."""
+        items, rules = tables.items, side.spec.items
+        count = len(items.ids)
+        ages, released = np.zeros(count, np.int64), np.full(count, np.nan)
+        if rules is not None and rules.age_rating is not None:
+            grades = items.categories[rules.age_rating][:-1].tolist()
+            years = {grade: minimum_age(str(grade)) for grade in set(grades)}
+            ages = np.array([years[grade] for grade in grades], np.int64)
+        if rules is not None and rules.released is not None:
+            released = items.years[rules.released][:-1]
+        return cls(items.ids, ages, released, _titled(side.items))
 
     def allowed(self, rules: EligibilityRules, at: int) -> NDArray[np.bool_]:
         """Return which items may be shown at UNIX seconds `at`, shape (m,)."""
@@ -104,11 +103,15 @@ class ItemEligibility:
             allowed &= self.titled
         if not rules.unreleased:
             years_since_1970 = np.datetime64(at, "s").astype("datetime64[Y]").astype(np.int64)
-            allowed &= ~(self.original_year > 1970 + years_since_1970)
+            allowed &= ~(self.released > 1970 + years_since_1970)
         if rules.excluded:
             allowed &= ~np.isin(self.items, list(rules.excluded))
         return allowed
 
 
-def _is_title(title: Any) -> bool:  # noqa: ANN401  a cell of an Arrow table
-    return bool((title or "").strip())
+def _titled(items: pa.Table) -> NDArray[np.bool_]:
+    """Return which items have a title, (m,); all of them if there is no column of titles."""
+    columns = [items[name].to_pylist() for name in items.column_names if name.startswith("title_")]
+    if not columns:
+        return np.ones(len(items), np.bool_)
+    return np.array([any((t or "").strip() for t in row) for row in zip(*columns, strict=True)])

@@ -12,13 +12,12 @@ from threading import Lock
 from typing import Protocol, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.data.feedback_log import FeedbackEvent
-from widedeep.data.tables import Interactions
-from widedeep.features import HistoryConfig, ItemTable
-from widedeep.features.items import positions_in
+from widedeep.data.tables import Interactions, SideTables
+from widedeep.features import FeatureTables
+from widedeep.features.attributes import positions_in
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
 from widedeep.retrieval.eligibility import EligibilityRules, ItemEligibility
@@ -35,6 +34,7 @@ from widedeep.retrieval.sources import (
     Scores,
     SharedAttributes,
     contributing_sources,
+    groups_of,
     reciprocal_rank_fusion,
     top_k,
 )
@@ -155,31 +155,32 @@ class CandidateSources:
         cls,
         model: TrainedModel,
         interactions: Interactions,
-        item_table: ItemTable,
-        items: pa.Table,
+        tables: FeatureTables,
+        side: SideTables,
         config: RetrieverConfig,
     ) -> Self:
         """Count the likes in `interactions` and read the items; a like is a positive label.
 
         Args:
-            model: Defines which ratings are likes, and has the embeddings of the items.
-            interactions: Ratings in order of time.
-            item_table: The items that can be candidates.
-            items: The Arrow table that `item_table` was read from; it has the titles.
+            model: Has the embeddings of the items.
+            interactions: In order of time.
+            tables: The items that can be candidates.
+            side: What `tables` was read from; it has the titles, and says what the data mean.
             config: Settings.
         """
-        rows, item_count = item_table.find_rows(interactions.item), len(item_table.ids)
-        positive = model.transform.spec.history.is_positive(interactions.value)
-        likes = np.flatnonzero(positive & (rows < item_count))
+        rows, item_count = tables.items.find_rows(interactions.item), len(tables.items.ids)
+        likes = np.flatnonzero(interactions.label & (rows < item_count))
+        history = model.transform.spec.history
+        groups = groups_of(side.spec, (*history.user_attributes, *history.attributes))
         users, rows, times = interactions.user[likes], rows[likes], interactions.time[likes]
         popular = Popularity.empty(item_count, config.half_life)
         popular.count_likes(rows, times)
         return cls(
-            ItemEligibility.from_table(item_table, items),
+            ItemEligibility.from_tables(tables, side),
             popular,
             CoLiked.from_likes(users, rows, item_count, config.co_liked),
-            SharedAttributes.from_item_table(item_table),
-            NearestItems.from_model(model, item_table.ids),
+            SharedAttributes.from_items(tables.items, groups),
+            NearestItems.from_model(model, tables.items.ids),
         )
 
     def by_likes(self) -> Iterator[tuple[str, LikedItemsSource]]:
@@ -209,17 +210,14 @@ class Retriever:
         self,
         sources: CandidateSources,
         user_history: UserHistory,
-        history_config: HistoryConfig,
         config: RetrieverConfig | None = None,
     ) -> None:
-        """Take sources and a user history of the same ratings; both change with `update`.
+        """Take sources and a user history of the same interactions; both change with `update`.
 
-        `history_config` says which ratings are likes. All compiled code is loaded then, so that no
-        request waits for it.
+        All compiled code is loaded then, so that no request waits for it.
         """
         self.sources = sources
         self.user_history = user_history
-        self.history_config = history_config
         self._config = config or RetrieverConfig()
         self._writing = Lock()
         for _, source in sources.by_likes():
@@ -230,33 +228,34 @@ class Retriever:
         cls,
         model: TrainedModel,
         interactions: Interactions,
-        item_table: ItemTable,
-        items: pa.Table,
+        tables: FeatureTables,
+        side: SideTables,
         config: RetrieverConfig | None = None,
     ) -> Self:
         """Build everything from `interactions`; arguments as in `CandidateSources`."""
         config = config or RetrieverConfig()
-        sources = CandidateSources.from_interactions(model, interactions, item_table, items, config)
-        user_history = UserHistory(InteractionsByUser.from_interactions(interactions))
-        return cls(sources, user_history, model.transform.spec.history, config)
+        sources = CandidateSources.from_interactions(model, interactions, tables, side, config)
+        by_user = InteractionsByUser.from_interactions(interactions)
+        user_history = UserHistory(by_user, repeats=side.spec.interactions.repeats == "all")
+        return cls(sources, user_history, config)
 
     @property
     def items(self) -> Ints:
         """Ids of all items that can be candidates, ascending, (m,)."""
         return self.sources.eligibility.items
 
-    def update(self, user: int, item: int, value: int, time: int) -> bool:
-        """Take a rating, 1 to 10 at UNIX seconds; return False for a repeated pair, a no-op.
+    def update(self, event: FeedbackEvent) -> bool:
+        """Take an interaction; return False for a repeated pair that changes nothing.
 
-        Ratings may come in any order of time: a user's likes are kept in the order of arrival, and
-        popularity counts each like by its own time.
+        Interactions may come in any order of time: a user's likes are kept in the order of arrival,
+        and popularity counts each like by its own time.
         """
         with self._writing:
-            if not self.user_history.add(FeedbackEvent(user, item, value, time)):
+            if not self.user_history.add(event):
                 return False
-            if self.history_config.is_positive(np.array([value], np.int8))[0]:
-                for row in self._rows(np.array([item])).tolist():
-                    self.sources.popular.add(row, time)
+            if event.label:
+                for row in self._rows(np.array([event.item])).tolist():
+                    self.sources.popular.add(row, event.time)
             return True
 
     def candidates(
@@ -286,13 +285,13 @@ class Retriever:
 
     def shortlist_key(self, user: int) -> bytes:
         """Return what decides a user's shortlist: users with the same key have the same one."""
-        items, values = self.user_history.ratings(user)
-        return items.tobytes() + self.history_config.is_positive(values).tobytes()
+        items, labels = self.user_history.labels(user)
+        return items.tobytes() + labels.tobytes()
 
     def liked(self, user: int) -> Ints:
         """Return the ids of the likes that describe a user, the newest first, (n,)."""
-        items, values = self.user_history.ratings(user)
-        return items[self.history_config.is_positive(values)][::-1][: self._config.likes]
+        items, labels = self.user_history.labels(user)
+        return items[labels][::-1][: self._config.likes]
 
     def eligible(self, at: int, rules: EligibilityRules = NO_RULES) -> NDArray[np.bool_]:
         """Return which of `items` the rules allow at UNIX seconds `at`, (m,)."""
@@ -341,7 +340,7 @@ class Retriever:
         """Return rows by year, the newest first and those of unknown year last."""
         if limit < 1:
             return _NONE
-        year = np.nan_to_num(self.sources.eligibility.original_year, nan=0.0)
+        year = np.nan_to_num(self.sources.eligibility.released, nan=0.0)
         return top_k(1.0 + np.maximum(year, 0.0), allowed, limit)
 
     def _rows(self, items: Ints) -> Ints:

@@ -1,8 +1,8 @@
 """The sources of candidates, and how their ranked lists become one.
 
 Each source scores the rows of an item table: `Popularity` by the likes of all users, the others by
-what the user liked (`CoLiked`: liked by the same users; `SharedAttributes`: the same people and
-genres; `NearestItems`: close in the model's embedding). `top_k` turns scores into a ranked list and
+what the user liked (`CoLiked`: liked by the same users; `SharedAttributes`: the same attributes;
+`NearestItems`: close in the model's embedding). `top_k` turns scores into a ranked list and
 `reciprocal_rank_fusion` merges several (Cormack, Clarke and Büttcher, "Reciprocal rank fusion
 outperforms Condorcet and individual rank learning methods", 2009).
 """
@@ -17,7 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from widedeep.compiled import compiled
-from widedeep.features.items import ItemTable
+from widedeep.data.dataset import DatasetSpec
+from widedeep.features.attributes import AttributeTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.sampling import DAY
 from widedeep.inputs import InputError
@@ -221,10 +222,9 @@ def _find_neighbours(
 
 @dataclass(frozen=True, slots=True)
 class SharedAttributes:
-    """Cosines of the items' genres and people, each weighted by its inverse document frequency.
+    """Cosines of the items' attributes, each weighted by its inverse document frequency.
 
-    An attribute that few items have says more about them. Leading roles are people as well, so they
-    count twice.
+    A value that few items have says more about them.
     """
 
     attributes: WeightedLists
@@ -232,10 +232,10 @@ class SharedAttributes:
     item_count: int
 
     @classmethod
-    def from_item_table(cls, item_table: ItemTable) -> Self:
-        """Read the genres, people and leading roles of all items."""
-        item_count = len(item_table.ids)
-        rows, codes, times = _attribute_entries(item_table)
+    def from_items(cls, items: AttributeTable, groups: Sequence[Sequence[str]]) -> Self:
+        """Read attributes of all items; those of a group have values in common, see `groups_of`."""
+        item_count = len(items.ids)
+        rows, codes, times = _attribute_entries(items, groups)
         code_count = int(codes.max(initial=-1)) + 1
         frequency = np.maximum(np.bincount(codes, minlength=code_count), 1)
         rarity: Scores = np.log1p(item_count / frequency)
@@ -256,22 +256,36 @@ class SharedAttributes:
         return self.items_with.weighted_sum(codes, profile[codes], self.item_count)
 
 
-def _attribute_entries(item_table: ItemTable) -> tuple[Ints, Ints, Ints]:
-    """Return item row, attribute code and number of occurrences of each entry, (n,) each.
+def groups_of(spec: DatasetSpec, attributes: Sequence[str]) -> list[list[str]]:
+    """Return the attributes on which history keeps residuals, with those that hold the same ids.
 
-    Genres come first in the codes, then people; a leading role counts as one more occurrence of the
-    person.
+    A person in a leading role, say, is one of the people as well, and then counts twice.
     """
-    every_item = np.arange(len(item_table.ids))
-    bags = [
-        item_table.bags[name].select_rows(every_item) for name in ("genres", "people", "leading")
-    ]
-    genre_codes, genres = pd.factorize(bags[0].values)
-    person_codes, people = pd.factorize(Ragged.concatenate(bags[1:]).values)
-    codes = np.concatenate([genre_codes, person_codes + len(genres)])
-    rows = np.concatenate([bag.row_numbers() for bag in bags])
-    width = max(len(genres) + len(people), 1)
-    entries, times = np.unique(rows * width + codes, return_counts=True)
+    groups: dict[str, list[str]] = {}
+    names = {feature.name: feature.names for feature in spec.features}
+    for attribute in dict.fromkeys(attributes):
+        table = names.get(attribute)
+        same = [name for name, own in names.items() if table is not None and own == table]
+        groups.setdefault(table or attribute, same or [attribute])
+    return [*groups.values()]
+
+
+def _attribute_entries(
+    items: AttributeTable, groups: Sequence[Sequence[str]]
+) -> tuple[Ints, Ints, Ints]:
+    """Return item row, attribute code and number of occurrences of each entry, (n,) each."""
+    every_item = np.arange(len(items.ids))
+    rows, codes, width = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
+    for group in groups:
+        bags = [items.as_bag(name).select_rows(every_item) for name in group]
+        own, values = pd.factorize(Ragged.concatenate(bags).values)
+        codes.append(own + width)
+        rows += [bag.row_numbers() for bag in bags]
+        width += len(values)
+    width = max(width, 1)
+    entries, times = np.unique(
+        np.concatenate(rows) * width + np.concatenate(codes), return_counts=True
+    )
     return entries // width, entries % width, times
 
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.data.ingest import first_rows
-from widedeep.data.tables import Interactions
+from widedeep.data.tables import Interactions, concatenate_context
 from widedeep.evaluation.snapshot import DataSnapshot
-from widedeep.features.items import positions_in
+from widedeep.features.attributes import positions_in
 
 Ints = NDArray[np.int64]
 
@@ -30,19 +29,22 @@ class InteractionsByUser:
         users: Ids of the users, ascending, shape (u,).
         offsets: The ratings of user i are the rows `offsets[i]` to `offsets[i + 1]`, (u + 1,).
         item: Ids of the rated items, (n,).
-        value: int8 (n,), 1 to 10.
+        value: float32 (n,).
         time: UNIX seconds, (n,).
+        label: bool (n,), whether the interaction is positive.
     """
 
     users: Ints
     offsets: Ints
     item: Ints
-    value: NDArray[np.int8]
+    value: NDArray[np.float32]
     time: Ints
+    label: NDArray[np.bool_]
 
     @classmethod
     def from_interactions(cls, interactions: Interactions) -> Self:
-        """Sort `interactions`, which are in order of time, by user."""
+        """Sort `interactions`, which are in order of time, by user, without sampled negatives."""
+        interactions = interactions.observed()
         order = np.argsort(interactions.user, kind="stable")
         by_user = interactions.user[order]
         starts = np.flatnonzero(np.diff(by_user, prepend=by_user[:1] - 1))
@@ -53,6 +55,7 @@ class InteractionsByUser:
             interactions.item[order],
             interactions.value[order],
             interactions.time[order],
+            interactions.label[order],
         )
 
     def rows(self, user: int) -> slice:
@@ -64,73 +67,77 @@ class InteractionsByUser:
 
 
 class UserHistory:
-    """The first rating of each (user, item) pair: those known at load, and those added since.
+    """The interactions of each user: those known at load, and those added since.
 
-    Any number of threads may read without a lock while one thread adds.
+    Of each (user, item) it holds the first one alone, unless the data count `repeats`. Any number
+    of threads may read without a lock while one thread adds.
     """
 
-    def __init__(self, loaded: InteractionsByUser) -> None:
+    def __init__(self, loaded: InteractionsByUser, *, repeats: bool = False) -> None:
         self._loaded = loaded
+        self._repeats = repeats
         self._added: defaultdict[int, list[FeedbackEvent]] = defaultdict(list)
 
     def add(self, event: FeedbackEvent) -> bool:
         """Add a rating; return False if it repeats a pair, which changes nothing."""
-        if event.item in self.seen(event.user):
+        if not self._repeats and event.item in self.seen(event.user):
             return False
         self._added[event.user].append(event)
         return True
 
     def seen(self, user: int) -> Ints:
         """Return the ids of the items that a user has rated, in the order of rating, shape (n,)."""
-        return self.ratings(user)[0]
+        return self.labels(user)[0]
 
-    def ratings(self, user: int) -> tuple[Ints, NDArray[np.int8]]:
-        """Return a user's rated items and the values given, in the order of rating, (n,) each."""
+    def labels(self, user: int) -> tuple[Ints, NDArray[np.bool_]]:
+        """Return a user's items and their labels, in the order of arrival, (n,) each."""
         rows, added = self._loaded.rows(user), self._added.get(user, ())
-        items, values = self._loaded.item[rows], self._loaded.value[rows]
+        items, labels = self._loaded.item[rows], self._loaded.label[rows]
         if added:
             items = np.append(items, [event.item for event in added])
-            values = np.append(values, np.array([event.value for event in added], np.int8))
-        return items, values
+            labels = np.append(labels, [event.label for event in added])
+        return items, labels
 
     def events(self, user: int) -> tuple[FeedbackEvent, ...]:
         """Return a user's ratings with their times, the newest last."""
         loaded, rows = self._loaded, self._loaded.rows(user)
-        columns = (column[rows].tolist() for column in (loaded.item, loaded.value, loaded.time))
+        columns = (
+            column[rows].tolist()
+            for column in (loaded.item, loaded.value, loaded.time, loaded.label)
+        )
         events = [FeedbackEvent(user, *row) for row in zip(*columns, strict=True)]
         return (*events, *self._added.get(user, ()))
 
 
-_VALUES = (1, 10)
-"""The lowest and the highest value that a rating may have."""
+def merge_feedback(snapshot: DataSnapshot, feedback: Interactions) -> Interactions:
+    """Join the interactions of a feedback log to those of a snapshot, exactly as ingest would.
 
-
-def merge_feedback(snapshot: DataSnapshot, events: pa.Table) -> Interactions:
-    """Join the ratings of a feedback log to those of a snapshot, exactly as ingest would.
-
-    The earliest rating of a pair is kept, and of several at the same time the one that comes first.
-    Events whose item is not in the item table or whose value is out of range are left out.
+    Of a pair the earliest interaction is kept, and of several at the same time the one that comes
+    first, unless repeats are examples, too. Feedback on an item that a complete table lacks is left
+    out.
 
     Args:
         snapshot: What the model was registered with.
-        events: Columns user, item, value, time, int64 (n,) each, in the order of arrival.
+        feedback: In the order of arrival.
 
     Returns:
-        The ratings in order of time; those of the snapshot itself if no event is valid.
+        The observed interactions in order of time; those of the snapshot itself if there is no
+        valid feedback.
     """
-    interactions = snapshot.interactions
-    logged = [events[name].to_numpy() for name in ("user", "item", "value", "time")]
-    valid = np.isin(logged[1], snapshot.item_table.ids)
-    valid &= (logged[2] >= _VALUES[0]) & (logged[2] <= _VALUES[1])
-    if not valid.any():
-        return interactions
-    known = (interactions.user, interactions.item, interactions.value, interactions.time)
-    user, item, value, time = (
-        np.concatenate([column, logged_column[valid]])
-        for column, logged_column in zip(known, logged, strict=True)
+    spec, known = snapshot.side.spec, snapshot.interactions.observed()
+    if spec.items is not None and spec.items.complete:
+        feedback = feedback.select_rows(np.isin(feedback.item, snapshot.tables.items.ids))
+    if not len(feedback):
+        return known
+    names = ("user", "item", "value", "time", "label")
+    user, item, value, time, label = (
+        np.concatenate([getattr(known, name), getattr(feedback, name)]) for name in names
     )
-    rows = first_rows(user, item, time)
-    return Interactions(user[rows], item[rows], value[rows].astype(np.int8), time[rows])
+    context = concatenate_context([known.context, feedback.context], [len(known), len(feedback)])
+    joined = Interactions(user, item, value, time, label, context=context)
+    first_only = spec.interactions.repeats == "first"
+    rows = first_rows(user, item, time) if first_only else np.lexsort((item, user, time))
+    return joined.select_rows(rows)
 
 
 class IdCodes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.snapshot import DataSnapshot
-from widedeep.features.items import positions_in
+from widedeep.features.attributes import positions_in
 from widedeep.inputs import InputError, Precision, to_iso
 from widedeep.model.network import sigmoid
 from widedeep.model.trained_model import TrainedModel
@@ -77,15 +77,16 @@ class ListMaker:
         """
         model = TrainedModel.load(request.folder)
         snapshot = DataSnapshot.load(request.folder.with_name("history"))
-        interactions, item_table = _before(snapshot.interactions, request.at), snapshot.item_table
+        interactions = _before(snapshot.interactions.observed(), request.at)
+        tables = snapshot.tables
         torch.set_num_threads(1)  # each thread ranks for users of its own, so all cores have work
-        ranker = Ranker.from_interactions(model, interactions, item_table, request.precision)
+        ranker = Ranker.from_interactions(model, interactions, tables, request.precision)
         at = ranker.known_until if request.at is None else request.at
         shortlist = None
         if request.candidates is not None:
-            retriever = Retriever.from_interactions(model, interactions, item_table, snapshot.items)
+            retriever = Retriever.from_interactions(model, interactions, tables, snapshot.side)
             shortlist = CandidateLists(retriever, retriever.eligible(at), request.candidates)
-        batch = BatchRanking.prepare(ranker, item_table.ids, at, request.k, shortlist)
+        batch = BatchRanking.prepare(ranker, tables.items.ids, at, request.k, shortlist)
         return cls(batch, interactions, snapshot, at)
 
 

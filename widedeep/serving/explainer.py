@@ -14,12 +14,18 @@ from widedeep.evaluation.explain import Explanation, WidePart
 from widedeep.evaluation.naming import DisplayNames, Language
 from widedeep.features import (
     NUMERIC,
+    FeatureTables,
     HistoryColumns,
     IndexedBag,
-    ItemTable,
     Queries,
     Ragged,
     RawFeatures,
+)
+from widedeep.features.request import (
+    NOTHING_GIVEN,
+    RequestFeatures,
+    given_context,
+    with_given_user,
 )
 from widedeep.retrieval.sources import NearestItems
 from widedeep.serving.live_state import FeatureRow, LiveState
@@ -55,23 +61,32 @@ class LiveExplainer:
     Attributes:
         scorer: Computes logits from live features.
         wide: The wide features with their weights.
-        nearest: The items' deep embeddings, by row of `item_table`.
+        nearest: The items' deep embeddings, by row of `tables`.
         state: The live state of users and items.
-        item_table: Attributes of the items.
-        names: Names of the items and people, for the words of an explanation.
+        tables: Attributes of the items.
+        names: For the words of an explanation.
     """
 
     scorer: FastScorer
     wide: WidePart
     nearest: NearestItems
     state: LiveState
-    item_table: ItemTable
+    tables: FeatureTables
     names: DisplayNames
 
-    def reasons(self, user: int, items: Sequence[int], at: int) -> tuple[Reason, ...]:
-        """Return a reason for each item, as the model scores it for a user at UNIX seconds `at`."""
+    def reasons(
+        self,
+        user: int,
+        items: Sequence[int],
+        at: int,
+        given: RequestFeatures = NOTHING_GIVEN,
+    ) -> tuple[Reason, ...]:
+        """Return a reason for each item, as the model scores it for a user at UNIX seconds `at`.
+
+        `given` holds what the request says of context and user.
+        """
         ids = np.array(items, np.int64)
-        features = self.state.read(user, ids, at)
+        features = self.state.read(user, ids, at, given)
         rows = self._raw_features(user, ids, features)
         logits = self.scorer.logits(features)
         explanations = self.wide.explain(rows, logits, self.names)
@@ -86,10 +101,14 @@ class LiveExplainer:
             IndexedBag.from_ragged(_repeat(self.state.items.ids_of(codes), count))
             for codes in (features.liked, features.disliked)
         )
-        numbers = features.values[:, : len(NUMERIC)].astype(np.float32)
-        queries = Queries(np.full(count, user), items, at, at)
-        history = HistoryColumns(numbers, liked, disliked)
-        return RawFeatures.from_history(queries, history, self.item_table)
+        config = self.wide.transform.spec.history
+        names = (*NUMERIC, *config.attribute_numbers)
+        numbers = features.values[:, : len(names)].astype(np.float32)
+        context = given_context(features.given, self.tables, count)
+        queries = Queries(np.full(count, user), items, at, at, context)
+        history = HistoryColumns(numbers, liked, disliked, names)
+        tables = with_given_user(self.tables, user, features.given)
+        return RawFeatures.from_history(queries, history, tables)
 
     def _similar(self, items: Ints, liked: Ints) -> list[tuple[SimilarItem, ...]]:
         """Return for each item the liked items with the largest positive cosines."""
@@ -108,7 +127,7 @@ class LiveExplainer:
 
     def _unit_embeddings(self, items: Ints) -> NDArray[np.float32]:
         """Return embeddings of length 1, (n, dimensions), all zeros for items without one."""
-        rows = self.item_table.find_rows(items)
+        rows = self.tables.items.find_rows(items)
         in_table = np.minimum(rows, len(self.nearest.known) - 1)
         known = self.nearest.known[in_table] & (in_table == rows)
         return np.where(known[:, None], self.nearest.embeddings[in_table], np.float32(0))

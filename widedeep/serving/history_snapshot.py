@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.tables import Interactions
-from widedeep.features import HistoryConfig, ItemTable, Ragged
+from widedeep.features import AttributeTable, HistoryConfig
 from widedeep.features.history import (
-    CodedBag,
+    CodedBags,
     CodedInteractions,
     History,
     HistoryState,
@@ -24,13 +24,14 @@ from widedeep.features.history import (
     empty_state,
     encode_attributes,
     encode_interactions,
+    select_items,
     update,
 )
 from widedeep.retrieval.user_index import IdCodes
 
 Ints = NDArray[np.int64]
 
-USER_ARRAYS = ("user", "user_genres", "liked", "disliked")
+USER_ARRAYS = ("user", "user_residuals", "liked", "disliked")
 """Arrays of a `HistoryState` with a row for each user."""
 
 ITEM_ARRAYS = ("item", "groups")
@@ -61,7 +62,7 @@ class HistorySnapshot:
     def from_interactions(
         cls,
         interactions: Interactions,
-        item_table: ItemTable,
+        item_table: AttributeTable,
         config: HistoryConfig,
         prior: float,
         more_ids: tuple[Ints, Ints] = (NO_IDS, NO_IDS),
@@ -70,7 +71,7 @@ class HistorySnapshot:
 
         Args:
             interactions: Ratings in order of time.
-            item_table: Every item in it gets a code.
+            item_table: Attributes of the items, each of which gets a code.
             config: The constants.
             prior: Share of positive labels in training.
             more_ids: Further users and items that get a code, (u,) and (i,).
@@ -78,10 +79,11 @@ class HistorySnapshot:
         Raises:
             InputError: The ratings are not in order of time.
         """
+        interactions = interactions.observed()
         check_order(interactions)
         users = IdCodes.from_ids(np.concatenate([interactions.user, more_ids[0]]))
         items = IdCodes.from_ids(np.concatenate([item_table.ids, interactions.item, more_ids[1]]))
-        attributes = encode_attributes(item_table, items.ids)
+        attributes = encode_attributes(item_table, items.ids, config)
         state = empty_state(len(users), len(items), attributes, config.length)
         events = encode_interactions(
             interactions, users.codes(interactions.user), items.codes(interactions.item), config
@@ -102,8 +104,13 @@ def pad_attributes(attributes: ItemAttributes, items: int) -> ItemAttributes:
     """Return bags of at least `items` item codes; the added ones are empty."""
     return ItemAttributes(
         *(
-            CodedBag(bag.values, _pad_offsets(bag.offsets, items + 1), bag.size)
-            for bag in attributes
+            CodedBags(
+                bags.values,
+                _pad_offsets(bags.offsets, items * bags.per_item + 1),
+                bags.size,
+                bags.per_item,
+            )
+            for bags in attributes
         )
     )
 
@@ -114,7 +121,7 @@ def _pad_offsets(offsets: Ints, length: int) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class CodedEvent:
-    """One rating by ids and by codes; `label` is 0 or 1, `value` the rating / 10."""
+    """One interaction by keys and by codes; `label` is 0 or 1, `value` as history counts it."""
 
     user: int
     item: int
@@ -179,12 +186,12 @@ class _SavedRows:
 
     @classmethod
     def copy(cls, history: History, events: CodedInteractions) -> "_SavedRows":
-        state, people = history.state, history.attributes.people
+        state, overall = history.state, history.attributes.overall
         users, items = np.unique(events.user), np.unique(events.item)
         rows = {
             **dict.fromkeys(USER_ARRAYS, users),
             **dict.fromkeys(ITEM_ARRAYS, items),
-            "people": np.unique(Ragged(people.values, people.offsets).select_rows(items).values),
+            "residuals": np.unique(select_items(overall, items).values),
             "global_": np.arange(len(state.global_)),
         }
         return cls(rows, {name: getattr(state, name)[part] for name, part in rows.items()})

@@ -12,9 +12,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.data.tables import Interactions
-from widedeep.features import NUMERIC, HistoryConfig, ItemTable
+from widedeep.features import NUMERIC, FeatureTables, HistoryConfig
 from widedeep.features.history import CodedInteractions, History, read_candidates, update
+from widedeep.features.request import NOTHING_GIVEN, RequestFeatures
 from widedeep.retrieval.user_index import IdCodes, InteractionsByUser
 from widedeep.serving.history_snapshot import (
     ITEM_ARRAYS,
@@ -45,8 +47,8 @@ class FeatureRow:
         user: Code of the user.
         items: Codes of the items, (n,).
         time: UNIX seconds for which the values hold.
-        values: float64 (n, len(NUMERIC) + 1) by NUMERIC, each rounded to float32, NaN where
-            missing; the last column is free for the reader.
+        values: float64 (n, numbers), by the numbers of history, each rounded to float32, NaN where
+            missing; the columns behind them are free for the reader.
         liked: Codes of the items that the user liked, the newest first.
         disliked: Likewise.
     """
@@ -57,6 +59,7 @@ class FeatureRow:
     values: NDArray[np.float64]
     liked: Ints
     disliked: Ints
+    given: RequestFeatures = NOTHING_GIVEN
 
     def select_rows(self, rows: Ints) -> "FeatureRow":
         """Return the same with only the items in these rows, in that order."""
@@ -84,19 +87,35 @@ class LiveState:
         rated: InteractionsByUser,
         config: HistoryConfig,
         prior: float,
+        *,
+        more_numbers: int = 0,
+        repeats: bool = False,
     ) -> None:
-        """Begin with a snapshot of the ratings `rated`; the arrays of the snapshot are changed."""
+        """Begin with a snapshot of the interactions `rated`, whose arrays are changed.
+
+        Args:
+            snapshot: The history of all interactions.
+            rated: The same interactions by user.
+            config: The constants.
+            prior: Share of positive labels in training.
+            more_numbers: Columns behind those of history in what is read.
+            repeats: Whether a later interaction of a user with an item counts.
+        """
         self.users = IdCodes(snapshot.users)
         self.items = IdCodes(snapshot.items)
         self._config = config
+        self._numbers = len(NUMERIC) + len(config.attribute_numbers)
+        self._columns = self._numbers + more_numbers
+        self._repeats = repeats
         self._history = History(snapshot.state, snapshot.attributes, config.params(prior))
         self._lock = Lock()
         self._rated = rated
         self._rated_since: defaultdict[int, list[int]] = defaultdict(list)
         newest = snapshot.newest
         self._newest = TiedEvents(int(newest.time[0]) if len(newest) else _BEFORE_ALL)
-        for user, item, value in zip(newest.user, newest.item, newest.value, strict=True):
-            self._newest.add(self._event(int(user), int(item), int(value)))
+        columns = (newest.user, newest.item, newest.value, newest.label)
+        for user, item, value, label in zip(*(c.tolist() for c in columns), strict=True):
+            self._newest.add(self._event(user, item, value, label))
         # Load the compiled function now, so that the first rating does not wait for it.
         update(self._history, _NO_EVENTS, 0, 0)
 
@@ -104,10 +123,12 @@ class LiveState:
     def from_interactions(
         cls,
         interactions: Interactions,
-        item_table: ItemTable,
+        tables: FeatureTables,
         config: HistoryConfig,
         prior: float,
         more_ids: tuple[Ints, Ints] = (NO_IDS, NO_IDS),
+        *,
+        repeats: bool = False,
     ) -> Self:
         """Begin with all `interactions`; see `HistorySnapshot.from_interactions`.
 
@@ -115,39 +136,42 @@ class LiveState:
             InputError: The ratings are not in order of time.
         """
         snapshot = HistorySnapshot.from_interactions(
-            interactions, item_table, config, prior, more_ids
+            interactions, tables.items, config, prior, more_ids
         )
-        return cls(snapshot, InteractionsByUser.from_interactions(interactions), config, prior)
+        rated, more = InteractionsByUser.from_interactions(interactions), len(tables.numbers)
+        return cls(snapshot, rated, config, prior, more_numbers=more, repeats=repeats)
 
     @property
     def known_until(self) -> int:
         """The first UNIX second at which every rating so far counts."""
         return self._newest.time + 1
 
-    def update(self, user: int, item: int, value: int, time: int) -> bool:
-        """Take one rating, 1 to 10 at UNIX seconds; return False for a repeated pair, a no-op.
-
-        Only the first rating of a pair is an example.
-        """
+    def update(self, event: FeedbackEvent) -> bool:
+        """Take one interaction; return False for a repeated pair that does not count, a no-op."""
+        user, item = event.user, event.item
         with self._lock:
-            if item in self._seen(user):
+            if not self._repeats and item in self._seen(user):
                 return False
-            if time > self._newest.time:
+            if event.time > self._newest.time:
                 self._newest.apply(self._history)
-                self._newest = TiedEvents(time)
+                self._newest = TiedEvents(event.time)
             self._newest.take_back(self._history.state)
-            self._newest.add(self._event(user, item, value))
+            self._newest.add(self._event(user, item, event.value, event.label))
             self._rated_since[user].append(item)
             return True
 
-    def read(self, user: int, items: Ints, at: int) -> FeatureRow:
-        """Read what was known of a user and items (n,), all by id, strictly before `at`.
+    def read(
+        self, user: int, items: Ints, at: int, given: RequestFeatures = NOTHING_GIVEN
+    ) -> FeatureRow:
+        """Read what was known of a user and items (n,), all by key, strictly before `at`.
 
-        Users and items without a code are read as unknown ones. `at` is in UNIX seconds.
+        Users and items without a code are read as unknown ones. `at` is in UNIX seconds; `given` is
+        passed on.
         """
         with self._lock:
             moment = self._move_to(at)
-            return self._read(self.users.code(user), self.items.codes(items), moment)
+            row = self._read(self.users.code(user), self.items.codes(items), moment)
+        return replace(row, given=given)
 
     def read_other_user(self, user: int, row: FeatureRow) -> FeatureRow:
         """Read another user with the items and at the moment of `row`, whose item numbers are kept.
@@ -188,9 +212,9 @@ class LiveState:
         self, user: int, items: Ints, moment: int, known: NDArray[np.float64] | None = None
     ) -> FeatureRow:
         """Read by codes; the item numbers are those of the `known` values, if given."""
-        values = np.empty((len(items), len(NUMERIC) + 1)) if known is None else known.copy()
+        values = np.empty((len(items), self._columns)) if known is None else known.copy()
         rings = np.empty((2, self._config.length), np.int32)
-        numbers = np.full(len(NUMERIC), np.nan)
+        numbers = np.full(self._numbers, np.nan)
         lengths = read_candidates(
             self._history, user, items, moment, values, rings, known is None, numbers
         )
@@ -199,11 +223,10 @@ class LiveState:
         )
         return FeatureRow(user, items, moment, values, liked, disliked)
 
-    def _event(self, user: int, item: int, value: int) -> CodedEvent:
+    def _event(self, user: int, item: int, value: float, label: bool) -> CodedEvent:  # noqa: FBT001
         codes = self.users.add(user), self.items.add(item)
         self._make_room(len(self.users), len(self.items))
-        label = float(value >= self._config.positive_rating)
-        return CodedEvent(user, item, *codes, label, value / 10.0)
+        return CodedEvent(user, item, *codes, float(label), value / self._config.value_scale)
 
     def _make_room(self, users: int, items: int) -> None:
         """Let the arrays have at least as many rows, by growing them by a quarter at a time."""

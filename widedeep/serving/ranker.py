@@ -10,8 +10,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.data.tables import Interactions
-from widedeep.features import ItemTable
+from widedeep.features import FeatureTables
+from widedeep.features.request import NOTHING_GIVEN, RequestFeatures
 from widedeep.inputs import InputError, Precision
 from widedeep.model.compute import matmul_dtype
 from widedeep.model.network import sigmoid
@@ -58,8 +60,10 @@ class Ranker:
         cls,
         model: TrainedModel,
         interactions: Interactions,
-        item_table: ItemTable,
+        tables: FeatureTables,
         precision: Precision = Precision.AUTO,
+        *,
+        repeats: bool = False,
     ) -> Self:
         """Take in the ratings, prepare the model, and answer a first request to compile all code.
 
@@ -70,17 +74,17 @@ class Ranker:
         transform = model.transform
         history, prior = transform.spec.history, transform.prior
         state = LiveState.from_interactions(
-            interactions, item_table, history, prior, known_ids(model)
+            interactions, tables, history, prior, known_ids(model), repeats=repeats
         )
-        return cls.from_state(state, model, item_table, precision)
+        return cls.from_state(state, model, tables, precision)
 
     @classmethod
     def from_state(
-        cls, state: LiveState, model: TrainedModel, item_table: ItemTable, precision: Precision
+        cls, state: LiveState, model: TrainedModel, tables: FeatureTables, precision: Precision
     ) -> Self:
         """Prepare the model for a state that was not updated yet, and answer a first request."""
         ids = state.users.ids, state.items.ids
-        scorer = FastScorer.from_model(model, ids, item_table, matmul_dtype(precision))
+        scorer = FastScorer.from_model(model, ids, tables, matmul_dtype(precision))
         ranker = cls(state, scorer)
         ranker.scores(-1, np.array([-1]), max(state.known_until, 0))
         return ranker
@@ -115,29 +119,38 @@ class Ranker:
         """Ids of all items of the item table, the ratings and the model, (m,)."""
         return self._state.items.ids
 
-    def update(self, user: int, item: int, value: int, time: int) -> bool:
-        """Take a rating, 1 to 10 at UNIX seconds; return False for a repeated pair, a no-op.
+    def update(self, event: FeedbackEvent) -> bool:
+        """Take an interaction; return False for a repeated pair that does not count, a no-op."""
+        return self._state.update(event)
 
-        Only the first rating of a pair is an example.
+    def scores(
+        self, user: int, candidates: Ints, at: int, given: RequestFeatures = NOTHING_GIVEN
+    ) -> Singles:
+        """Return P(positive) of each candidate at UNIX seconds `at`, float32 (n,).
+
+        `given` holds the context and the user's attributes that the request states.
         """
-        return self._state.update(user, item, value, time)
-
-    def scores(self, user: int, candidates: Ints, at: int) -> Singles:
-        """Return P(positive) of each candidate at UNIX seconds `at`, float32 (n,)."""
         if not len(candidates):
             return np.empty(0, np.float32)
-        request = self._state.read(user, np.asarray(candidates, np.int64), at)
+        request = self._state.read(user, np.asarray(candidates, np.int64), at, given)
         return sigmoid(self._scorer.logits(request)).astype(np.float32)
 
-    def rank(self, user: int, candidates: Ints, at: int, k: int) -> Ranking:
-        """Return the best `k` candidates at UNIX seconds `at`, each once.
+    def rank(
+        self,
+        user: int,
+        candidates: Ints,
+        at: int,
+        k: int,
+        given: RequestFeatures = NOTHING_GIVEN,
+    ) -> Ranking:
+        """Return the best `k` candidates at UNIX seconds `at`, each once; `given` as in `scores`.
 
         Raises:
             InputError: `k` is less than 1.
         """
         check_k(k)
         items = np.unique(np.asarray(candidates, np.int64))
-        probability = self.scores(user, items, at)
+        probability = self.scores(user, items, at, given)
         best = np.argsort(-probability, kind="stable")[:k]
         pairs = zip(items[best].tolist(), probability[best].tolist(), strict=True)
         return tuple(RankedItem(*pair) for pair in pairs)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.data.feedback_log import FeedbackEvent
+from widedeep.data.tables import Categories, Interactions, SideTables
 from widedeep.evaluation.explain import WidePart
 from widedeep.evaluation.naming import DisplayNames
 from widedeep.evaluation.snapshot import (
@@ -21,10 +21,10 @@ from widedeep.evaluation.snapshot import (
     UNKNOWN_ID,
     DataSnapshot,
     GoldenRequests,
-    item_table_digests,
-    load_item_tables,
+    side_table_digests,
 )
-from widedeep.features import ItemTable
+from widedeep.features import FeatureTables
+from widedeep.features.request import NOTHING_GIVEN, RequestFeatures
 from widedeep.inputs import Precision
 from widedeep.model.compute import matmul_dtype
 from widedeep.model.trained_model import TrainedModel
@@ -109,14 +109,22 @@ class ServingModel:
         config, prior = wide.transform.spec.history, wide.transform.prior
         loaded = before.metadata if before else None
         metadata = ItemMetadata.load(version.history, rated.item, loaded)
-        state = LiveState(warm_state.snapshot, rated, config, prior)
-        user_history = UserHistory(rated)
+        repeats = metadata.side.spec.interactions.repeats == "all"
+        state = LiveState(
+            warm_state.snapshot,
+            rated,
+            config,
+            prior,
+            more_numbers=len(metadata.tables.numbers),
+            repeats=repeats,
+        )
+        user_history = UserHistory(rated, repeats=repeats)
         model = cls(
             version,
             Ranker(state, scorer),
-            Retriever(warm_state.sources, user_history, config),
+            Retriever(warm_state.sources, user_history),
             LiveExplainer(
-                scorer, wide, warm_state.sources.nearest, state, metadata.item_table, metadata.names
+                scorer, wide, warm_state.sources.nearest, state, metadata.tables, metadata.names
             ),
             metadata,
             user_history,
@@ -125,34 +133,52 @@ class ServingModel:
         return model
 
     def update(self, event: FeedbackEvent) -> bool:
-        """Let a rating count from now on; return False if it repeats a pair and changes nothing."""
-        new = self.ranker.update(event.user, event.item, event.value, event.time)
+        """Let an interaction count from now on; return False if it repeats a pair to no effect."""
+        new = self.ranker.update(event)
         if new:
-            self.retriever.update(event.user, event.item, event.value, event.time)
+            self.retriever.update(event)
         return new
 
-    def rank(self, user: int, candidates: list[int], k: int, now: int) -> Ranking:
-        """Return the best `k` of the candidates, by all ratings so far; `now` in UNIX seconds."""
-        return self.ranker.rank(user, np.array(candidates, np.int64), self._query_time(now), k)
+    def rank(
+        self,
+        user: int,
+        candidates: list[int],
+        k: int,
+        now: int,
+        given: RequestFeatures = NOTHING_GIVEN,
+    ) -> Ranking:
+        """Return the best `k` of the candidates, by all interactions so far.
+
+        `now` is in UNIX seconds; `given` holds what the request says of context and user.
+        """
+        items = np.array(candidates, np.int64)
+        return self.ranker.rank(user, items, self._query_time(now), k, given)
 
     def recommend(
-        self, user: int, k: int, now: int, rules: EligibilityRules = NO_RULES
+        self,
+        user: int,
+        k: int,
+        now: int,
+        rules: EligibilityRules = NO_RULES,
+        given: RequestFeatures = NOTHING_GIVEN,
     ) -> tuple[Recommendation, ...]:
-        """Retrieve candidates and rank them: the best `k` items that the user has not rated."""
+        """Retrieve candidates and rank them: the best `k` items that are new to the user."""
         at = self._query_time(now)
         candidates = self.retriever.candidates(user, at, SHORTLIST_SIZE, rules)
         sources = {candidate.item: candidate.sources for candidate in candidates}
         if not sources:
             return ()
-        ranking = self.ranker.rank(user, np.array([*sources], np.int64), at, k)
+        ranking = self.ranker.rank(user, np.array([*sources], np.int64), at, k, given)
         return tuple(
             Recommendation(ranked.item, ranked.probability, sources[ranked.item])
             for ranked in ranking
         )
 
-    def reasons(self, user: int, items: list[int], now: int) -> tuple[Reason, ...]:
-        """Return for each item why it is scored as it is; `now` in UNIX seconds."""
-        return self.explainer.reasons(user, items, self._query_time(now))
+    def reasons(
+        self, user: int, items: list[int], now: int, given: RequestFeatures = NOTHING_GIVEN
+    ) -> tuple[Reason, ...]:
+        """Return for each item why it is scored as it is; arguments as in `rank`."""
+        return self.explainer.reasons(user, items, self._query_time(now), given)
 
     def _query_time(self, now: int) -> int:
         """Return UNIX seconds, `now` or later, at which every rating so far counts."""
@@ -174,29 +200,29 @@ class WarmState:
 
     @classmethod
     def compute(
-        cls, version: ServedVersion, feedback: pa.Table, precision: Precision = Precision.AUTO
+        cls, version: ServedVersion, feedback: Interactions, precision: Precision = Precision.AUTO
     ) -> Self:
         """Prepare a version, with the feedback taken since it was trained.
 
         Args:
             version: The registered version.
-            feedback: Columns as `read_feedback` returns them.
+            feedback: As `read_feedback` returns it.
             precision: Of the matrix products.
         """
         model, data = TrainedModel.load(version.served), DataSnapshot.load(version.history)
         config, prior = model.transform.spec.history, model.transform.prior
-        interactions, item_table = merge_feedback(data, feedback), data.item_table
+        interactions, tables = merge_feedback(data, feedback), data.tables
         snapshot = HistorySnapshot.from_interactions(
-            interactions, item_table, config, prior, known_ids(model)
+            interactions, tables.items, config, prior, known_ids(model)
         )
         ids = snapshot.users, snapshot.items
         return cls(
-            FastScorer.from_model(model, ids, item_table, matmul_dtype(precision)),
+            FastScorer.from_model(model, ids, tables, matmul_dtype(precision)),
             WidePart.from_model(model),
             InteractionsByUser.from_interactions(interactions),
             snapshot,
             CandidateSources.from_interactions(
-                model, interactions, item_table, data.items, RetrieverConfig()
+                model, interactions, tables, data.side, RetrieverConfig()
             ),
         )
 
@@ -214,11 +240,12 @@ class WarmState:
 class ItemMetadata:
     """Attributes, names, cards and search index of the items of a `DataSnapshot`.
 
-    `digests` identify the two files that it was read from.
+    `digests` identify the files that it was read from.
     """
 
-    digests: tuple[str, str]
-    item_table: ItemTable
+    digests: tuple[str, ...]
+    side: SideTables
+    tables: FeatureTables
     names: DisplayNames
     cards: ItemCards
     search: ItemSearch
@@ -233,15 +260,15 @@ class ItemMetadata:
                 among equally good matches.
             before: Metadata already in memory.
         """
-        digests = item_table_digests(history)
+        digests = side_table_digests(history)
         if before is not None and before.digests == digests:
             return before
-        items, people = load_item_tables(history)
-        item_table, names = ItemTable.from_table(items), DisplayNames.from_tables(items, people)
-        count = len(item_table.ids)
-        ratings = np.bincount(item_table.find_rows(rated), minlength=count + 1)[:count]
-        search = ItemSearch.from_table(items, ratings)
-        return cls(digests, item_table, names, ItemCards.from_table(items, names), search)
+        side = SideTables.load(history)
+        tables, names = FeatureTables.from_side_tables(side), DisplayNames.from_tables(side)
+        count = len(tables.items.ids)
+        popularity = np.bincount(tables.items.find_rows(rated), minlength=count + 1)[:count]
+        search = ItemSearch.from_table(side.items, popularity)
+        return cls(digests, side, tables, names, ItemCards.from_tables(side, names), search)
 
 
 def check_version(version: ServedVersion, precision: Precision) -> str | None:
@@ -254,7 +281,7 @@ def check_version(version: ServedVersion, precision: Precision) -> str | None:
     try:
         data = DataSnapshot.load(version.history)
         golden = GoldenRequests.load(version.history / GOLDEN)
-        model, items = TrainedModel.load(version.served), data.item_table
+        model, items = TrainedModel.load(version.served), data.tables
         exact = Ranker.from_interactions(model, data.interactions, items, Precision.FLOAT32)
         served = Ranker.from_state(exact.state, model, items, precision)
         return (
@@ -268,7 +295,10 @@ def check_version(version: ServedVersion, precision: Precision) -> str | None:
 
 def _check_golden(ranker: Ranker, golden: GoldenRequests) -> str | None:
     requests = zip(golden.user.tolist(), golden.item.tolist(), golden.time.tolist(), strict=True)
-    scores = [ranker.scores(user, np.array([item]), time) for user, item, time in requests]
+    scores = [
+        ranker.scores(user, np.array([item]), time, RequestFeatures(context_of_row(golden, row)))
+        for row, (user, item, time) in enumerate(requests)
+    ]
     largest = float(np.abs(np.concatenate(scores) - golden.probability).max())
     # Written so that NaN fails.
     if not largest <= ranker.tolerance:
@@ -277,6 +307,16 @@ def _check_golden(ranker: Ranker, golden: GoldenRequests) -> str | None:
             f"training; expected at most {ranker.tolerance:.2g}"
         )
     return None
+
+
+def context_of_row(golden: GoldenRequests, row: int) -> dict[str, str | float]:
+    """Return the context of one golden request as a request gives it."""
+    return {
+        name: str(column.ids[column.codes[row]])
+        if isinstance(column, Categories)
+        else float(column[row])
+        for name, column in golden.context.items()
+    }
 
 
 def _check_unknown_user(ranker: Ranker) -> str | None:

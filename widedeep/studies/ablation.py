@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from widedeep.data.simulator.interactions import POSITIVE
+from widedeep.data.dataset import DatasetSpec
 from widedeep.data.simulator.write import MARKER
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
@@ -28,7 +28,7 @@ from widedeep.features import (
     PROTOCOLS,
     Cross,
     FeatureSpec,
-    ItemTable,
+    FeatureTables,
     Queries,
     RawFeatures,
     RowSelection,
@@ -45,7 +45,7 @@ _L1_FACTORS = (0.0, 0.1, 1.0, 10.0)
 
 _RATED_BAGS = {"liked", "disliked"}
 _RAW = (
-    "ids, attributes of films, liked and disliked films and their crosses, as in the paper; no "
+    "ids, attributes of items, liked and disliked items and their crosses, as in the paper; no "
     "number or bucket"
 )
 # The default's learning rates suit its numbers: without them the deep part has its best epoch
@@ -86,16 +86,16 @@ class Variant:
         return {name: getattr(self, name) for name in names} | {"rows": str(self.rows)}
 
 
-def all_variants() -> tuple[Variant, ...]:
-    """Return all variants; each comes after the one it is compared with."""
-    base = get_preset("default")
+def all_variants(spec: DatasetSpec) -> tuple[Variant, ...]:
+    """Return all variants on a data set; each comes after the one it is compared with."""
+    base = get_preset("default", spec)
     raw = _without_numbers_and_buckets(base)
     return (
         Variant(FULL, "the default preset", base, against=None, l1_factor=1.0),
         *_single_parts(base, FULL),
         Variant(
             "no liked x item",
-            "no cross of a liked or disliked film with the candidate",
+            "no cross of a liked or disliked item with the candidate",
             replace(base, features=_without_liked_crosses(base.features)),
         ),
         Variant(
@@ -103,20 +103,22 @@ def all_variants() -> tuple[Variant, ...]:
             "trained on ratings of users who had none before",
             replace(base, sampling=replace(base.sampling, rows=RowSelection.NEW_USERS)),
         ),
-        Variant("paper preset", "the towers and embeddings of the paper", get_preset("paper")),
+        Variant(
+            "paper preset", "the towers and embeddings of the paper", get_preset("paper", spec)
+        ),
         *_other_l1(base),
         Variant(RAW_FULL, _RAW, raw, against=None),
         *_single_parts(raw, RAW_FULL, "raw: "),
     )
 
 
-def select_variants(names: Iterable[str] | None) -> tuple[Variant, ...]:
+def select_variants(spec: DatasetSpec, names: Iterable[str] | None) -> tuple[Variant, ...]:
     """Return the named variants and those they are compared with (always `FULL`); None: all.
 
     Raises:
         InputError: there is no variant of a name, or none that is compared with another.
     """
-    variants = all_variants()
+    variants = all_variants(spec)
     if names is None:
         return variants
     by_name = {variant.name: variant for variant in variants}
@@ -216,7 +218,7 @@ _MEMORY = {"liked", "item"}
 
 def slice_holdout(
     interactions: Interactions,
-    item_table: ItemTable,
+    tables: FeatureTables,
     split: Split,
     transform: Transform,
     planted: Pairs,
@@ -238,7 +240,7 @@ def slice_holdout(
         RETURNING_USERS: dict.fromkeys(PROTOCOLS, by_user["returning_user"]),
         REMEMBERED_PAIRS: {
             protocol: remembered_pair_rows(
-                transform, transform.compute_features(interactions, part, item_table)
+                transform, transform.compute_features(interactions, part, tables)
             )
             for protocol, part in queries.items()
         },
@@ -281,7 +283,7 @@ def planted_pair_applies(
     """
     applies = np.zeros(len(queries), bool)
     for liked, candidate in planted:
-        likes = (interactions.item == liked) & (interactions.value >= POSITIVE)
+        likes = (interactions.item == liked) & interactions.label
         liked_at = (
             pd.Series(interactions.time[likes], index=interactions.user[likes])
             .reindex(queries.user)

@@ -30,7 +30,7 @@ from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.gate import GateConfig, Verdict
 from widedeep.evaluation.scoring import PREDICTIONS, Predictions, TopLists, model_scorer
-from widedeep.features import ItemTable, Sampling, TrainingData, cold_parts, warm_parts
+from widedeep.features import FeatureTables, Sampling, TrainingData, cold_parts, warm_parts
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import Preset
 from widedeep.model.trained_model import TrainedModel
@@ -102,7 +102,7 @@ class Replay:
         self._store = store
         self._ratings = ratings
         self._config = config
-        self._item_table = ItemTable.from_table(ratings.items())
+        self._tables = FeatureTables.from_side_tables(ratings.side_tables())
 
     def step(self, at: int, until: int, before: ReplayStep | None) -> ReplayStep:
         """Retrain at `at` under every policy; the period to score ends at `until` (UNIX seconds).
@@ -128,10 +128,9 @@ class Replay:
 
         def build(folder: Path) -> Json:
             interactions, trained = self._ratings.interactions(until), TrainedModel.load(model.path)
-            scorer = model_scorer(trained, interactions, self._item_table)
+            scorer = model_scorer(trained, interactions, self._tables)
             period = Split(0, at, until)
-            history = trained.transform.spec.history
-            predictions = Predictions.compute(interactions, period, history, scorer)
+            predictions = Predictions.compute(interactions, period, scorer)
             predictions.save(folder / PREDICTIONS)
             TopLists.compute(self._ratings.interactions(at), at, scorer).save(folder / LISTS)
             return {"rows": len(predictions.label)}
@@ -189,8 +188,7 @@ class Replay:
     def _clock(self, at: int) -> ReplayClock:
         interactions = self._ratings.interactions(at)
         split = Split.from_times(interactions.time, at)
-        label = self._config.preset.features.history.is_positive(interactions.value)
-        split.check(interactions.time, label)
+        split.check(interactions.time, interactions.label)
         return ReplayClock(at, interactions, split)
 
     def _cold_models(self, clock: ReplayClock) -> tuple[Artifact, Artifact]:
@@ -211,7 +209,7 @@ class Replay:
 
         def prepare() -> TrainingData:
             return TrainingData.from_parts(
-                cold_parts(clock.interactions, self._item_table, clock.split, spec, sampling, until)
+                cold_parts(clock.interactions, self._tables, clock.split, spec, sampling, until)
             )
 
         key = self._key(sampling=asdict(sampling), split=asdict(clock.split), until=until)
@@ -225,7 +223,7 @@ class Replay:
             return TrainingData.from_parts(
                 warm_parts(
                     clock.interactions,
-                    self._item_table,
+                    self._tables,
                     until,
                     self._sampling,
                     model.transform,
@@ -268,9 +266,7 @@ class Replay:
         earlier: tuple[Artifact, ...],
     ) -> Artifact:
         def build(folder: Path) -> Json:
-            evaluator = Evaluator(
-                clock.interactions, self._item_table, clock.split, self._config.gate
-            )
+            evaluator = Evaluator(clock.interactions, self._tables, clock.split, self._config.gate)
             challenger, serving = (TrainedModel.load(m.path) for m in (candidate, champion))
             return evaluator.compare(challenger, serving, folder, earlier).as_json()
 

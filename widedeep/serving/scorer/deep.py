@@ -15,14 +15,12 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, linear
 
 from widedeep.features import Ragged, Transform
-from widedeep.features.history import ITEM_NUMERIC, USER_NUMERIC
-from widedeep.features.raw_features import ITEM_AGE
 from widedeep.inputs import Precision
 from widedeep.model.kernels import Bits, bfloat16_bits
 from widedeep.model.network import WideDeep
 from widedeep.serving.scorer.features import (
-    USER_FEATURES,
     ItemFeatures,
+    Layout,
     feature_names,
     quantile_tables,
 )
@@ -45,12 +43,6 @@ FLOAT32_TOLERANCE = 1e-5
 BFLOAT16_TOLERANCE = 2e-2
 """How far bfloat16 (8 bits of mantissa an activation) moves a probability of a preset at most."""
 
-REQUEST_NUMBERS = (*USER_NUMERIC, "staleness", "global_first_mean", "global_later_mean")
-"""Numbers that are the same for all candidates of a request."""
-
-ITEM_NUMBERS = (*ITEM_NUMERIC, ITEM_AGE)
-"""Numbers that are the same for all users at one moment."""
-
 
 @dataclass(frozen=True, slots=True)
 class DeepScorer:
@@ -59,9 +51,9 @@ class DeepScorer:
     Attributes:
         item_sums: float32 (items + 1, width), the first layer's sums over what is the item's, and
             its bias.
-        user_embeddings: float32 (codes, embedding) of each feature of a user, by name.
-        user_weights: float32 (inputs, width), the first layer's weights of the user's embeddings
-            and, behind them, of the request's numbers.
+        user_embeddings: float32 (codes, embedding) of each feature of a request, by name.
+        user_weights: float32 (inputs, width), the first layer's weights of those embeddings and,
+            behind them, of the request's numbers.
         request_numbers: Numbers of the request; their weights stand in `user_weights`.
         item_numbers: Numbers of item and time.
         candidate_numbers: The numbers that are looked up for each candidate.
@@ -81,7 +73,12 @@ class DeepScorer:
     @classmethod
     @torch.no_grad()
     def from_network(
-        cls, transform: Transform, network: WideDeep, items: ItemFeatures, dtype: torch.dtype
+        cls,
+        transform: Transform,
+        network: WideDeep,
+        items: ItemFeatures,
+        layout: Layout,
+        dtype: torch.dtype,
     ) -> Self:
         """Take a network's deep part apart, for products in `dtype` (float32 or bfloat16)."""
         spec = transform.spec
@@ -90,14 +87,16 @@ class DeepScorer:
         weight, bias = _weight_and_bias(network.layers[0])
         weights = torch.split(weight.T, _input_widths(network, len(columns)))
         by_column = dict(zip(columns, weights, strict=False))
-        numbers = _NumberInputs.from_network(transform, network, weights[len(columns) :])
+        numbers = _NumberInputs.from_network(
+            transform, network, layout.numbers, weights[len(columns) :]
+        )
         names = [number.name for number in spec.numbers]
-        request = [i for i, name in enumerate(names) if name in REQUEST_NUMBERS]
-        item = [i for i, name in enumerate(names) if name in ITEM_NUMBERS]
+        request = [i for i, name in enumerate(names) if name in layout.request_numbers]
+        item = [i for i, name in enumerate(names) if name in layout.item_numbers]
         pairs = [i for i in range(len(names)) if i not in {*request, *item}]
         request_numbers = numbers.select(request)
-        user_columns = [name for name in columns if name in USER_FEATURES]
-        item_sums = bias.repeat(len(items.original_year), 1)
+        user_columns = [name for name in columns if name in layout.request_features]
+        item_sums = bias.repeat(items.rows, 1)
         for name, codes in items.codes.items():
             item_sums.addmm_(_mean_embeddings(tables[name], codes), by_column[name])
         user_weights = [*(by_column[name] for name in user_columns), request_numbers.weight.T]
@@ -132,7 +131,7 @@ class DeepScorer:
         Args:
             pairs: Rows in `item_sums` and in `users`, (n,) each; the pairs of a user are adjacent.
             values: The numbers read of each pair, (n, numbers).
-            users: The codes by feature of each user, as `UserFeatures.read` returns them.
+            users: The codes by feature of each user, as `RequestCodes.read` returns them.
         """
         first_pairs = np.searchsorted(pairs.user, np.arange(len(users)))
         user_sums = self._user_sums(values[first_pairs], users)
@@ -246,8 +245,12 @@ class NumberBlock:
 
 @dataclass(frozen=True, slots=True)
 class _NumberInputs:
-    """All numbers of a spec, by number: boundaries, vectors by quantile, first layer's weights."""
+    """All numbers of a spec, by number: boundaries, vectors by quantile, first layer's weights.
 
+    `columns` are the names of the columns of values.
+    """
+
+    columns: Sequence[str]
     names: Sequence[str]
     boundaries: Sequence[Floats]
     vectors: Singles
@@ -255,7 +258,11 @@ class _NumberInputs:
 
     @classmethod
     def from_network(
-        cls, transform: Transform, network: WideDeep, weights: Sequence[Tensor]
+        cls,
+        transform: Transform,
+        network: WideDeep,
+        columns: Sequence[str],
+        weights: Sequence[Tensor],
     ) -> Self:
         """`weights` are the first layer's for embedded numbers, values and missing marks."""
         names = [number.name for number in transform.spec.numbers]
@@ -282,12 +289,14 @@ class _NumberInputs:
             ],
             dim=1,
         )
-        return cls(names, [n.boundaries for n in normalisers], vectors, by_number)
+        return cls(columns, names, [n.boundaries for n in normalisers], vectors, by_number)
 
     def select(self, positions: list[int]) -> NumberBlock:
         """Return the numbers at these positions of the spec, in that order."""
         quantiles = quantile_tables(
-            [self.names[i] for i in positions], [self.boundaries[i] for i in positions]
+            [self.names[i] for i in positions],
+            [self.boundaries[i] for i in positions],
+            self.columns,
         )
         weight = self.weights[positions].flatten(0, 1).T.contiguous()
         return NumberBlock(quantiles, self.vectors[positions], weight)

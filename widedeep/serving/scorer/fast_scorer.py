@@ -6,13 +6,17 @@ from typing import Self
 import numpy as np
 import torch
 
-from widedeep.features import ItemTable
-from widedeep.features.raw_features import NUMBERS
+from widedeep.features import FeatureTables
 from widedeep.inputs import Precision
 from widedeep.model.trained_model import TrainedModel
 from widedeep.serving.live_state import FeatureRow
 from widedeep.serving.scorer.deep import FLOAT32_TOLERANCE, DeepScorer
-from widedeep.serving.scorer.features import ItemFeatures, UserFeatures
+from widedeep.serving.scorer.features import (
+    ItemFeatures,
+    Layout,
+    RequestCodes,
+    RequestNumbers,
+)
 from widedeep.serving.scorer.kernels import Floats, Ints, PairRows
 from widedeep.serving.scorer.wide import WideScorer
 
@@ -23,16 +27,18 @@ class FastScorer:
 
     Attributes:
         items: What the model reads of each item.
-        users: How the model codes users and liked and disliked items.
+        requests: How the model codes the user, the remembered items and the context.
+        numbers: The numbers that are attributes.
         wide: The wide part.
         deep: The deep part; None if the model has none.
         bias: The model's bias.
         prior_slope: The model's factor of the prior logit.
-        prior_column: Column of the prior logit in `NUMBERS`; None if the model has none.
+        prior_column: Column of the prior logit in the values; None if the model has none.
     """
 
     items: ItemFeatures
-    users: UserFeatures
+    requests: RequestCodes
+    numbers: RequestNumbers
     wide: WideScorer
     deep: DeepScorer | None
     bias: float
@@ -44,7 +50,7 @@ class FastScorer:
         cls,
         model: TrainedModel,
         ids: tuple[Ints, Ints],
-        item_table: ItemTable,
+        tables: FeatureTables,
         dtype: torch.dtype,
     ) -> Self:
         """Take a model apart.
@@ -52,22 +58,23 @@ class FastScorer:
         Args:
             model: The trained model.
             ids: Users and items that the live state has codes for at the start, ascending.
-            item_table: Attributes of the items.
+            tables: Attributes of items, users and the context.
             dtype: Of the matrix products of the deep part, float32 or bfloat16.
         """
         transform, network = model.transform, model.network
-        items = ItemFeatures.from_transform(transform, item_table, ids[1])
-        prior = transform.spec.prior_logit
+        items = ItemFeatures.from_transform(transform, tables, ids[1])
+        prior, layout = transform.spec.prior_logit, Layout.from_spec(transform.spec, tables)
         return cls(
             items,
-            UserFeatures.from_transform(transform, *ids),
-            WideScorer.from_weights(transform, model.wide_weights, items),
-            DeepScorer.from_network(transform, network, items, dtype)
+            RequestCodes.from_transform(transform, tables, *ids),
+            RequestNumbers.from_tables(tables, *ids),
+            WideScorer.from_weights(transform, model.wide_weights, items, layout),
+            DeepScorer.from_network(transform, network, items, layout, dtype)
             if network.config.deep
             else None,
             network.bias.item(),
             network.prior_slope.item(),
-            None if prior is None else NUMBERS.index(prior),
+            None if prior is None else layout.numbers.index(prior),
         )
 
     @property
@@ -83,10 +90,10 @@ class FastScorer:
     def logits(self, *requests: FeatureRow) -> Floats:
         """Return the logit of each candidate, float64 (n,), request after request.
 
-        The item ages among the values of the requests are filled in.
+        The attributes among the values of the requests are filled in.
         """
         rows = [self._item_rows(request) for request in requests]
-        users = [self.users.read(request) for request in requests]
+        users = [self.requests.read(request) for request in requests]
         wide = [
             self.wide.score(item_rows, request.values, user)
             for item_rows, request, user in zip(rows, requests, users, strict=True)
@@ -112,7 +119,7 @@ class FastScorer:
         return replace(self, deep=self.deep.at_moment(survey.values))
 
     def _item_rows(self, request: FeatureRow) -> Ints:
-        """Return the row of each candidate in `items`, and write its age into the values."""
-        rows = np.minimum(request.items, len(self.items.original_year) - 1)
-        request.values[:, -1] = self.items.item_age(rows, request.time)
+        """Return the row of each candidate in `items`, and fill in the values' attributes."""
+        rows = np.minimum(request.items, self.items.rows - 1)
+        self.numbers.fill(request, rows)
         return rows

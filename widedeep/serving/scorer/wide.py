@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from widedeep.features import Cross, CrossVocabulary, Ragged, Transform
 from widedeep.features.crosses import unpack_keys
-from widedeep.serving.scorer.features import USER_FEATURES, ItemFeatures, quantile_tables
+from widedeep.serving.scorer.features import ItemFeatures, Layout, quantile_tables
 from widedeep.serving.scorer.kernels import (
     FREE,
     FROM_BUCKET,
@@ -52,10 +52,15 @@ class WideScorer:
 
     @classmethod
     def from_weights(
-        cls, transform: Transform, wide_weights: NDArray[np.float32], items: ItemFeatures
+        cls,
+        transform: Transform,
+        wide_weights: NDArray[np.float32],
+        items: ItemFeatures,
+        layout: Layout,
     ) -> Self:
         """Take the weights of all wide ids, shape (wide ids,), apart."""
         weights, spec = wide_weights.astype(np.float64), transform.spec
+        of_request = layout.request_features
         crosses = [
             WeightedCross.from_vocabulary(cross, vocabulary, weights[_block(transform, cross.name)])
             for cross, vocabulary in zip(spec.crosses, transform.crosses, strict=True)
@@ -69,12 +74,12 @@ class WideScorer:
         origins |= {name: (FROM_BUCKET, i) for i, name in enumerate(names)}
         return cls(
             _item_sums(transform, weights, items),
-            {n: weights[_block(transform, n)] for n in spec.wide if n in USER_FEATURES},
-            quantile_tables([bucket.number for bucket in spec.buckets], boundaries),
+            {n: weights[_block(transform, n)] for n in spec.wide if n in of_request},
+            quantile_tables([bucket.number for bucket in spec.buckets], boundaries, layout.numbers),
             _bucket_weights(transform, weights, names),
-            _codes_by_row([items.codes[name] for name in item_parts], len(items.original_year)),
-            tuple(part for cross in crosses for part in cross.user_parts()),
-            _cross_tables(crosses, origins),
+            _codes_by_row([items.codes[name] for name in item_parts], items.rows),
+            tuple(part for cross in crosses for part in cross.user_parts(of_request)),
+            _cross_tables(crosses, origins, of_request),
         )
 
     def score(self, rows: Ints, values: Floats, user: Mapping[str, Ints]) -> Floats:
@@ -83,7 +88,7 @@ class WideScorer:
         Args:
             rows: The candidates' rows in the item features, (n,).
             values: The numbers read of each candidate, (n, numbers).
-            user: The user's codes by feature, as `UserFeatures.read` returns them.
+            user: The user's codes by feature, as `RequestCodes.read` returns them.
         """
         logit = self.item_sums[rows]
         logit += sum(weights[user[name]].sum() for name, weights in self.user_weights.items())
@@ -96,7 +101,7 @@ class WideScorer:
 
 @dataclass(frozen=True, slots=True)
 class UserCrossPart:
-    """A part of a cross that is a user's feature.
+    """A part of a cross that a request decides.
 
     Attributes:
         name: Of the feature.
@@ -128,11 +133,11 @@ class WeightedCross:
         used = weights != 0
         return cls(cross, vocabulary.sizes, vocabulary.keys[used], weights[used])
 
-    def user_parts(self) -> Iterator[UserCrossPart]:
-        """Yield the parts that are the user's, in the order of the cross."""
+    def user_parts(self, of_request: Sequence[str]) -> Iterator[UserCrossPart]:
+        """Yield the parts that a request decides, in the order of the cross."""
         codes_of_parts = unpack_keys(self.keys, self.sizes)
         for name, size, codes in zip(self.cross.parts, self.sizes, codes_of_parts, strict=True):
-            if name in USER_FEATURES:
+            if name in of_request:
                 useful = np.zeros(size, np.bool_)
                 useful[codes] = True
                 yield UserCrossPart(name, useful)
@@ -170,7 +175,9 @@ def _bucket_weights(transform: Transform, weights: Floats, names: list[str]) -> 
 
 
 def _cross_tables(
-    crosses: list[WeightedCross], origins: Mapping[str, tuple[int, int]]
+    crosses: list[WeightedCross],
+    origins: Mapping[str, tuple[int, int]],
+    of_request: Sequence[str],
 ) -> CrossTables:
     """Lay the crosses out for the compiled lookup.
 
@@ -179,7 +186,7 @@ def _cross_tables(
     tables = [_HashTable.build(cross.keys, cross.weights) for cross in crosses]
     user_parts = count()
     parts = [
-        (FROM_USER, next(user_parts)) if name in USER_FEATURES else origins[name]
+        (FROM_USER, next(user_parts)) if name in of_request else origins[name]
         for cross in crosses
         for name in cross.cross.parts
     ]
