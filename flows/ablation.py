@@ -92,10 +92,10 @@ def ablation(
         The report, whose `as_json` is the object that `widedeep ablation --json` prints.
     """
     workspace = default_workspace()
-    selected = select_variants(variants)
     with exclusive_run(workspace):
         watch = Stopwatch()
         ingested = ingest(workspace, data, moments)
+        selected = select_variants(ingested.source.spec, variants)
         tracker = Tracker(workspace)
         run = tracker.start_ablation(ingested, seeds, flow_run.id)
         contexts = [

@@ -15,6 +15,8 @@ from widedeep import InputError
 from widedeep.workspace import BusyError
 
 _COMMANDS = (
+    commands.describe,
+    commands.check,
     commands.retrain,
     commands.ablation,
     commands.replay,
@@ -50,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        "widedeep", description="Wide & deep models of film ratings, retrained on schedule."
+        "widedeep",
+        description="Wide & deep models of what users do with items, retrained on schedule.",
     )
     parsers = parser.add_subparsers(required=True, metavar="command")
     for command in _COMMANDS:

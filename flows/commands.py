@@ -18,6 +18,7 @@ from flows.environment import configure, default_workspace, prepare_command, sto
 from flows.options import (
     DATA,
     Data,
+    Folder,
     Home,
     Id,
     Json,
@@ -46,6 +47,34 @@ from widedeep import InputError, Workspace
 from widedeep.inputs import Moment
 
 
+def describe(
+    *,
+    folder: Folder,
+    out: Annotated[
+        Path | None,
+        Option(metavar="FILE"),
+        Field(description="Where to write. Default: dataset.toml in the folder."),
+    ] = None,
+    force: Annotated[bool, Field(description="Write a file that exists anew.")] = False,
+) -> None:
+    """Write a dataset.toml for a folder of data: every guess, with its reason."""
+    from flows.describe import write_description
+
+    write_description(folder, out, force=force)
+
+
+def check(*, folder: Folder, as_json: Json = False) -> None:
+    """Check a folder of data before it is learned from."""
+    from flows.describe import check_folder, refuse_failures, show_check
+
+    report = check_folder(folder)
+    if as_json:
+        _write_json(report.as_json())
+    else:
+        show_check(report)
+    refuse_failures(report)
+
+
 def retrain(
     *,
     data: Data = DataSet(),
@@ -61,7 +90,7 @@ def retrain(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Retrain on rating files, and promote the model if it is really better."""
+    """Retrain on a data set, and promote the model if it is really better."""
     workspace = _workspace(home)
     if every is not None and (moments.validation_from or moments.holdout_from):
         raise InputError(
@@ -201,7 +230,12 @@ def explain(
     item: Annotated[Id, Field(description="The item's id; an unknown one is a new item.")],
     choice: VersionChoice,
     at: Annotated[
-        Moment | None, Field(description="Only ratings before this moment are known.")
+        Moment | None, Field(description="Only interactions before this moment are known.")
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        Option(metavar="NAME=VALUE"),
+        Field(description="Features of the context and the user, as device=mobile age=30."),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -212,7 +246,7 @@ def explain(
     from tasks.registry import choose_version
 
     registered = choose_version(workspace, choice.model, choice.version)
-    report = explain_pair(registered, user, item, at)
+    report = explain_pair(registered, user, item, at, features or ())
     if as_json:
         _write_json(report.as_json())
     else:
@@ -237,7 +271,7 @@ def rank(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Rank films for many users, and write the lists to a Parquet file."""
+    """Rank items for many users, and write the lists to a Parquet file."""
     workspace = _workspace(home)
     computing.require()
     from flows.rank import rank_users, show_rank
@@ -291,7 +325,7 @@ def simulate(
     folder: Annotated[Path, Option("DIR"), Field(description="A new or empty folder.")],
     size: SimulationSize,
 ) -> None:
-    """Write rating files whose truth is known."""
+    """Write data whose truth is known."""
     from widedeep.data.simulator.config import SimulationConfig
     from widedeep.data.simulator.write import simulate as write
 

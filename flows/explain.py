@@ -6,6 +6,7 @@ the model itself, so torch is imported there.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from rich.table import Table
 from flows.console import plain_console
 from tasks.registry import RegisteredModel
 from widedeep import InputError
+from widedeep.data.ids import id_key
 from widedeep.evaluation import MEMORISATION_REPORT, MEMORISATION_TABLE
 from widedeep.inputs import Moment, to_iso
 
@@ -47,26 +49,37 @@ class ExplainReport:
 
 
 def explain_pair(
-    registered: RegisteredModel, user: int, item: int, at: Moment | None = None
+    registered: RegisteredModel,
+    user: str,
+    item: str,
+    at: Moment | None = None,
+    features: Sequence[str] = (),
 ) -> ExplainReport:
-    """Explain the score of `user` and `item` as MLflow serves the model.
+    """Explain the score of `user` and `item`, ids as in the data, as MLflow serves the model.
 
-    Only the ratings that the model was registered with are known, and of those only the ones before
-    `at`. If `at` is None, it is the moment after the last of them.
+    Only the interactions that the model was registered with are known, and of those only the ones
+    before `at`. If `at` is None, it is the moment after the last of them. `features` are what a
+    request would say of the context and the user, as `device=mobile`.
     """
     import numpy as np
 
     from widedeep import Explainer
     from widedeep.evaluation.naming import Language
     from widedeep.features import Queries
+    from widedeep.features.request import RequestFeatures, given_context, with_given_user
 
     path = registered.version.served.path
     explainer = Explainer.load(path, path.with_name("history"))
     time = explainer.known_until if at is None else at
     known_until = min(time, explainer.known_until)
-    query = Queries(*(np.array([value]) for value in (user, item, time, known_until)))
-    korean, english = (explainer.names.item(item, language) for language in Language)
-    return ExplainReport(registered, korean, english, explainer.explain(query)[0])
+    keys = id_key(user), id_key(item)
+    given = RequestFeatures.from_texts(features, explainer.tables)
+    user_key, item_key, at_, known = (np.array([v]) for v in (*keys, time, known_until))
+    context = given_context(given, explainer.tables, 1)
+    query = Queries(user_key, item_key, at_, known, context)
+    tables = with_given_user(explainer.tables, keys[0], given)
+    korean, english = (explainer.names.item(keys[1], language) for language in Language)
+    return ExplainReport(registered, korean, english, explainer.explain(query, tables)[0])
 
 
 def show_explanation(report: ExplainReport) -> None:
@@ -76,7 +89,7 @@ def show_explanation(report: ExplainReport) -> None:
     time, known_until = to_iso(explanation.time), to_iso(explanation.known_until)
     console.print(f"\n[bold]{report.registered.title}[/bold]")
     console.print(f"user {explanation.user}, item {explanation.item}: {titles}")
-    console.print(f"at {time}, knowing the ratings before {known_until}")
+    console.print(f"at {time}, knowing the interactions before {known_until}")
     console.print(_contributions(explanation))
     silent = sum(fired.weight == 0 for fired in explanation.wide)
     if silent:

@@ -19,10 +19,12 @@ Data = Annotated[
     BeforeValidator(lambda text: DataSet.parse(text) if isinstance(text, str) else text),
     DATA,
     Field(
-        description="A data set, or a folder of files in KMRD's form. "
+        description="A data set, or a folder of data: with a dataset.toml (see: widedeep describe) "
+        "or in a form that is recognised. "
         f"{DataSet.model_fields['name'].description}"
     ),
 ]
+Folder = Annotated[Path, Option("DIR"), Field(description="A folder of data.")]
 Home = Annotated[
     Path | None,
     Field(description="The workspace: the folder of all state. Default: WIDEDEEP_HOME or mlruns/."),
@@ -32,8 +34,8 @@ Json = Annotated[
 ]
 Model = Annotated[str | None, _NAME, Field(description=_MODEL)]
 Reason = Annotated[str, Field(description="A sentence for those who ask later.")]
-Id = Annotated[int, Option(metavar="ID"), Field(ge=-(2**63), lt=2**63)]
-"""A user's or an item's id, an int64."""
+Id = Annotated[str, Option(metavar="ID"), Field(min_length=1)]
+"""A user's or an item's id, as it stands in the data."""
 Port = Annotated[int, Field(ge=0, lt=1 << 16)]
 
 
@@ -62,18 +64,18 @@ class RankRequest(Form):
     """
 
     users: Annotated[str, Option("USERS", "USERS|all")] = Field(
-        description="A .csv or .parquet file with a column user; all: every user with a rating."
+        description="A .csv or .parquet file with a column user; all: every user in the data."
     )
     out: Annotated[Path, Option(metavar="FILE.parquet")] = Field(
         description="The Parquet file to write."
     )
-    k: AtLeastOne = Field(10, description="Films for each user.")
+    k: AtLeastOne = Field(10, description="Items for each user.")
     candidates: Annotated[int | None, BeforeValidator(_all_as_none), Option(metavar="100|all")] = (
-        Field(100, description="How many of the most promising films are ranked for each user.")
+        Field(100, description="How many of the most promising items are ranked for each user.")
     )
     at: Moment | None = Field(
         None,
-        description="Only ratings before this moment are known. Left out: all ratings are known.",
+        description="Only interactions before this moment are known. Left out: all are known.",
     )
     precision: Precision = Field(
         Precision.FLOAT32,

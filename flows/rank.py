@@ -19,6 +19,7 @@ from flows.options import ALL, RankRequest
 from tasks.engine import LOCAL, Engine
 from tasks.registry import RegisteredModel
 from widedeep import InputError
+from widedeep.data.ids import composed, id_keys
 from widedeep.evaluation.naming import DisplayNames, Language
 from widedeep.inputs import to_iso
 from widedeep.serving.batch_ranking import ListMaker, ListsRequest, RankedLists
@@ -27,17 +28,9 @@ from widedeep.store import atomic_write
 USER_COLUMN = "user"
 """The column of the input file that is read."""
 
-COLUMNS = pa.schema(
-    {
-        "user": pa.int64(),
-        "rank": pa.int32(),
-        "item": pa.int64(),
-        "probability": pa.float32(),
-        "title": pa.string(),
-    }
-)
-"""Columns of the output: a row for each ranked item, user by user, best (rank 1) first. The title
-is the Korean one."""
+COLUMNS = ("user", "rank", "item", "probability", "title")
+"""Columns of the output: a row for each ranked item, user by user, best (rank 1) first. Ids are as
+in the data, and the title is the Korean one if there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +77,7 @@ def rank_users(
     list_maker = ListMaker.load(lists)
     users = np.unique(list_maker.interactions.user) if file_users is None else file_users
     snapshot = list_maker.snapshot
-    names = DisplayNames.from_tables(snapshot.items, snapshot.people)
+    names = DisplayNames.from_tables(snapshot.side)
     started = time.perf_counter()
     rows = _write(engine.lists(lists, list_maker, users), request.out, names)
     return RankReport(
@@ -92,7 +85,7 @@ def rank_users(
         registered.version.number,
         list_maker.at,
         len(users),
-        len(snapshot.item_table.ids),
+        len(snapshot.tables.items.ids),
         rows,
         time.perf_counter() - started,
         str(request.out.resolve()),
@@ -103,34 +96,31 @@ def show_rank(report: RankReport) -> None:
     """Print in two lines what was written."""
     console = plain_console()
     console.print(
-        f"{report.model} version {report.version}, knowing the ratings before {to_iso(report.at)}: "
-        f"{report.users:,} users, {report.items:,} films, {report.rows:,} rows "
+        f"{report.model} version {report.version}, knowing what was before {to_iso(report.at)}: "
+        f"{report.users:,} users, {report.items:,} items, {report.rows:,} rows "
         f"in {report.seconds:.1f} s"
     )
     console.print(report.out)
 
 
 def read_users(path: Path) -> NDArray[np.int64]:
-    """Return the distinct users in the column `user` of a CSV or Parquet file, (n,) int64.
+    """Return the keys of the distinct users in the column `user` of a CSV or Parquet file, (n,).
 
     They are in the order in which they first appear.
 
     Raises:
-        InputError: There is no such file, it is of another kind, or its users are not integers.
+        InputError: There is no such file, it is of another kind, or a user is empty.
     """
     column = _user_column(path)
     if not len(column):
         raise InputError(f"{path} has no row; expected at least one user")
     if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
-        raise InputError(f"{path}: users are of type {column.type}; expected integers")
-    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
-    valid = pc.fill_null(pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$"), False)
-    if not pc.all(valid).as_py():
-        row = pc.index(valid, False).as_py()
-        raise InputError(
-            f"{path}: user {column[row].as_py()!r} in row {row + 1}; expected an integer"
-        )
-    users: NDArray[np.int64] = pd.unique(texts.cast(pa.int64()).to_numpy())
+        raise InputError(f"{path}: users are of type {column.type}; expected integers or text")
+    texts = composed(pc.cast(column, pa.string()))
+    empty = pc.fill_null(pc.equal(texts, ""), True)
+    if pc.any(empty).as_py():
+        raise InputError(f"{path}: the user in row {pc.index(empty, True).as_py() + 1} is empty")
+    users: NDArray[np.int64] = pd.unique(id_keys(texts))
     return users
 
 
@@ -161,7 +151,7 @@ def _read_csv(path: Path) -> pa.Table:
 def _write(parts: Iterator[RankedLists], out: Path, names: DisplayNames) -> int:
     """Write all parts to a draft, rename it when it is on disk, and return the number of rows."""
     rows = 0
-    with atomic_write(out) as draft, pq.ParquetWriter(draft, COLUMNS) as writer:
+    with atomic_write(out) as draft, pq.ParquetWriter(draft, _schema(names)) as writer:
         for part in parts:
             writer.write_table(_table(part, names))
             rows += len(part.item)
@@ -171,7 +161,15 @@ def _write(parts: Iterator[RankedLists], out: Path, names: DisplayNames) -> int:
 def _table(part: RankedLists, names: DisplayNames) -> pa.Table:
     items, codes = np.unique(part.item, return_inverse=True)
     titles = pa.array([names.item(item, Language.KOREAN) for item in items.tolist()], pa.string())
-    return pa.table(
-        [part.user, part.rank, part.item, part.probability, titles.take(pa.array(codes))],
-        schema=COLUMNS,
+    user, item = names.user_ids.column(part.user), names.item_ids.column(part.item)
+    columns = [user, part.rank, item, part.probability, titles.take(pa.array(codes))]
+    return pa.table(columns, schema=_schema(names))
+
+
+def _schema(names: DisplayNames) -> pa.Schema:
+    """Return the types of `COLUMNS`: ids are text if the data have any that is."""
+    user, item = (
+        pa.string() if ids.texts else pa.int64() for ids in (names.user_ids, names.item_ids)
     )
+    types = (user, pa.int32(), item, pa.float32(), pa.string())
+    return pa.schema(list(zip(COLUMNS, types, strict=True)))

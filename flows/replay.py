@@ -87,10 +87,10 @@ def replay(
         The report, whose `as_json` is the object that `widedeep replay --json` prints.
     """
     workspace = default_workspace()
-    config = ReplayConfig(get_preset(preset), GateConfig(), seed)
     with exclusive_run(workspace):
         watch = Stopwatch()
         ingested = ingest(workspace, data, Moments(as_of=clock.end))
+        config = ReplayConfig(get_preset(preset, ingested.source.spec), GateConfig(), seed)
         moments = _moments(ingested, clock.begin, clock.every_days * DAY)
         tracker = Tracker(workspace)
         run = tracker.start_replay(ingested, _parameters(config, clock.every_days), flow_run.id)

@@ -69,13 +69,13 @@ class Gate(Publication):
         _DEFAULT_GATE.slice_margin,
         gt=0,
         title="Margin of slices",
-        description="By how much AUC may fall for new or returning users, new or known films.",
+        description="By how much AUC may fall for new or returning users, new or known items.",
     )
     coverage_margin: float = Field(
         _DEFAULT_GATE.coverage_margin,
         gt=0,
         title="Margin of coverage",
-        description="By which share the number of films in top-10 lists may fall.",
+        description="By which share the number of items in top-10 lists may fall.",
     )
     minimum_rows: AtLeastOne = Field(
         _DEFAULT_GATE.minimum_rows,
@@ -155,7 +155,7 @@ def retrain(
         show_data(ingested)
         tracker = Tracker(workspace)
         champion = Registry(workspace, ModelStore(workspace), ingested.model).champion()
-        preset = preset_by_name(workspace, ingested.model, training.preset)
+        preset = preset_by_name(workspace, ingested.source, training.preset)
         preset = preset.with_precision(training.precision).with_device(training.device)
         start = TrainingStart.choose(training.mode, champion, ingested.split, preset)
         context = RunContext(workspace, ingested, preset, champion, start, training.seed, computing)

@@ -82,7 +82,8 @@ def tune(
     with exclusive_run(workspace):
         watch = Stopwatch()
         ingested = ingest(workspace, data, moments)
-        preset, start = get_preset(PresetName.DEFAULT), TrainingStart("cold, a search")
+        preset = get_preset(PresetName.DEFAULT, ingested.source.spec)
+        start = TrainingStart("cold, a search")
         context = RunContext(workspace, ingested, preset, None, start, seed)
         search = TuningSearch(context, features(context))
         tracker = Tracker(workspace)

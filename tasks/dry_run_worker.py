@@ -19,6 +19,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
 REPEATS = 5
+CONTEXT = "context_"
+"""Prefix of the golden requests' context columns."""
+
 TOLERANCE = 1e-6
 """Largest difference of a probability from the one computed in training."""
 
@@ -27,7 +30,10 @@ def main(folder: Path) -> None:
     """Send the golden requests to the model in `folder`, and requests that it has to refuse."""
     model = mlflow.pyfunc.load_model(str(folder))
     golden = pd.read_parquet(folder / "artifacts" / "history" / "golden.parquet")
-    requests, expected = golden[["user", "item", "time"]], golden["probability"].to_numpy()
+    expected = golden["probability"].to_numpy()
+    requests = golden.drop(columns="probability").rename(
+        columns=lambda name: name.removeprefix(CONTEXT)
+    )
     seconds, faults = [], []
     for _ in range(REPEATS):
         begun = time.perf_counter()
@@ -39,7 +45,7 @@ def main(folder: Path) -> None:
         faults.append(f"answers differ by up to {error:.2g} from those in training")
     malformed = {
         "a request without item": requests.drop(columns="item"),
-        "a user that is a text": requests.assign(user="someone"),
+        "a time that is a text": requests.assign(time="now"),
     }
     faults += [
         f"{name} was answered" for name, request in malformed.items() if _answers(model, request)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from widedeep import Interactions, ItemTable, TrainedModel, Workspace
+    from widedeep import FeatureTables, Interactions, TrainedModel, Workspace
     from widedeep.data.ingest import RowChecker
     from widedeep.evaluation.scoring import Scorer
     from widedeep.features.engine import EngineFactory
@@ -144,16 +144,16 @@ class Engine(Form):
         return ray_lists(request, users, self.workers)
 
     def scorer(
-        self, model: TrainedModel, interactions: Interactions, item_table: ItemTable
+        self, model: TrainedModel, interactions: Interactions, tables: FeatureTables
     ) -> Scorer:
         """Return a function that scores queries with `model`, see `model_scorer`."""
         if not self.on_ray:
             from widedeep import model_scorer
 
-            return model_scorer(model, interactions, item_table)
+            return model_scorer(model, interactions, tables)
         from tasks.on_ray.data import ray_scorer
 
-        return ray_scorer(model, interactions, item_table, PIECES_A_WORKER * self.workers)
+        return ray_scorer(model, interactions, tables, PIECES_A_WORKER * self.workers)
 
 
 LOCAL = Engine()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
@@ -19,13 +18,13 @@ from prefect.tasks import exponential_backoff
 
 from tasks.engine import LOCAL, STAGE_SECONDS, Engine
 from tasks.run_form import DataSet, Moments
-from widedeep import Artifact, IngestedData, Interactions, Split, Workspace
+from widedeep import Artifact, FeatureTables, IngestedData, Interactions, Split, Workspace
 from widedeep import ingest as ingest_files
 from widedeep.data.changes import CHANGES, UNEXPECTED_FILE, compare_data
 from widedeep.data.download import TransferError
 from widedeep.data.feedback_log import FEEDBACK_FILE
 from widedeep.data.source import Source, resolve_source
-from widedeep.data.tables import RowCounts, first_times
+from widedeep.data.tables import RowCounts, SideTables, first_times
 from widedeep.inputs import to_iso
 
 
@@ -59,13 +58,13 @@ class Ingested:
         """Return the examples known at the split's `as_of`."""
         return IngestedData(self.artifact).interactions(until=self.split.as_of)
 
-    def items(self) -> pa.Table:
-        """Return the item table: a row an item, with its attributes and titles."""
-        return IngestedData(self.artifact).items()
+    def side_tables(self) -> SideTables:
+        """Return items, users and names, as ingest wrote them."""
+        return IngestedData(self.artifact).side_tables()
 
-    def people(self) -> pa.Table:
-        """Return the table of people: ids with their names."""
-        return IngestedData(self.artifact).people()
+    def tables(self) -> FeatureTables:
+        """Return the attributes of items and users, as features read them."""
+        return FeatureTables.from_side_tables(self.side_tables())
 
     def new_in_holdout(self) -> "NewData":
         """Count the users and items whose first rating is in the holdout."""
@@ -89,7 +88,9 @@ def ingest_source(workspace: Workspace, source: Source, engine: Engine = LOCAL) 
     """Ingest the files of `source` and the feedback that servers of its model have logged."""
     feedback = workspace.events / source.model / FEEDBACK_FILE
     now = int(time.time())
-    return ingest_files(source.folder, workspace.stages, now, feedback, engine.row_checker())
+    return ingest_files(
+        source.folder, source.spec, workspace.stages, now, feedback, engine.row_checker()
+    )
 
 
 def _broke_off(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect passes them

@@ -14,7 +14,8 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from pandas.api.types import is_float_dtype, is_integer_dtype
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 import widedeep
@@ -32,16 +33,6 @@ Answer = TypeVar("Answer")
 
 _GATED_ID = "widedeep.gated_id"
 _SERVED_ID = "widedeep.served_id"
-_SIGNATURE = ModelSignature(
-    inputs=Schema(
-        [
-            ColSpec(DataType.long, "user"),
-            ColSpec(DataType.long, "item"),
-            ColSpec(DataType.long, "time", required=False),
-        ]
-    ),
-    outputs=Schema([ColSpec(DataType.double, "probability")]),
-)
 _SERVED_PACKAGES = (
     "lazy-loader",
     "mlflow",
@@ -49,6 +40,7 @@ _SERVED_PACKAGES = (
     "numpy",
     "pandas",
     "pyarrow",
+    "pydantic",
     "safetensors",
     "scikit-learn",
     "torch",
@@ -248,10 +240,26 @@ def _log_model(
             },
             code_paths=[str(Path(widedeep.__file__).parent)],
             pip_requirements=_pip_requirements(),
-            signature=_SIGNATURE,
+            signature=_signature(example),
             input_example=example,
         )
     return logged.model_uri, logged.model_id
+
+
+def _signature(example: pd.DataFrame) -> ModelSignature:
+    """Return the signature of requests like the example; only user and item are required."""
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(_column_type(example[name]), str(name), required=name in {"user", "item"})
+        for name in example
+    ]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, "probability")]
+    return ModelSignature(Schema(columns), Schema(outputs))
+
+
+def _column_type(column: "pd.Series[Any]") -> DataType:
+    if is_integer_dtype(column):
+        return DataType.long
+    return DataType.double if is_float_dtype(column) else DataType.string
 
 
 def _or_none(ask: Callable[[], Answer]) -> Answer | None:

@@ -25,18 +25,18 @@ from widedeep import (
     Artifact,
     Evaluator,
     GateConfig,
-    ItemTable,
     Predictions,
     TrainedModel,
     model_scorer,
 )
+from widedeep.data.tables import context_columns
 from widedeep.evaluation.figures import draw_figures
 from widedeep.evaluation.gate import BASELINE_NAME, Decision, Verdict
 from widedeep.evaluation.memorisation import Memorisation
 from widedeep.evaluation.naming import DisplayNames
 from widedeep.evaluation.report import ModelCard
 from widedeep.evaluation.scoring import BASELINE_PREDICTIONS, CHAMPION_PREDICTIONS, PREDICTIONS
-from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
+from widedeep.evaluation.snapshot import GOLDEN, UNKNOWN_ID, DataSnapshot, GoldenRequests
 from widedeep.inputs import to_iso
 from widedeep.store import ModelVersion, code_version
 
@@ -68,13 +68,12 @@ def evaluate(context: RunContext, challenger: Artifact, gate: GateConfig) -> Art
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        items = ingested.items()
-        item_table = ItemTable.from_table(items)
+        tables = ingested.tables()
         scorer = context.engine.scorer
-        evaluator = Evaluator(ingested.known(), item_table, ingested.split, gate, scorer)
+        evaluator = Evaluator(ingested.known(), tables, ingested.split, gate, scorer)
         model = TrainedModel.load(challenger.path)
         previous = TrainedModel.load(champion.gated.path) if champion else None
-        names = DisplayNames.from_tables(items, ingested.people())
+        names = DisplayNames.from_tables(ingested.side_tables())
         memorisation = Memorisation.compute(model, names, previous=previous)
         memorisation.save(folder)
         comparison = evaluator.compare(model, previous, folder, earlier)
@@ -127,7 +126,7 @@ def model_card(
     """Return the model card of a registered version, as Markdown."""
     ingested, preset = context.ingested, context.preset
     facts = {
-        "label": f"a rating of {preset.features.history.positive_rating} or more is positive",
+        "label": f"{preset.features.label} is positive",
         "data": _data(ingested),
         "holdout": _holdout(ingested),
         "start": context.start.reason,
@@ -272,19 +271,28 @@ def _decide(
 def save_data_snapshot(ingested: Ingested, served: Artifact, folder: Path) -> None:
     """Write what a version carries beside its weights into a new `folder`.
 
-    These are the interactions, items and people of the run, and golden requests with the answers
-    of the `served` model.
+    These are the interactions, items, users and names of the run, and golden requests with the
+    answers of the `served` model.
     """
     folder.mkdir()
-    snapshot = DataSnapshot.from_tables(ingested.known(), ingested.items(), ingested.people())
+    snapshot = DataSnapshot.from_tables(ingested.known(), ingested.side_tables())
     snapshot.save(folder)
     model = TrainedModel.load(served.path)
-    scorer = model_scorer(model, snapshot.interactions, snapshot.item_table)
-    GoldenRequests.compute(snapshot.interactions, scorer).save(folder / GOLDEN)
+    scorer = model_scorer(model, snapshot.interactions, snapshot.tables)
+    GoldenRequests.compute(snapshot.interactions, scorer).save(folder / GOLDEN, snapshot.side)
 
 
 def _input_example(ingested: Ingested) -> pd.DataFrame:
-    """Return a request: the last two rated pairs, and an unknown user with an unknown item."""
-    interactions = ingested.known()
-    user, item = np.append(interactions.user[-2:], -1), np.append(interactions.item[-2:], -1)
-    return pd.DataFrame({"user": user, "item": item, "time": ingested.split.as_of})
+    """Return a request: the last two pairs, and an unknown user with an unknown item."""
+    last, side = ingested.known().select_rows(slice(-2, None)), ingested.side_tables()
+    user, item = np.append(last.user, UNKNOWN_ID), np.append(last.item, UNKNOWN_ID)
+    columns = {
+        "user": side.user_ids.column(user).to_pandas(),
+        "item": side.item_ids.column(item).to_pandas(),
+        "time": ingested.split.as_of,
+    }
+    context = {
+        name: pd.Series([*column.to_pylist(), None])
+        for name, column in context_columns(last.context, "").items()
+    }
+    return pd.DataFrame({**columns, **context})

@@ -23,6 +23,7 @@ from widedeep.store import atomic_write, code_version
 if TYPE_CHECKING:
     from tasks.ingest import Ingested
     from widedeep import Preset, Workspace
+    from widedeep.data.source import Source
     from widedeep.model.presets import Setting
     from widedeep.model.warm_start import TrainingStart
     from widedeep.store import ModelVersion
@@ -79,7 +80,7 @@ def run_parameters(context: RunContext) -> dict[str, Any]:
         "replicas": context.engine.replicas,
         "mode": "warm" if start.warm else "cold",
         "warm_started_from": start.previous.number if start.previous else "nothing",
-        "positive_rating": preset.features.history.positive_rating,
+        "label": preset.features.label,
         **split_moments(context.ingested),
         **flatten("sampling", asdict(preset.sampling)),
         **flatten("network", asdict(preset.network)),
@@ -138,22 +139,25 @@ def save_tuned(
     return path
 
 
-def preset_by_name(workspace: Workspace, model: str, name: PresetName) -> Preset:
-    """Return a preset; `TUNED` is the default one with the settings that the last search found.
+def preset_by_name(workspace: Workspace, source: Source, name: PresetName) -> Preset:
+    """Return a preset for a data set; `TUNED` has the settings that the last search found.
 
     Raises:
-        InputError: There was no search on the data of `model` yet.
+        InputError: There was no search on the data yet, or a cross has an unknown part.
     """
     from widedeep import get_preset
     from widedeep.model.presets import with_settings
 
     if name is not PresetName.TUNED:
-        return get_preset(name)
-    path = _tuned_file(workspace, model)
+        return get_preset(name, source.spec)
+    path = _tuned_file(workspace, source.model)
     if not path.exists():
-        raise InputError(f"there are no tuned settings for {model}; begin with: widedeep tune")
+        raise InputError(
+            f"there are no tuned settings for {source.model}; begin with: widedeep tune"
+        )
     tuned: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return with_settings(get_preset(PresetName.DEFAULT), tuned["settings"], name.value)
+    default = get_preset(PresetName.DEFAULT, source.spec)
+    return with_settings(default, tuned["settings"], name.value)
 
 
 def _tuned_file(workspace: Workspace, model: str) -> Path:

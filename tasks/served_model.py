@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow as pa
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from numpy.typing import NDArray
 
 
 def _reuse_compiled(carried: Path) -> None:
@@ -41,24 +42,30 @@ def _sources(folder: Path) -> dict[Path, bytes]:
 
 _reuse_compiled(Path(__file__).parent / "code")
 
-from widedeep.data.tables import Interactions  # noqa: E402
+from widedeep.data.ids import composed, id_keys  # noqa: E402
+from widedeep.data.tables import Categories, Context, ContextColumn  # noqa: E402
+from widedeep.data.validation import parse_numbers  # noqa: E402
 from widedeep.evaluation.scoring import model_scorer  # noqa: E402
+from widedeep.evaluation.snapshot import DataSnapshot  # noqa: E402
+from widedeep.features.attributes import FeatureTables  # noqa: E402
 from widedeep.features.history import Queries  # noqa: E402
-from widedeep.features.items import ItemTable  # noqa: E402
 from widedeep.model.trained_model import TrainedModel  # noqa: E402
 
 
 class ServedModel(PythonModel):
-    """An MLflow model: columns `user`, `item`, optionally `time` (UNIX seconds) → `probability`."""
+    """An MLflow model: columns `user`, `item` and optionally others → `probability`.
+
+    The others are `time` (UNIX seconds) and the context features that the data declare; a user's
+    own features are those that were known when the model was registered.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the model, and the ratings and items it was registered with."""
         model = TrainedModel.load(Path(context.artifacts["model"]))
-        history = Path(context.artifacts["history"])
-        interactions = Interactions.load(history / "ratings.parquet")
-        item_table = ItemTable.from_table(pq.read_table(history / "items.parquet"))
-        self._known_until = int(interactions.time[-1]) + 1
-        self._score = model_scorer(model, interactions, item_table)
+        snapshot = DataSnapshot.load(Path(context.artifacts["history"]))
+        self._tables = snapshot.tables
+        self._known_until = int(snapshot.interactions.time[-1]) + 1
+        self._score = model_scorer(model, snapshot.interactions, snapshot.tables)
 
     def predict(
         self,
@@ -67,13 +74,31 @@ class ServedModel(PythonModel):
         params: dict[str, Any] | None = None,  # noqa: ARG002  likewise
     ) -> pd.DataFrame:
         """Return P(positive) of each row; unknown ids are scored as new users and new items."""
-        user, item = (model_input[name].to_numpy(np.int64) for name in ("user", "item"))
+        user, item = (_keys(model_input[name]) for name in ("user", "item"))
         time = np.full(len(user), self._known_until)
         if "time" in model_input:
             time = model_input["time"].to_numpy(np.int64)
         known_until = np.minimum(time, self._known_until)
-        queries = Queries(user, item, time, known_until)
+        queries = Queries(user, item, time, known_until, _context(model_input, self._tables))
         return pd.DataFrame({"probability": self._score(queries)})
+
+
+def _keys(column: "pd.Series[Any]") -> NDArray[np.int64]:
+    """Return the keys of ids, integers or text, (n,)."""
+    return id_keys(composed(pa.chunked_array([pa.array(column.astype(str), pa.string())])))
+
+
+def _context(rows: pd.DataFrame, tables: FeatureTables) -> Context:
+    """Return the context features that the rows state; the others are missing."""
+    columns: dict[str, ContextColumn] = {}
+    for name in tables.context:
+        if name in rows:
+            texts = pa.chunked_array([pa.array(rows[name].astype(object), pa.string())])
+            categorical = name in tables.context_categories
+            columns[name] = (
+                Categories.from_texts(composed(texts)) if categorical else parse_numbers(texts)
+            )
+    return columns
 
 
 set_model(ServedModel())

@@ -16,7 +16,6 @@ from tasks.run import RunContext
 from widedeep import (
     Artifact,
     ArtifactStore,
-    ItemTable,
     Predictions,
     TrainedModel,
     Workspace,
@@ -87,10 +86,10 @@ def score(context: RunContext, model: Artifact) -> Artifact:
 
     def build(folder: Path) -> dict[str, Any]:
         trained, interactions = TrainedModel.load(model.path), ingested.known()
-        scorer = model_scorer(trained, interactions, ItemTable.from_table(ingested.items()))
-        history = trained.transform.spec.history
-        predictions = Predictions.compute(interactions, ingested.split, history, scorer)
-        predictions.save(folder / PREDICTIONS)
+        tables = ingested.tables()
+        scorer = model_scorer(trained, interactions, tables)
+        predictions = Predictions.compute(interactions, ingested.split, scorer)
+        predictions.save(folder / PREDICTIONS, tables)
         return predictions.measure()
 
     return context.workspace.stages.get_or_build("scores", key, build)
@@ -160,7 +159,7 @@ def _slices(
     full = next(trial for trial in trials if trial.variant.name == FULL)
     return slice_holdout(
         ingested.known(),
-        ItemTable.from_table(ingested.items()),
+        ingested.tables(),
         ingested.split,
         TrainedModel.load(full.model.path).transform,
         planted,

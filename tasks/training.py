@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tasks.engine import STAGE_SECONDS, TRAINING_SECONDS
 from tasks.prefect_page import progress
 from tasks.run import RunContext
-from widedeep import Artifact, ItemTable, TrainedModel, TrainingData, cold_parts, warm_parts
+from widedeep import Artifact, TrainedModel, TrainingData, cold_parts, warm_parts
 from widedeep.features.training_data import TrainingParts, save_parts
 from widedeep.model.fitting import TrainingJob
 from widedeep.model.trainer import EpochResult
@@ -58,19 +58,19 @@ def describe_part(name: str, part: Mapping[str, Any]) -> str:
 
 def _parts(context: RunContext) -> TrainingParts:
     interactions, split = context.ingested.known(), context.ingested.split
-    item_table = ItemTable.from_table(context.ingested.items())
+    tables = context.ingested.tables()
     preset, previous, engines = (
         context.preset,
         context.start.load_model(),
         context.engine.feature_engines(context.workspace.root),
     )
-    split.check(interactions.time, preset.features.history.is_positive(interactions.value))
+    split.check(interactions.time, interactions.label)
     if previous is None:
         learned = preset.features, preset.sampling
-        return cold_parts(interactions, item_table, split, *learned, make_engine=engines)
+        return cold_parts(interactions, tables, split, *learned, make_engine=engines)
     known = previous.transform, previous.learned_until
     until = split.holdout_from
-    return warm_parts(interactions, item_table, until, preset.sampling, *known, make_engine=engines)
+    return warm_parts(interactions, tables, until, preset.sampling, *known, make_engine=engines)
 
 
 @contextmanager
@@ -191,7 +191,7 @@ def catch_up(context: RunContext, gated: Artifact) -> Artifact:
         training_data = TrainingData.from_parts(
             warm_parts(
                 context.ingested.known(),
-                ItemTable.from_table(context.ingested.items()),
+                context.ingested.tables(),
                 context.ingested.split.as_of,
                 context.preset.sampling,
                 model.transform,

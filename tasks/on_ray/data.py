@@ -12,17 +12,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import ray
 import ray.data
 from numpy.typing import NDArray
 
-from widedeep import Interactions, ItemTable, TrainedModel
-from widedeep.data.files import DelimitedFile
-from widedeep.data.validation import RowCheck, check_rows, rates_schema
+from widedeep import FeatureTables, Interactions, TrainedModel
+from widedeep.data.files import DataFile
+from widedeep.data.validation import InteractionRules, RowCheck
 from widedeep.evaluation.scoring import Scorer
-from widedeep.features import ALL_COLUMNS, ColumnSelection, Queries, RawFeatures
+from widedeep.features import ColumnSelection, Queries, RawFeatures
 from widedeep.model.network import predict
 from widedeep.out_of_core.blocks import (
     BlockEngine,
@@ -50,16 +49,16 @@ class _Opaque:
 
 @dataclass(frozen=True, slots=True)
 class RayRows(BlockRows):
-    """Rows with their features in the cluster's memory; `item_table` is a Ray reference."""
+    """Rows with their features in the cluster's memory; `tables` is a Ray reference."""
 
     blocks: Any
-    item_table: Any
+    tables: Any
 
     def map_blocks(
-        self, work: Work[Result], reads: ColumnSelection = ALL_COLUMNS
+        self, work: Work[Result], columns: ColumnSelection | None = None
     ) -> Iterator[Result]:
         """Run `work` on the workers, see `BlockRows.map_blocks`."""
-        arguments = ray.put((work, reads, self.positions, self.item_table))
+        arguments = ray.put((work, columns, self.positions, self.tables))
         results = self.blocks.map_batches(
             _apply, fn_args=(arguments,), batch_size=None, batch_format="pyarrow"
         )
@@ -76,45 +75,45 @@ class RayEngine(BlockEngine[RayRows]):
 
     def compute_features(self, queries: Queries) -> RayRows:
         """See `FeatureEngine.compute_features`."""
-        known = (self.interactions, queries, self.item_table, self.spec.history, self.prior)
+        known = (self.interactions, queries, self.tables.items, self.spec.history, self.prior)
         count = max(self.pieces, math.ceil(len(queries) / self.rows))
         parts = [
             {"part": ray.put((part, queries.select_rows(part.rows)))}
             for part in split_history(*known, count=count)
         ]
-        item_table = ray.put(self.item_table)
+        tables = ray.put(self.tables)
         blocks = None
         if parts:
             batches = ray.data.from_items(parts, override_num_blocks=len(parts))
             blocks = batches.map_batches(
-                _described, fn_args=(item_table,), batch_size=1, batch_format="numpy"
+                _described, fn_args=(tables,), batch_size=1, batch_format="numpy"
             ).materialize()
-        return RayRows(queries, all_positions(len(queries)), blocks, item_table)
+        return RayRows(queries, all_positions(len(queries)), blocks, tables)
 
 
 def _described(batch: dict[str, Any], reference: Any) -> pa.Table:  # noqa: ANN401
-    item_table = ray.get(reference)
+    tables = ray.get(reference)
     part, queries = ray.get(batch["part"][0])
-    return to_block(RawFeatures.from_history(queries, part.compute(), item_table), part.rows)
+    return to_block(RawFeatures.from_history(queries, part.compute(), tables), part.rows)
 
 
 def _apply(block: pa.Table, reference: Any) -> dict[str, Any]:  # noqa: ANN401
-    work, reads, place, item_table = ray.get(reference)
+    work, reads, place, tables = ray.get(reference)
     columns = block.select(block_columns(block.schema, reads))
-    results = run_on_block(work, columns, place, ray.get(item_table))
+    results = run_on_block(work, columns, place, ray.get(tables))
     column = np.empty(len(results), object)
     column[:] = [_Opaque(result) for result in results]
     return {"result": column}
 
 
-def check_on_ray(file: DelimitedFile, items: pd.Index, now: int) -> Iterator[RowCheck]:
-    """Check the rows as `check_locally` does, a byte range of the file on each worker.
+def check_on_ray(file: DataFile, rules: InteractionRules) -> Iterator[RowCheck]:
+    """Check the rows as `check_locally` does, a part of the file on each worker.
 
     The file has to lie on a disk that all machines share.
     """
-    ranges = [{"range": byte_range} for byte_range in file.byte_ranges()]
+    ranges = [{"range": part} for part in file.ranges()]
     checks = ray.data.from_items(ranges, override_num_blocks=len(ranges)).map_batches(
-        partial(_check, file=file, items=ray.put(items), now=now),
+        partial(_check, file=file, rules=ray.put(rules)),
         batch_size=1,
         batch_format="numpy",
     )
@@ -122,10 +121,9 @@ def check_on_ray(file: DelimitedFile, items: pd.Index, now: int) -> Iterator[Row
         yield row["check"]
 
 
-def _check(batch: dict[str, Any], file: DelimitedFile, items: Any, now: int) -> dict[str, Any]:  # noqa: ANN401
-    schema = rates_schema(ray.get(items), now)
+def _check(batch: dict[str, Any], file: DataFile, rules: Any) -> dict[str, Any]:  # noqa: ANN401
     check = np.empty(1, object)
-    check[0] = check_rows(file, file.read(batch["range"][0]), schema)
+    check[0] = ray.get(rules).check(file, file.read(batch["range"][0]))
     return {"check": check}
 
 
@@ -159,14 +157,14 @@ class _RankingWorker:
 
 
 def ray_scorer(
-    model: TrainedModel, interactions: Interactions, item_table: ItemTable, pieces: int
+    model: TrainedModel, interactions: Interactions, tables: FeatureTables, pieces: int
 ) -> Scorer:
     """Return a scorer that works as `model_scorer` does, part by part on the cluster.
 
     Probabilities differ in the last bits, because batches have other sizes.
     """
     spec, prior = model.transform.spec, model.transform.prior
-    engine = RayEngine(interactions, item_table, spec, prior, pieces)
+    engine = RayEngine(interactions, tables, spec, prior, pieces)
 
     def score(asked: Queries) -> NDArray[np.float64]:
         return engine.compute_features(asked).gather(partial(_predict, model))
