@@ -3,6 +3,9 @@
 import pyarrow.parquet as pq
 import pytest
 
+from widedeep.data.dataset import kmrd_spec
+from widedeep.data.ingest import check_locally
+from widedeep.data.ingest import ingest as ingest_with
 from widedeep.store import ArtifactStore
 
 NOW = 1_600_000_000  # 2020-09-13 12:26:40 UTC
@@ -51,6 +54,11 @@ def kmrd(tmp_path):
 @pytest.fixture
 def store(tmp_path):
     return ArtifactStore(tmp_path / "store")
+
+
+def ingest(folder, store, now, events=None, check=check_locally):
+    """Ingest a folder in KMRD's form."""
+    return ingest_with(folder, kmrd_spec("kmrd"), store, now, events, check)
 
 
 def append(path, *lines):

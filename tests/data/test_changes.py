@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.conftest import ingest
 from widedeep.data.changes import UNEXPECTED_FILE, compare_data
-from widedeep.data.ingest import ingest
 from widedeep.inputs import InputError
 from widedeep.store import ArtifactStore
 

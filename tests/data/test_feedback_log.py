@@ -14,6 +14,7 @@ from concurrent.futures import wait
 import pyarrow.parquet as pq
 import pytest
 
+from tests.data.conftest import ingest
 from widedeep.data.feedback_log import (
     FEEDBACK_FILE,
     FEEDBACK_HEADER,
@@ -23,7 +24,6 @@ from widedeep.data.feedback_log import (
     complete_size,
     read_feedback,
 )
-from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
 from widedeep.inputs import InputError
 from widedeep.workspace import BusyError

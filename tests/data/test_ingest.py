@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.conftest import append, quarantined, read
-from widedeep.data.ingest import ingest, split_repeats
+from tests.data.conftest import append, ingest, quarantined, read
+from widedeep.data.ingest import split_repeats
 from widedeep.data.tables import IngestedData
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore, file_digest
 
-TABLES = ("ratings", "superseded", "quarantine", "items", "people")
+TABLES = ("ratings", "superseded", "quarantine", "items", "users", "names")
 DAY = 86_400
 
 
@@ -31,7 +31,7 @@ def tree(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_good_folder_becomes_five_tables_and_a_summary(kmrd, store, now):
+def test_a_good_folder_becomes_six_tables_and_a_summary(kmrd, store, now):
     artifact = ingest(kmrd, store, now)
     assert artifact.kind == "ratings"
     assert {file.stem for file in artifact.path.glob("*.parquet")} == set(TABLES)
@@ -43,6 +43,8 @@ def test_a_good_folder_becomes_five_tables_and_a_summary(kmrd, store, now):
         "first_time": 1_500_000_000,
         "last_time": 1_500_003_960,
         "absent": [],
+        "interaction_files": ["rates.csv"],
+        "sampled_negatives": 0,
     }
 
 
@@ -50,11 +52,11 @@ def test_columns_have_their_types_and_order(kmrd, store, now):
     artifact = ingest(kmrd, store, now)
     types = {
         name: {field.name: str(field.type) for field in read(artifact, name).schema}
-        for name in ("ratings", "superseded", "quarantine", "people")
+        for name in ("ratings", "superseded", "quarantine")
     }
-    rating = {"user": "int64", "item": "int64", "value": "int8", "time": "int64"}
+    rating = {"user": "int64", "item": "int64", "value": "float", "time": "int64"}
     assert types == {
-        "ratings": rating,
+        "ratings": rating | {"label": "bool"},
         "superseded": rating | {"file": "string", "line": "int64", "reason": "string"},
         "quarantine": {
             "file": "string",
@@ -63,7 +65,6 @@ def test_columns_have_their_types_and_order(kmrd, store, now):
             "reason": "string",
             "time": "int64",
         },
-        "people": {"people": "int64", "korean": "string", "original": "string"},
     }
 
 
@@ -121,15 +122,14 @@ def test_a_bad_file_stops_it_before_anything_is_written(kmrd, store, now, damage
 
 
 def test_without_the_optional_files_their_columns_are_empty(kmrd, store, now):
-    absent = ["genres.csv", "countries.csv", "castings.csv", "peoples.txt"]
-    for name in absent:
+    for name in ("genres.csv", "countries.csv", "castings.csv", "peoples.txt"):
         (kmrd / name).unlink()
     artifact = ingest(kmrd, store, now)
     items = read(artifact, "items")
     for name in ("genres", "countries", "people", "leading"):
         assert items[name].to_pylist() == [[]] * 4
-    assert len(read(artifact, "people")) == 0
-    assert artifact.summary["absent"] == absent
+    assert len(read(artifact, "names")) == 0
+    assert artifact.summary["absent"] == ["genres", "countries", "castings", "people"]
 
 
 def test_the_same_files_are_not_ingested_twice(kmrd, store, now):
@@ -176,7 +176,7 @@ def spoil(row, how):
         "short": f"{user},{item},{value}",
         "rate": f"{user},{item},{int(value) + 10},{time}",
         "movie": f"{user},{item}9,{value},{time}",
-        "time": f"{user},{item},{value},{time}.0",
+        "time": f"{user},{item},{value},x{time}",
         "blank": "",
     }[how]
 
@@ -260,11 +260,14 @@ def test_a_full_disk_leaves_the_store_as_it_was(kmrd, tiny_disk, now):
 LIMITED = """
 import resource, sys
 from pathlib import Path
+from widedeep.data.dataset import kmrd_spec
 from widedeep.data.ingest import ingest
 from widedeep.store import ArtifactStore
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
-    ingest(Path(sys.argv[1]), ArtifactStore(Path(sys.argv[2])), int(sys.argv[3]))
+    ingest(
+        Path(sys.argv[1]), kmrd_spec("kmrd"), ArtifactStore(Path(sys.argv[2])), int(sys.argv[3])
+    )
 except OSError:
     sys.exit(77)
 """
@@ -293,11 +296,11 @@ def test_kmrd_small_is_what_its_description_says(kmrd_small, store):
     assert datetime.fromtimestamp(summary["first_time"], UTC).date().isoformat() == "2003-11-20"
     assert datetime.fromtimestamp(summary["last_time"], UTC).date().isoformat() == "2019-12-16"
     assert len(quarantined(artifact)) == 0
-    items = read(artifact, "items").select(["item", "original_year"])
+    items = read(artifact, "items").select(["item", "item_age"])
     rated = read(artifact, "ratings").join(items, "item")
-    assert rated["original_year"].null_count == 921  # 0.7 %; 0.8 % without years that stand alone
+    assert rated["item_age"].null_count == 921  # 0.7 %; 0.8 % without years that stand alone
     assert len(items) == 999
-    assert len(read(artifact, "people")) == 7_172
+    assert len(read(artifact, "names")) == 7_172
 
 
 def test_ratings_may_come_in_parts_that_are_named_where_they_matter(kmrd, store, now):
@@ -315,7 +318,7 @@ def test_ratings_may_come_in_parts_that_are_named_where_they_matter(kmrd, store,
     }
     reasons = {(row["file"], row["reason"]) for row in read(artifact, "superseded").to_pylist()}
     assert ("rates-2019.csv", "exact duplicate of line 2 of rates.csv") in reasons
-    conflict = "conflicts with line 2 of rates-2019.csv: rate 10 then, 9 now"
+    conflict = "conflicts with line 2 of rates-2019.csv: value 10 then, 9 now"
     assert ("rates-2020.csv", conflict) in reasons
     assert [row["file"] for row in quarantined(artifact)] == ["rates-2020.csv"]
     assert IngestedData(artifact).counts(now).read == 63
@@ -336,7 +339,7 @@ def test_parts_alone_are_enough(kmrd, store, now):
 TYPES = {
     "user": "int64",
     "item": "int64",
-    "value": "int8",
+    "value": "float32",
     "time": "int64",
     "line": "int64",
     "part": "int16",
@@ -355,19 +358,21 @@ def ratings(*rows):
 
 
 def reasons(*rows):
-    _, superseded = split_repeats(ratings(*rows), ["rates.csv"])
+    _, superseded = split_repeats(ratings(*rows), ["rates.csv"], first_only=True)
     return list(zip(superseded["line"].to_pylist(), superseded["reason"].to_pylist(), strict=True))
 
 
 def test_the_earliest_rating_is_the_example_wherever_it_stands():
     rows = (1, 7, 9, 300), (1, 7, 5, 100), (1, 7, 8, 200)
-    examples, superseded = split_repeats(ratings(*rows), ["rates.csv"])
+    examples, superseded = split_repeats(ratings(*rows), ["rates.csv"], first_only=True)
     assert examples.to_pylist() == [{"user": 1, "item": 7, "value": 5, "time": 100}]
     assert superseded["time"].to_pylist() == [200, 300]
 
 
 def test_at_one_time_the_first_line_is_the_example():
-    examples, _ = split_repeats(ratings((1, 7, 9, 100), (1, 7, 5, 100)), ["rates.csv"])
+    examples, _ = split_repeats(
+        ratings((1, 7, 9, 100), (1, 7, 5, 100)), ["rates.csv"], first_only=True
+    )
     assert examples["value"].to_pylist() == [9]
 
 
@@ -376,8 +381,8 @@ def test_at_one_time_the_first_line_is_the_example():
     [
         ((1, 7, 10, 100), "exact duplicate of line 2"),
         ((1, 7, 10, 200), "repeats line 2"),
-        ((1, 7, 7, 200), "conflicts with line 2: rate 10 then, 7 now"),
-        ((1, 7, 7, 100), "conflicts with line 2: rate 10 then, 7 now"),
+        ((1, 7, 7, 200), "conflicts with line 2: value 10 then, 7 now"),
+        ((1, 7, 7, 100), "conflicts with line 2: value 10 then, 7 now"),
     ],
 )
 def test_a_later_rating_says_how_it_differs_from_the_first(later, reason):
@@ -385,8 +390,8 @@ def test_a_later_rating_says_how_it_differs_from_the_first(later, reason):
 
 
 def test_every_later_rating_is_compared_with_the_first():
-    third = (6, "conflicts with line 4: rate 3 then, 9 now")
-    second = (2, "conflicts with line 4: rate 3 then, 9 now")
+    third = (6, "conflicts with line 4: value 3 then, 9 now")
+    second = (2, "conflicts with line 4: value 3 then, 9 now")
     assert reasons((5, 1, 9, 20), (5, 2, 9, 1), (5, 1, 3, 10), (4, 1, 9, 2), (5, 1, 9, 30)) == [
         second,
         third,
@@ -395,7 +400,7 @@ def test_every_later_rating_is_compared_with_the_first():
 
 def test_examples_are_sorted_by_time_user_and_item():
     rows = [(9, 1, 1, 5), (2, 8, 1, 5), (2, 3, 1, 5), (-4, 1, 1, 5), (7, 7, 1, 4)]
-    examples, _ = split_repeats(ratings(*rows), ["rates.csv"])
+    examples, _ = split_repeats(ratings(*rows), ["rates.csv"], first_only=True)
     order = zip(*(examples[name].to_pylist() for name in ("time", "user", "item")), strict=True)
     assert list(order) == [(4, 7, 7), (5, -4, 1), (5, 2, 3), (5, 2, 8), (5, 9, 1)]
 
@@ -408,7 +413,7 @@ def test_examples_are_those_of_a_loop_over_the_ratings_in_time(rows):
     first = {}
     for line, (user, item, value, time) in sorted(enumerate(rows, 2), key=lambda r: r[1][3]):
         first.setdefault((user, item), (time, user, item, value, line))
-    examples, superseded = split_repeats(ratings(*rows), ["rates.csv"])
+    examples, superseded = split_repeats(ratings(*rows), ["rates.csv"], first_only=True)
     actual = examples.select(["time", "user", "item", "value"]).to_pylist()
     assert [tuple(row.values()) for row in actual] == sorted(row[:4] for row in first.values())
     others = set(range(2, len(rows) + 2)) - {row[4] for row in first.values()}

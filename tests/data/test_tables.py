@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.ingest import ingest
+from tests.data.conftest import ingest
 from widedeep.data.tables import ITEM_COLUMNS, IngestedData, Interactions, RowCounts
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore
