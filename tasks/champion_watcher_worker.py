@@ -21,6 +21,7 @@ from tasks.champion_watcher import CHECKING_NICENESS, POLL_SECONDS, CandidateVer
 from tasks.model_store import ModelStore
 from widedeep import Workspace
 from widedeep.data.feedback_log import read_feedback
+from widedeep.data.tables import SideTables
 from widedeep.inputs import Precision
 from widedeep.serving.handoff import SharedFile
 from widedeep.serving.serving_model import ServedVersion, WarmState, check_version
@@ -93,7 +94,8 @@ def _warm_up(version: ServedVersion, precision: Precision, path: Path) -> str | 
     if "error" in acknowledged:
         return str(acknowledged["error"])
     try:
-        feedback = read_feedback(Path(acknowledged["path"]), end=acknowledged["end"])
+        spec = SideTables.load(version.history).spec
+        feedback = read_feedback(Path(acknowledged["path"]), spec, end=acknowledged["end"])
         WarmState.compute(version, feedback, precision).save(path)
     except Exception as error:  # noqa: BLE001  the next version may be better
         return f"its warm state cannot be computed: {type(error).__name__}: {error}"

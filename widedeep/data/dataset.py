@@ -88,6 +88,12 @@ class LabelRule:
     equals: str | int | float | bool | None = None
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
+    def is_positive(self, value: float) -> bool:
+        """Return whether a number in the label's column is positive."""
+        if self.at_least is not None:
+            return value >= self.at_least
+        return str(self.equals) == f"{value:g}" if self.equals is not None else value == 1
+
     def to_text(self) -> str:
         """Return the rule for people, such as `rate >= 10`."""
         if self.at_least is not None:
@@ -156,6 +162,43 @@ class InteractionsTable:
     columns: tuple[str, ...] | None = None
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
+    @property
+    def label_from_value(self) -> bool:
+        """Whether the label of an interaction follows from its value."""
+        same = self.value is not None and self.label is not None
+        return same and self.label.column == self.value.column  # type: ignore[union-attr]
+
+    def read_feedback(
+        self,
+        value: float | None,
+        label: bool | None,  # noqa: FBT001  as it was given
+    ) -> tuple[float, bool]:
+        """Return value and label of an interaction that a server is told of.
+
+        Raises:
+            InputError: One that is needed is missing, or the value is out of range.
+        """
+        if self.value is not None:
+            self._check_value(value)
+        if self.label_from_value and value is not None and self.label is not None:
+            label = self.label.is_positive(value)
+        if label is None:
+            raise InputError("label is missing; expected true or false")
+        return (float(label) if value is None or self.value is None else value), label
+
+    def _check_value(self, value: float | None) -> None:
+        column = self.value
+        if column is None:
+            return
+        low, high = column.minimum, column.maximum
+        expected = "an integer" if column.integer else "a number"
+        if low is not None and high is not None:
+            expected += f" from {low:g} to {high:g}"
+        wrong = value is None or (column.integer and value != int(value))
+        wrong = wrong or (low is not None and value < low) or (high is not None and value > high)  # type: ignore[operator]
+        if wrong:
+            raise InputError(f"value is {value}; expected {expected}")
+
 
 @dataclass(frozen=True, slots=True)
 class AttributesTable:
@@ -165,6 +208,7 @@ class AttributesTable:
         files: Globs below the folder.
         id: Column of the item's or user's id.
         title: Column of the display name, or columns by language (`ko`, `en`, …).
+        called: What people call such an item or user, by language: film, 영화.
         age_rating: The category of items that says from which age they may be shown.
         released: The feature of type age that says when an item came out; later ones are not shown.
         complete: Whether an interaction of an id that the table lacks is a bad row; otherwise its
@@ -176,6 +220,7 @@ class AttributesTable:
     files: tuple[str, ...]
     id: str
     title: Mapping[str, TitleColumn] = field(default_factory=dict)
+    called: Mapping[str, str] = field(default_factory=dict)
     age_rating: str | None = None
     released: str | None = None
     complete: bool = False
@@ -227,7 +272,9 @@ class Feature:
         order_by: A numeric column by which the values of a bag are ordered; the file's order by
             default.
         names: The extra table that names the ids of a bag or category.
-        learn: Whether models read it; otherwise it serves history, retrieval and display alone.
+        learn: Whether models read it; otherwise it serves history and retrieval alone.
+        title: What people call it, by language (`ko`, `en`).
+        words: What its values are called, by language, where that is not as in the data.
         time_zone: Of hour, weekday and month, such as Asia/Seoul; UTC by default.
     """
 
@@ -241,6 +288,8 @@ class Feature:
     order_by: str | None = None
     names: str | None = None
     learn: bool = True
+    title: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     time_zone: str = "UTC"
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 

@@ -60,7 +60,7 @@ class FeedbackEvent:
         value: The number that history averages; the label, 0 or 1, where the data have no value.
         time: UNIX seconds.
         label: Whether the interaction is positive.
-        context: The request's context features, as they were given.
+        context: The request's features of context and user, as they were given.
         user_id: The user's id as text; the key itself if empty.
         item_id: The item's id as text; the key itself if empty.
     """
@@ -70,7 +70,7 @@ class FeedbackEvent:
     value: float
     time: int
     label: bool
-    context: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
     user_id: str = ""
     item_id: str = ""
 
@@ -320,6 +320,14 @@ def read_feedback(
         good[name].to_numpy() for name in ("user", "item", "value", "time", "label")
     )
     return Interactions(user, item, value, time, label, context=context)
+
+
+def feedback_events(interactions: Interactions) -> Iterator[FeedbackEvent]:
+    """Yield what `read_feedback` returned as single events, without their context."""
+    columns = (interactions.user, interactions.item, interactions.value, interactions.time)
+    rows = zip(*(c.tolist() for c in columns), interactions.label.tolist(), strict=True)
+    for user, item, value, time_, label in rows:
+        yield FeedbackEvent(user, item, value, time_, label)
 
 
 def _take_over_former_log(folder: Path) -> None:

@@ -29,6 +29,7 @@ UNKNOWN_KEY = -1
 """A key that no id has."""
 
 _LONGEST_INTEGER = 18
+_FIRST_LONG_INTEGER = 10**_LONGEST_INTEGER
 _DIGEST_BITS = 62
 
 Keys = NDArray[np.int64]
@@ -45,6 +46,8 @@ def id_key(identity: str | int) -> int:
     Raises:
         InputError: The text is empty.
     """
+    if isinstance(identity, int) and 0 <= identity < _FIRST_LONG_INTEGER:
+        return identity
     text = id_text(identity)
     if not text:
         raise InputError("an id is empty; expected an integer or text")

@@ -47,12 +47,14 @@ class DisplayNames:
         item_ids: The ids of items that are text.
         user_ids: The ids of users that are text.
         named: Names of the ids in a feature, by feature.
+        words: Names of the values of a feature, by feature and language.
     """
 
     items: _Names
     item_ids: TextIds
     user_ids: TextIds
     named: Mapping[str, _Names] = field(default_factory=dict)
+    words: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
 
     @classmethod
     def from_tables(cls, tables: SideTables) -> Self:
@@ -62,7 +64,9 @@ class DisplayNames:
             for name in tables.spec.tables
         }
         named = {f.name: by_table[f.names] for f in tables.spec.features if f.names is not None}
-        return cls(_names_by_key(tables.items, "item"), tables.item_ids, tables.user_ids, named)
+        words = {feature.name: feature.words for feature in tables.spec.features}
+        titles = _names_by_key(tables.items, "item")
+        return cls(titles, tables.item_ids, tables.user_ids, named, words)
 
     def item(self, key: int, language: Language) -> str:
         """Return the title of an item; "#17" where item 17 has none."""
@@ -72,10 +76,12 @@ class DisplayNames:
         """Return a user's id as text."""
         return str(self.user_ids.text(key))
 
-    def value(self, feature: str, key: int, language: Language) -> str:
-        """Return the name of an id in a feature; "#17" where id 17 has none."""
+    def value(self, feature: str, value: int | str, language: Language) -> str:
+        """Return the name of a feature's value; "#17" where id 17 has none."""
+        if isinstance(value, str):
+            return self.words.get(feature, {}).get(language, {}).get(value, value)
         names = self.named.get(feature, {})
-        return names[key][language] if key in names else f"#{key}"
+        return names[value][language] if value in names else f"#{value}"
 
 
 def _id_name(ids: TextIds, key: int) -> str:
@@ -178,9 +184,10 @@ class FeatureNaming:
             return [self.names.item(item, language) for item in ids]
         if kind == "user":
             return [self.names.user(user) for user in ids]
-        if kind in self.names.named:
-            return [self.names.value(kind, identity, language) for identity in ids]
-        return [_ABSENT if identity == MISSING else str(identity) for identity in ids]
+        return [
+            _ABSENT if identity == MISSING else self.names.value(kind, identity, language)
+            for identity in ids
+        ]
 
 
 def _range_texts(normaliser: QuantileNormaliser) -> list[str]:

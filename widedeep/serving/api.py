@@ -6,18 +6,17 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from widedeep.data.feedback_log import FeedbackEvent
+from widedeep.data.ids import FIRST_TEXT_KEY, UNKNOWN_KEY, id_key, id_text
 from widedeep.retrieval.eligibility import EligibilityRules
 from widedeep.serving.item_search import ItemCard
 from widedeep.serving.middleware import RequestGuard, RequestLimits, add_error_handlers
@@ -29,15 +28,17 @@ from widedeep.serving.schemas import (
     FeedbackAnswer,
     FeedbackRequest,
     HealthAnswer,
-    Id,
     ItemsAnswer,
     ModelAnswer,
     ModelName,
     NewUserAnswer,
+    PathId,
     RankAnswer,
+    RankedId,
     RankRequest,
     RatedItem,
     RecommendAnswer,
+    RecommendRequest,
     UserAnswer,
     recommended_items,
 )
@@ -123,7 +124,8 @@ class _Routes:
         router = APIRouter(responses=_ANY_ROUTE)
         for method, path, route, answer, status, errors in (
             ("POST", "/rank", self.rank, RankAnswer, 200, {}),
-            ("GET", "/recommend/{user}", self.recommend, RecommendAnswer, 200, {}),
+            ("GET", "/recommend/{user:path}", self.recommend, RecommendAnswer, 200, {}),
+            ("POST", "/recommend/{user:path}", self.recommend_with, RecommendAnswer, 200, {}),
             (
                 "POST",
                 "/feedback",
@@ -133,8 +135,8 @@ class _Routes:
                 {**_NO_SUCH_ITEM, **_NO_STORAGE},
             ),
             ("GET", "/items", self.items, ItemsAnswer, 200, {}),
-            ("GET", "/items/{item}", self.item, ItemCard, 200, _NO_SUCH_ITEM),
-            ("GET", "/users/{user}", self.user, UserAnswer, 200, {}),
+            ("GET", "/items/{item:path}", self.item, ItemCard, 200, _NO_SUCH_ITEM),
+            ("GET", "/users/{user:path}", self.user, UserAnswer, 200, {}),
             ("GET", "/new-user", self.new_user, NewUserAnswer, 200, {}),
             ("GET", "/health", self.health, HealthAnswer, 200, {}),
             ("GET", "/model", self.model, ModelAnswer, 200, {}),
@@ -153,43 +155,70 @@ class _Routes:
     async def rank(self, request: RankRequest) -> Response:
         """Rank candidates for a user; unknown ids are scored as new users and new items."""
         model = self._model
+        given = request.given(model.metadata.tables)
+        user = UNKNOWN_KEY if request.user is None else id_key(request.user)
+        candidates = [id_key(item) for item in request.candidates]
         with self._service.telemetry.ranking.time():
-            ranking = model.rank(request.user, request.candidates, request.k, _now())
-        return _json(RankAnswer(ModelName.from_version(model.version), ranking))
+            ranking = model.rank(user, candidates, request.k, _now(), given)
+        ids = _texts(model, request.candidates, candidates)
+        named = tuple(RankedId(ids[r.item], r.probability) for r in ranking) if ids else ranking
+        return _json(RankAnswer(ModelName.from_version(model.version), named))
 
     async def recommend(
         self,
-        user: Id,
+        user: PathId,
+        http_request: Request,
         k: ListLength = 10,
         audience_age: Age | None = None,
         *,
         explain: bool = False,
     ) -> Response:
-        """Recommend the best items for a user, without those that the user has rated.
+        """Recommend the best items for a user, without those that the user has met.
 
-        With `audience_age`, items whose age rating is higher are left out, too.
+        With `audience_age`, items whose age rating is higher are left out, too. The context and the
+        user's features may be given as `context.device=mobile` and `user_features.age=30`.
         """
-        model, now = self._model, _now()
+        parameters = http_request.query_params.items()
+        request = RecommendRequest(
+            k=k,
+            explain=explain,
+            audience_age=audience_age,
+            context=_given(parameters, "context."),
+            user_features=_given(parameters, "user_features."),
+        )
+        return await self._recommend(user, request)
+
+    async def recommend_with(self, user: PathId, request: RecommendRequest) -> Response:
+        """Recommend the best items for a user, with features of context and user in the body."""
+        return await self._recommend(user, request)
+
+    async def _recommend(self, user: str, request: RecommendRequest) -> Response:
+        model, now, key = self._model, _now(), id_key(user)
+        given = request.given(model.metadata.tables)
+        rules = EligibilityRules(request.audience_age)
         with self._service.telemetry.ranking.time():
-            ranked = model.recommend(user, k, now, EligibilityRules(audience_age))
-        items = [entry.item for entry in ranked] if explain else []
-        reasons = await run_in_threadpool(model.reasons, user, items, now) if items else ()
+            ranked = model.recommend(key, request.k, now, rules, given)
+        items = [entry.item for entry in ranked] if request.explain else []
+        reasons = await run_in_threadpool(model.reasons, key, items, now, given) if items else ()
         entries = recommended_items(model.metadata.cards, ranked, reasons)
-        return _json(RecommendAnswer(ModelName.from_version(model.version), user, entries))
+        identity = _as_in_data(user)
+        return _json(RecommendAnswer(ModelName.from_version(model.version), identity, entries))
 
     async def feedback(self, request: FeedbackRequest) -> Response:
-        """Record a rating: when this is answered, it is on the disk and counts."""
-        now = _now()
-        at = now if request.time is None else request.time
-        if at > now:
-            raise HTTPException(422, f"time: {at} is in the future; it is {now} now")
-        self._check_item(request.item)
-        event = FeedbackEvent(request.user, request.item, request.value, at)
+        """Record an interaction: when this is answered, it is on the disk and counts."""
+        metadata = self._model.metadata
+        spec = metadata.side.spec
+        event = request.to_event(spec, metadata.tables, _now())
+        if spec.items is not None and spec.items.complete:
+            self._check_item(event.item, request.item)
         try:
             new = await asyncio.wrap_future(self._service.record(event))
         except OSError as error:
             raise HTTPException(507, f"the feedback could not be stored: {error}") from error
-        return _json(FeedbackAnswer(**asdict(event), superseded=not new), 201)
+        answer = FeedbackAnswer(
+            request.user, request.item, event.value, event.label, event.time, superseded=not new
+        )
+        return _json(answer, 201)
 
     async def items(self, q: SearchText, limit: ListLength = 20) -> Response:
         """Find items by title, in Korean or English."""
@@ -197,19 +226,22 @@ class _Routes:
         matches = metadata.search.find(q, limit)
         return _json(ItemsAnswer(tuple(metadata.cards.get(item) for item in matches)))
 
-    async def item(self, item: Id) -> Response:
-        """Return the card of one item: names, year, genres and people."""
-        self._check_item(item)
-        return _json(self._model.metadata.cards.get(item))
+    async def item(self, item: PathId) -> Response:
+        """Return the card of one item: its names and attributes."""
+        key = id_key(item)
+        self._check_item(key, item)
+        return _json(self._model.metadata.cards.get(key))
 
-    async def user(self, user: Id) -> Response:
-        """Return what a user has rated so far, the newest first."""
-        model = self._model
-        cards, events = model.metadata.cards, model.user_history.events(user)
+    async def user(self, user: PathId) -> Response:
+        """Return what a user has done so far, the newest first."""
+        model, identity = self._model, _as_in_data(user)
+        cards, events = model.metadata.cards, model.user_history.events(id_key(user))
+        shown = [(event, cards.get(event.item)) for event in reversed(events)]
         ratings = [
-            RatedItem(**asdict(event), card=cards.get(event.item)) for event in reversed(events)
+            RatedItem(identity, card.item, event.value, event.label, event.time, card)
+            for event, card in shown
         ]
-        return _json(UserAnswer(user, tuple(ratings)))
+        return _json(UserAnswer(identity, tuple(ratings)))
 
     async def new_user(self) -> Response:
         """Return a random user id without ratings."""
@@ -238,10 +270,34 @@ class _Routes:
     def _model(self) -> ServingModel:
         return self._service.serving.model
 
-    def _check_item(self, item: int) -> None:
+    def _check_item(self, key: int, item: int | str) -> None:
         """Refuse an unknown item: ingest would put its feedback into quarantine."""
-        if item not in self._model.metadata.cards:
+        if key not in self._model.metadata.cards:
             raise HTTPException(404, f"there is no item {item}")
+
+
+def _given(parameters: Iterable[tuple[str, str]], prefix: str) -> dict[str, Any]:
+    """Return the features in a query that have this prefix."""
+    return {k.removeprefix(prefix): v for k, v in parameters if k.startswith(prefix)}
+
+
+def _as_in_data(identity: str) -> int | str:
+    """Return an id in a path as the data have it: an integer, or text."""
+    key = id_key(identity)
+    return key if key < FIRST_TEXT_KEY else id_text(identity)
+
+
+def _texts(
+    model: ServingModel, items: Sequence[int | str], keys: Sequence[int]
+) -> dict[int, int | str]:
+    """Return the candidates' ids by key; empty if all are integers, which are their own keys."""
+    if all(key < FIRST_TEXT_KEY for key in keys):
+        return {}
+    ids = model.metadata.names.item_ids
+    return {
+        key: ids.texts.get(key, item if key >= FIRST_TEXT_KEY else key)
+        for key, item in zip(keys, items, strict=True)
+    }
 
 
 def _json(answer: object, status: int = 200) -> Response:

@@ -21,6 +21,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from widedeep.compiled import compiled
+from widedeep.data.dataset import Feature, Side
+from widedeep.data.ids import TextIds
+from widedeep.data.tables import SideTables
 from widedeep.evaluation.naming import DisplayNames, Language
 from widedeep.inputs import InputError
 
@@ -86,17 +89,16 @@ class ItemSearch:
 
     @classmethod
     def from_table(cls, items: pa.Table, popularity: NDArray[np.number] | None = None) -> Self:
-        """Index the titles of a table with `tables.ITEM_COLUMNS`, and compile all code.
+        """Index the titles of a table of items, and compile all code.
 
-        Among equally good matches the more popular item comes first, by `popularity` of shape (m,);
-        without it, and among equally popular ones, the one with the lower id.
+        An item without a title is found by its id. Among equally good matches the more popular item
+        comes first, by `popularity` of shape (m,); without it, and among equally popular ones, the
+        one with the lower id.
         """
         ids = items["item"].to_numpy()
         weight = np.zeros(len(ids)) if popularity is None else np.asarray(popularity, np.float64)
         order = np.lexsort((ids, -weight))
-        titles = items.select(["title", "title_eng"]).take(order)
-        pairs = zip(titles["title"].to_pylist(), titles["title_eng"].to_pylist(), strict=True)
-        keys = [list(_search_keys(*pair)) for pair in pairs]
+        keys = [list(_search_keys(titles)) for titles in _titles(items.take(order))]
         text = _code_points("".join(letters + chr(_END) for row in keys for letters, _ in row))
         lengths = [sum(len(levels) for _, levels in row) for row in keys]
         item_of = np.repeat(np.arange(len(keys), dtype=np.int32), lengths)
@@ -176,25 +178,32 @@ def _raise_levels(
         levels[item_of[start]] = max(levels[item_of[start]], level)
 
 
+def _titles(items: pa.Table) -> Iterator[Sequence[str | None]]:
+    """Yield the titles of each item, or its id if it has none."""
+    columns = [items[name].to_pylist() for name in items.column_names if name.startswith("title_")]
+    ids = zip(items["id"].to_pylist(), items["item"].to_pylist(), strict=True)
+    for row, (text, key) in enumerate(ids):
+        titles = [column[row] for column in columns]
+        yield titles if any(titles) else [text or str(key)]
+
+
 def _code_points(text: str) -> CodePoints:
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
 _ARTICLES = {"the", "a", "an"}
-_YEAR = re.compile(r"(?:^|,)\s*(?:18|19|20)[0-9]{2}\s*$")
-_BETWEEN_TITLES = " , "
 
 
-def _search_keys(korean: str | None, english: str | None) -> Iterator[tuple[str, bytes]]:
+def _search_keys(titles: Sequence[str | None]) -> Iterator[tuple[str, bytes]]:
     """Yield the texts by which an item is found, with the levels of their letters and of the end.
 
-    `title_eng` may hold several titles and a year: "Das Boot , The Boat , 1981".
+    A title with Hangul is also found by its first consonants.
     """
-    words = plain_words(korean or "")
-    yield _search_key([typed_letters(word) for word in words])
-    yield _search_key([initials(word) for word in words])
-    for title in _YEAR.sub("", english or "").split(_BETWEEN_TITLES):
-        yield _search_key([typed_letters(word) for word in plain_words(title)])
+    for title in titles:
+        words = plain_words(title or "")
+        yield _search_key([typed_letters(word) for word in words])
+        if title and not title.isascii():
+            yield _search_key([initials(word) for word in words])
 
 
 def _search_key(words: Sequence[str]) -> tuple[str, bytes]:
@@ -253,35 +262,50 @@ def _as_initials(letters: str) -> str:
     return letters if any("ㅏ" <= letter <= "ㅣ" for letter in letters) else consonants
 
 
-_LEADS = 4
-"""Leading roles on a card, at most."""
+_MOST_VALUES = 4
+"""Values of a bag on a card, at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class CardAttribute:
+    """A feature of an item on its card: the feature's name and its values in both languages."""
+
+    name: str
+    korean: tuple[str, ...]
+    english: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ItemCard:
-    """What is shown of an item; the people are its leading roles, or else any people."""
+    """What is shown of an item: its id as it stands in the data, its names and its attributes."""
 
-    item: int
+    item: int | str
     korean: str
     english: str
-    year: int | None
-    grade: str | None
-    genres: tuple[str, ...]
-    countries: tuple[str, ...]
-    people_korean: tuple[str, ...]
-    people_english: tuple[str, ...]
+    attributes: tuple[CardAttribute, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ItemCards:
-    """The cards of all items, by id."""
+    """The cards of all items, by key; `ids` has the ids that are text."""
 
     cards: Mapping[int, ItemCard]
+    ids: TextIds
 
     @classmethod
-    def from_table(cls, items: pa.Table, names: DisplayNames) -> Self:
-        """Make cards for the rows of a table with `tables.ITEM_COLUMNS`."""
-        return cls({row["item"]: _card(row, names) for row in items.to_pylist()})
+    def from_tables(cls, side: SideTables, names: DisplayNames) -> Self:
+        """Make a card for each item, with the features that models read."""
+        features = [feature for feature in side.spec.features_of(Side.ITEM) if feature.learn]
+        cards = {
+            row["item"]: ItemCard(
+                names.item_ids.text(row["item"]),
+                names.item(row["item"], Language.KOREAN),
+                names.item(row["item"], Language.ENGLISH),
+                tuple(_attributes(features, row, names)),
+            )
+            for row in side.items.to_pylist()
+        }
+        return cls(cards, names.item_ids)
 
     def __contains__(self, item: int) -> bool:
         """Whether the item table has the item."""
@@ -289,23 +313,26 @@ class ItemCards:
 
     def get(self, item: int) -> ItemCard:
         """Return an item's card; one with only its id if the item table does not have the item."""
-        card = self.cards.get(item)
-        return card or ItemCard(item, f"#{item}", f"#{item}", None, None, (), (), (), ())
+        identity = self.ids.text(item)
+        name = identity if isinstance(identity, str) else f"#{identity}"
+        return self.cards.get(item) or ItemCard(identity, name, name, ())
 
 
-def _card(row: Mapping[str, Any], names: DisplayNames) -> ItemCard:
-    item, leads = row["item"], (row["leading"] or row["people"])[:_LEADS]
-    korean, english = (
-        tuple(names.person(person, language) for person in leads) for language in Language
-    )
-    return ItemCard(
-        item,
-        names.item(item, Language.KOREAN),
-        names.item(item, Language.ENGLISH),
-        row["original_year"],
-        row["grade"],
-        tuple(row["genres"]),
-        tuple(row["countries"]),
-        korean,
-        english,
-    )
+def _attributes(
+    features: Sequence[Feature], row: Mapping[str, Any], names: DisplayNames
+) -> Iterator[CardAttribute]:
+    """Yield the attributes of an item that are not missing."""
+    for feature in features:
+        value = row[feature.name]
+        values = value[:_MOST_VALUES] if isinstance(value, list) else [value]
+        present = [entry for entry in values if entry is not None]
+        if present:
+            korean, english = (
+                tuple(_as_shown(feature, entry, names, language) for entry in present)
+                for language in Language
+            )
+            yield CardAttribute(feature.name, korean, english)
+
+
+def _as_shown(feature: Feature, value: Any, names: DisplayNames, language: Language) -> str:  # noqa: ANN401
+    return f"{value:g}" if isinstance(value, float) else names.value(feature.name, value, language)

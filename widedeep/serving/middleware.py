@@ -19,6 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from widedeep.inputs import InputError
 from widedeep.serving.schemas import ERROR_STATUS, ErrorAnswer, ErrorType, Problem
 from widedeep.serving.service import NoChampionError
 from widedeep.serving.telemetry import Telemetry
@@ -167,6 +168,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(AnyHTTPException, _answer_http_error)
     app.add_exception_handler(NoChampionError, _answer_no_champion)
+    app.add_exception_handler(InputError, _answer_input_error)
     app.add_exception_handler(Exception, _answer_failure)
 
 
@@ -191,6 +193,10 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     kind = ErrorType.INVALID if invalid else _ERROR_TYPE[error.status_code]
     message = f"{request.method} {request.url.path}: {error.detail}"
     return error_response(kind, message, error.headers)
+
+
+async def _answer_input_error(request: Request, error: Exception) -> Response:
+    return error_response(ErrorType.INVALID, f"{request.method} {request.url.path}: {error}")
 
 
 async def _answer_no_champion(request: Request, error: Exception) -> Response:

@@ -16,7 +16,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from widedeep.data.dataset import DatasetSpec, Feature
+from widedeep.data.feedback_log import FeedbackEvent
+from widedeep.data.ids import id_key, id_text
+from widedeep.data.tables import MISSING
 from widedeep.evaluation.explain import FiredFeature
+from widedeep.features import FeatureTables, Transform
+from widedeep.features.request import RequestFeatures
+from widedeep.inputs import InputError
 from widedeep.serving.explainer import Reason, SimilarItem
 from widedeep.serving.item_search import ItemCard, ItemCards
 from widedeep.serving.ranker import RankedItem
@@ -28,40 +35,101 @@ MAX_RECOMMENDED = 100
 EARLIEST_TIME = 631_152_000
 """1990 in UNIX seconds: feedback that claims to be older is a mistake."""
 
-_MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
-_MAX_18_DIGITS = 10**18 - 1
+_LATEST_TIME = 10**18 - 1
 _HEAVIEST_FIRED = 8
+_LONGEST_ID = 200
+_MOST_VALUES = 100
+"""Values of a feature that are listed, at most."""
 
-Id = Annotated[int, Field(ge=_MIN_INT64, le=_MAX_INT64)]
-"""An id in a path, where it is text."""
-StrictId = Annotated[int, Field(ge=_MIN_INT64, le=_MAX_INT64, strict=True)]
-"""An id in a JSON body, where text is refused."""
-LoggedId = Annotated[int, Field(ge=0, le=_MAX_18_DIGITS, strict=True)]
-"""An id that is written to the feedback log: what ingest can read back."""
+_ID_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+PathId = Annotated[str, Field(min_length=1, max_length=_LONGEST_ID, pattern=_ID_PATTERN)]
+"""An id in a path."""
+Id = Annotated[int, Field(strict=True)] | Annotated[PathId, Field(strict=True)]
+"""An id in a JSON body: an integer, or text without control characters."""
+Value = (
+    Annotated[bool, Field(strict=True)]
+    | Annotated[int, Field(strict=True)]
+    | Annotated[float, Field(strict=True)]
+    | Annotated[str, Field(strict=True, max_length=_LONGEST_ID)]
+    | list[str]
+    | None
+)
+"""The value of a feature; null is a missing one."""
+Features = Annotated[dict[str, Value], Field(max_length=100)]
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class RankRequest(_Request):
-    """Candidates to be ranked for a user; unknown ids are treated as new users and new items."""
+class _WithFeatures(_Request):
+    """A request that may say something of the context and the user.
 
-    user: StrictId
-    candidates: Annotated[list[StrictId], Field(min_length=1, max_length=MAX_CANDIDATES)]
+    What it leaves out is missing, or as it is known of the user; a value that the model has never
+    seen is out of vocabulary.
+    """
+
+    context: Features = {}
+    user_features: Features = {}
+
+    def given(self, tables: FeatureTables) -> RequestFeatures:
+        """Return the features; raise InputError if a name is none of the data's."""
+        given = RequestFeatures(self.context, self.user_features)
+        given.check(tables)
+        return given
+
+
+class RankRequest(_WithFeatures):
+    """Candidates to be ranked for a user; unknown ids are treated as new users and new items.
+
+    Without a user, the request is that of a new one.
+    """
+
+    user: Id | None = None
+    candidates: Annotated[list[Id], Field(min_length=1, max_length=MAX_CANDIDATES)]
     k: Annotated[int, Field(ge=1, le=MAX_CANDIDATES, strict=True)] = 10
 
 
-class FeedbackRequest(_Request):
-    """A rating from 1 to 10; `time` (UNIX seconds, never in the future) is now if left out.
+class RecommendRequest(_WithFeatures):
+    """What a list is asked for, besides its user."""
 
-    Ids are not negative and have at most 18 digits, as in rating files.
+    k: Annotated[int, Field(ge=1, le=MAX_RECOMMENDED, strict=True)] = 10
+    explain: Annotated[bool, Field(strict=True)] = False
+    audience_age: Annotated[int, Field(ge=0, le=150, strict=True)] | None = None
+
+
+class FeedbackRequest(_Request):
+    """What a user did with an item, at `time` (UNIX seconds, never in the future; now by default).
+
+    `GET /model` says whether the data have values, of which range, and whether the label follows
+    from the value; otherwise `label` is required.
     """
 
-    user: LoggedId
-    item: LoggedId
-    value: Annotated[int, Field(ge=1, le=10, strict=True)]
-    time: Annotated[int, Field(ge=EARLIEST_TIME, le=_MAX_18_DIGITS, strict=True)] | None = None
+    user: Id
+    item: Id
+    value: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
+    label: Annotated[bool, Field(strict=True)] | None = None
+    time: Annotated[int, Field(ge=EARLIEST_TIME, le=_LATEST_TIME, strict=True)] | None = None
+    context: Features = {}
+    user_features: Features = {}
+
+    def to_event(self, spec: DatasetSpec, tables: FeatureTables, now: int) -> FeedbackEvent:
+        """Return the event that is logged.
+
+        Raises:
+            InputError: The value or label is missing or out of range, the time is in the future, or
+                a name is no feature of the context.
+        """
+        at = now if self.time is None else self.time
+        if at > now:
+            raise InputError(f"time: {at} is in the future; it is {now} now")
+        RequestFeatures(self.context, self.user_features).check(tables)
+        given = {**self.user_features, **self.context}
+        value, label = spec.interactions.read_feedback(self.value, self.label)
+        keys = id_key(self.user), id_key(self.item)
+        return FeedbackEvent(
+            *keys, value, at, label, given, id_text(self.user), id_text(self.item)
+        )
 
 
 class ErrorType(StrEnum):
@@ -120,11 +188,19 @@ class ModelName:
 
 
 @dataclass(frozen=True)
+class RankedId:
+    """An item's id as it stands in the data, and P(positive), between 0 and 1."""
+
+    item: int | str
+    probability: float
+
+
+@dataclass(frozen=True)
 class RankAnswer:
     """The best candidates first, each once."""
 
     model: ModelName
-    items: tuple[RankedItem, ...]
+    items: tuple[RankedItem, ...] | tuple[RankedId, ...]
 
 
 @dataclass(frozen=True)
@@ -163,7 +239,7 @@ class Why:
 class RecommendedItem:
     """An item of a list, the candidate sources that proposed it, and `why` if `explain` is set."""
 
-    item: int
+    item: int | str
     probability: float
     sources: tuple[str, ...]
     card: ItemCard
@@ -175,7 +251,7 @@ class RecommendAnswer:
     """The best items first, without those that the user has rated."""
 
     model: ModelName
-    user: int
+    user: int | str
     items: tuple[RecommendedItem, ...]
 
 
@@ -185,39 +261,42 @@ def recommended_items(
     """Add to each recommendation its card and, unless `reasons` is empty, its reason."""
     whys: list[Why | None] = [Why.from_reason(reason) for reason in reasons]
     whys = whys or [None] * len(recommendations)
+    shown = [cards.get(entry.item) for entry in recommendations]
     return tuple(
-        RecommendedItem(entry.item, entry.probability, entry.sources, cards.get(entry.item), why)
-        for entry, why in zip(recommendations, whys, strict=True)
+        RecommendedItem(card.item, entry.probability, entry.sources, card, why)
+        for entry, card, why in zip(recommendations, shown, whys, strict=True)
     )
 
 
 @dataclass(frozen=True)
 class FeedbackAnswer:
-    """Feedback now on the disk; `superseded` if an earlier rating of the pair counts instead."""
+    """Feedback now on the disk; `superseded` if an earlier one of the pair counts instead."""
 
-    user: int
-    item: int
-    value: int
+    user: int | str
+    item: int | str
+    value: float
+    label: bool
     time: int
     superseded: bool
 
 
 @dataclass(frozen=True)
 class RatedItem:
-    """A rating that counts, with the item's card."""
+    """An interaction that counts, with the item's card."""
 
-    user: int
-    item: int
-    value: int
+    user: int | str
+    item: int | str
+    value: float
+    label: bool
     time: int
     card: ItemCard
 
 
 @dataclass(frozen=True)
 class UserAnswer:
-    """A user's ratings, the newest first; an unknown user has none."""
+    """A user's interactions, the newest first; an unknown user has none."""
 
-    user: int
+    user: int | str
     ratings: tuple[RatedItem, ...]
 
 
@@ -264,10 +343,78 @@ class LoggedDecision:
 
 
 @dataclass(frozen=True)
+class FeatureFact:
+    """A feature: what people call it, of what it is an attribute, and its type.
+
+    `values` are those that the model knows, of a category or bag with few of them.
+    """
+
+    name: str
+    korean: str
+    english: str
+    side: str
+    type: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """The values that feedback may have."""
+
+    minimum: float | None
+    maximum: float | None
+    integer: bool
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the model's data mean.
+
+    `item_korean` and `item_english` are what people call an item. `label` says when an interaction
+    is positive, `label_from_value` whether that follows from its value, and `audience` whether
+    items have an age rating. A request's `context` and `user_features` may give the features of
+    these sides.
+    """
+
+    item_korean: str
+    item_english: str
+    audience: bool
+    label: str
+    value: ValueRange | None
+    label_from_value: bool
+    features: tuple[FeatureFact, ...]
+
+    @classmethod
+    def from_spec(cls, spec: DatasetSpec, transform: Transform) -> Self:
+        """Read the facts of a data set, and the values that a model knows."""
+        value, items = spec.interactions.value, spec.items
+        called = items.called if items is not None else {}
+        return cls(
+            called.get("ko", "항목"),
+            called.get("en", "item"),
+            items is not None and items.age_rating is not None,
+            spec.label,
+            ValueRange(value.minimum, value.maximum, value.integer) if value else None,
+            spec.interactions.label_from_value,
+            tuple(_feature_fact(feature, transform) for feature in spec.features),
+        )
+
+
+def _feature_fact(feature: Feature, transform: Transform) -> FeatureFact:
+    vocabulary = transform.vocabularies.get(feature.name)
+    values: tuple[str, ...] = ()
+    if vocabulary is not None and len(vocabulary) <= _MOST_VALUES:
+        values = tuple(str(value) for value in vocabulary.ids.tolist() if value != MISSING)
+    korean, english = (feature.title.get(code, feature.name) for code in ("ko", "en"))
+    side, kind = feature.side.value, feature.type.value
+    return FeatureFact(feature.name, korean, english, side, kind, values)
+
+
+@dataclass(frozen=True)
 class ModelAnswer:
     """The model that answers, since when, by which decision, and all decisions, oldest first.
 
-    `precision` is that of its matrix products: float32 or bfloat16.
+    `precision` is that of its matrix products: float32 or bfloat16. `data` says what it is asked.
     """
 
     name: str
@@ -277,6 +424,7 @@ class ModelAnswer:
     promoted: LoggedDecision | None
     refused: tuple[RefusedVersion, ...]
     history: tuple[LoggedDecision, ...]
+    data: DataFacts
 
     @classmethod
     def from_records(
@@ -302,4 +450,5 @@ class ModelAnswer:
             promotions[-1] if promotions else None,
             refused,
             history,
+            DataFacts.from_spec(serving.model.metadata.side.spec, serving.model.transform),
         )

@@ -12,7 +12,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from widedeep.data.feedback_log import FeedbackEvent, FeedbackLog, Flush, read_feedback
+from widedeep.data.feedback_log import (
+    FeedbackEvent,
+    FeedbackLog,
+    Flush,
+    feedback_events,
+    read_feedback,
+)
 from widedeep.serving.serving_model import ServedVersion, ServingModel, WarmState
 from widedeep.serving.telemetry import Telemetry
 from widedeep.workspace import Workspace
@@ -128,9 +134,10 @@ class RankingService:
             return
         model = ServingModel.load(version, warm_state, before)
         with self._update_lock:
-            missed = read_feedback(acknowledged.path, acknowledged.end, self._updated_until)
-            for row in missed.to_pylist():
-                model.update(FeedbackEvent(**row))
+            spec = model.metadata.side.spec
+            missed = read_feedback(acknowledged.path, spec, acknowledged.end, self._updated_until)
+            for event in feedback_events(missed):
+                model.update(event)
             self._serving = ServingState(model, _now())
         self.telemetry.count_swap(version.model, version.number)
         _LOGGER.info("%s version %s serves", version.model, version.number)

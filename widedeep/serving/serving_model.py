@@ -23,7 +23,7 @@ from widedeep.evaluation.snapshot import (
     GoldenRequests,
     side_table_digests,
 )
-from widedeep.features import FeatureTables
+from widedeep.features import FeatureTables, Transform
 from widedeep.features.request import NOTHING_GIVEN, RequestFeatures
 from widedeep.inputs import Precision
 from widedeep.model.compute import matmul_dtype
@@ -93,6 +93,11 @@ class ServingModel:
     explainer: LiveExplainer
     metadata: "ItemMetadata"
     user_history: UserHistory
+
+    @property
+    def transform(self) -> Transform:
+        """The model's fitted features."""
+        return self.explainer.wide.transform
 
     @classmethod
     def load(

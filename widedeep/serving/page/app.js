@@ -1,5 +1,5 @@
 // One page without a framework: it sends requests to the HTTP interface and shows the answers.
-import { TEXTS, featureName, sourceName, wordOf } from "./texts.js";
+import { TEXTS, featureName, sourceName } from "./texts.js";
 
 const LIST_LENGTH = 12;
 const POLL_MS = 3000;
@@ -15,13 +15,24 @@ const state = {
   picks: [],
   matches: [],
   query: "",
+  data: null,
+  given: { context: {}, user_features: {} },
 };
 
 /* ---------- words ---------- */
 
 function say(key, ...values) {
   const text = TEXTS[state.language][key];
-  return typeof text === "function" ? text(...values) : text;
+  return withNoun(typeof text === "function" ? text(...values) : text);
+}
+
+/* Put in what the data call an item: film, 영화. */
+function withNoun(text) {
+  if (typeof text !== "string") return text;
+  const noun = state.language === "ko" ? state.data?.item_korean || "항목" : state.data?.item_english || "item";
+  const many = state.language === "ko" ? noun : `${noun}s`;
+  const put = text.replaceAll("{item}", noun).replaceAll("{items}", many);
+  return /^\{/.test(text) ? put[0].toUpperCase() + put.slice(1) : put;
 }
 
 function chosenLanguage() {
@@ -95,20 +106,46 @@ function title(node, card) {
 }
 
 function facts(card) {
-  const people = state.language === "ko" ? card.people_korean : card.people_english;
-  const genres = card.genres.map((genre) => wordOf(genre, state.language));
-  return [card.year, genres.join(", "), people.slice(0, 2).join(", ")].filter(Boolean).join(" · ");
+  const language = state.language === "ko" ? "korean" : "english";
+  return card.attributes.map((attribute) => attribute[language].slice(0, 3).join(", ")).join(" · ");
 }
 
-/* Ten buttons, of which only one is in the tab order; arrow keys move between them. `list` is where
+/* Values that can be given with buttons: an integer range of at most ten steps. */
+function steps() {
+  const range = state.data?.value;
+  if (!range || range.minimum === null || range.maximum === null) return null;
+  const count = range.maximum - range.minimum + 1;
+  return count <= 10 && Number.isInteger(range.minimum) ? { first: range.minimum, count } : null;
+}
+
+function answer(card, list) {
+  const range = steps();
+  return range ? scale(card, list, range) : choice(card, list);
+}
+
+/* Two buttons, where the data have labels and no marks. */
+function choice(card, list) {
+  const box = element("div", { className: "scale" });
+  const buttons = [true, false].map((label) => {
+    const button = element("button", { type: "button", className: "choice", textContent: say(label ? "yes" : "no") });
+    button.setAttribute("aria-label", `${named(card)}: ${button.textContent}`);
+    button.addEventListener("click", () => tell(card, { label }, button.textContent, box, list));
+    return button;
+  });
+  box.append(element("span", { className: "question", textContent: say("seenIt") }), ...buttons);
+  return box;
+}
+
+/* A button a step, of which only one is in the tab order; arrow keys move between them. `list` is where
    the item is shown: the focus returns there after a rating. */
-function scale(card, list) {
+function scale(card, list, { first, count }) {
   const box = element("div", { className: "scale" });
   const steps = element("div", { className: "steps", role: "group" });
+  const last = count - 1;
   steps.setAttribute("aria-label", say("rateItem", named(card)));
-  const buttons = Array.from({ length: 10 }, (_, i) => {
-    const button = element("button", { type: "button", textContent: String(i + 1), tabIndex: i === 9 ? 0 : -1 });
-    button.setAttribute("aria-label", say("outOfTen", i + 1));
+  const buttons = Array.from({ length: count }, (_, i) => {
+    const button = element("button", { type: "button", textContent: String(first + i), tabIndex: i === last ? 0 : -1 });
+    button.setAttribute("aria-label", say("outOf", first + i, first + last));
     return button;
   });
   const light = (upTo) => buttons.forEach((button, i) => button.classList.toggle("lit", i <= upTo));
@@ -116,15 +153,15 @@ function scale(card, list) {
     button.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && light(i));
     button.addEventListener("focus", () => button.matches(":focus-visible") && light(i));
     button.addEventListener("blur", () => light(-1));
-    button.addEventListener("click", () => rate(card, i + 1, box, list));
+    button.addEventListener("click", () => tell(card, { value: first + i }, String(first + i), box, list));
   });
   steps.addEventListener("pointerleave", () => light(-1));
   steps.addEventListener("keydown", (event) => {
-    const moves = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -10, End: 10 };
+    const moves = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -count, End: count };
     if (!(event.key in moves)) return;
     event.preventDefault();
     const at = buttons.indexOf(document.activeElement);
-    const to = Math.min(9, Math.max(0, at + moves[event.key]));
+    const to = Math.min(last, Math.max(0, at + moves[event.key]));
     buttons[at].tabIndex = -1;
     buttons[to].tabIndex = 0;
     buttons[to].focus();
@@ -137,8 +174,12 @@ function scale(card, list) {
 function showRating(node, card, list) {
   const rating = state.rated.get(card.item);
   node.replaceChildren(
-    rating ? element("p", { className: "my-rating", textContent: say("myRating", rating.value) }) : scale(card, list),
+    rating ? element("p", { className: "my-rating", textContent: said(rating) }) : answer(card, list),
   );
+}
+
+function said(rating) {
+  return steps() ? say("myRating", rating.value) : say(rating.label ? "saidYes" : "saidNo");
 }
 
 /* ---------- showing ---------- */
@@ -160,10 +201,11 @@ function showRated() {
   const ratings = [...state.rated.values()];
   const shown = state.showAllRatings ? ratings : ratings.slice(0, RATINGS_SHOWN);
   $("rated").replaceChildren(
-    ...shown.map(({ value, card }) => {
-      const score = element("span", { className: "score", textContent: String(value) });
+    ...shown.map((rating) => {
+      const { value, label, card } = rating;
+      const score = element("span", { className: "score", textContent: steps() ? String(value) : label ? "+" : "−" });
       const name = element("span");
-      name.append(element("span", { className: "visually-hidden", textContent: `${say("outOfTen", value)}: ` }), named(card));
+      name.append(element("span", { className: "visually-hidden", textContent: `${said(rating)}: ` }), named(card));
       return element("li", {}, score, name);
     }),
   );
@@ -178,7 +220,7 @@ function showPicks(before = null) {
   const opened = new Set([...document.querySelectorAll(".pick .why[open]")].map((node) => node.dataset.item));
   $("list").replaceChildren(...state.picks.map((pick, position) => pickRow(pick, position, positions, opened)));
   $("list").setAttribute("aria-busy", "false");
-  $("list-note").textContent = say(state.picks.length ? "listNote" : "listEmpty");
+  $("list-note").textContent = state.picks.length ? say("listNote", state.data?.label) : say("listEmpty");
 }
 
 function pickRow(pick, position, positions, opened) {
@@ -276,12 +318,47 @@ function phrase(fired) {
     .split(" x ")
     .map((part) => {
       const [, feature, value] = /^(\S+) ?(.*)$/.exec(part);
-      return `${featureName(feature, state.language)}: ${say("words")[value] || wordOf(value, state.language).replace(" … ", "–")}`;
+      const name = withNoun(featureName(feature, state.language, state.data?.features || []));
+      return `${name}: ${say("words")[value] || value.replace(" … ", "–")}`;
     })
     .join(" × ");
 }
 
+/* Inputs for what a request may say of the context and the user. */
+function showGiven() {
+  const features = state.data.features.filter(
+    ({ side, type }) => side !== "item" && !["hour", "weekday", "month", "bag"].includes(type),
+  );
+  $("given").hidden = !features.length;
+  $("given-fields").replaceChildren(...features.map(givenField));
+}
+
+function givenField(feature) {
+  const part = feature.side === "user" ? "user_features" : "context";
+  const id = `given-${feature.name}`;
+  const label = element("label", { htmlFor: id, textContent: featureName(feature.name, state.language, state.data.features) });
+  const options = ["", ...feature.values].map((value) => element("option", { value, textContent: value || say("notSaid") }));
+  const field = feature.values.length
+    ? element("select", { id }, ...options)
+    : element("input", { id, type: feature.type === "category" ? "text" : "number", step: "any", maxLength: 100 });
+  field.value = state.given[part][feature.name] ?? "";
+  field.addEventListener("change", () =>
+    guarded(async () => {
+      delete state.given[part][feature.name];
+      if (field.value) state.given[part][feature.name] = field.type === "number" ? Number(field.value) : field.value;
+      const before = state.picks;
+      await loadPicks();
+      showPicks(before);
+    }),
+  );
+  return element("div", { className: "field" }, label, field);
+}
+
 function showModel(model) {
+  state.data = model.data;
+  $("audience-box").hidden = !model.data.audience;
+  speak(state.language);
+  showGiven();
   $("model-chip").hidden = false;
   $("model-chip").textContent = say("modelChip", model.name, model.version);
   $("model-now").textContent = say("modelNow", model.name, model.version, moment(model.since));
@@ -310,14 +387,19 @@ function showAll() {
 /* ---------- doing ---------- */
 
 async function loadUser() {
-  const { ratings } = await ask(`users/${state.user}`);
+  const { ratings } = await ask(`users/${encodeURIComponent(state.user)}`);
   state.rated = new Map(ratings.map((rating) => [rating.item, rating]));
+}
+
+async function send(path, body) {
+  const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  return ask(path, options);
 }
 
 async function loadPicks() {
   const age = $("audience").value;
-  const path = `recommend/${state.user}?k=${LIST_LENGTH}&explain=true${age && `&audience_age=${age}`}`;
-  const { items, model } = await ask(path);
+  const body = { k: LIST_LENGTH, explain: true, ...state.given, ...(age && { audience_age: Number(age) }) };
+  const { items, model } = await send(`recommend/${encodeURIComponent(state.user)}`, body);
   state.picks = items;
   return model.version;
 }
@@ -337,11 +419,12 @@ async function becomeNewUser() {
   await become(String(user));
 }
 
-async function rate(card, value, box, list) {
+/* Send feedback; `words` are what was said. */
+async function tell(card, what, words, box, list) {
   box.setAttribute("aria-busy", "true");
   await guarded(async () => {
-    const body = JSON.stringify({ user: Number(state.user), item: card.item, value });
-    await ask("feedback", { method: "POST", headers: { "content-type": "application/json" }, body });
+    const user = /^(0|[1-9][0-9]{0,14})$/.test(state.user) ? Number(state.user) : state.user;
+    await send("feedback", { user, item: card.item, ...what, ...state.given });
     const before = state.picks;
     await Promise.all([loadUser(), loadPicks()]);
     showMatches();
@@ -349,7 +432,7 @@ async function rate(card, value, box, list) {
     showPicks(before);
     const known = new Set(before.map((pick) => pick.item));
     const fresh = state.picks.filter((pick) => !known.has(pick.item)).length;
-    $("announcement").textContent = say("ratedAnnouncement", named(card), value, fresh);
+    $("announcement").textContent = say("ratedAnnouncement", named(card), words, fresh);
     if (list === "list") $("list").focus({ preventScroll: true });
     else $("search").focus({ preventScroll: true });
   });
@@ -380,7 +463,7 @@ async function poll() {
   showModel(await ask("model"));
   if (first) {
     const stored = localStorage.getItem("user");
-    await (/^[0-9]{1,18}$/.test(stored || "") ? become(stored) : becomeNewUser());
+    await (stored ? become(stored) : becomeNewUser());
   } else if (swapped) {
     const before = state.picks;
     await loadPicks();
@@ -392,7 +475,7 @@ async function poll() {
 function wire() {
   $("who").addEventListener("submit", (event) => {
     event.preventDefault();
-    guarded(() => become(String(BigInt($("user").value))));
+    guarded(() => become($("user").value.trim()));
   });
   $("new-user").addEventListener("click", () => guarded(becomeNewUser));
   $("search").addEventListener("input", () => guarded(search));
