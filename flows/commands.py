@@ -7,6 +7,7 @@ MLflow are imported, and a command that only looks something up loads neither Pr
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,21 +59,24 @@ def describe(
     force: Annotated[bool, Field(description="Write a file that exists anew.")] = False,
 ) -> None:
     """Write a dataset.toml for a folder of data: every guess, with its reason."""
-    from flows.describe import write_description
+    from flows.console import show_description
+    from widedeep.data.describe import write_description
 
-    write_description(folder, out, force=force)
+    show_description(*write_description(folder, out, force=force))
 
 
 def check(*, folder: Folder, as_json: Json = False) -> None:
     """Check a folder of data before it is learned from."""
-    from flows.describe import check_folder, refuse_failures, show_check
+    from flows.console import show_check
+    from widedeep.data.check import check_folder
+    from widedeep.model.presets import summarise_features
 
-    report = check_folder(folder)
+    report = check_folder(folder, int(time.time()), summarise_features)
     if as_json:
         _write_json(report.as_json())
     else:
         show_check(report)
-    refuse_failures(report)
+    report.refuse_failures()
 
 
 def retrain(

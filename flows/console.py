@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from widedeep import Workspace
@@ -16,10 +17,13 @@ from widedeep.inputs import to_iso
 # Commands that only look something up import this file, and do not load Prefect.
 if TYPE_CHECKING:
     from tasks.ingest import Ingested
+    from widedeep.data.check import CheckReport
+    from widedeep.data.describe import Description
 
 WIDTH = 120
 """Columns of the output where it is not a terminal."""
 
+_COLOURS = {"PASS": "green", "WARN": "yellow", "FAIL": "red"}
 _LOGGED_FOLDERS = {"tasks", "flows"}
 _LOGGERS = ("prefect.task_runs", "prefect.flow_runs")
 
@@ -43,6 +47,32 @@ def show_progress() -> None:
     handler = ConsoleHandler()
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(handler)
+
+
+def show_description(description: "Description", path: Path) -> None:
+    """Print what a folder was recognised as, and where the description was written."""
+    console, spec = plain_console(), description.spec
+    console.print(f"recognised  {description.form}")
+    console.print(f"label       {escape(spec.label)}")
+    features = ", ".join(f"{f.name} ({f.type.value} of the {f.side.value})" for f in spec.features)
+    console.print(f"features    {escape(features) or 'none'}")
+    left_out = description.text.count("# Left out:")
+    console.print(f"left out    {left_out} columns, each with its reason in the file")
+    console.print(f"written     {path}")
+    console.print(f"look next   read it, correct it, then: widedeep check {path.parent}")
+
+
+def show_check(report: "CheckReport") -> None:
+    """Print a line for each check, with examples of what is wrong."""
+    console = plain_console()
+    console.print(f"{report.folder}, by {report.form}\n")
+    width = max(len(result.name) for result in report.results)
+    for result in report.results:
+        colour = _COLOURS[result.status]
+        status = f"[{colour}]{result.status.value}[/{colour}]"
+        console.print(f"{status}  {result.name:<{width}}  {escape(result.message)}")
+        for example in result.examples if result.status != "PASS" else ():
+            console.print(f"      {'':<{width}}  {escape(example)}")
 
 
 def plain_console() -> Console:

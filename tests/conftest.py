@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests.worlds import KMRD_HISTORY
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import simulate
 from widedeep.features.crosses import CrossVocabulary, pack_keys
@@ -43,6 +44,7 @@ SPEC = FeatureSpec(
     buckets=(Bucket("user_count"),),
     crosses=(Cross(("liked", "item")), Cross(("user_count_bucket", "genres", "grade"))),
     wide=("item", "grade", "leading", "user_count_bucket"),
+    history=KMRD_HISTORY,
 )
 
 

@@ -19,17 +19,17 @@ from tests.benchmarks.planted_truth import (
     recover_exceptions,
     recover_taste,
 )
+from tests.worlds import KMRD, ingest, rated
 from widedeep import metrics
-from widedeep.data.ingest import ingest
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.items import FIRST_ITEM, draw_items
 from widedeep.data.simulator.truth import PlantedException, draw_truth
 from widedeep.data.simulator.write import MARKER, TRUTH, simulate
 from widedeep.data.split import Split
-from widedeep.data.tables import IngestedData, Interactions
+from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import Predictions, baseline_scorer, model_scorer
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.features.wide_ids import wide_blocks
 from widedeep.inputs import InputError
@@ -137,7 +137,7 @@ def flat_world():
 def log_of(*rows):
     """Ratings of (user, item from 0, rate, minute)."""
     user, item, value, minute = np.array(sorted(rows, key=lambda row: row[3]), np.int64).T
-    return Interactions(user, FIRST_ITEM + item, value.astype(np.int8), START + 60 * minute)
+    return rated(user, FIRST_ITEM + item, value, START + 60 * minute)
 
 
 def ask(planted, interactions, user, item, minute, known_until=None):
@@ -250,9 +250,9 @@ def test_on_data_drawn_by_the_truth_it_is_calibrated_and_beats_the_items_alone()
     time = START + 60 * np.tile(np.arange(6), 4_000)
     logit = planted.item_logit(FIRST_ITEM + items, time) + planted.truth.user_bias[users]
     logit += planted.taste_logit(users, FIRST_ITEM + items)
-    value = np.where(rng.random(logit.size) < 1 / (1 + np.exp(-logit)), 10, 4).astype(np.int8)
+    value = np.where(rng.random(logit.size) < 1 / (1 + np.exp(-logit)), 10, 4)
     order = np.argsort(time, kind="stable")
-    interactions = Interactions(users[order], FIRST_ITEM + items[order], value[order], time[order])
+    interactions = rated(users[order], FIRST_ITEM + items[order], value[order], time[order])
     asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
     scores, label = attainable_scores(planted, interactions)(asked), interactions.value == 10
     assert metrics.ece(label, scores) < 0.015
@@ -289,7 +289,7 @@ def recovery_world(tmp_path_factory):
     return (
         PlantedTruth.load(folder / "world"),
         interactions,
-        ItemTable.from_table(ratings.items()),
+        FeatureTables.from_side_tables(ratings.side_tables()),
         split,
     )
 
@@ -297,11 +297,11 @@ def recovery_world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(recovery_world):
     """The default preset, trained for a few epochs."""
-    _, interactions, item_table, split = recovery_world
-    chosen = get_preset("default")
+    _, interactions, tables, split = recovery_world
+    chosen = get_preset("default", KMRD)
     chosen = replace(chosen, training=replace(chosen.training, epochs=EPOCHS))
     plan = TrainingData.from_parts(
-        cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
+        cold_parts(interactions, tables, split, chosen.features, chosen.sampling)
     )
     fitting = TrainingRun(plan, chosen, None, seed=0)
     list(fitting.epochs())
@@ -311,16 +311,14 @@ def model(recovery_world):
 @pytest.fixture(scope="module")
 def auc(recovery_world, model):
     """AUC by ranker and protocol."""
-    planted, interactions, item_table, split = recovery_world
+    planted, interactions, tables, split = recovery_world
     scorers = {
         "attainable": attainable_scores(planted, interactions),
-        "model": model_scorer(model, interactions, item_table),
-        "mean": baseline_scorer(model.transform, interactions, item_table),
+        "model": model_scorer(model, interactions, tables),
+        "mean": baseline_scorer(model.transform, interactions, tables),
     }
-    history = model.transform.spec.history
     found = {
-        name: Predictions.compute(interactions, split, history, score)
-        for name, score in scorers.items()
+        name: Predictions.compute(interactions, split, score) for name, score in scorers.items()
     }
     return {
         name: {
@@ -382,12 +380,12 @@ def test_a_pair_without_support_lowers_recall_but_not_precision(recovery_world, 
 
 
 def test_scores_know_the_tastes_of_their_own_users_only(recovery_world, model):
-    planted, interactions, item_table, _ = recovery_world
-    found = recover_taste(model, planted, interactions, item_table)
+    planted, interactions, tables, _ = recovery_world
+    found = recover_taste(model, planted, interactions, tables)
     assert 0.06 < found.deep < found.attainable
     assert 0.3 < found.attainable < 1
     others = np.roll(planted.truth.user_taste, 1, axis=0)
     other = replace(planted, truth=replace(planted.truth, user_taste=others))
-    nothing = recover_taste(model, other, interactions, item_table)
+    nothing = recover_taste(model, other, interactions, tables)
     assert abs(nothing.deep) < 0.03
     assert abs(nothing.attainable) < 0.03

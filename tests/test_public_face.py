@@ -1,13 +1,15 @@
 """`import widedeep`: the names it offers, and the example of its description."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
 
 import widedeep
+from widedeep.data.dataset import KMRD_SPEC
 
-EXAMPLE = dedent(widedeep.__doc__[widedeep.__doc__.index("    store =") :])
+EXAMPLE = dedent(widedeep.__doc__[widedeep.__doc__.index("    store, spec =") :])
 
 
 def test_every_name_is_there_and_described():
@@ -24,6 +26,7 @@ def test_the_import_itself_loads_nothing_heavy():
 
 def test_the_example_trains_a_model_and_measures_it(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    shutil.copy(KMRD_SPEC, tiny / "dataset.toml")
     names = {"folder": tiny, "Path": Path, "time": __import__("time"), "widedeep": widedeep}
     exec(EXAMPLE, names)  # noqa: S102  our own example
     *epochs, auc = capsys.readouterr().out.split("\n")[:-1]

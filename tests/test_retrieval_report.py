@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from tests.benchmarks.retrieval_report import RetrievalReport
+from tests.worlds import ITEM_COLUMNS, rated, tables_of
 from widedeep.data.split import Split
-from widedeep.data.tables import ITEM_COLUMNS, Interactions
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trained_model import TrainedModel
@@ -24,9 +23,7 @@ SPLIT = Split(0, START, START + 1000)
 
 
 def log_of(*rows):
-    return Interactions(
-        *(np.array(column) for column in zip(*sorted(rows, key=by_time), strict=True))
-    )
+    return rated(*(np.array(column) for column in zip(*sorted(rows, key=by_time), strict=True)))
 
 
 def by_time(row):
@@ -64,8 +61,8 @@ def retriever(make_transform):
     none = np.zeros(transform.wide_size, np.int64)
     support = FeatureSupport(none, none, 0, 0)
     model = TrainedModel(transform, network, TrainingConfig(), {}, 0, support)
-    item_table = ItemTable.from_table(items)
-    return lambda interactions: Retriever.from_interactions(model, interactions, item_table, items)
+    tables = tables_of(items)
+    return lambda interactions: Retriever.from_interactions(model, interactions, tables, items)
 
 
 def favouring(item):

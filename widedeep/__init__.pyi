@@ -1,4 +1,5 @@
 # The public names and where they stand, read at run time by `__init__.py` and by type checkers.
+from .data.dataset import DatasetSpec, load_spec
 from .data.ingest import ingest
 from .data.split import Split
 from .data.tables import IngestedData, Interactions
@@ -19,6 +20,7 @@ from .workspace import Workspace
 __all__ = [
     "Artifact",
     "ArtifactStore",
+    "DatasetSpec",
     "Evaluator",
     "Explainer",
     "FeatureSpec",
@@ -37,6 +39,7 @@ __all__ = [
     "cold_parts",
     "get_preset",
     "ingest",
+    "load_spec",
     "model_scorer",
     "warm_parts",
 ]

@@ -26,7 +26,7 @@ from rich.table import Table
 from tests.benchmarks.bench_rankers import KMRD_SMALL, SPLITS
 from tests.benchmarks.rankers.problem import Problem
 from tests.benchmarks.rankers.report import differences
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import model_scorer
@@ -45,7 +45,7 @@ FAMILIES = {
     "online model": ONLINE,
     "user's numbers": USER_NUMERIC,
     "movie's numbers": ITEM_NUMERIC,
-    "user's residual by genre": ("user_genre_residual",),
+    "user's residual by genre": ("user_genres_residual",),
     "residual by person": ("people_residual",),
     "activity groups": ("item_group_residual", "item_late_group_residual"),
     "global means": ("global_first_mean", "global_later_mean"),
@@ -78,7 +78,7 @@ def train(problem: Problem, chosen: Preset, seed: int):
     """The model that validation chose, and its answers there."""
     parts = (
         problem.interactions,
-        problem.item_table,
+        problem.tables,
         problem.split,
         chosen.features,
         chosen.sampling,
@@ -86,13 +86,13 @@ def train(problem: Problem, chosen: Preset, seed: int):
     fitting = TrainingRun(TrainingData.from_parts(cold_parts(*parts)), chosen, None, seed)
     for _ in fitting.epochs():
         pass
-    scorer = model_scorer(fitting.selected_model, problem.interactions, problem.item_table)
+    scorer = model_scorer(fitting.selected_model, problem.interactions, problem.tables)
     return fitting.selected_model, problem.ask(scorer, problem.validation)
 
 
 def milliseconds(problem: Problem, model: TrainedModel) -> float:
     """Median of a request on one thread, features included; every second user is a stranger."""
-    ranker = Ranker.from_interactions(model, problem.interactions, problem.item_table)
+    ranker = Ranker.from_interactions(model, problem.interactions, problem.tables)
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
     users, items = (
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=KMRD_SMALL, help="a folder in KMRD's form")
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
-    spec = get_preset("default").features
+    spec = get_preset("default", KMRD).features
     with tempfile.TemporaryDirectory() as workspace:
         ratings = IngestedData(
             ingest(options.data, ArtifactStore(Path(workspace)), int(time.time()))
@@ -136,7 +136,7 @@ def main() -> None:
         validation_from, holdout_from, _ = SPLITS["reference"]
         end = ratings.last_time + 1
         split = Split.from_times(ratings.interactions(end).time, end, validation_from, holdout_from)
-        problem = Problem.of(ratings, split, get_preset("default"))
+        problem = Problem.of(ratings, split, get_preset("default", KMRD))
     whole, cost = measure(problem, "everything", spec, options.seeds)
     headings = ("streaming\nlog loss", "streaming\nauc", "frozen\nlog loss", "frozen\nauc")
     table = Table("without", *headings, "ms a request", box=SIMPLE_HEAD)

@@ -34,8 +34,8 @@ from tests.benchmarks.planted_truth import (
     recover_taste,
 )
 from tests.benchmarks.rankers.problem import Problem
+from tests.worlds import KMRD, ingest
 from widedeep import metrics
-from widedeep.data.ingest import ingest
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import simulate
 from widedeep.data.split import Split
@@ -92,19 +92,19 @@ def recover(simulation: SimulationConfig, folder: Path) -> Recovered:
     )
     end = ratings.last_time + 1
     problem = Problem.of(
-        ratings, Split.from_times(ratings.interactions(end).time, end), get_preset("default")
+        ratings, Split.from_times(ratings.interactions(end).time, end), get_preset("default", KMRD)
     )
     model = train(problem, seed)
-    interactions, item_table = problem.interactions, problem.item_table
+    interactions, tables = problem.interactions, problem.tables
     scorers = {
         BEST: attainable_scores(planted, interactions),
-        OURS: model_scorer(model, interactions, item_table),
-        MEAN: baseline_scorer(model.transform, interactions, item_table),
+        OURS: model_scorer(model, interactions, tables),
+        MEAN: baseline_scorer(model.transform, interactions, tables),
     }
     return Recovered(
         {name: aucs(problem, problem.ask(score, problem.split)) for name, score in scorers.items()},
         recover_exceptions(model, planted),
-        recover_taste(model, planted, interactions, item_table),
+        recover_taste(model, planted, interactions, tables),
     )
 
 

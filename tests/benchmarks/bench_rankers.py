@@ -35,7 +35,7 @@ from tests.benchmarks.rankers.report import (
 )
 from tests.benchmarks.rankers.run import Ranker, Run
 from tests.benchmarks.rankers.wide_deep import WideAndDeep
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.inputs import Precision
@@ -90,7 +90,7 @@ def compare(
     validation_from, holdout_from, end = SPLITS[split]
     end = end or ratings.last_time + 1
     moments = Split.from_times(ratings.interactions(end).time, end, validation_from, holdout_from)
-    problem = Problem.of(ratings, moments, get_preset("default"))
+    problem = Problem.of(ratings, moments, get_preset("default", KMRD))
     runs = {name: train(name, problem, options) for name in options.rankers}
     summaries = {name: Summary.of(found) for name, found in runs.items()}
     rows = [len(problem.questions(part)["frozen"].user) for part in (moments, problem.validation)]

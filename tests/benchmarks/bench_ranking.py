@@ -25,11 +25,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.snapshot import DataSnapshot
-from widedeep.features.items import ItemTable
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import get_preset
@@ -51,7 +51,7 @@ class Data:
     """KMRD, with the files that a registered model would carry."""
 
     interactions: Interactions
-    item_table: ItemTable
+    tables: FeatureTables
     history: Path
 
     @classmethod
@@ -59,16 +59,16 @@ class Data:
         ratings = IngestedData(ingest(kmrd, ArtifactStore(folder / "stages"), int(time.time())))
         history = folder / "history"
         history.mkdir()
-        known = DataSnapshot.from_tables(ratings.interactions(), ratings.items(), ratings.people())
+        known = DataSnapshot.from_tables(ratings.interactions(), ratings.side_tables())
         known.save(history)
-        return cls(known.interactions, known.item_table, history)
+        return cls(known.interactions, known.tables, history)
 
     def train(self, name, folder):
         """A model of the preset after one epoch."""
-        chosen = get_preset(name)
+        chosen = get_preset(name, KMRD)
         training = replace(chosen.training, epochs=1, catch_up_epochs=1)
         split = Split(1441884720, 1507421280, int(self.interactions.time[-1]) + 1)
-        parts = self.interactions, self.item_table, split, chosen.features, chosen.sampling
+        parts = self.interactions, self.tables, split, chosen.features, chosen.sampling
         fitting = TrainingRun(
             TrainingData.from_parts(cold_parts(*parts)), replace(chosen, training=training), None, 0
         )
@@ -140,11 +140,11 @@ def a_second(ranker, data, workers):
     users = np.random.default_rng(0).choice(
         np.unique(data.interactions.user), BATCH_USERS, replace=False
     )
-    batch = BatchRanking.prepare(ranker, data.item_table.ids, at, K)
+    batch = BatchRanking.prepare(ranker, data.tables.ids, at, K)
     started = time.perf_counter()
     for _ in batch.lists(users, workers):
         pass
-    scores = len(users) * len(data.item_table.ids)
+    scores = len(users) * len(data.tables.ids)
     return {"requests": in_requests, "batch": scores / (time.perf_counter() - started)}
 
 
@@ -170,7 +170,7 @@ def measure(name, data, folder):
     started = time.perf_counter()
     snapshot = DataSnapshot.load(data.history)
     ranker = Ranker.from_interactions(
-        TrainedModel.load(model), snapshot.interactions, snapshot.item_table
+        TrainedModel.load(model), snapshot.interactions, snapshot.tables
     )
     loaded = time.perf_counter() - started
     torch.set_num_threads(1)

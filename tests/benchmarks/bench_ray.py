@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.engine import LOCAL, Engine
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
-from widedeep.features.items import ItemTable
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.training_data import TrainingData, cold_parts, example_queries
 from widedeep.inputs import EngineName
 from widedeep.model.batch import BatchSlice, Minibatch
@@ -56,7 +56,7 @@ def engine_of(text):
 
 def settings(name="default"):
     """A preset that trains for an epoch and catches up for another."""
-    found = get_preset(name)
+    found = get_preset(name, KMRD)
     training = replace(found.training, epochs=1, patience=1, catch_up_epochs=1)
     return replace(found, training=training)
 
@@ -85,7 +85,10 @@ def run(engine, data, workspace):
             "ingest", lambda: ingest(data, store, NOW, None, engine.row_checker())
         )
         ratings = IngestedData(artifact)
-        interactions, item_table = ratings.interactions(), ItemTable.from_table(ratings.items())
+        interactions, tables = (
+            ratings.interactions(),
+            FeatureTables.from_side_tables(ratings.side_tables()),
+        )
         split = Split.from_times(interactions.time, int(interactions.time[-1]) + 1, None, None)
         learned = chosen.features, chosen.sampling
         plan = stages.time(
@@ -93,7 +96,7 @@ def run(engine, data, workspace):
             lambda: TrainingData.from_parts(
                 cold_parts(
                     interactions,
-                    item_table,
+                    tables,
                     split,
                     *learned,
                     make_engine=engine.feature_engines(workspace),
@@ -106,7 +109,7 @@ def run(engine, data, workspace):
             engine, TrainingJob(workspace / "plan", chosen, None, 0), workspace / "model", stages
         )
         asked = example_queries(interactions, split.holdout(interactions.time))
-        scorer = engine.scorer(model, interactions, item_table)
+        scorer = engine.scorer(model, interactions, tables)
         stages.time("scores", lambda: scorer(asked))
     finally:
         running.__exit__(None, None, None)
@@ -167,7 +170,7 @@ def bytes_a_step(name, plan, replicas, steps=20):
 
     A ring passes dense ones on 2 (n - 1) / n times, sparse ones n - 1 times.
     """
-    chosen, rows = get_preset(name), plan.initial.training
+    chosen, rows = get_preset(name, KMRD), plan.initial.training
     network = WideDeep(
         chosen.network, InputShape.from_transform(plan.initial.transform), torch.Generator()
     )
@@ -197,12 +200,15 @@ def show_traffic(data, console):
     table = Table("preset", "processes", "dense kB", "sparse kB", "tables as dense kB")
     with tempfile.TemporaryDirectory() as root:
         ratings = IngestedData(ingest(data, ArtifactStore(Path(root)), NOW))
-        interactions, item_table = ratings.interactions(), ItemTable.from_table(ratings.items())
+        interactions, tables = (
+            ratings.interactions(),
+            FeatureTables.from_side_tables(ratings.side_tables()),
+        )
     split = Split.from_times(interactions.time, int(interactions.time[-1]) + 1, None, None)
     for name in PRESETS:
-        chosen = get_preset(name)
+        chosen = get_preset(name, KMRD)
         plan = TrainingData.from_parts(
-            cold_parts(interactions, item_table, split, chosen.features, chosen.sampling)
+            cold_parts(interactions, tables, split, chosen.features, chosen.sampling)
         )
         for replicas in (2, 16):
             figures = bytes_a_step(name, plan, replicas)

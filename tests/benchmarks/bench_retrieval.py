@@ -27,13 +27,13 @@ from rich.table import Table
 
 from tasks.registry import choose_version
 from tests.benchmarks.retrieval_report import CUTOFFS, RetrievalReport
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest, tables_of
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import simulate
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import model_scorer
-from widedeep.features.items import ItemTable
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import get_preset
@@ -63,16 +63,19 @@ def retrieval_of(
 ) -> Retriever:
     """One that knows `interactions`."""
     items = ratings.items()
-    return Retriever.from_interactions(model, interactions, ItemTable.from_table(items), items)
+    return Retriever.from_interactions(model, interactions, tables_of(items), items)
 
 
 def trained(ratings: IngestedData, split: Split, epochs: int) -> TrainedModel:
     """The default preset, trained briefly up to the holdout."""
-    ours, item_table = get_preset("default"), ItemTable.from_table(ratings.items())
+    ours, tables = (
+        get_preset("default", KMRD),
+        FeatureTables.from_side_tables(ratings.side_tables()),
+    )
     ours = replace(ours, training=replace(ours.training, epochs=epochs))
     interactions = ratings.interactions(split.as_of)
     plan = TrainingData.from_parts(
-        cold_parts(interactions, item_table, split, ours.features, ours.sampling)
+        cold_parts(interactions, tables, split, ours.features, ours.sampling)
     )
     fitting = TrainingRun(plan, ours, None, 0)
     for _ in fitting.epochs():
@@ -197,7 +200,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = world_of(options, Path(folder) / "stages")
         ratings, model, interactions = world.ratings, world.model, world.ratings.interactions()
-        scorer = model_scorer(model, interactions, ItemTable.from_table(ratings.items()))
+        scorer = model_scorer(
+            model, interactions, FeatureTables.from_side_tables(ratings.side_tables())
+        )
         retriever = partial(retrieval_of, ratings, model)
         report = RetrievalReport.of(retriever, interactions, world.split, scorer)
         console.print(recall_table(report), chain_table(report))

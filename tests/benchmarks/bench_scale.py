@@ -3,6 +3,7 @@
     python -m tests.benchmarks.bench_scale [--rows 500000 5000000 50000000] [--engines memory disk]
     python -m tests.benchmarks.bench_scale --engines ray
 
+from tests.worlds import KMRD
 from the project's folder. Ratings of KMRD's shape and everything of the default preset, as in `make
 bench`; each size is described, fitted and encoded in a process of its own, which makes the ratings,
 too. On disk and on Ray (a local one with two workers, whose memory is not counted) the encoded rows
@@ -60,10 +61,11 @@ def running(engine: str, folder: Path) -> "Iterator[EngineFactory]":
 def run(engine: str, rows: int, folder: Path) -> dict[str, float]:
     """Seconds by stage, and the most GiB that this process has taken."""
     from tests.benchmarks.speed.features_speed import item_table_of, log_of
+    from tests.worlds import KMRD
     from widedeep.features.history import Queries
     from widedeep.model.presets import get_preset
 
-    interactions, spec = log_of(rows), get_preset("default").features
+    interactions, spec = log_of(rows), get_preset("default", KMRD).features
     seconds = {}
 
     def time(stage: str, work: Callable[[], Found]) -> Found:

@@ -33,7 +33,7 @@ class Checks:
         known, golden = DataSnapshot.load(history), GoldenRequests.load(history / GOLDEN)
         model = TrainedModel.load(champion.served.path)
         asked = Queries(golden.user, golden.item, golden.time, golden.time)
-        given = model_scorer(model, known.interactions, known.item_table)(asked)
+        given = model_scorer(model, known.interactions, known.tables)(asked)
         assert np.abs(given - golden.probability).max() < 1e-6
         return champion.number
 

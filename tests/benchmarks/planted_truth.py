@@ -39,8 +39,8 @@ from widedeep.data.simulator.truth import PlantedException, SimulatedTruth, draw
 from widedeep.data.simulator.write import MARKER, TRUTH
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Scorer
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.features.wide_ids import WideBlock, wide_blocks
 from widedeep.inputs import InputError
 from widedeep.model.batch import Batch
@@ -410,7 +410,7 @@ def recover_exceptions(model: TrainedModel, planted: PlantedTruth) -> WideRecove
 
 
 def recover_taste(
-    model: TrainedModel, planted: PlantedTruth, interactions: Interactions, item_table: ItemTable
+    model: TrainedModel, planted: PlantedTruth, interactions: Interactions, tables: FeatureTables
 ) -> TasteRecovery:
     """Ask for the users and the items with the most ratings, as of the end of training.
 
@@ -429,7 +429,7 @@ def recover_taste(
     def agreement(scores: Floats) -> float:
         return _rank_correlation(*(x.reshape(-1, len(items)) for x in (scores, truth)))
 
-    deep = _deep_logits(model, interactions, item_table, asked)
+    deep = _deep_logits(model, interactions, tables, asked)
     return TasteRecovery(agreement(deep), agreement(np.log(bound / (1 - bound))))
 
 
@@ -440,9 +440,9 @@ def _commonest(tokens: Ints, most: int) -> Ints:
 
 @torch.no_grad()
 def _deep_logits(
-    model: TrainedModel, interactions: Interactions, item_table: ItemTable, asked: Queries
+    model: TrainedModel, interactions: Interactions, tables: FeatureTables, asked: Queries
 ) -> Floats:
-    rows = model.transform.encode(model.transform.compute_features(interactions, asked, item_table))
+    rows = model.transform.encode(model.transform.compute_features(interactions, asked, tables))
     model.network.eval()
     found = model.network.deep_logit(Batch.from_encoded(rows, model.network.bias.device))
     return found.cpu().numpy().astype(np.float64)

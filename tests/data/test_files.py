@@ -1,4 +1,4 @@
-"""Reading promises exact line numbers, and one sentence about a file that is not what it should be."""
+"""Reading promises exact line numbers, and one sentence about a file that cannot be used."""
 
 import pandas as pd
 import pytest

@@ -3,16 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest, items_of, side_of
 from widedeep.data.split import Split
-from widedeep.data.tables import ITEM_COLUMNS, PEOPLE_COLUMNS, IngestedData
+from widedeep.data.tables import IngestedData
 from widedeep.evaluation.naming import DisplayNames
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.items import ItemTable
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.features.wide_ids import wide_blocks
 from widedeep.model.fitting import TrainingRun
@@ -24,12 +23,12 @@ from widedeep.model.trainer import Optimisers, TrainingConfig
 from widedeep.store import ArtifactStore
 
 TITLES = {
-    1: ("매트릭스", "The Matrix , 1999"),
-    2: ("매트릭스 2", "The Matrix Reloaded , 2003"),
-    3: ("유보트", "Das Boot , The Boat , 1981"),
-    4: ("아리랑", "1926"),
+    1: ("매트릭스", "The Matrix"),
+    2: ("매트릭스 2", "The Matrix Reloaded"),
+    3: ("유보트", "The Boat"),
+    4: ("아리랑", ""),
     5: ("", ""),
-    6: ("새|鳥", "Good Morning, Vietnam , 1987"),
+    6: ("새|鳥", "Good Morning, Vietnam"),
 }
 PEOPLE = {5: ("키아누 리브스", "Keanu Reeves"), 8: ("송강호", "")}
 
@@ -67,22 +66,15 @@ def find_wide_id():
 
 
 @pytest.fixture(scope="session")
-def item_tables():
+def side():
     """Return tables of items and of people as ingest writes them."""
-    blank = {
-        field.name: [[] if pa.types.is_list(field.type) else None] * len(TITLES)
-        for field in list(ITEM_COLUMNS)[3:]
-    }
-    korean, english = zip(*TITLES.values(), strict=True)
-    items = {"item": [*TITLES], "title": korean, "title_eng": english, **blank}
-    korean, original = zip(*PEOPLE.values(), strict=True)
-    people = {"people": [*PEOPLE], "korean": korean, "original": original}
-    return pa.table(items, schema=ITEM_COLUMNS), pa.table(people, schema=PEOPLE_COLUMNS)
+    items = [{"item": key, "title_ko": k, "title_en": e} for key, (k, e) in TITLES.items()]
+    return side_of(items_of(*items), [(key, *names) for key, names in PEOPLE.items()])
 
 
 @pytest.fixture(scope="session")
-def names(item_tables):
-    return DisplayNames.from_tables(*item_tables)
+def names(side):
+    return DisplayNames.from_tables(side)
 
 
 @pytest.fixture(scope="session")
@@ -97,17 +89,17 @@ def world(ratings):
     """Return interactions, item table and split of the simulated data."""
     interactions = ratings.interactions()
     split = Split.from_times(interactions.time, ratings.last_time + 1)
-    return interactions, ItemTable.from_table(ratings.items()), split
+    return interactions, FeatureTables.from_side_tables(ratings.side_tables()), split
 
 
 @pytest.fixture(scope="session")
 def train():
     """Return a function that trains a cold model of a preset for a few epochs."""
 
-    def train_cold(interactions, item_table, split, name="default", seed=0, epochs=1):
-        preset = get_preset(name)
+    def train_cold(interactions, tables, split, name="default", seed=0, epochs=1):
+        preset = get_preset(name, KMRD)
         preset = replace(preset, training=replace(preset.training, epochs=epochs))
-        parts = cold_parts(interactions, item_table, split, preset.features, preset.sampling)
+        parts = cold_parts(interactions, tables, split, preset.features, preset.sampling)
         run = TrainingRun(TrainingData.from_parts(parts), preset, None, seed)
         list(run.epochs())
         return run.trained_model()

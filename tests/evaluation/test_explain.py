@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.worlds import KMRD
 from widedeep.evaluation.explain import Explainer
 from widedeep.evaluation.naming import DisplayNames
 from widedeep.evaluation.scoring import model_scorer
@@ -26,10 +27,10 @@ from widedeep.model.trainer import Optimisers
 @pytest.fixture(scope="module")
 def explainer(ratings, world):
     """Return an untrained model with a random weight for two of three wide features."""
-    interactions, item_table, split = world
-    preset, fresh = get_preset("default"), Sampling(staleness=Staleness(copies=0))
+    interactions, tables, split = world
+    preset, fresh = get_preset("default", KMRD), Sampling(staleness=Staleness(copies=0))
     rows = TrainingData.from_parts(
-        cold_parts(interactions, item_table, split, preset.features, fresh)
+        cold_parts(interactions, tables, split, preset.features, fresh)
     ).catch_up
     generator = torch.Generator().manual_seed(1)
     network = WideDeep(preset.network, InputShape.from_transform(rows.transform), generator)
@@ -41,13 +42,13 @@ def explainer(ratings, world):
     state = Optimisers(network, preset.training).state()
     until = split.holdout_from
     model = TrainedModel(rows.transform, network, preset.training, state, until, rows.support)
-    names = DisplayNames.from_tables(ratings.items(), ratings.people())
-    return Explainer(model, interactions, item_table, names)
+    names = DisplayNames.from_tables(ratings.side_tables())
+    return Explainer(model, interactions, tables, names)
 
 
 def encode(explainer, queries):
     transform = explainer.model.transform
-    rows = transform.compute_features(explainer.interactions, queries, explainer.item_table)
+    rows = transform.compute_features(explainer.interactions, queries, explainer.tables)
     return transform.encode(rows)
 
 
@@ -72,7 +73,7 @@ def query_makers(draw):
     def make(explainer):
         interactions = explainer.interactions
         users = np.append(np.unique(interactions.user), UNKNOWN_ID)
-        items = np.append(explainer.item_table.ids, UNKNOWN_ID)
+        items = np.append(explainer.tables.ids, UNKNOWN_ID)
         first, span = interactions.time[0] - 10, interactions.time[-1] - interactions.time[0] + 20
         time = first + picks[:, 2] % span
         pairs = (users[picks[:, 0] % len(users)], items[picks[:, 1] % len(items)])
@@ -100,7 +101,7 @@ def test_contributions_add_up_to_the_logit_exactly(explainer, make_queries):
 @given(query_makers())
 def test_an_explanation_is_of_the_query_and_its_probability_is_the_models(explainer, make_queries):
     queries = make_queries(explainer)
-    scores = model_scorer(explainer.model, explainer.interactions, explainer.item_table)(queries)
+    scores = model_scorer(explainer.model, explainer.interactions, explainer.tables)(queries)
     for row, explanation in enumerate(explainer.explain(queries)):
         assert (explanation.user, explanation.item) == (queries.user[row], queries.item[row])
         assert explanation.time == queries.time[row]

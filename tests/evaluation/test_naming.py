@@ -5,46 +5,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.data.tables import PEOPLE_COLUMNS
-from widedeep.evaluation.naming import DisplayNames, FeatureNaming, Language, tidy_title
+from widedeep.evaluation.naming import FeatureNaming, Language
 from widedeep.features.wide_ids import wide_blocks
 
 KOREAN, ENGLISH = Language.KOREAN, Language.ENGLISH
 
 
-@pytest.mark.parametrize(
-    ("raw", "tidy"),
-    [
-        ("The Matrix , 1999", "The Matrix"),
-        ("The Matrix, 1999", "The Matrix"),
-        ("Das Boot , The Boat , 1981", "The Boat"),
-        ("Good Morning, Vietnam , 1987", "Good Morning, Vietnam"),
-        ("Blade Runner 2049 , 2017", "Blade Runner 2049"),
-        ("Blade Runner 2049", "Blade Runner 2049"),
-        ("靈幻道士", "靈幻道士"),
-        ("1926", ""),
-        ("", ""),
-        (None, ""),
-    ],
-)
-def test_an_english_title_loses_its_year_and_the_original_title(raw, tidy):
-    assert tidy_title(raw) == tidy
-
-
 def test_a_name_that_one_language_lacks_is_replaced_by_that_of_the_other(names):
     assert [names.item(4, language) for language in Language] == ["아리랑", "아리랑"]
-    assert [names.person(8, language) for language in Language] == ["송강호", "송강호"]
+    assert [names.value("people", 8, language) for language in Language] == ["송강호", "송강호"]
     assert names.item(1, KOREAN) == "매트릭스"
     assert names.item(1, ENGLISH) == "The Matrix"
-    assert names.person(5, ENGLISH) == "Keanu Reeves"
+    assert names.value("leading", 5, ENGLISH) == "Keanu Reeves"
 
 
-def test_an_item_or_person_without_a_name_is_called_by_its_id(names, item_tables):
+def test_an_item_or_person_without_a_name_is_called_by_its_id(names):
     assert names.item(5, KOREAN) == names.item(5, ENGLISH) == "#5"
     assert names.item(-1, ENGLISH) == "#-1"
-    assert names.person(99, KOREAN) == "#99"
-    without_people = DisplayNames.from_tables(item_tables[0], PEOPLE_COLUMNS.empty_table())
-    assert without_people.person(5, KOREAN) == "#5"
+    assert names.value("people", 99, KOREAN) == "#99"
+
+
+def test_a_value_is_called_as_the_data_say_or_as_in_the_data(names):
+    assert [names.value("genres", "드라마", language) for language in Language] == [
+        "드라마",
+        "drama",
+    ]
+    assert names.value("genres", "SF 드라마", ENGLISH) == "SF 드라마"
 
 
 BLOCKS = (
@@ -89,7 +75,7 @@ def texts_of(transform, names, *wide_ids):
             "user_count_bucket x genres x grade",
             (4, 1, 2),
             "user_count from 10.5 x genres SF x grade 12세",
-            "user_count from 10.5 x genres SF x grade 12세",
+            "user_count from 10.5 x genres sci-fi x grade 12세",
         ),
     ],
 )

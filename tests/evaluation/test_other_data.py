@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from widedeep.data.ingest import ingest
+from tests.worlds import ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.gate import GateConfig
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import UNKNOWN_ID
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.model.presets import PRESETS
 from widedeep.store import ArtifactStore
 
@@ -88,10 +88,13 @@ FORMS = [
 def train_on(folder, store, train, name="default"):
     """Ingest a folder and train on it; return the model, interactions, item table and split."""
     ratings = IngestedData(ingest(folder, ArtifactStore(store), NOW))
-    interactions, item_table = ratings.interactions(), ItemTable.from_table(ratings.items())
+    interactions, tables = (
+        ratings.interactions(),
+        FeatureTables.from_side_tables(ratings.side_tables()),
+    )
     split = Split.from_times(interactions.time, ratings.last_time + 1)
-    model = train(interactions, item_table, split, name, epochs=2)
-    return model, interactions, item_table, split
+    model = train(interactions, tables, split, name, epochs=2)
+    return model, interactions, tables, split
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -109,9 +112,9 @@ def test_it_is_learned_and_evaluated(form, folder, train, tmp_path):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_new_user_or_item_is_scored_by_the_other_side(name, folder, train, tmp_path):
-    model, interactions, item_table, split = train_on(folder, tmp_path / "store", train, name)
+    model, interactions, tables, split = train_on(folder, tmp_path / "store", train, name)
     user = np.array([UNKNOWN_ID, interactions.user[-1], UNKNOWN_ID])
     item = np.array([interactions.item[-1], UNKNOWN_ID, UNKNOWN_ID])
     time = np.full(3, split.as_of)
-    scores = model_scorer(model, interactions, item_table)(Queries(user, item, time, time))
+    scores = model_scorer(model, interactions, tables)(Queries(user, item, time, time))
     assert ((scores > 0) & (scores < 1)).all()

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.worlds import rated
 from widedeep.data.split import Split
-from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import (
     LIST_LENGTH,
     USERS,
@@ -17,7 +17,7 @@ from widedeep.evaluation.scoring import (
     model_scorer,
     slice_masks,
 )
-from widedeep.features.history import HistoryConfig, Queries
+from widedeep.features.history import Queries
 from widedeep.features.training_data import example_queries
 
 DAY = 86_400
@@ -30,7 +30,7 @@ def interactions():
     rows = [(1800 + u, u, 100 + (u * 7 + k) % 30) for u in range(150) for k in range(2)]
     rows += [(3, 500, 999), (3, 501, 999)]
     time, user, item = (np.array(column) for column in zip(*sorted(rows), strict=True))
-    return Interactions(user, item, np.full(len(time), 10, np.int8), time * DAY)
+    return rated(user, item, np.full(len(time), 10, np.int8), time * DAY)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def score_by_id(queries):
 
 
 def test_predictions_have_the_holdout_rows_in_the_order_of_the_interactions(interactions, split):
-    predictions = Predictions.compute(interactions, split, HistoryConfig(), score_by_id)
+    predictions = Predictions.compute(interactions, split, score_by_id)
     holdout = split.holdout(interactions.time)
     assert holdout.sum() == len(predictions.label) == 20
     for name in ("user", "item", "time"):
@@ -57,7 +57,6 @@ def test_streaming_knows_all_before_a_rating_and_frozen_all_before_the_holdout(i
     Predictions.compute(
         interactions,
         split,
-        HistoryConfig(),
         lambda asked: queries.append(asked) or score_by_id(asked),
     )
     streaming, frozen = queries
@@ -66,7 +65,7 @@ def test_streaming_knows_all_before_a_rating_and_frozen_all_before_the_holdout(i
 
 
 def test_predictions_are_loaded_as_they_were_saved(interactions, split, tmp_path):
-    predictions = Predictions.compute(interactions, split, HistoryConfig(), score_by_id)
+    predictions = Predictions.compute(interactions, split, score_by_id)
     predictions.save(tmp_path / "predictions.parquet")
     loaded = Predictions.load(tmp_path / "predictions.parquet")
     for name in Predictions.__slots__:
@@ -89,7 +88,7 @@ def test_slices_divide_the_holdout_by_new_users_and_new_items(world):
 
 
 def test_a_slice_metric_without_a_value_is_none(interactions, split):
-    predictions = Predictions.compute(interactions, split, HistoryConfig(), score_by_id)
+    predictions = Predictions.compute(interactions, split, score_by_id)
     rows = np.arange(len(predictions.label))
     mixed = replace(predictions, label=rows % 2 == 0)
     masks = {"all": rows >= 0, "positive": mixed.label, "none": rows < 0}
@@ -102,20 +101,20 @@ def test_a_slice_metric_without_a_value_is_none(interactions, split):
 
 
 def test_frozen_scores_know_nothing_of_the_holdout(world, models):
-    interactions, item_table, split = world
+    interactions, tables, split = world
     before = interactions.select_rows(interactions.time < split.holdout_from)
     queries = example_queries(interactions, split.holdout(interactions.time), split.holdout_from)
     whole, cut = (
-        model_scorer(models[0], history, item_table)(queries) for history in (interactions, before)
+        model_scorer(models[0], history, tables)(queries) for history in (interactions, before)
     )
     assert np.array_equal(whole, cut)
 
 
 def test_a_new_user_and_item_get_a_probability(world, models):
-    interactions, item_table, split = world
+    interactions, tables, split = world
     unknown, moment = np.array([-1]), np.array([split.as_of])
-    model = model_scorer(models[0], interactions, item_table)
-    baseline = baseline_scorer(models[0].transform, interactions, item_table)
+    model = model_scorer(models[0], interactions, tables)
+    baseline = baseline_scorer(models[0].transform, interactions, tables)
     for scorer in (model, baseline):
         assert 0 <= scorer(Queries(unknown, unknown, moment, moment))[0] <= 1
 

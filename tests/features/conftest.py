@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from widedeep.data.tables import ITEM_COLUMNS, Interactions
+from tests.worlds import KMRD_HISTORY, items_of, rated, tables_of
+from widedeep.data.tables import Interactions
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec, Number
 
@@ -30,6 +30,7 @@ SPEC = FeatureSpec(
         Cross(("genres", "leading"), 15),
     ),
     wide=("item", "genres", "leading", "user_recency_bucket"),
+    history=KMRD_HISTORY,
 )
 PRIOR = 0.6
 
@@ -37,7 +38,7 @@ PRIOR = 0.6
 @dataclass(frozen=True)
 class World:
     interactions: Interactions
-    item_table: ItemTable
+    tables: FeatureTables
     spec: FeatureSpec = SPEC
     prior: float = PRIOR
 
@@ -49,7 +50,7 @@ class World:
         return RawFeatures.compute(
             self.interactions if interactions is None else interactions,
             self.queries() if queries is None else queries,
-            self.item_table,
+            self.tables,
             self.spec.history,
             self.prior,
         )
@@ -57,21 +58,21 @@ class World:
 
 def items_table():
     """24 items; some lack a year, a grade, genres or a cast."""
-    ids = range(100, 124)
-    return pa.table(
-        {
-            "item": list(ids),
-            "title": [f"영화 {i}" for i in ids],
-            "title_eng": [f"Film {i}" for i in ids],
-            "release_year": [2019] * 24,
-            "original_year": [None if i % 5 == 0 else 1980 + i % 30 for i in ids],
-            "grade": [GRADES[i % 4] for i in ids],
-            "genres": [list(dict.fromkeys((GENRES[i % 4], GENRES[i % 3])))[: i % 7] for i in ids],
-            "countries": [["한국"] for _ in ids],
-            "people": [[i, i + 1, 7] for i in ids],
-            "leading": [[i // 2, 7][: i % 3] for i in ids],
-        },
-        schema=ITEM_COLUMNS,
+    return items_of(
+        *(
+            {
+                "item": i,
+                "title_ko": f"영화 {i}",
+                "title_en": f"Film {i}",
+                "item_age": None if i % 5 == 0 else 1980 + i % 30,
+                "grade": GRADES[i % 4],
+                "genres": list(dict.fromkeys((GENRES[i % 4], GENRES[i % 3])))[: i % 7],
+                "countries": ["한국"],
+                "people": [i, i + 1, 7],
+                "leading": [i // 2, 7][: i % 3],
+            }
+            for i in range(100, 124)
+        )
     )
 
 
@@ -83,12 +84,12 @@ def random_interactions(seed=0, ratings=700):
     time = 1_200_000_000 + 3600 * generator.integers(0, 5000, ratings)
     value = np.where(generator.random(ratings) < 0.6, 10, generator.integers(1, 10, ratings))
     order = np.lexsort((item, user, time))
-    return Interactions(user[order], item[order], value[order].astype(np.int8), time[order])
+    return rated(user[order], item[order], value[order], time[order])
 
 
 @pytest.fixture(scope="session")
 def world():
-    return World(random_interactions(), ItemTable.from_table(items_table()))
+    return World(random_interactions(), tables_of(items_table()))
 
 
 @pytest.fixture

@@ -15,16 +15,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.tables import Interactions
+from tests.worlds import rated
+from widedeep.features.attributes import AttributeTable
 from widedeep.features.history import NUMERIC, HistoryConfig, Queries, compute_history
 from widedeep.features.history.config import CONSTANTS
-from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.inputs import InputError
 
 patient = settings(max_examples=60)
 CONFIG = HistoryConfig(
     length=2,
+    value_scale=10.0,
+    user_attributes=("genres", "grade"),
+    attributes=("people", "genres"),
     long_half_life=3.0,
     short_half_life=0.7,
     global_half_life=2.0,
@@ -34,6 +37,7 @@ CONFIG = HistoryConfig(
 PRIOR = 0.6
 HALF_DAY, DAY = 43_200, 86_400.0
 GENRES = {10: ["드라마"], 11: ["드라마", "액션"], 12: [], 13: ["액션"]}
+GRADES = {10: "PG", 11: "R", 12: "PG", 13: ""}
 PEOPLE = {10: [1], 11: [2, 1], 12: [3], 13: []}
 USERS, ITEMS = range(1, 6), (10, 11, 12, 13, 99)  # 99 is not in the item table
 IN_GIVEN_ORDER = ("user_fast", "user_slow", "user_last", "user_fast_value", "user_last_value")
@@ -67,7 +71,9 @@ def item_table_of(new_ids=None):
         ),
         "people": Ragged.from_lists([*(PEOPLE[old_id[i]] for i in ids), []], np.int64),
     }
-    return ItemTable(np.array(ids), {}, {}, bags)
+    grades = [GRADES[old_id[i]] for i in ids]
+    categories = {"grade": np.array([*grades, ""], np.dtypes.StringDType())}
+    return AttributeTable(np.array(ids), categories, {}, bags)
 
 
 ITEM_TABLE = item_table_of()
@@ -76,7 +82,7 @@ ITEM_TABLE = item_table_of()
 def interactions_of(rows, key=lambda r: r[:3]):
     columns = [[row[i] for row in sorted(rows, key=key)] for i in (1, 2, 3, 0)]
     user, item, value, time = (np.array(column, np.int64) for column in columns)
-    return Interactions(user, item, value.astype(np.int8), time * HALF_DAY)
+    return rated(user, item, value, time * HALF_DAY)
 
 
 def queries_of(rows):
@@ -84,13 +90,16 @@ def queries_of(rows):
     return Queries(user, item, (known_until + ahead) * HALF_DAY, known_until * HALF_DAY)
 
 
-def compute(rows, query_rows, item_table=ITEM_TABLE, config=CONFIG):
+def compute(rows, query_rows, tables=ITEM_TABLE, config=CONFIG):
     interactions, queries = interactions_of(rows), queries_of(query_rows)
-    return compute_history(interactions, queries, item_table, config, PRIOR)
+    return compute_history(interactions, queries, tables, config, PRIOR)
+
+
+ALL_NUMERIC = (*NUMERIC, *CONFIG.attribute_numbers)
 
 
 def numbers_of(history, row):
-    return dict(zip(NUMERIC, history.numeric[row].tolist(), strict=True))
+    return dict(zip(ALL_NUMERIC, history.numeric[row].tolist(), strict=True))
 
 
 def bag_lists(bag):
@@ -108,7 +117,7 @@ def assert_identical(history, other):
 
 def assert_close(history, other, but=()):
     """Equal but for the order of sums, which the features (float32) show in their last digit."""
-    compared = [i for i, name in enumerate(NUMERIC) if name not in but]
+    compared = [i for i, name in enumerate(ALL_NUMERIC) if name not in but]
     np.testing.assert_allclose(history.numeric[:, compared], other.numeric[:, compared], 1e-5, 1e-6)
 
 
@@ -273,7 +282,7 @@ def test_no_queries_have_no_rows():
 
     history = compute_history(interactions_of([(0, 1, 10, 10)]), none, ITEM_TABLE, CONFIG, PRIOR)
 
-    assert history.numeric.shape == (0, len(NUMERIC))
+    assert history.numeric.shape == (0, len(ALL_NUMERIC))
     assert bags_of(history) == ([], [])
 
 
@@ -308,8 +317,7 @@ def test_ratings_out_of_order_are_an_error():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("positive_rating", 1),
-        ("positive_rating", 11),
+        ("value_scale", 0.0),
         ("length", 0),
         ("item_smoothing", 0.0),
         ("global_step", -1.0),
@@ -338,18 +346,23 @@ def test_compiled_code_reads_every_setting_under_its_own_name():
     params = CONFIG.params(PRIOR)._asdict()
 
     assert params == {"prior": PRIOR} | {name: getattr(CONFIG, name) for name in CONSTANTS}
-    assert {"positive_rating", "length", *CONSTANTS} == {*HistoryConfig.__slots__}
+    others = {"length", "value_scale", "user_attributes", "attributes"}
+    assert {*others, *CONSTANTS} == {*HistoryConfig.__slots__}
 
 
-def test_the_positive_rating_is_a_setting():
-    rows, asked = [(0, 1, 10, 9)], [(1, 11, 2, 0)]
+def test_sampled_negatives_are_no_history():
+    rows = [(0, 1, 10, 10), (0, 1, 11, 1), (1, 1, 12, 10)]
+    asked = [(1, 10, 5, 0), (2, 11, 5, 0)]
+    interactions = interactions_of(rows)
+    sampled = replace(interactions, sampled=np.array([False, True, False]))
 
-    strict = compute(rows, asked)
-    lenient = compute(rows, asked, config=replace(CONFIG, positive_rating=9))
+    history = compute_history(sampled, queries_of(asked), ITEM_TABLE, CONFIG, PRIOR)
 
-    assert bags_of(strict) == ([[]], [[10]])
-    assert bags_of(lenient) == ([[10]], [[]])
-    assert (strict.column("user_last")[0], lenient.column("user_last")[0]) == (0, 1)
+    assert_identical(history, compute([rows[0], rows[2]], asked))
+
+
+def grades_of(item):
+    return [GRADES[item]] if GRADES.get(item) else []
 
 
 def reference(rows, asked):
@@ -370,11 +383,17 @@ def reference(rows, asked):
     numbers = {
         "expected_logit": model.expected_logit(user, item, now),
         "mean_plus_residual": item_mean + user_residual,
-        "user_genre_residual": bag_residual(
+        "user_genres_residual": bag_residual(
             [e for g in GENRES.get(item, []) for e in model.user_genre_errors[user, g]]
+        ),
+        "user_grade_residual": bag_residual(
+            [e for g in grades_of(item) for e in model.user_grade_errors[user, g]]
         ),
         "people_residual": bag_residual(
             [e for p in PEOPLE.get(item, []) for e in model.person_errors[p]]
+        ),
+        "genres_residual": bag_residual(
+            [e for g in GENRES.get(item, []) for e in model.genre_errors[g]]
         ),
         "staleness": ahead / 2,
         "item_group_residual": residual([e for _, e in group], c.item_smoothing),
@@ -434,6 +453,8 @@ def replay(past):
         from_item_means=defaultdict(list),
         from_user_means=defaultdict(list),
         user_genre_errors=defaultdict(list),
+        user_grade_errors=defaultdict(list),
+        genre_errors=defaultdict(list),
         person_errors=defaultdict(list),
         user_errors=defaultdict(list),
         group_errors=defaultdict(list),
@@ -520,6 +541,9 @@ def apply(model, row, residuals):
     model.from_user_means[item].append(residuals.from_user_mean)
     for genre in GENRES.get(item, []):
         model.user_genre_errors[user, genre].append(error)
+        model.genre_errors[genre].append(error)
+    for grade in grades_of(item):
+        model.user_grade_errors[user, grade].append(error)
     for person in PEOPLE.get(item, []):
         model.person_errors[person].append(error)
     model.user_errors[user].append((row, error))

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.tables import Interactions
+from tests.worlds import rated
+from widedeep.features.attributes import AttributeTable
 from widedeep.features.history import (
     ITEM_NUMERIC,
     NUMERIC,
     USER_NUMERIC,
-    CodedBag,
+    CodedBags,
     CodedInteractions,
     History,
     HistoryConfig,
@@ -28,15 +29,13 @@ from widedeep.features.history.numbers import NUMBERS
 from widedeep.features.history.passes import read
 from widedeep.features.history.state import USER_ROW
 from widedeep.features.history.table import Entity, row_columns
-from widedeep.features.items import ItemTable
-from widedeep.features.ragged import Ragged
 
 patient = settings(max_examples=60)
 USERS, ITEMS, LENGTH = 4, 3, 3
 PARAMS = HistoryConfig().params(0.6)
 ATTRIBUTES = ItemAttributes(
-    CodedBag(np.array([0, 1, 1]), np.array([0, 2, 3, 3]), 2),
-    CodedBag(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 4]), 3),
+    CodedBags(np.array([0, 1, 1]), np.array([0, 2, 3, 3]), 2, 1),
+    CodedBags(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 4]), 3, 1),
 )
 IN_GIVEN_ORDER = ("last_label", "fast", "slow", "fast_value", "last_value")
 
@@ -67,12 +66,12 @@ def test_the_order_of_tied_events_matters_only_where_they_are_taken_in_the_given
 
     state, other = updated(rows).state, updated(shuffled).state
 
-    for name in ("item", "global_", "groups", "people"):
+    for name in ("item", "global_", "groups", "residuals"):
         np.testing.assert_allclose(getattr(state, name), getattr(other, name), 1e-9, 1e-9)
     columns = [i for i, name in enumerate(USER_ROW.names) if name not in IN_GIVEN_ORDER]
     assert len(columns) == len(USER_ROW.names) - len(IN_GIVEN_ORDER)
     np.testing.assert_allclose(state.user[:, columns], other.user[:, columns], 1e-9, 1e-9)
-    np.testing.assert_allclose(state.user_genres, other.user_genres, 1e-5, 1e-6)  # of float32
+    np.testing.assert_allclose(state.user_residuals, other.user_residuals, 1e-5, 1e-6)  # of float32
 
 
 @patient
@@ -92,7 +91,7 @@ def test_stopping_between_moments_changes_no_bit(rows, data):
 def test_reading_changes_nothing(rows):
     history, untouched = updated(rows), updated(rows)
 
-    read(history, (0, 1, 9 * 86_400, 8 * 86_400), np.empty(len(NUMERIC)))
+    read(history, (0, 1, 9 * 86_400, 8 * 86_400), np.empty(len(NUMERIC) + 2))
 
     for array, untouched_array in zip(history.state, untouched.state, strict=True):
         np.testing.assert_array_equal(array, untouched_array)
@@ -127,21 +126,19 @@ def test_two_numbers_cannot_keep_a_column_of_the_same_name():
 
 
 def test_read_only_columns_compile_nothing_new():
-    interactions = Interactions(
-        *(np.array([v], dtype) for v, dtype in ((1, int), (2, int), (9, "i1"), (5, int)))
-    )
-    no_bags = {name: Ragged.from_lists([[]], np.int64) for name in ("genres", "people")}
-    item_table = ItemTable(np.empty(0, np.int64), {}, {}, no_bags)
+    interactions = rated(*(np.array([value]) for value in (1, 2, 9, 5)))
+    tables = AttributeTable(np.empty(0, np.int64))
     time = np.array([7])
 
     def numbers():
         queries = Queries(interactions.user, interactions.item, time, time)
-        history = compute_history(interactions, queries, item_table, HistoryConfig(), 0.5)
+        history = compute_history(interactions, queries, tables, HistoryConfig(), 0.5)
         return history.numeric.tobytes()
 
     before = numbers()
     signatures = len(passes.run_pass.signatures)
-    columns = [getattr(interactions, name) for name in ("user", "item", "value", "time")]
+    names = ("user", "item", "value", "time", "label")
+    columns = [getattr(interactions, name) for name in names]
     for column in (*columns, time):
         column.flags.writeable = False
 

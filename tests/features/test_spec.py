@@ -12,7 +12,7 @@ from widedeep.inputs import InputError
 
 @pytest.fixture
 def spec(world):
-    return replace(world.spec, history=HistoryConfig(length=3, positive_rating=9))
+    return replace(world.spec, history=HistoryConfig(length=3, user_attributes=("genres",)))
 
 
 def test_json_gives_back_an_equal_spec(spec):
@@ -31,17 +31,17 @@ def test_json_gives_back_an_equal_spec(spec):
         ({"categories": (Category("user"), Category("user"))}, "'user' is declared more than once"),
         ({"bags": (Bag("item"),)}, "'item' is declared more than once"),
         (
-            {"numbers": (Number("user_genre_residual"), Number("user_genre_residual", 5))},
-            "'user_genre_residual' is declared more than once",
+            {"numbers": (Number("user_genres_residual"), Number("user_genres_residual", 5))},
+            "'user_genres_residual' is declared more than once",
         ),
         (
-            {"buckets": (Bucket("user_genre_residual"), Bucket("user_genre_residual", 5))},
-            "'user_genre_residual_bucket' is declared more than once",
+            {"buckets": (Bucket("user_genres_residual"), Bucket("user_genres_residual", 5))},
+            "'user_genres_residual_bucket' is declared more than once",
         ),
         ({"crosses": (Cross(("user", "item")),) * 2}, "'user x item' is declared more than once"),
         ({"wide": ("item", "item")}, "'item' is declared more than once"),
-        ({"numbers": (Number("user_genre_residual", 1),)}, "quantiles is 1; expected at least 2"),
-        ({"buckets": (Bucket("user_genre_residual", 0),)}, "quantiles is 0; expected at least 2"),
+        ({"numbers": (Number("user_genres_residual", 1),)}, "quantiles is 1; expected at least 2"),
+        ({"buckets": (Bucket("user_genres_residual", 0),)}, "quantiles is 0; expected at least 2"),
         ({"categories": (Category("item", 0),)}, "minimum_count is 0; expected at least 1"),
         ({"bags": (Bag("genres", -1),)}, "minimum_count is -1; expected at least 1"),
         ({"crosses": (Cross(("item",)),)}, "number of parts is 1; expected at least 2"),

@@ -44,7 +44,7 @@ def cold(world, split, interactions=None, sampling=SAMPLING, until=None):
     return TrainingData.from_parts(
         cold_parts(
             interactions or world.interactions,
-            world.item_table,
+            world.tables,
             split,
             world.spec,
             sampling,
@@ -55,7 +55,7 @@ def cold(world, split, interactions=None, sampling=SAMPLING, until=None):
 
 def warm(world, until, previous, learned_until):
     return TrainingData.from_parts(
-        warm_parts(world.interactions, world.item_table, until, SAMPLING, previous, learned_until)
+        warm_parts(world.interactions, world.tables, until, SAMPLING, previous, learned_until)
     )
 
 
@@ -177,12 +177,10 @@ def test_no_rating_of_the_holdout_is_in_anything(world, split, data, tmp_path):
 
 def test_no_rating_of_validation_is_in_what_a_model_is_chosen_with(world, split, data, tmp_path):
     interactions, is_later = world.interactions, ~split.training(world.interactions.time)
-    value = np.where(
-        split.validation(interactions.time), 11 - interactions.value, interactions.value
-    )
-    value[is_later & (interactions.user % 2 == 0)] = 5
+    label = np.where(split.validation(interactions.time), ~interactions.label, interactions.label)
+    label[is_later & (interactions.user % 2 == 0)] = False
 
-    other = cold(world, split, interactions=replace(interactions, value=value))
+    other = cold(world, split, interactions=replace(interactions, label=label))
 
     files = contents(data.initial, tmp_path / "given")
     other_files = contents(other.initial, tmp_path / "other")
@@ -323,9 +321,7 @@ def test_parts_are_freed_once_they_are_written(world, split, tmp_path):
     references = []
 
     def watched():
-        for name, part in cold_parts(
-            world.interactions, world.item_table, split, world.spec, SAMPLING
-        ):
+        for name, part in cold_parts(world.interactions, world.tables, split, world.spec, SAMPLING):
             assert all(earlier() is None for earlier in references)
             references.append(weakref.ref(part.training.label))
             yield name, part

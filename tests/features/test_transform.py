@@ -7,9 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 
+from widedeep.data.tables import MISSING
+from widedeep.features.attributes import AttributeTable, FeatureTables
 from widedeep.features.encoded import EncodedRows
 from widedeep.features.history import HistoryColumns, Queries
-from widedeep.features.items import MISSING, ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.spec import Bag, Category, Cross, FeatureSpec, Number
@@ -154,8 +155,8 @@ def test_vocabularies_hold_exactly_the_ids_of_the_minimum_count(world, transform
     ids_by_feature = {
         "user": rows.queries.user,
         "item": rows.queries.item,
-        "grade": rows.item_category("grade")[rows.item_rows],
-        "leading": rows.item_bag("leading").select_rows(rows.item_rows).values,
+        "grade": np.take(*rows.category("grade")),
+        "leading": rows.bag("leading")[0].select_rows(rows.item_rows).values,
     }
     minimum = {
         feature.name: feature.minimum_count
@@ -177,14 +178,15 @@ def known_ids(rows, transform, name):
         number = name.removesuffix("_bucket")
         return [[q] for q in transform.normalisers[name].bucket(rows.number(number)).tolist()]
     vocabulary = set(transform.vocabulary_of(name).ids.tolist())
-    if rows.entity_ids(name) is not None:
-        ids = [[id_] for id_ in rows.entity_ids(name).tolist()]
-    elif rows.history_bag(name) is not None:
-        ids = bag_lists(rows.history_bag(name).decode())
-    elif name == "grade":
-        ids = [[grade] for grade in rows.item_category(name)[rows.item_rows].tolist()]
+    if name in {"user", "item", "grade"}:
+        values, positions = rows.category(name)
+        values = values if positions is None else values[positions]
+        ids = [[id_] for id_ in values.tolist()]
+    elif name in {"liked", "disliked"}:
+        ids = bag_lists(rows.bag(name).decode())
     else:
-        ids = bag_lists(rows.item_bag(name).select_rows(rows.item_rows))
+        bags, positions = rows.bag(name)
+        ids = bag_lists(bags.select_rows(positions))
     return [[id_ for id_ in row if id_ in vocabulary] for row in ids]
 
 
@@ -302,16 +304,17 @@ def test_a_previous_transform_of_other_features_is_refused(world, transform):
 def test_crosses_are_keyed_by_codes_not_by_joined_text():
     """ "a-b" with "c" and "a" with "b-c" are two crosses, however they are written."""
     texts = np.dtypes.StringDType()
-    item_table = ItemTable(
+    items = AttributeTable(
         np.array([1, 2]),
         {"grade": np.array(["c", "b-c", MISSING], texts)},
         {},
         {"genres": Ragged.from_lists([["a-b"], ["a"], []], texts)},
     )
+    tables = FeatureTables(items)
     ids = np.array([1, 2])
     nothing = IndexedBag.from_ragged(Ragged.from_lists([[], []], np.int64))
     history = HistoryColumns(np.empty((2, 0), np.float32), nothing, nothing)
-    rows = RawFeatures.from_history(Queries(ids, ids, ids, ids), history, item_table)
+    rows = RawFeatures.from_history(Queries(ids, ids, ids, ids), history, tables)
     spec = FeatureSpec(
         (Category("grade", 1),), (Bag("genres", 1),), (), (), (Cross(("genres", "grade"), 1),), ()
     )
@@ -344,7 +347,7 @@ def test_past_likes_may_have_a_vocabulary_of_their_own(world):
     "parts",
     [
         {"categories": (Category("item", 1),)},
-        {"numbers": (Number("user_genre_residual"),)},
+        {"numbers": (Number("user_genres_residual"),)},
         {"bags": (Bag("genres", 1),), "wide": ("genres",)},
         {},
     ],

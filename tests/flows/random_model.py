@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 
 from tasks.model_store import ModelStore
 from tasks.registry import Registry
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.features.encoded import FeatureSupport
@@ -32,7 +32,7 @@ def register_random_model(workspace, data):
     snapshot = DataSnapshot.from_tables(ratings.interactions(), ratings.items(), ratings.people())
     snapshot.save(history)
     (folder / "artifacts" / "id").mkdir()
-    model = random_model(snapshot.interactions, snapshot.item_table)
+    model = random_model(snapshot.interactions, snapshot.tables)
     model.save(folder / "artifacts" / "id")
     (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
     store, client = ModelStore(workspace), MlflowClient(workspace.tracking_uri)
@@ -43,10 +43,10 @@ def register_random_model(workspace, data):
     registry.promote(registry.candidate("1", "a test"), "a test")
 
 
-def random_model(interactions, item_table):
-    spec, prior = get_preset("default").features, 0.6
+def random_model(interactions, tables):
+    spec, prior = get_preset("default", KMRD).features, 0.6
     queries = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
-    rows = RawFeatures.compute(interactions, queries, item_table, spec.history, prior)
+    rows = RawFeatures.compute(interactions, queries, tables, spec.history, prior)
     transform = Transform.fit(spec, prior, rows)
     config = NetworkConfig(embedding=4, hidden=(16,), number_embedding=2)
     generator = torch.Generator().manual_seed(0)

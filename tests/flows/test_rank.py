@@ -15,10 +15,10 @@ from flows.options import RankRequest
 from flows.rank import COLUMNS, rank_users, read_users
 from tasks.registry import choose_version
 from tests.flows.random_model import MODEL
+from tests.worlds import rated, tables_of
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
 
@@ -57,15 +57,13 @@ def expected(served, user, at, k):
     """The k best items, unrated before `at`, by the model's own scorer."""
     model, interactions, history = served
     early = interactions.time < at
-    interactions = Interactions(
-        *(getattr(interactions, name)[early] for name in Interactions.__slots__)
-    )
-    item_table = ItemTable.from_table(pq.read_table(history / "items.parquet"))
-    queries = Queries.for_every_pair(np.array([user]), item_table.ids, at)
-    scores = model_scorer(model, interactions, item_table)(queries)
-    scores[np.isin(item_table.ids, interactions.item[interactions.user == user])] = -1
+    interactions = rated(*(getattr(interactions, name)[early] for name in Interactions.__slots__))
+    tables = tables_of(pq.read_table(history / "items.parquet"))
+    queries = Queries.for_every_pair(np.array([user]), tables.ids, at)
+    scores = model_scorer(model, interactions, tables)(queries)
+    scores[np.isin(tables.ids, interactions.item[interactions.user == user])] = -1
     best = np.argsort(-scores, kind="stable")[:k]
-    return item_table.ids[best], scores[best]
+    return tables.ids[best], scores[best]
 
 
 @pytest.mark.parametrize("early", [False, True])

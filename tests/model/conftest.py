@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from widedeep.features.attributes import AttributeTable, FeatureTables
 from widedeep.features.encoded import Examples, FeatureSupport
 from widedeep.features.history import NUMERIC, HistoryColumns, Queries
-from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import Sampling, Staleness
@@ -54,7 +54,7 @@ PRIOR = 0.6
 class World:
     """Makes rows, transforms, training parts and models; everything random comes from a seed."""
 
-    item_table: ItemTable
+    tables: FeatureTables
     spec: FeatureSpec = SPEC
     preset: Preset = PRESET
     prior: float = PRIOR
@@ -74,7 +74,7 @@ class World:
             bags.append(IndexedBag.from_ragged(bag))
         queries = Queries(user, item, time, time)
         history = HistoryColumns(numeric, *bags)
-        return RawFeatures.from_history(queries, history, self.item_table)
+        return RawFeatures.from_history(queries, history, self.tables)
 
     def transform(self, seed=0, previous=None, **raw):
         return Transform.fit(self.spec, self.prior, self.raw(seed, **raw), previous)
@@ -146,24 +146,22 @@ def equal(first, second):
     )
 
 
-def item_table():
+def tables():
     strings = np.dtypes.StringDType()
     grades = [("전체 관람가", "", "12세 관람가")[i % 3] for i in range(len(ITEMS))]
     genres = [[GENRES[i % 5], GENRES[(i + 2) % 5]][: i % 3] for i in range(len(ITEMS))]
-    return ItemTable(
+    items = AttributeTable(
         ITEMS,
         {"grade": np.array([*grades, ""], strings)},
-        {"original_year": np.full(len(ITEMS) + 1, 2000.0)},
-        {
-            "genres": Ragged.from_lists([*genres, []], strings),
-            "people": Ragged.from_lists([[] for _ in range(len(ITEMS) + 1)], np.int64),
-        },
+        {},
+        {"genres": Ragged.from_lists([*genres, []], strings)},
     )
+    return FeatureTables(items)
 
 
 @pytest.fixture(scope="session")
 def world():
-    return World(item_table())
+    return World(tables())
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from tests.model.conftest import World, item_table
+from tests.model.conftest import World, tables
 from widedeep.model.distributed import ProcessGroup
 
 ROWS = 601
@@ -19,7 +19,7 @@ ROWS = 601
 
 def trained(seed, replicas=None):
     """Weights, optimiser state and figures after a training of a network drawn from `seed`."""
-    world = World(item_table())
+    world = World(tables())
     part = world.training_part(lambda raw: raw.queries.item % 3 == 0, rows=ROWS)
     network = world.network(part.transform, seed)
     network.generator.manual_seed(7)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.model.conftest import equal
+from tests.worlds import rated
 from widedeep import metrics
 from widedeep.data.split import Split
-from widedeep.data.tables import Interactions
 from widedeep.features.encoded import EncodedRows
 from widedeep.features.ragged import Ragged
 from widedeep.features.training_data import (
@@ -43,8 +43,8 @@ def interactions():
     user = 1 + time // 20 + generator.integers(0, 30, INTERACTIONS)
     item = 100 + (time // 100 + generator.integers(0, 20, INTERACTIONS)) % 32
     liked = generator.random(INTERACTIONS) < np.where(item % 2 == 0, 0.8, 0.2)
-    value = np.where(liked, 10, 4).astype(np.int8)
-    return Interactions(user, item, value, time)
+    value = np.where(liked, 10, 4)
+    return rated(user, item, value, time)
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,14 @@ def build(world, interactions):
     """Makes the training data of a cold start, or of a warm one from a previous model."""
 
     def build(split, previous=None):
-        item_table, preset = world.item_table, world.preset
+        tables, preset = world.tables, world.preset
         if previous is None:
             return TrainingData.from_parts(
-                cold_parts(interactions, item_table, split, preset.features, preset.sampling)
+                cold_parts(interactions, tables, split, preset.features, preset.sampling)
             )
         learned = previous.transform, previous.learned_until
         return TrainingData.from_parts(
-            warm_parts(interactions, item_table, split.holdout_from, preset.sampling, *learned)
+            warm_parts(interactions, tables, split.holdout_from, preset.sampling, *learned)
         )
 
     return build
@@ -161,7 +161,7 @@ def test_a_warm_start_is_validated_on_what_is_new_and_reports_what_it_carried(
     run, results = train(build(LATER, previous), world.preset, previous)
     new = (interactions.time >= FIRST.holdout_from) & (interactions.time < LATER.holdout_from)
     queries, transform = example_queries(interactions, new), previous.transform
-    raw = transform.compute_features(interactions, queries, world.item_table)
+    raw = transform.compute_features(interactions, queries, world.tables)
     auc = metrics.auc(
         interactions.value[new] == 10, predict(previous.network, transform.encode(raw))
     )

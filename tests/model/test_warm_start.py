@@ -244,7 +244,8 @@ def first(raw, count):
     rows = np.arange(count)
     bags = (bag.select_rows(rows) for bag in (raw.history.liked, raw.history.disliked))
     history = HistoryColumns(raw.history.numeric[rows], *bags)
-    return RawFeatures(raw.queries.select_rows(rows), history, raw.item_table, raw.item_rows[rows])
+    queries = raw.queries.select_rows(rows)
+    return RawFeatures(queries, history, raw.tables, raw.item_rows[rows], raw.user_rows[rows])
 
 
 @patient

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tasks.engine import Engine
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
-from widedeep.features.items import ItemTable
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.inputs import EngineName
 from widedeep.model.presets import get_preset
@@ -18,7 +18,7 @@ from widedeep.store import ArtifactStore
 from widedeep.workspace import Workspace
 
 RAY = Engine(engine=EngineName.RAY, workers=2)
-PRESET = get_preset("default")
+PRESET = get_preset("default", KMRD)
 PRESET = replace(
     PRESET,
     network=replace(PRESET.network, hidden=(32, 16)),
@@ -54,7 +54,7 @@ def world(ratings):
     interactions = ratings.interactions()
     moments = [int(interactions.time[int(len(interactions) * share)]) for share in (0.7, 0.85)]
     split = Split(*moments, int(interactions.time[-1]) + 1)
-    return interactions, ItemTable.from_table(ratings.items()), split
+    return interactions, FeatureTables.from_side_tables(ratings.side_tables()), split
 
 
 @pytest.fixture(scope="package")

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from widedeep.data.ingest import ingest
+from tests.worlds import ingest
 from widedeep.features.training_data import STREAMING, TrainingData, cold_parts, warm_parts
 from widedeep.inputs import InputError
 from widedeep.store import ArtifactStore
@@ -33,9 +33,9 @@ def test_a_cold_plan_is_the_same_whatever_the_pieces(
 
 
 def test_a_warm_plan_is_the_same(cluster, world, settings, plan, tmp_path):
-    interactions, item_table, split = world
+    interactions, tables, split = world
     previous = plan.catch_up.transform, split.holdout_from
-    known = interactions, item_table, split.as_of, settings.sampling, *previous
+    known = interactions, tables, split.as_of, settings.sampling, *previous
     TrainingData.from_parts(warm_parts(*known)).save(tmp_path / "local")
     TrainingData.from_parts(warm_parts(*known, make_engine=cluster.feature_engines(tmp_path))).save(
         tmp_path / "ray"
@@ -44,9 +44,9 @@ def test_a_warm_plan_is_the_same(cluster, world, settings, plan, tmp_path):
 
 
 def test_nothing_new_is_no_trouble(cluster, world, settings, plan, tmp_path):
-    interactions, item_table, split = world
+    interactions, tables, split = world
     previous = plan.catch_up.transform, split.holdout_from
-    known = interactions, item_table, split.holdout_from, settings.sampling, *previous
+    known = interactions, tables, split.holdout_from, settings.sampling, *previous
     found = TrainingData.from_parts(
         warm_parts(*known, make_engine=cluster.feature_engines(tmp_path))
     ).catch_up
@@ -100,13 +100,11 @@ def test_scores_are_those_of_the_local_engine(cluster, world, plan, settings):
     from widedeep.features.training_data import queries_by_protocol
     from widedeep.model.fitting import TrainingRun
 
-    interactions, item_table, split = world
+    interactions, tables, split = world
     fitting = TrainingRun(plan, settings, None, 0)
     list(fitting.epochs())
     model = fitting.trained_model()
     asked = queries_by_protocol(interactions, split.holdout(interactions.time), split.holdout_from)
-    here, there = (
-        scorer(model, interactions, item_table) for scorer in (model_scorer, cluster.scorer)
-    )
+    here, there = (scorer(model, interactions, tables) for scorer in (model_scorer, cluster.scorer))
     for part in asked.values():
         np.testing.assert_allclose(there(part), here(part), rtol=1e-5, atol=1e-6)

@@ -103,11 +103,11 @@ def test_a_killed_worker_costs_time_and_nothing_else(cluster, training, on_ray, 
 def test_a_warm_start_goes_on_from_the_same_model(cluster, world, settings, local, tmp_path):
     from tasks.engine import LOCAL
 
-    interactions, item_table, split = world
+    interactions, tables, split = world
     local[2].save(_made(tmp_path / "previous"))
     previous = local[2].transform, local[2].learned_until
     plan = TrainingData.from_parts(
-        warm_parts(interactions, item_table, split.as_of, settings.sampling, *previous)
+        warm_parts(interactions, tables, split.as_of, settings.sampling, *previous)
     )
     training = TrainingJob(plan, settings, tmp_path / "previous", 5)
     here = fitted(LOCAL, training, tmp_path / "models")

@@ -5,24 +5,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from widedeep.data.ingest import ingest
+from tests.worlds import ingest
 from widedeep.data.tables import IngestedData
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.history import (
     ColumnSelection,
     HistoryColumns,
     HistoryConfig,
+    all_columns,
     compute_history,
     start_pass,
 )
 from widedeep.features.history.columns import copy_pass
-from widedeep.features.items import ItemTable
 from widedeep.features.training_data import example_queries
 from widedeep.inputs import InputError
 from widedeep.out_of_core.history_parts import history_in_batches, split_history
 from widedeep.store import ArtifactStore
 
 PRIOR = 0.6
-CONFIG = HistoryConfig(length=3)
+CONFIG = HistoryConfig(length=3, user_attributes=("genres", "grade"), attributes=("people",))
+ALL = all_columns(CONFIG), CONFIG.attribute_numbers
 KINDS = ["fresh", "stale", "frozen", "unknown"]
 
 
@@ -30,7 +32,7 @@ KINDS = ["fresh", "stale", "frozen", "unknown"]
 def world(tiny, tmp_path_factory):
     store = ArtifactStore(tmp_path_factory.mktemp("stages"))
     ingested = IngestedData(ingest(tiny, store, 1_800_000_000))
-    return ingested.interactions(), ItemTable.from_table(ingested.items())
+    return ingested.interactions(), FeatureTables.from_side_tables(ingested.side_tables()).items
 
 
 def queries_of(interactions, kind):
@@ -47,8 +49,8 @@ def queries_of(interactions, kind):
 
 
 def inputs_of(world, kind):
-    interactions, item_table = world
-    return interactions, queries_of(interactions, kind), item_table, CONFIG, PRIOR
+    interactions, tables = world
+    return interactions, queries_of(interactions, kind), tables, CONFIG, PRIOR
 
 
 def assert_identical(history, expected):
@@ -66,13 +68,14 @@ def test_many_workers_compute_what_one_computes(world, kind, workers):
     for count in (1, workers):
         history_pass, items = start_pass(*inputs_of(world, kind))
         order = np.argsort(history_pass.known_until, kind="stable")
-        histories.append(HistoryColumns.compute(copy_pass(history_pass, count), order, items))
+        passes = copy_pass(history_pass, count)
+        histories.append(HistoryColumns.compute(passes, order, items, *ALL))
     assert_identical(*histories)
 
 
 def test_only_selected_columns_are_computed(world):
     inputs = inputs_of(world, "fresh")
-    names = ("user_genre_residual", "item_mean")
+    names = ("user_genres_residual", "item_mean")
 
     whole = compute_history(*inputs)
     some = compute_history(*inputs, selection=ColumnSelection(names, bags=()))

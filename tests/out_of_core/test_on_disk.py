@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.engine import InMemoryEngine
-from widedeep.features.items import ItemTable
 from widedeep.features.training_data import (
     TrainingPart,
     cold_parts,
@@ -31,14 +31,14 @@ def world(tiny, tmp_path_factory):
     moments = [int(interactions.time[int(len(interactions) * share)]) for share in (0.7, 0.85)]
     return (
         interactions,
-        ItemTable.from_table(ingested.items()),
+        FeatureTables.from_side_tables(ingested.side_tables()),
         Split(*moments, int(interactions.time[-1]) + 1),
     )
 
 
 @pytest.fixture(scope="module")
 def settings():
-    preset = get_preset("default")
+    preset = get_preset("default", KMRD)
     return preset.features, preset.sampling
 
 
@@ -87,8 +87,8 @@ def test_crosses_may_be_counted_in_shares(world, settings, cold, tmp_path, monke
 
 
 def test_a_warm_start_is_the_same(world, settings, previous, tmp_path):
-    interactions, item_table, split = world
-    arguments = interactions, item_table, split.as_of, settings[1], *previous
+    interactions, tables, split = world
+    arguments = interactions, tables, split.as_of, settings[1], *previous
     make_engine = partial(OnDiskEngine, folder=tmp_path, block=900)
 
     save_parts(warm_parts(*arguments), tmp_path / "memory")
@@ -98,8 +98,8 @@ def test_a_warm_start_is_the_same(world, settings, previous, tmp_path):
 
 
 def test_a_warm_start_may_have_nothing_new(world, settings, previous, tmp_path):
-    interactions, item_table, split = world
-    arguments = interactions, item_table, split.holdout_from, settings[1], *previous
+    interactions, tables, split = world
+    arguments = interactions, tables, split.holdout_from, settings[1], *previous
     make_engine = partial(OnDiskEngine, folder=tmp_path, block=900)
 
     ((_, part),) = warm_parts(*arguments, make_engine=make_engine)
@@ -109,8 +109,8 @@ def test_a_warm_start_may_have_nothing_new(world, settings, previous, tmp_path):
 
 
 def test_data_too_large_for_memory_goes_to_disk(world, settings, tmp_path, monkeypatch):
-    interactions, item_table, _ = world
-    arguments = (interactions, item_table, settings[0], 0.6)
+    interactions, tables, _ = world
+    arguments = (interactions, tables, settings[0], 0.6)
 
     assert isinstance(engine_by_size(*arguments, folder=tmp_path), InMemoryEngine)
     monkeypatch.setattr("widedeep.out_of_core.on_disk.MOST_IN_MEMORY", len(interactions) - 1)
@@ -118,8 +118,8 @@ def test_data_too_large_for_memory_goes_to_disk(world, settings, tmp_path, monke
 
 
 def test_rows_come_in_the_order_in_which_they_were_selected(world, settings, tmp_path):
-    interactions, item_table, _ = world
-    engine = OnDiskEngine(interactions, item_table, settings[0], 0.6, tmp_path, 500)
+    interactions, tables, _ = world
+    engine = OnDiskEngine(interactions, tables, settings[0], 0.6, tmp_path, 500)
     fresh = example_queries(interactions, np.ones(len(interactions), np.bool_))
     cuts = np.random.default_rng(0).integers(0, 800 * 86_400, len(interactions))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from widedeep.features.items import ItemTable
+from tests.worlds import side_of, tables_of
 from widedeep.inputs import InputError
 from widedeep.retrieval.eligibility import EligibilityRules, ItemEligibility, minimum_age
 
@@ -32,13 +32,13 @@ def test_a_grade_says_from_which_age_an_item_may_be_watched(grade, age):
 
 def test_each_rule_leaves_out_what_it_says(make_items):
     items = make_items(
-        {"item": 1, "title": "가", "grade": "전체 관람가", "original_year": 1990},
-        {"item": 2, "title": "나", "grade": "R", "original_year": 2015},
-        {"item": 3, "title_eng": "C", "original_year": 2031},
-        {"item": 4, "title": " ", "title_eng": None, "grade": "G"},
-        {"item": 5, "title": "마", "grade": "15세 관람가"},
+        {"item": 1, "title_ko": "가", "grade": "전체 관람가", "item_age": 1990},
+        {"item": 2, "title_ko": "나", "grade": "R", "item_age": 2015},
+        {"item": 3, "title_en": "C", "item_age": 2031},
+        {"item": 4, "title_ko": " ", "title_en": None, "grade": "G"},
+        {"item": 5, "title_ko": "마", "grade": "15세 관람가"},
     )
-    eligibility = ItemEligibility.from_table(ItemTable.from_table(items), items)
+    eligibility = ItemEligibility.from_tables(tables_of(items), side_of(items))
 
     def shown(at=1_577_000_000, **rules):
         allowed = eligibility.allowed(EligibilityRules(**rules), at)

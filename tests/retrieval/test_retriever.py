@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.ingest import ingest
-from widedeep.data.tables import ITEM_COLUMNS, IngestedData, Interactions
+from tests.worlds import ITEM_COLUMNS, event, ingest, rated, side_of, tables_of
+from widedeep.data.tables import IngestedData, Interactions
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.encoded import FeatureSupport
-from widedeep.features.items import ItemTable
 from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trained_model import TrainedModel
@@ -40,7 +40,7 @@ class World:
 
     interactions: Interactions
     items: pa.Table
-    item_table: ItemTable
+    tables: FeatureTables
     model: TrainedModel
 
     @property
@@ -50,18 +50,20 @@ class World:
     def retriever(self, interactions=None, items=None, model=None):
         interactions = self.interactions if interactions is None else interactions
         items = self.items if items is None else items
-        item_table = ItemTable.from_table(items)
-        return Retriever.from_interactions(model or self.model, interactions, item_table, items)
+        tables = tables_of(items)
+        return Retriever.from_interactions(
+            model or self.model, interactions, tables, side_of(items)
+        )
 
 
 @pytest.fixture(scope="module")
 def world(simulated, make_transform, tmp_path_factory):
     folder = tmp_path_factory.mktemp("retrieval")
     ingested = IngestedData(ingest(simulated, ArtifactStore(folder), 1_800_000_000))
-    items = ingested.items()
+    items = ingested.side_tables().items
     transform = make_transform(items=items["item"].to_pylist()[:-5], liked=())
     model = random_model(transform)
-    return World(ingested.interactions(), items, ItemTable.from_table(items), model)
+    return World(ingested.interactions(), items, tables_of(items), model)
 
 
 def random_model(transform, **config):
@@ -111,13 +113,15 @@ def lists_of(retriever, user, at, limit=100, rules=NO_RULES):
 @QUICK
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 59), st.integers(1, 10)), max_size=40))
 def test_nothing_is_shown_that_the_user_has_rated_and_nothing_twice(world, ratings):
-    retriever, items = world.retriever(), world.item_table.ids.tolist()
+    retriever, items = world.retriever(), world.tables.items.ids.tolist()
     interactions = world.interactions
     users = [frequent_user(interactions), frequent_user(interactions, 100), UNKNOWN_USER, 10**12]
     rated = {user: set(interactions.item[interactions.user == user].tolist()) for user in users}
     for i, (user_row, item_row, value) in enumerate(ratings):
         user, item = users[user_row], items[item_row % len(items)]
-        assert retriever.update(user, item, value, world.now + i) == (item not in rated[user])
+        assert retriever.update(event(user, item, value, world.now + i)) == (
+            item not in rated[user]
+        )
         rated[user].add(item)
     untitled = EligibilityRules(untitled=True)
     for user in users:
@@ -130,10 +134,10 @@ def test_nothing_is_shown_that_the_user_has_rated_and_nothing_twice(world, ratin
 @given(age=st.integers(0, 18), excluded=st.sets(st.integers(0, 59), max_size=9), data=st.data())
 def test_rules_hold_in_the_list_and_in_every_source(world, unchanged, age, excluded, data):
     user = data.draw(st.sampled_from([*np.unique(world.interactions.user).tolist(), UNKNOWN_USER]))
-    left_out = frozenset(world.item_table.ids[list(excluded)].tolist())
+    left_out = frozenset(world.tables.items.ids[list(excluded)].tolist())
     rules = EligibilityRules(audience_age=age, excluded=left_out)
-    grades = world.item_table.categories["grade"]
-    grade_of = dict(zip(world.item_table.ids.tolist(), grades, strict=False))
+    grades = world.tables.items.categories["grade"]
+    grade_of = dict(zip(world.tables.items.ids.tolist(), grades, strict=False))
     lists = lists_of(unchanged, user, world.now, 30, rules)
     shown = items_of(unchanged.candidates(user, world.now, 30, rules))
     for item in [*shown, *chain.from_iterable(lists.values())]:
@@ -154,8 +158,8 @@ def test_a_new_user_gets_what_is_popular(world, retriever):
 
 def test_a_liked_item_changes_the_list_at_once(world, retriever):
     before = items_of(retriever.candidates(UNKNOWN_USER, world.now, 30))
-    item = int(world.item_table.ids[3])
-    assert retriever.update(UNKNOWN_USER, item, 10, world.now)
+    item = int(world.tables.items.ids[3])
+    assert retriever.update(event(UNKNOWN_USER, item, 10, world.now))
     after = retriever.candidates(UNKNOWN_USER, world.now, 30)
     assert items_of(after) != [other for other in before if other != item]
     assert item not in items_of(after)
@@ -166,14 +170,14 @@ def test_a_liked_item_changes_the_list_at_once(world, retriever):
 def test_a_user_is_described_by_the_newest_likes_first(world):
     columns = ([7, 5, 7, 7], [1, 1, 2, 3], [10, 10, 3, 10], [1, 2, 3, 4])
     user, item, value, time_ = (np.array(column) for column in columns)
-    interactions = Interactions(user, item, value.astype(np.int8), time_)
+    interactions = rated(user, item, value, time_)
     retriever = Retriever.from_interactions(
-        world.model, interactions, world.item_table, world.items, RetrieverConfig(likes=2)
+        world.model, interactions, world.tables, side_of(world.items), RetrieverConfig(likes=2)
     )
-    assert retriever.update(7, 9, 10, world.now)
-    assert not retriever.update(7, 2, 10, world.now), "a repeat changes nothing"
-    assert not retriever.update(7, 9, 3, world.now)
-    assert retriever.update(8, 2, 3, world.now)
+    assert retriever.update(event(7, 9, 10, world.now))
+    assert not retriever.update(event(7, 2, 10, world.now)), "a repeat changes nothing"
+    assert not retriever.update(event(7, 9, 3, world.now))
+    assert retriever.update(event(8, 2, 3, world.now))
     assert retriever.user_history.seen(7).tolist() == [1, 2, 3, 9]
     assert retriever.liked(7).tolist() == [9, 3]
     assert (retriever.user_history.seen(8).tolist(), retriever.liked(8).tolist()) == ([2], [])
@@ -182,7 +186,7 @@ def test_a_user_is_described_by_the_newest_likes_first(world):
 
 def test_a_disliked_item_only_disappears(world, retriever):
     before = items_of(retriever.candidates(UNKNOWN_USER, world.now, 60))
-    assert retriever.update(UNKNOWN_USER, before[0], 2, world.now)
+    assert retriever.update(event(UNKNOWN_USER, before[0], 2, world.now))
     assert items_of(retriever.candidates(UNKNOWN_USER, world.now, 60)) == before[1:]
     assert retriever.user_history.seen(UNKNOWN_USER).tolist() == before[:1]
 
@@ -193,7 +197,7 @@ def test_a_repeat_changes_nothing(world, retriever):
         retriever.sources.popular.counts.copy(),
         retriever.candidates(user, world.now),
     )
-    assert not retriever.update(user, item, 10, world.now)
+    assert not retriever.update(event(user, item, 10, world.now))
     assert retriever.candidates(user, world.now) == shown
     assert (retriever.sources.popular.counts == popularity).all()
 
@@ -201,7 +205,7 @@ def test_a_repeat_changes_nothing(world, retriever):
 def test_likes_of_others_move_popularity_at_once(world, retriever):
     last = int(retriever.items[retriever.sources.popular.counts.argmin()])
     for user in range(-500, -100):
-        retriever.update(user, last, 10, world.now)
+        retriever.update(event(user, last, 10, world.now))
     assert retriever.candidates(UNKNOWN_USER, world.now)[0].item == last
 
 
@@ -224,7 +228,7 @@ def test_the_future_is_not_used(world, data):
     values = interactions.value.copy()
     generator = np.random.default_rng(data.draw(st.integers(0, 99)))
     values[later] = generator.integers(1, 11, later.sum())
-    other = Interactions(interactions.user, interactions.item, values, interactions.time)
+    other = rated(interactions.user, interactions.item, values, interactions.time)
     before, changed = (
         world.retriever(ratings.select_rows(~later)) for ratings in (interactions, other)
     )
@@ -239,9 +243,11 @@ def test_ratings_taken_live_count_as_if_known_at_load(world, rows):
     interactions = world.interactions
     start = len(interactions) - rows
     live = world.retriever(interactions.select_rows(slice(start)))
-    columns = (getattr(interactions, name)[start:].tolist() for name in Interactions.__slots__)
+    columns = (
+        getattr(interactions, name)[start:].tolist() for name in ("user", "item", "value", "time")
+    )
     for rating in zip(*columns, strict=True):
-        assert live.update(*rating)
+        assert live.update(event(*rating))
     anew = world.retriever()
     assert live.sources.popular.counts.tolist() == anew.sources.popular.counts.tolist()
     for user in (frequent_user(interactions), frequent_user(interactions, 50), UNKNOWN_USER):
@@ -253,7 +259,7 @@ def test_ratings_taken_live_count_as_if_known_at_load(world, rows):
 
 def test_an_item_of_a_later_year_is_not_shown_before(world):
     items = world.items.to_pylist()
-    items[0] |= {"original_year": 2018}
+    items[0] |= {"item_age": 2018}
     retriever = world.retriever(items=pa.Table.from_pylist(items, ITEM_COLUMNS))
     item = items[0]["item"]
     assert item not in allowed_items(retriever, UNKNOWN_USER, 1_500_000_000)
@@ -270,7 +276,7 @@ def test_no_ratings_no_items_and_neither_are_answered(world):
     for interactions in (no_ratings, world.interactions):
         retriever = world.retriever(interactions, no_items)
         assert retriever.candidates(UNKNOWN_USER, world.now) == ()
-        assert retriever.update(UNKNOWN_USER, 5, 10, world.now)
+        assert retriever.update(event(UNKNOWN_USER, 5, 10, world.now))
         assert retriever.candidates(UNKNOWN_USER, world.now) == ()
         assert retriever.candidates(frequent_user(world.interactions), world.now) == ()
 
@@ -291,8 +297,8 @@ def test_a_model_of_one_part_retrieves(world, config):
 
 
 def test_an_item_the_model_has_no_embedding_for_is_near_nothing(world, retriever):
-    items = world.item_table.ids.tolist()
-    retriever.update(UNKNOWN_USER, items[0], 10, world.now)
+    items = world.tables.items.ids.tolist()
+    retriever.update(event(UNKNOWN_USER, items[0], 10, world.now))
     nearest = set(lists_of(retriever, UNKNOWN_USER, world.now)["nearest"])
     assert nearest.isdisjoint(items[-5:])
     assert nearest <= set(items)
@@ -320,7 +326,7 @@ def test_settings_out_of_range_are_refused(wrong):
 
 
 def test_readers_and_a_writer_work_side_by_side(world, retriever):
-    user, items = frequent_user(world.interactions, 150), world.item_table.ids.tolist()
+    user, items = frequent_user(world.interactions, 150), world.tables.items.ids.tolist()
     unseen = [item for item in items if item not in retriever.user_history.seen(user)]
 
     def read(_):
@@ -329,7 +335,7 @@ def test_readers_and_a_writer_work_side_by_side(world, retriever):
     with ThreadPoolExecutor(4) as pool:
         readers = pool.map(read, range(3))
         for item in unseen[:20]:
-            retriever.update(user, item, 10, world.now)
+            retriever.update(event(user, item, 10, world.now))
         lengths = [[len(shown) for shown in lists] for lists in readers]
     for lengths_of_reader in lengths:
         assert lengths_of_reader == sorted(lengths_of_reader, reverse=True), (

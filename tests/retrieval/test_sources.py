@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.features.items import ItemTable
+from tests.worlds import KMRD, tables_of
 from widedeep.features.sampling import DAY
 from widedeep.inputs import InputError
 from widedeep.retrieval.sources import (
@@ -15,10 +15,12 @@ from widedeep.retrieval.sources import (
     Popularity,
     SharedAttributes,
     contributing_sources,
+    groups_of,
     reciprocal_rank_fusion,
     top_k,
 )
 
+GROUPS = groups_of(KMRD, ("genres", "people"))
 pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), unique=True, max_size=30)
 
 
@@ -102,7 +104,7 @@ def test_rare_people_say_more_than_common_genres(make_items):
         {"item": 4, "genres": ["drama"]},
         {"item": 5},
     )
-    shared = SharedAttributes.from_item_table(ItemTable.from_table(items))
+    shared = SharedAttributes.from_items(tables_of(items).items, GROUPS)
     scores = shared.scores(np.array([0]), np.ones(1))
     assert scores[0] == pytest.approx(1.0), "an item is like itself"
     assert scores[2] > scores[1] > 0
@@ -115,14 +117,14 @@ def test_a_leading_role_counts_twice(make_items):
         {"item": 2, "people": [7]},
         {"item": 3, "people": [8]},
     )
-    shared = SharedAttributes.from_item_table(ItemTable.from_table(items))
+    shared = SharedAttributes.from_items(tables_of(items).items, GROUPS)
     scores = shared.scores(np.array([0]), np.ones(1))
     assert scores == pytest.approx([1.0, 2 / 5**0.5, 1 / 5**0.5])
 
 
 def test_items_without_attributes_share_nothing(make_items):
-    item_table = ItemTable.from_table(make_items({"item": 1}, {"item": 2}))
-    shared = SharedAttributes.from_item_table(item_table)
+    tables = tables_of(make_items({"item": 1}, {"item": 2}))
+    shared = SharedAttributes.from_items(tables.items, GROUPS)
     assert shared.scores(np.array([0]), np.ones(1)).tolist() == [0, 0]
 
 

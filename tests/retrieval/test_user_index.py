@@ -1,14 +1,13 @@
 """Ratings by user: those known at load, those added since, and those of a feedback log."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.feedback_log import FEEDBACK_FILE, FEEDBACK_HEADER, FeedbackEvent, read_feedback
-from widedeep.data.ingest import ingest
-from widedeep.data.tables import IngestedData, Interactions
+from tests.worlds import KMRD, event, ingest, log_line, rated
+from widedeep.data.feedback_log import FEEDBACK_FILE, FEEDBACK_HEADER, read_feedback
+from widedeep.data.tables import IngestedData
 from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.retrieval.user_index import (
     IdCodes,
@@ -33,7 +32,7 @@ EVENTS = st.lists(
 @pytest.fixture(scope="module")
 def snapshot(tiny, tmp_path_factory):
     ingested = IngestedData(ingest(tiny, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
-    return DataSnapshot.from_tables(ingested.interactions(), ingested.items(), ingested.people())
+    return DataSnapshot.from_tables(ingested.interactions(), ingested.side_tables())
 
 
 @settings(max_examples=15)
@@ -41,21 +40,22 @@ def snapshot(tiny, tmp_path_factory):
 def test_merged_feedback_is_what_ingest_makes_of_it(snapshot, tiny, tmp_path_factory, events):
     folder = tmp_path_factory.mktemp("events")
     path = folder / FEEDBACK_FILE
-    path.write_text(FEEDBACK_HEADER + "".join(f"{','.join(map(str, event))}\n" for event in events))
+    path.write_text(FEEDBACK_HEADER + "".join(log_line(*row) for row in events))
     ingested = IngestedData(ingest(tiny, ArtifactStore(folder / "store"), NOW, path))
-    merged, learned = merge_feedback(snapshot, read_feedback(path)), ingested.interactions()
-    for name in Interactions.__slots__:
+    merged, learned = merge_feedback(snapshot, read_feedback(path, KMRD)), ingested.interactions()
+    for name in ("user", "item", "value", "time", "label"):
         assert getattr(merged, name).tolist() == getattr(learned, name).tolist(), name
 
 
 def test_a_users_events_come_in_order_of_time(snapshot):
-    columns = {"user": [5, 5], "item": [10002, 10001], "value": [1, 9], "time": [NOW, NOW - 5]}
-    interactions = merge_feedback(snapshot, pa.table(columns))
+    columns = ([5, 5], [10002, 10001], [1, 9], [NOW, NOW - 5])
+    feedback = rated(*(np.array(column) for column in columns))
+    interactions = merge_feedback(snapshot, feedback)
     history = UserHistory(InteractionsByUser.from_interactions(interactions))
     for user in (*set(snapshot.interactions.user[:40].tolist()), 5, -1):
         rows = interactions.select_rows(interactions.user == user)
         columns = (rows.item.tolist(), rows.value.tolist(), rows.time.tolist())
-        events = [(event.item, event.value, event.time) for event in history.events(user)]
+        events = [(known.item, known.value, known.time) for known in history.events(user)]
         assert events == [*zip(*columns, strict=True)]
 
 
@@ -67,7 +67,7 @@ def interactions_of(rows):
     """Interactions of rows of (user, item, value), a second each."""
     columns = zip(*rows, strict=True) if rows else ((), (), ())
     user, item, value = (np.array(column, np.int64) for column in columns)
-    return Interactions(user, item, value.astype(np.int8), np.arange(len(rows)))
+    return rated(user, item, value, np.arange(len(rows)))
 
 
 @given(
@@ -78,18 +78,18 @@ def test_of_each_pair_the_first_rating_is_kept_in_the_order_of_time(loaded, adde
     history = UserHistory(InteractionsByUser.from_interactions(interactions_of(loaded)))
     first = {}
     for time, (user, item, value) in enumerate([*loaded, *added]):
-        event, is_new = FeedbackEvent(user, item, value, time), (user, item) not in first
+        new_event, is_new = event(user, item, value, time), (user, item) not in first
         if time >= len(loaded):
-            assert history.add(event) == is_new
+            assert history.add(new_event) == is_new
         if is_new:
-            first[user, item] = event
+            first[user, item] = new_event
     for user in (*USERS, 0):
-        events = [event for event in first.values() if event.user == user]
+        events = [known for known in first.values() if known.user == user]
         assert list(history.events(user)) == events
-        items, values = history.ratings(user)
-        assert (items.dtype, values.dtype) == (np.int64, np.int8)
-        assert items.tolist() == history.seen(user).tolist() == [event.item for event in events]
-        assert values.tolist() == [event.value for event in events]
+        items, labels = history.labels(user)
+        assert (items.dtype, labels.dtype) == (np.int64, np.bool_)
+        assert items.tolist() == history.seen(user).tolist() == [known.item for known in events]
+        assert labels.tolist() == [known.label for known in events]
 
 
 @given(st.lists(st.integers(-9, 9)), st.lists(st.integers(-12, 12)))

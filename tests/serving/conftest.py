@@ -11,8 +11,8 @@ import pytest
 import torch
 import uvicorn
 
+from tests.worlds import KMRD, ingest
 from widedeep.data.feedback_log import read_feedback
-from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
@@ -34,14 +34,14 @@ def make_version(tiny, tmp_path_factory):
     """A function that writes the version of a number, which seeds its weights."""
     root = tmp_path_factory.mktemp("versions")
     ratings = IngestedData(ingest(tiny, ArtifactStore(root / "stages"), 1_800_000_000))
-    snapshot = DataSnapshot.from_tables(ratings.interactions(), ratings.items(), ratings.people())
-    interactions, item_table = snapshot.interactions, snapshot.item_table
-    spec = get_preset("default").features
+    snapshot = DataSnapshot.from_tables(ratings.interactions(), ratings.side_tables())
+    interactions, tables = snapshot.interactions, snapshot.tables
+    spec = get_preset("default", KMRD).features
     queries = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
     transform = Transform.fit(
         spec,
         0.6,
-        Transform(spec, 0.6, {}, {}, ()).compute_features(interactions, queries, item_table),
+        Transform(spec, 0.6, {}, {}, ()).compute_features(interactions, queries, tables),
     )
 
     def make(number):
@@ -59,8 +59,9 @@ def make_version(tiny, tmp_path_factory):
         (folder / "model").mkdir()
         model.save(folder / "model")
         snapshot.save(folder / "history")
-        scorer = model_scorer(model, interactions, item_table)
-        GoldenRequests.compute(interactions, scorer).save(folder / "history" / GOLDEN)
+        scorer = model_scorer(model, interactions, tables)
+        golden = GoldenRequests.compute(interactions, scorer)
+        golden.save(folder / "history" / GOLDEN, snapshot.side)
         return ServedVersion(MODEL, number, folder / "model", folder / "history")
 
     return make
@@ -110,7 +111,7 @@ def admit(hand_over):
 
     def admit(service, version):
         acknowledged = service.acknowledged(version.model)
-        feedback = read_feedback(acknowledged.path, end=acknowledged.end)
+        feedback = read_feedback(acknowledged.path, KMRD, end=acknowledged.end)
         warm_state = WarmState.compute(version, feedback)
         service.admit(version, hand_over(warm_state), acknowledged)
 

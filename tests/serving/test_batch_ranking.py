@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.serving.random_models import EVERYTHING, SMALL, World
-from widedeep.data.ingest import ingest
+from tests.worlds import event, ingest
 from widedeep.data.tables import IngestedData
 from widedeep.inputs import InputError, Precision
 from widedeep.model.compute import torch_threads
@@ -27,13 +27,13 @@ def model(world):
 
 @pytest.fixture(scope="module")
 def ranker(world, model):
-    return Ranker.from_interactions(model, world.interactions, world.item_table, Precision.FLOAT32)
+    return Ranker.from_interactions(model, world.interactions, world.tables, Precision.FLOAT32)
 
 
 @pytest.fixture
 def retriever(world, model, simulated, tmp_path):
-    items = IngestedData(ingest(simulated, ArtifactStore(tmp_path), 1_800_000_000)).items()
-    return Retriever.from_interactions(model, world.interactions, world.item_table, items)
+    side = IngestedData(ingest(simulated, ArtifactStore(tmp_path), 1_800_000_000)).side_tables()
+    return Retriever.from_interactions(model, world.interactions, world.tables, side)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -43,7 +43,7 @@ def test_lists_are_the_rankings_of_each_user_alone(
 ):
     monkeypatch.setattr(batch_ranking, "USERS_PER_CHUNK", 40)
     monkeypatch.setattr(batch_ranking, "ROWS_PER_BATCH", 500)
-    at, items = ranker.known_until, world.item_table.ids
+    at, items = ranker.known_until, world.tables.items.ids
     shortlist = limit and CandidateLists(retriever, retriever.eligible(at), limit)
     users = np.append(np.unique(world.interactions.user)[::3], [-9, -8])
     batch = BatchRanking.prepare(ranker, items, at, 5, shortlist)
@@ -69,16 +69,16 @@ def test_lists_are_the_rankings_of_each_user_alone(
 
 def test_a_batch_of_nothing_is_refused(world, ranker):
     with pytest.raises(InputError, match="k is 0"):
-        BatchRanking.prepare(ranker, world.item_table.ids, 5, 0)
+        BatchRanking.prepare(ranker, world.tables.items.ids, 5, 0)
     with pytest.raises(InputError, match="no item to rank"):
-        BatchRanking.prepare(ranker, world.item_table.ids[:0], 5, 1)
+        BatchRanking.prepare(ranker, world.tables.items.ids[:0], 5, 1)
 
 
 def test_users_with_the_same_ratings_share_the_candidates_of_each_alone(world, retriever):
-    items, now = world.item_table.ids.tolist(), int(world.interactions.time[-1]) + 1
+    items, now = world.tables.items.ids.tolist(), int(world.interactions.time[-1]) + 1
     for user, values in ((-1, (10, 10)), (-2, (10, 10)), (-3, (10, 1)), (-4, (1, 10)), (-5, ())):
         for item, value in zip(items[::41], values, strict=False):
-            retriever.update(user, item, value, now)
+            retriever.update(event(user, item, value, now, least=7))
     lists = CandidateLists(retriever, retriever.eligible(now), 10)
     users = [-1, -2, -3, -4, -5, -6, *np.unique(world.interactions.user)[:50].tolist()]
     for user in users * 2:

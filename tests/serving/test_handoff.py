@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.worlds import rated
 from widedeep.data.tables import Interactions
 from widedeep.serving.handoff import SharedFile, load_record, save_record
 
@@ -102,7 +103,7 @@ def test_another_process_reads_what_this_one_holds():
 def test_a_process_that_has_mapped_a_file_keeps_it():
     shared = SharedFile()
     column = np.arange(3)
-    save_record(Interactions(column, column, column.astype(np.int8), column), shared.path)
+    save_record(rated(column, column, column, column), shared.path)
     record = load_record(Interactions, shared.path)
     shared.close()
     with pytest.raises(FileNotFoundError):

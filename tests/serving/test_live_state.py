@@ -7,33 +7,40 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.ingest import ingest
-from widedeep.data.tables import IngestedData, Interactions
+from tests.worlds import KMRD_HISTORY, event, ingest, rated
+from widedeep.data.tables import IngestedData
+from widedeep.features.attributes import AttributeTable, FeatureTables
 from widedeep.features.history import NUMERIC, HistoryConfig, Queries, compute_history
-from widedeep.features.items import ItemTable
 from widedeep.features.ragged import Ragged
 from widedeep.inputs import InputError
 from widedeep.serving.history_snapshot import CodedEvent, HistorySnapshot, TiedEvents
 from widedeep.serving.live_state import LiveState
 from widedeep.store import ArtifactStore
 
-CONFIG = HistoryConfig(length=4)
+CONFIG = HistoryConfig(
+    length=4, user_attributes=("genres", "grade"), attributes=("people", "grade")
+)
+NUMBERS = len(NUMERIC) + len(CONFIG.attribute_numbers)
 PRIOR = 0.6
 USERS, ITEMS = (-3, 0, 7, 2**40), (10, 11, 12, 99)
-ITEM_TABLE = ItemTable(
-    np.array([10, 11, 12]),  # 99 is not among them
-    {},
-    {"original_year": np.full(4, 2000.0)},
-    {
-        "genres": Ragged.from_lists([["a", "b"], ["b"], [], []], np.dtypes.StringDType()),
-        "people": Ragged.from_lists([[1, 2], [2], [3], []], np.int64),
-    },
+ITEM_TABLE = FeatureTables(
+    AttributeTable(
+        np.array([10, 11, 12]),  # 99 is not among them
+        {"grade": np.array(["PG", "", "R", ""], np.dtypes.StringDType())},
+        {},
+        {
+            "genres": Ragged.from_lists([["a", "b"], ["b"], [], []], np.dtypes.StringDType()),
+            "people": Ragged.from_lists([[1, 2], [2], [3], []], np.int64),
+        },
+    )
 )
-NO_ITEMS = ItemTable(
-    np.empty(0, np.int64),
-    {},
-    {"original_year": np.array([np.nan])},
-    {name: Ragged.from_lists([[]], np.int64) for name in ("genres", "people")},
+NO_ITEMS = FeatureTables(
+    AttributeTable(
+        np.empty(0, np.int64),
+        {"grade": np.array([""], np.dtypes.StringDType())},
+        {},
+        {name: Ragged.from_lists([[]], np.int64) for name in ("genres", "people")},
+    )
 )
 patient = settings(max_examples=60)
 
@@ -43,7 +50,7 @@ def interactions_of(rows):
     first = {(user, item): (time, user, item, value) for time, user, item, value in rows[::-1]}
     columns = [[row[i] for row in sorted(first.values())] for i in range(4)]
     time, user, item, value = (np.array(column, np.int64) for column in columns)
-    return Interactions(user, item, value.astype(np.int8), time)
+    return rated(user, item, value, time)
 
 
 EMPTY = interactions_of([])
@@ -57,8 +64,8 @@ rating = st.tuples(
 ratings = st.lists(rating, max_size=16).map(interactions_of)
 
 
-def live_state(interactions=EMPTY, item_table=ITEM_TABLE, config=CONFIG):
-    return LiveState.from_interactions(interactions, item_table, config, PRIOR)
+def live_state(interactions=EMPTY, tables=ITEM_TABLE, config=CONFIG):
+    return LiveState.from_interactions(interactions, tables, config, PRIOR)
 
 
 def feed(state, interactions, rows=None):
@@ -66,15 +73,15 @@ def feed(state, interactions, rows=None):
         user, item, value, time = (
             int(getattr(interactions, name)[i]) for name in ("user", "item", "value", "time")
         )
-        state.update(user, item, value, time)
+        state.update(event(user, item, value, time))
 
 
-def assert_as_in_batch(state, interactions, user, items, at, item_table=ITEM_TABLE):
+def assert_as_in_batch(state, interactions, user, items, at, tables=ITEM_TABLE):
     """The read is, bit for bit, what the batch knows of these pairs strictly before `at`."""
     row = state.read(user, np.array(items), at)
     queries = Queries.for_every_pair(np.array([user]), np.array(items), at)
-    batch = compute_history(interactions, queries, item_table, CONFIG, PRIOR)
-    numeric = row.values[:, : len(NUMERIC)].astype(np.float32)
+    batch = compute_history(interactions, queries, tables.items, CONFIG, PRIOR)
+    numeric = row.values[:, :NUMBERS].astype(np.float32)
     np.testing.assert_array_equal(numeric, batch.numeric)
     bags = batch.liked.decode(), batch.disliked.decode()
     for codes, bag in zip((row.liked, row.disliked), bags, strict=True):
@@ -82,7 +89,7 @@ def assert_as_in_batch(state, interactions, user, items, at, item_table=ITEM_TAB
 
 
 def assert_equal_rows(row, other):
-    np.testing.assert_array_equal(row.values[:, :-1], other.values[:, :-1])
+    np.testing.assert_array_equal(row.values, other.values)
     np.testing.assert_array_equal(row.liked, other.liked)
     np.testing.assert_array_equal(row.disliked, other.disliked)
 
@@ -167,7 +174,7 @@ def test_every_item_is_read_by_code_and_the_unknown_one_last():
 
 def test_a_rating_counts_from_known_until_on():
     state = live_state()
-    state.update(7, 10, 10, 500)
+    state.update(event(7, 10, 10, 500))
     assert state.known_until == 501
     assert not len(state.read(7, np.array([11]), 500).liked)
     assert state.items.ids_of(state.read(7, np.array([11]), 501).liked).tolist() == [10]
@@ -176,8 +183,8 @@ def test_a_rating_counts_from_known_until_on():
 def test_a_rating_that_comes_late_counts_as_one_of_the_newest_moment():
     late, in_time = live_state(), live_state()
     for state, time in ((late, 400), (in_time, 500)):
-        state.update(0, 10, 9, 500)
-        state.update(7, 10, 10, time)
+        state.update(event(0, 10, 9, 500))
+        state.update(event(7, 10, 10, time))
     assert late.known_until == in_time.known_until == 501
     for at in (400, 500, 501):
         assert_equal_rows(*(state.read(7, np.array(ITEMS), at) for state in (late, in_time)))
@@ -185,7 +192,7 @@ def test_a_rating_that_comes_late_counts_as_one_of_the_newest_moment():
 
 def test_a_read_of_the_past_is_one_of_the_newest_moment():
     state = live_state()
-    state.update(0, 10, 9, 500)
+    state.update(event(0, 10, 9, 500))
     past, newest = (state.read(0, np.array([10]), at) for at in (3, 500))
     assert past.time == newest.time == 500
     assert_equal_rows(past, newest)
@@ -194,9 +201,9 @@ def test_a_read_of_the_past_is_one_of_the_newest_moment():
 def test_a_repeat_of_a_pair_changes_nothing():
     state = live_state(interactions_of([(100, 7, 10, 10)]))
     before = state.read(7, np.array(ITEMS), 900)
-    assert not state.update(7, 10, 1, 800)
-    assert state.update(7, 11, 1, 800)
-    assert not state.update(7, 11, 2, 801)
+    assert not state.update(event(7, 10, 1, 800))
+    assert state.update(event(7, 11, 1, 800))
+    assert not state.update(event(7, 11, 2, 801))
     assert state.seen(7).tolist() == [10, 11]
     assert state.known_until == 801
     assert before.values[0, 0] != state.read(7, np.array(ITEMS), 900).values[0, 0]
@@ -204,11 +211,11 @@ def test_a_repeat_of_a_pair_changes_nothing():
 
 def test_what_a_user_has_rated_is_known_at_once():
     state = live_state(interactions_of([(100, 7, 12, 3), (50, 7, 10, 3), (60, 0, 11, 1)]))
-    state.update(7, 99, 5, 200)
+    state.update(event(7, 99, 5, 200))
     assert state.seen(7).tolist() == [10, 12, 99]
     assert state.seen(0).tolist() == [11]
     assert state.seen(12345).tolist() == []
-    state.update(12345, 99, 5, 200)
+    state.update(event(12345, 99, 5, 200))
     assert state.seen(12345).tolist() == [99]
 
 
@@ -217,7 +224,7 @@ def test_thousands_of_new_users_and_items_find_room():
     users, items = generator.permutation(6000), generator.integers(0, 3000, 6000)
     values, times = generator.integers(1, 11, 6000), 1000 + np.arange(6000) // 2
     rows = [tuple(map(int, row)) for row in zip(times, users, items, values, strict=True)]
-    interactions, state = interactions_of(rows), live_state(item_table=NO_ITEMS)
+    interactions, state = interactions_of(rows), live_state(tables=NO_ITEMS)
     feed(state, interactions)
     assert len(state.users.ids) == 6000
     candidates = interactions.item[::500].tolist()
@@ -226,9 +233,7 @@ def test_thousands_of_new_users_and_items_find_room():
 
 
 def test_ratings_out_of_order_are_refused():
-    interactions = Interactions(
-        np.array([1, 2]), np.array([1, 2]), np.array([1, 2], np.int8), np.array([5, 4])
-    )
+    interactions = rated(np.array([1, 2]), np.array([1, 2]), np.array([1, 2]), np.array([5, 4]))
     with pytest.raises(InputError, match="order of time"):
         live_state(interactions)
 
@@ -236,7 +241,7 @@ def test_ratings_out_of_order_are_refused():
 def test_a_snapshot_gives_further_ids_a_code():
     more = np.array([55, 7]), np.array([77])
     snapshot = HistorySnapshot.from_interactions(
-        interactions_of([(100, 7, 10, 10)]), ITEM_TABLE, CONFIG, PRIOR, more
+        interactions_of([(100, 7, 10, 10)]), ITEM_TABLE.items, CONFIG, PRIOR, more
     )
     assert snapshot.users.tolist() == [7, 55]
     assert snapshot.items.tolist() == [10, 11, 12, 77]
@@ -245,13 +250,13 @@ def test_a_snapshot_gives_further_ids_a_code():
 
 def test_tied_events_that_are_applied_must_be_taken_back_before_one_is_added():
     state = live_state(interactions_of([(100, 7, 10, 10)]))
-    tied, event = TiedEvents(500), CodedEvent(7, 10, 0, 0, 1.0, 1.0)
-    tied.add(event)
+    tied, coded = TiedEvents(500), CodedEvent(7, 10, 0, 0, 1.0, 1.0)
+    tied.add(coded)
     tied.apply(state._history)
     with pytest.raises(RuntimeError, match="take them back"):
-        tied.add(event)
+        tied.add(coded)
     tied.take_back(state._history.state)
-    tied.add(event)
+    tied.add(coded)
 
 
 def test_readers_never_see_half_a_moment():
@@ -271,7 +276,7 @@ def test_readers_never_see_half_a_moment():
     with ThreadPoolExecutor(2) as pool:
         readers = [pool.submit(read) for _ in range(2)]
         for i in range(2000):
-            state.update(7, 1000 + i, 10, 5000 + i // 3)
+            state.update(event(7, 1000 + i, 10, 5000 + i // 3))
         done.append(True)
         assert all(reader.result() <= 4 for reader in readers)
 
@@ -280,19 +285,19 @@ def assert_live_as_in_batch(folder, tmp_path, start, config):
     """Feed the ratings from row `start` on, reading each just before it comes."""
     ingested = IngestedData(ingest(folder, ArtifactStore(tmp_path), 1_800_000_000))
     interactions = ingested.interactions()
-    item_table = ItemTable.from_table(ingested.items())
-    state = live_state(interactions.select_rows(slice(start)), item_table, config)
+    tables = FeatureTables.from_side_tables(ingested.side_tables())
+    state = live_state(interactions.select_rows(slice(start)), tables, config)
     values, bags = [], ([], [])
     for i in range(start, len(interactions)):
         user, time = int(interactions.user[i]), int(interactions.time[i])
         row = state.read(user, interactions.item[i : i + 1], time)
-        values.append(row.values[0, : len(NUMERIC)])
+        values.append(row.values[0, : len(NUMERIC) + len(config.attribute_numbers)])
         for bag, codes in zip(bags, (row.liked, row.disliked), strict=True):
             bag.append(state.items.ids_of(codes).tolist())
         feed(state, interactions, [i])
     rest = interactions.select_rows(slice(start, None))
     queries = Queries(rest.user, rest.item, rest.time, rest.time)
-    batch = compute_history(interactions, queries, item_table, config, PRIOR)
+    batch = compute_history(interactions, queries, tables.items, config, PRIOR)
     np.testing.assert_array_equal(np.array(values, np.float32), batch.numeric)
     for bag, expected in zip(bags, (batch.liked.decode(), batch.disliked.decode()), strict=True):
         np.testing.assert_array_equal(np.concatenate([*map(np.array, bag)]), expected.values)
@@ -300,8 +305,8 @@ def assert_live_as_in_batch(folder, tmp_path, start, config):
 
 
 def test_simulated_ratings_fed_live_have_the_features_of_the_batch(simulated, tmp_path):
-    assert_live_as_in_batch(simulated, tmp_path, 0, HistoryConfig())
+    assert_live_as_in_batch(simulated, tmp_path, 0, KMRD_HISTORY)
 
 
 def test_the_last_ratings_of_kmrd_fed_live_have_the_features_of_the_batch(kmrd_small, tmp_path):
-    assert_live_as_in_batch(kmrd_small, tmp_path, 132_000, HistoryConfig())
+    assert_live_as_in_batch(kmrd_small, tmp_path, 132_000, KMRD_HISTORY)

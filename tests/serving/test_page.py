@@ -59,15 +59,15 @@ def test_a_new_user_finds_an_item_rates_it_and_sees_why_others_are_listed(page):
     after = titles(page)
     assert after != before
     assert title not in after
-    assert "You gave" in page.locator("#announcement").inner_text()
+    assert ": 9" in page.locator("#announcement").inner_text()
     page.locator(".pick .why summary").first.click()
     reason = page.locator(".pick .because").first
     assert "Expectation" in reason.inner_text()
     assert reason.locator("tr.sum").count() == 1
     page.click("[data-language=ko]")
-    assert page.locator("#list-title").inner_text() == "당신을 위한 영화"
+    assert page.locator("#list-title").inner_text() == "당신을 위한 추천"
     assert page.evaluate("document.documentElement.lang") == "ko"
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.reload()
     page.wait_for_selector("#rated li")
-    assert page.locator("#list-title").inner_text() == "당신을 위한 영화"
+    assert page.locator("#list-title").inner_text() == "당신을 위한 추천"

@@ -5,7 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tests.serving.random_models import EVERYTHING, SMALL, World, rows_of, scores_of_the_model
+from tests.serving.random_models import (
+    EVERYTHING,
+    LEAST,
+    SMALL,
+    World,
+    rows_of,
+    scores_of_the_model,
+)
+from tests.worlds import event
 from widedeep.inputs import InputError, Precision
 from widedeep.serving.ranker import RankedItem, Ranker
 
@@ -22,11 +30,11 @@ def model(world):
 
 @pytest.fixture
 def ranker(world, model):
-    return Ranker.from_interactions(model, world.interactions, world.item_table, Precision.FLOAT32)
+    return Ranker.from_interactions(model, world.interactions, world.tables, Precision.FLOAT32)
 
 
 def test_a_ranking_is_the_best_candidates_each_once(ranker, world):
-    items = np.repeat(world.item_table.ids, 2)
+    items = np.repeat(world.tables.items.ids, 2)
     scores = dict(zip(items.tolist(), ranker.scores(1, items, 2 * 10**9).tolist(), strict=True))
     best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:10]
     assert ranker.rank(1, items, 2 * 10**9, 10) == tuple(RankedItem(*pair) for pair in best)
@@ -46,26 +54,26 @@ def test_a_ranking_of_no_items_is_refused(ranker):
 
 
 def test_a_rating_changes_scores_and_seen_at_once(ranker, world):
-    items, at = world.item_table.ids, ranker.known_until
+    items, at = world.tables.items.ids, ranker.known_until
     before = ranker.scores(-1, items, at)
-    assert ranker.update(-1, int(items[0]), 10, at)
-    assert not ranker.update(-1, int(items[0]), 3, at)
+    assert ranker.update(event(-1, int(items[0]), 10, at))
+    assert not ranker.update(event(-1, int(items[0]), 3, at))
     np.testing.assert_array_equal(ranker.scores(-1, items, at), before)
     assert (ranker.scores(-1, items, ranker.known_until) != before).any()
     assert ranker.state.seen(-1).tolist() == [items[0]]
     assert -1 in ranker.state.users.ids
-    assert ranker.update(-1, 10**15, 10, at)
+    assert ranker.update(event(-1, 10**15, 10, at))
     assert 10**15 in ranker.items
 
 
 def test_many_may_ask_while_ratings_come_in(world, model):
     earlier = world.interactions.select_rows(slice(6000))
-    ranker = Ranker.from_interactions(model, earlier, world.item_table, Precision.FLOAT32)
+    ranker = Ranker.from_interactions(model, earlier, world.tables, Precision.FLOAT32)
     users, items = world.users(), world.candidates()
 
     def write():
         for rating in rows_of(world.interactions, slice(6000, None)):
-            ranker.update(*rating)
+            ranker.update(event(*rating, least=LEAST))
 
     def ask(user):
         return [ranker.scores(user, items, 2 * 10**9) for _ in range(150)]
@@ -76,6 +84,6 @@ def test_many_may_ask_while_ratings_come_in(world, model):
         assert all(np.isfinite(scores).all() for asked in asking for scores in asked.result())
     for user in users:
         expected = scores_of_the_model(
-            model, world.interactions, world.item_table, user, items, 2 * 10**9
+            model, world.interactions, world.tables, user, items, 2 * 10**9
         )
         np.testing.assert_allclose(ranker.scores(user, items, 2 * 10**9), expected, atol=1e-5)

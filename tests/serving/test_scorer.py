@@ -14,15 +14,15 @@ from numba.core.registry import CPUDispatcher
 
 from tests.serving.random_models import (
     EVERYTHING,
+    LEAST,
     PRIOR,
     SMALL,
     World,
     rows_of,
     scores_of_the_model,
 )
-from widedeep.data.tables import ITEM_COLUMNS
+from tests.worlds import ITEM_COLUMNS, KMRD, event, tables_of
 from widedeep.features.history import passes
-from widedeep.features.items import ItemTable
 from widedeep.features.spec import Cross
 from widedeep.inputs import InputError, Precision
 from widedeep.model.compute import matmul_dtype
@@ -32,14 +32,14 @@ from widedeep.serving.live_state import LiveState
 from widedeep.serving.ranker import Ranker
 from widedeep.serving.scorer import FastScorer, kernels
 
-DEFAULT, PAPER = get_preset("default"), get_preset("paper")
+DEFAULT, PAPER = get_preset("default", KMRD), get_preset("paper", KMRD)
 EMBEDDED = replace(SMALL, embedding=3, hidden=(12,), number_embedding=5)
 NUMBERS_ALONE = replace(
     EVERYTHING,
     categories=(),
     bags=(),
     crosses=(),
-    wide=("user_genre_residual_bucket",),
+    wide=("user_genres_residual_bucket",),
     prior_logit=None,
 )
 NO_NUMBER = replace(
@@ -67,20 +67,20 @@ def small(world):
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("table", ["item_table", "bare"])
+@pytest.mark.parametrize("table", ["tables", "bare"])
 def test_scores_are_those_of_the_model(world, name, table):
-    model, item_table = world.model(*CASES[name]), getattr(world, table)
+    model, tables = world.model(*CASES[name]), getattr(world, table)
     start = len(world.interactions) - 300
     earlier = world.interactions.select_rows(slice(start))
-    ranker = Ranker.from_interactions(model, earlier, item_table, Precision.FLOAT32)
+    ranker = Ranker.from_interactions(model, earlier, tables, Precision.FLOAT32)
     for rating in rows_of(world.interactions, slice(start, None)):
-        ranker.update(*rating)
+        ranker.update(event(*rating, least=LEAST))
     items = world.candidates()
     for later in (0, 40 * 86_400):
         at = ranker.known_until + later
         for user in world.users():
             scores = ranker.scores(user, items, at)
-            expected = scores_of_the_model(model, world.interactions, item_table, user, items, at)
+            expected = scores_of_the_model(model, world.interactions, tables, user, items, at)
             assert scores.dtype == np.float32
             np.testing.assert_allclose(scores, expected, rtol=0, atol=ranker.tolerance)
             assert np.ptp(expected) > 0.01 or name == "numbers alone"
@@ -93,7 +93,7 @@ def test_scores_are_those_of_the_model(world, name, table):
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_bfloat16_is_within_its_stated_tolerance(world, preset):
     """It is emulated here if need be: the numbers are the same, only slower."""
-    preset = get_preset(preset)
+    preset = get_preset(preset, KMRD)
     network = replace(preset.network, hidden=(256, 128, 64))
     model = world.model(preset.features, network)
     state = live_state(world, model)
@@ -123,17 +123,17 @@ def test_several_requests_at_once_and_a_scorer_for_one_moment_score_the_same(wor
 
 def live_state(world, model):
     history = model.transform.spec.history
-    return LiveState.from_interactions(world.interactions, world.item_table, history, PRIOR)
+    return LiveState.from_interactions(world.interactions, world.tables, history, PRIOR)
 
 
 def fast_scorer(world, model, state, dtype):
     ids = state.users.ids, state.items.ids
-    return FastScorer.from_model(model, ids, world.item_table, dtype)
+    return FastScorer.from_model(model, ids, world.tables, dtype)
 
 
 def test_a_model_without_ratings_or_items_answers(world, small):
     interactions = world.interactions.select_rows(slice(0))
-    no_items = ItemTable.from_table(ITEM_COLUMNS.empty_table())
+    no_items = tables_of(ITEM_COLUMNS.empty_table())
     ranker = Ranker.from_interactions(small, interactions, no_items, Precision.FLOAT32)
     items = np.array([5, 6])
     expected = scores_of_the_model(small, interactions, no_items, 1, items, 10**9)
@@ -144,7 +144,7 @@ def test_a_model_without_ratings_or_items_answers(world, small):
 def test_an_id_that_only_the_model_knows_keeps_its_weights(world, small):
     """The ratings begin anew; users and candidates are still those of the vocabularies."""
     interactions = world.interactions.select_rows(slice(0))
-    no_items = ItemTable.from_table(ITEM_COLUMNS.empty_table())
+    no_items = tables_of(ITEM_COLUMNS.empty_table())
     ranker = Ranker.from_interactions(small, interactions, no_items, Precision.FLOAT32)
     user, items = int(world.interactions.user[0]), world.interactions.item[:40]
     expected = scores_of_the_model(small, interactions, no_items, user, items, 10**9)
@@ -157,13 +157,11 @@ def test_after_loading_nothing_is_left_to_compile(world, small):
         functions = [*vars(kernels).values(), *vars(passes).values()]
         return [len(f.signatures) for f in functions if isinstance(f, CPUDispatcher)]
 
-    ranker = Ranker.from_interactions(
-        small, world.interactions, world.item_table, Precision.FLOAT32
-    )
+    ranker = Ranker.from_interactions(small, world.interactions, world.tables, Precision.FLOAT32)
     before, items = signatures(), world.candidates()
     for user in world.users():
         ranker.rank(user, items, 3 * 10**9, 5)
-        ranker.update(user, 10**15 + user, 10, 3 * 10**9)
+        ranker.update(event(user, 10**15 + user, 10, 3 * 10**9))
         ranker.scores(user, items[:0], 4 * 10**9)
         ranker.scores(user, items[::2], 4 * 10**9)
     assert signatures() == before

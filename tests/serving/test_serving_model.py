@@ -5,12 +5,12 @@ from dataclasses import replace
 from math import fsum
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.feedback_log import FeedbackEvent, read_feedback
+from tests.worlds import KMRD, event, rated
+from widedeep.data.feedback_log import read_feedback
 from widedeep.evaluation.explain import Explainer
 from widedeep.evaluation.snapshot import GOLDEN, DataSnapshot, GoldenRequests
 from widedeep.features.history import Queries
@@ -22,7 +22,6 @@ from widedeep.serving.ranker import Ranker
 from widedeep.serving.serving_model import ServingModel, WarmState, check_version
 
 LATE = 1_700_000_000
-COLUMNS = ("user", "item", "value", "time")
 ratings = st.lists(
     st.tuples(
         st.sampled_from([1, 2, 9_000_000, 9_000_001]),
@@ -34,10 +33,9 @@ ratings = st.lists(
 )
 
 
-def feedback_table(rows):
+def feedback_of(rows):
     columns = zip(*rows, strict=True) if rows else ((), (), (), ())
-    arrays = [pa.array(column, pa.int64()) for column in columns]
-    return pa.table(dict(zip(COLUMNS, arrays, strict=True)))
+    return rated(*(np.array(column, np.int64) for column in columns))
 
 
 @settings(max_examples=12)
@@ -47,16 +45,17 @@ def test_a_version_loaded_from_a_warm_state_answers_as_one_computed_from_its_dat
 ):
     """Equal to the bit, whatever was rated before the warm state was handed over, and since."""
     version = versions[0]
-    feedback = feedback_table(before)
+    feedback = feedback_of(before)
     served = ServingModel.load(version, hand_over(WarmState.compute(version, feedback)))
     model, snapshot = TrainedModel.load(version.served), DataSnapshot.load(version.history)
-    interactions, item_table = merge_feedback(snapshot, feedback), snapshot.item_table
-    ranker = Ranker.from_interactions(model, interactions, item_table)
-    retriever = Retriever.from_interactions(model, interactions, item_table, snapshot.items)
+    interactions, tables = merge_feedback(snapshot, feedback), snapshot.tables
+    ranker = Ranker.from_interactions(model, interactions, tables)
+    retriever = Retriever.from_interactions(model, interactions, tables, snapshot.side)
     for row in sorted(since, key=lambda row: row[3]):
-        assert served.update(FeedbackEvent(*row)) == ranker.update(*row) == retriever.update(*row)
+        new = event(*row)
+        assert served.update(new) == ranker.update(new) == retriever.update(new)
     at = max(LATE + 60, ranker.known_until)
-    items = np.append(item_table.ids, -1)
+    items = np.append(tables.items.ids, -1)
     for user in (1, 2, 9_000_000, 9_000_001, -1):
         assert (served.ranker.scores(user, items, at) == ranker.scores(user, items, at)).all()
         assert served.retriever.candidates(user, at) == retriever.candidates(user, at)
@@ -87,9 +86,8 @@ def change_format(version):
 def mix_versions(version):
     """Put the golden requests of one version beside the weights of another."""
     golden = GoldenRequests.load(version.history / GOLDEN)
-    replace(golden, probability=np.clip(golden.probability + 0.01, 0, 1)).save(
-        version.history / GOLDEN
-    )
+    other = replace(golden, probability=np.clip(golden.probability + 0.01, 0, 1))
+    other.save(version.history / GOLDEN, DataSnapshot.load(version.history).side)
 
 
 def write_nan_weights(version):
@@ -125,7 +123,7 @@ def test_the_fault_of_a_damaged_version_is_found(version, damage, fault):
 def serving_model(versions, hand_over, tmp_path_factory):
     empty = tmp_path_factory.mktemp("events") / "none.csv"
     empty.write_text("")
-    warm_state = WarmState.compute(versions[0], read_feedback(empty))
+    warm_state = WarmState.compute(versions[0], read_feedback(empty, KMRD))
     return ServingModel.load(versions[0], hand_over(warm_state))
 
 
@@ -134,13 +132,13 @@ def test_the_parts_of_a_reason_sum_to_its_logit_and_equal_those_of_a_batch(servi
     user, items = int(np.bincount(snapshot.interactions.user).argmax()), [10001, 10002, 10003, 404]
     rows = [(user, 10010, 10, LATE), (user, 10011, 1, LATE + 60)]
     for row in rows:
-        serving_model.update(FeedbackEvent(*row))
+        serving_model.update(event(*row))
     at = LATE + 3600
     reasons = serving_model.reasons(user, items, at)
     scores = serving_model.ranker.scores(user, np.array(items), at)
-    interactions = merge_feedback(snapshot, feedback_table(rows))
+    interactions = merge_feedback(snapshot, feedback_of(rows))
     model = TrainedModel.load(versions[0].served)
-    explainer = Explainer(model, interactions, snapshot.item_table, serving_model.metadata.names)
+    explainer = Explainer(model, interactions, snapshot.tables, serving_model.metadata.names)
     queries = Queries(*(np.array(c) for c in ([user] * 4, items, [at] * 4, [at] * 4)))
     for reason, score, batch in zip(reasons, scores, explainer.explain(queries), strict=True):
         live, tolerance = reason.explanation, serving_model.ranker.tolerance
@@ -155,7 +153,7 @@ def test_similar_items_are_ones_that_the_user_liked_the_most_similar_first(servi
     new_user = 8_000_000
     assert all(not reason.similar for reason in serving_model.reasons(new_user, [10001], LATE))
     for item in (10001, 10002, 10003, 10004):
-        serving_model.update(FeedbackEvent(new_user, item, 10, LATE + 100))
+        serving_model.update(event(new_user, item, 10, LATE + 100))
     for reason in serving_model.reasons(new_user, [10005, 10006, 404], LATE + 200):
         assert {similar.item for similar in reason.similar} <= {10001, 10002, 10003, 10004}
         cosines = [similar.similarity for similar in reason.similar]

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from widedeep.data.ingest import ingest
+from tests.worlds import KMRD, ingest
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.sampling import RowSelection
 from widedeep.features.training_data import example_queries
@@ -32,7 +32,7 @@ from widedeep.studies.ablation import (
     slice_holdout,
 )
 
-BY_NAME = {variant.name: variant for variant in all_variants()}
+BY_NAME = {variant.name: variant for variant in all_variants(KMRD)}
 RAW_FEATURES = {
     "features/prior_logit",
     "features/numbers",
@@ -80,16 +80,16 @@ def test_a_variant_differs_only_where_its_name_says(name):
 
 def test_every_other_variant_is_a_preset_or_has_raw_features_only():
     assert set(BY_NAME) == {*DIFFERENCES, FULL, RAW_FULL, "paper preset"}
-    assert BY_NAME[FULL].preset == get_preset("default")
-    assert BY_NAME["paper preset"].preset == get_preset("paper")
+    assert BY_NAME[FULL].preset == get_preset("default", KMRD)
+    assert BY_NAME["paper preset"].preset == get_preset("paper", KMRD)
     expected = RAW_FEATURES | RATES | {"features/categories"}
     assert different_settings(BY_NAME[RAW_FULL], BY_NAME[FULL]) == expected
 
 
 def test_a_variant_comes_after_the_one_it_is_compared_with():
-    names = [variant.name for variant in all_variants()]
+    names = [variant.name for variant in all_variants(KMRD)]
     assert len(set(names)) == len(names)
-    for variant in all_variants():
+    for variant in all_variants(KMRD):
         if variant.against is not None:
             assert names.index(variant.against) < names.index(variant.name)
             assert BY_NAME[variant.against].against is None
@@ -116,31 +116,31 @@ def test_raw_features_are_ids_attributes_liked_items_and_their_crosses():
 
 
 def test_the_sparsity_curve_has_the_default_and_its_multiples():
-    points = [variant for variant in all_variants() if variant.l1_factor is not None]
-    default = get_preset("default").training.ftrl.l1
+    points = [variant for variant in all_variants(KMRD) if variant.l1_factor is not None]
+    default = get_preset("default", KMRD).training.ftrl.l1
     assert {v.preset.training.ftrl.l1 / default for v in points} == {0, 0.1, 1, 10}
     assert all(v.preset.training.ftrl.l1 == v.l1_factor * default for v in points)
 
 
 def test_the_references_of_the_chosen_variants_are_chosen_too():
-    assert [v.name for v in select_variants(["deep only"])] == [FULL, "deep only"]
-    assert [v.name for v in select_variants(["raw: deep only"])] == [
+    assert [v.name for v in select_variants(KMRD, ["deep only"])] == [FULL, "deep only"]
+    assert [v.name for v in select_variants(KMRD, ["raw: deep only"])] == [
         FULL,
         RAW_FULL,
         "raw: deep only",
     ]
-    assert select_variants(None) == all_variants()
+    assert select_variants(KMRD, None) == all_variants(KMRD)
 
 
 def test_an_unknown_name_is_refused_with_the_names_to_choose_from():
     with pytest.raises(InputError, match=r"no variant 'deep'.* wide & deep, wide only, "):
-        select_variants(["deep"])
+        select_variants(KMRD, ["deep"])
 
 
 @pytest.mark.parametrize("names", [[], [FULL], [FULL, RAW_FULL]])
 def test_a_choice_with_nothing_to_compare_is_refused(names):
     with pytest.raises(InputError, match="compared with another"):
-        select_variants(names)
+        select_variants(KMRD, names)
 
 
 def test_json_says_which_rows_a_variant_learned_from():
@@ -156,12 +156,15 @@ NOW = 1_700_000_000
 def world(simulated, tmp_path_factory):
     """Return interactions, item table, split, and the transform fitted on the training part."""
     ratings = IngestedData(ingest(simulated, ArtifactStore(tmp_path_factory.mktemp("stages")), NOW))
-    interactions, item_table = ratings.interactions(), ItemTable.from_table(ratings.items())
+    interactions, tables = (
+        ratings.interactions(),
+        FeatureTables.from_side_tables(ratings.side_tables()),
+    )
     split = Split.from_times(interactions.time, ratings.last_time + 1)
-    spec = get_preset("default").features
+    spec = get_preset("default", KMRD).features
     queries = example_queries(interactions, split.training(interactions.time))
-    rows = RawFeatures.compute(interactions, queries, item_table, spec.history, 0.6)
-    return interactions, item_table, split, Transform.fit(spec, 0.6, rows)
+    rows = RawFeatures.compute(interactions, queries, tables, spec.history, 0.6)
+    return interactions, tables, split, Transform.fit(spec, 0.6, rows)
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +213,10 @@ def test_every_user_is_new_or_returning_and_only_returning_ones_are_remembered(s
 
 
 def test_a_pair_is_remembered_where_a_liked_item_makes_a_kept_cross_with_the_candidate(world):
-    interactions, item_table, split, transform = world
+    interactions, tables, split, transform = world
     positions = np.flatnonzero(split.holdout(interactions.time))[:300]
     queries = example_queries(interactions, np.isin(np.arange(len(interactions)), positions))
-    rows = transform.compute_features(interactions, queries, item_table)
+    rows = transform.compute_features(interactions, queries, tables)
     index = [set(cross.parts) for cross in transform.spec.crosses].index({"liked", "item"})
     ids = transform.vocabulary_of("item").ids
     liked, item = (ids[codes - 1] for codes in transform.crosses[index].part_codes())

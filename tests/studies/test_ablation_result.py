@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.worlds import KMRD
 from widedeep import metrics
 from widedeep.evaluation.bootstrap import BOOTSTRAP_SEED, paired_bootstrap
 from widedeep.evaluation.scoring import Predictions
@@ -17,7 +18,7 @@ from widedeep.studies.ablation_result import (
     variant_results,
 )
 
-FULL, WIDE = all_variants()[:2]
+FULL, WIDE = all_variants(KMRD)[:2]
 ROWS = 300
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.worlds import KMRD, ingest
 from widedeep import metrics
-from widedeep.data.ingest import ingest
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.gate import GateConfig, StreamingScore, Verdict
 from widedeep.inputs import InputError
@@ -27,7 +27,7 @@ GATE = GateConfig(replicates=100)
 
 def config():
     """Return a replay of the default preset, but small and quick."""
-    preset = get_preset("default")
+    preset = get_preset("default", KMRD)
     network = replace(preset.network, hidden=(16,), embedding=2, number_embedding=2)
     training = replace(preset.training, epochs=2, patience=1)
     return ReplayConfig(replace(preset, network=network, training=training), GATE, SEED)

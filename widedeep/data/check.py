@@ -3,9 +3,8 @@
 `check` reads all rows, as ingest does, and writes nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from widedeep.data.columns import SAMPLE_ROWS, Column, tells
-from widedeep.data.dataset import DatasetSpec, Feature, FeatureType, Side
+from widedeep.data.dataset import (
+    SPEC_FILE,
+    DatasetSpec,
+    Feature,
+    FeatureType,
+    Side,
+    load_spec,
+)
+from widedeep.data.describe import describe
 from widedeep.data.files import DataFile, open_table
 from widedeep.data.ids import Keys, TextIds
 from widedeep.data.ingest import MAXIMUM_BAD_SHARE, check_locally, unit_of
@@ -34,8 +41,12 @@ _SUSPICIOUS, _TELLS_LABEL = 0.95, 0.98
 _MOST_MISSING = 0.5
 
 
+FeatureCheck = Callable[[DatasetSpec], tuple[str, int]]
+"""Returns a sentence on the features that a model reads of a data set, and their number."""
+
+
 class Status(StrEnum):
-    """The outcome of a check."""
+    """How a check ended; only a failed one stops a retrain."""
 
     PASS = "PASS"  # noqa: S105  no password
     WARN = "WARN"
@@ -60,9 +71,61 @@ class CheckResult:
     count: int = 0
     examples: tuple[str, ...] = ()
 
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The checks of one folder, and how it is known what the data mean."""
+
+    folder: Path
+    form: str
+    results: tuple[CheckResult, ...]
+
+    @property
+    def failed(self) -> list[str]:
+        """The names of the checks that failed."""
+        return [result.name for result in self.results if result.status is Status.FAIL]
+
     def as_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
+        """Return the object that `widedeep check --json` prints."""
+        checks = [asdict(result) for result in self.results]
+        return {
+            "folder": str(self.folder),
+            "form": self.form,
+            "failed": self.failed,
+            "checks": checks,
+        }
+
+    def refuse_failures(self) -> None:
+        """Raise InputError if a check failed."""
+        if self.failed:
+            raise InputError(
+                f"{len(self.failed)} checks failed: {', '.join(self.failed)}; correct the data or "
+                f"{self.folder / SPEC_FILE}"
+            )
+
+
+def check_folder(folder: Path, now: int, check_features: FeatureCheck) -> CheckReport:
+    """Check the data in a folder by its `dataset.toml`, or else by what describing it says.
+
+    Args:
+        folder: The data.
+        now: UNIX seconds; later interactions are in the future.
+        check_features: Returns how many features a model reads of the data, and says what they are;
+            raises InputError if they cannot be made.
+
+    Raises:
+        InputError: The file contradicts itself, or the folder cannot be described.
+    """
+    if (folder / SPEC_FILE).exists():
+        spec, form = load_spec(folder), f"its {SPEC_FILE}"
+    else:
+        description = describe(folder)
+        spec, form = description.spec, f"recognised as {description.form}"
+    try:
+        features = CheckResult("features", Status.PASS, *check_features(spec))
+    except InputError as error:
+        features = CheckResult("features", Status.FAIL, str(error), 1)
+    return CheckReport(folder.resolve(), form, (features, *check(folder, spec, now)))
 
 
 def check(folder: Path, spec: DatasetSpec, now: int) -> list[CheckResult]:
@@ -82,11 +145,6 @@ def check(folder: Path, spec: DatasetSpec, now: int) -> list[CheckResult]:
         return [CheckResult("files", Status.FAIL, str(error), 1)]
     files = CheckResult("files", Status.PASS, f"{data.files} files with all columns")
     return [files, *data.results()]
-
-
-def failed(results: Sequence[CheckResult]) -> bool:
-    """Return whether a check failed."""
-    return any(result.status is Status.FAIL for result in results)
 
 
 @dataclass(frozen=True)
@@ -241,19 +299,19 @@ class _Data:
     def _leaks(self) -> Iterator[CheckResult]:
         """Yield a check for each column of the interactions that alone tells the label."""
         sample = self.good.slice(0, SAMPLE_ROWS)
-        label, found = sample["label"].to_numpy(), False
+        label, suspects = sample["label"].to_numpy(), 0
         for feature in self._in_interactions(Side.CONTEXT):
             column = sample[feature.name].cast(pa.string())
             area = tells(Column(feature.name, column), label)
             if area > _SUSPICIOUS:
-                found = True
+                suspects += 1
                 status = Status.FAIL if area > _TELLS_LABEL else Status.WARN
                 message = (
                     f"{feature.name} alone tells the label with AUC {area:.3f}; was it known "
                     "before the interaction?"
                 )
                 yield CheckResult("leakage", status, message, 1, (feature.name,))
-        if not found:
+        if not suspects:
             yield CheckResult("leakage", Status.PASS, "no column alone tells the label")
 
     def _in_interactions(self, *sides: Side) -> list[Feature]:
@@ -319,8 +377,3 @@ def _rules(file: DataFile, spec: DatasetSpec, now: int) -> InteractionRules:
 def _lines(bad: pa.Table) -> tuple[str, ...]:
     rows = bad.slice(0, EXAMPLES).to_pylist()
     return tuple(f"{row['file']} line {row['line']}: {row['reason']}" for row in rows)
-
-
-def today() -> int:
-    """Return the present moment, UNIX seconds."""
-    return int(datetime.now(UTC).timestamp())

@@ -62,7 +62,7 @@ class Column:
 
     @cached_property
     def present(self) -> pa.ChunkedArray:
-        """The texts that are not empty."""
+        """The texts of the rows that have a value."""
         return self.texts.filter(pc.not_equal(self.texts, ""))
 
     @cached_property
@@ -180,8 +180,8 @@ class Sample:
         if not isinstance(opened, DelimitedFile):
             raise InputError(f"{path} is no text file")
         table = _first_rows(opened)
-        found = {name: Column(name, table[name], declared.get(name, "")) for name in columns}
-        return cls(path, found, separator, names is None, len(table))
+        by_name = {n: Column(n, table[n], declared.get(n, "")) for n in columns}
+        return cls(path, by_name, separator, names is None, len(table))
 
     @classmethod
     def _read_parquet(cls, path: Path) -> Self:

@@ -441,8 +441,8 @@ def parse_spec(text: str, name: str, origin: str = SPEC_FILE) -> DatasetSpec:
             "file anew with: widedeep describe, or install the widedeep that it was written for"
         )
     if "interactions" not in values:
-        found = ", ".join(values) or "nothing"
-        raise InputError(f"{origin} has no [interactions] table; found {found}")
+        names = ", ".join(values) or "nothing"
+        raise InputError(f"{origin} has no [interactions] table; found {names}")
     _refuse_missing_time(values["interactions"], origin)
     try:
         return _ADAPTER.validate_python(_in_full({"name": name, **values}))
@@ -533,9 +533,9 @@ def _first_problem(error: ValidationError) -> str:
             return str(problem.get("ctx", {}).get("error", problem["msg"]))
         case "enum" | "literal_error":
             expected = problem["ctx"]["expected"]
-            found = str(problem["input"])
-            hint = close_name(found, expected.replace("'", "").replace(" or ", ", ").split(", "))
-            return f"{where!r} is {found!r}{hint} (expected {expected})"
+            value = str(problem["input"])
+            hint = close_name(value, expected.replace("'", "").replace(" or ", ", ").split(", "))
+            return f"{where!r} is {value!r}{hint} (expected {expected})"
         case _:
             return f"{where!r} is {problem['input']!r}: {problem['msg'].lower()}"
 

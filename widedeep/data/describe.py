@@ -15,9 +15,17 @@ import numpy as np
 import pandas as pd
 
 from widedeep.data.columns import SUFFIXES, Column, Sample, ids_follow_activity, tells
-from widedeep.data.dataset import KMRD_SPEC, DatasetSpec, LabelRule, TimeUnit, parse_spec
+from widedeep.data.dataset import (
+    KMRD_SPEC,
+    SPEC_FILE,
+    DatasetSpec,
+    LabelRule,
+    TimeUnit,
+    parse_spec,
+)
 from widedeep.data.validation import read_labels
 from widedeep.inputs import InputError
+from widedeep.store import atomic_write
 
 _USER = ("user", "customer", "visitor", "member", "client", "account", "person", "uid", "reviewer")
 _ITEM = (
@@ -90,6 +98,28 @@ def describe(folder: Path) -> Description:
     return Description(_form(names, tables), text, parse_spec(text, folder.name))
 
 
+def write_description(folder: Path, out: Path | None, *, force: bool) -> tuple[Description, Path]:
+    """Describe a folder, write its `dataset.toml`, and return both.
+
+    Args:
+        folder: The data.
+        out: Where to write; in the folder by default.
+        force: Whether a file that exists is written anew.
+
+    Raises:
+        InputError: The folder cannot be described, or the file exists and `force` is not set.
+    """
+    path = folder / SPEC_FILE if out is None else out
+    if path.exists() and not force:
+        raise InputError(f"{path} exists already; --force writes it anew, --out elsewhere")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent}; expected one to write {path.name} to")
+    description = describe(folder)
+    with atomic_write(path) as draft:
+        draft.write_text(description.text, encoding="utf-8")
+    return description, path
+
+
 def _form(names: set[str], tables: Sequence["_Table"]) -> str:
     if any(name.endswith(".inter") for name in names):
         return "RecBole's typed headers"
@@ -141,11 +171,11 @@ def _interactions(folder: Path, tables: Sequence[_Table]) -> _Table:
     """Return the table that has a time, a user and an item, the largest if several do."""
     timed = [table for table in tables if _times(table)]
     if not timed:
-        found = ", ".join(name for table in tables for name in table.sample.columns)[:200]
+        names = ", ".join(name for table in tables for name in table.sample.columns)[:200]
         raise InputError(
             f"{folder}: no column holds times from 1980 to 2100; retraining needs time: what a "
             "model may know of an interaction follows from when it happened. "
-            f"Found the columns {found}"
+            f"Found the columns {names}"
         )
     return max(timed, key=lambda table: (_has_item(table), table.paths[0].stat().st_size))
 
@@ -166,12 +196,19 @@ def _named(names: Iterable[str], hints: Sequence[str]) -> list[str]:
         ranks = [
             (position, hints.index(hint))
             for hint in hints
-            for position, found in enumerate((words == [hint], hint in words, hint in _snake(name)))
-            if found and (position < 2 or len(hint) > 3)  # noqa: PLR2004
+            for position, matches in enumerate(
+                (words == [hint], hint in words, hint in _snake(name))
+            )
+            if matches and (position < 2 or len(hint) > 3)  # noqa: PLR2004
         ]
         if ranks:
             ranked.append((min(ranks), name))
     return [name for _, name in sorted(ranked)]
+
+
+def _matches(hint: str, name: str, words: list[str]) -> tuple[bool, bool, bool]:
+    """Return whether a name is the hint, has it as a word, or contains it."""
+    return words == [hint], hint in words, hint in _snake(name)
 
 
 def _snake(name: str) -> str:
@@ -189,7 +226,7 @@ class _Writer:
     taken: set[str] = field(default_factory=set)
 
     def write(self) -> str:
-        """Return the text of the file."""
+        """Return the text of the whole `dataset.toml`."""
         self.time = self._time()
         self.item = self._role("item", _ITEM)
         self.user = self._optional_role(_USER)
@@ -219,10 +256,10 @@ class _Writer:
     def _role(self, role: str, hints: Sequence[str]) -> str:
         name = self._optional_role(hints)
         if name is None:
-            found = ", ".join(self.table.sample.columns)
+            names = ", ".join(self.table.sample.columns)
             raise InputError(
                 f"{self.table.paths[0]}: no column is named like an {role} "
-                f"({', '.join(hints[:6])}, …); found {found}. Rename one to {role}, or write "
+                f"({', '.join(hints[:6])}, …); found {names}. Rename one to {role}, or write "
                 "dataset.toml by hand"
             )
         return name
@@ -290,11 +327,11 @@ class _Writer:
 
     def _action(self, name: str) -> tuple[str, str]:
         column = self.table.column(name)
-        found = column.present.unique().to_pylist()
-        best = next((v for hint in _BEST_ACTIONS for v in found if hint in v.lower()), None)
+        actions = column.present.unique().to_pylist()
+        best = next((v for hint in _BEST_ACTIONS for v in actions if hint in v.lower()), None)
         rarest = pd.Series(column.present.to_pylist()).value_counts().index[-1]
         rule = LabelRule(name, equals=best or str(rarest))
-        others = ", ".join(sorted(found))[:80]
+        others = ", ".join(sorted(actions))[:80]
         return self._use_label(rule, f"one of the actions {others}")
 
     def _write_head(self) -> None:

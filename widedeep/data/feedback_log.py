@@ -241,7 +241,7 @@ class FeedbackFile:
 
     @property
     def path(self) -> Path:
-        """Where the log is."""
+        """Where the log of the server lies."""
         return self.lines.path
 
     @property

@@ -97,7 +97,7 @@ class DataFile(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """Where the file lies on the disk."""
 
     @property
     def size(self) -> int:
@@ -110,7 +110,7 @@ class DataFile(Protocol):
         """Yield the parts of the file, in order; each has some hundred thousand rows."""
 
     def read(self, part: FileRange) -> Rows:
-        """Return the rows of a part."""
+        """Return the rows of a part of the file."""
 
 
 def open_table(spec: DatasetSpec, name: str, folder: Path) -> list[DataFile]:
@@ -141,9 +141,9 @@ def table_paths(table: Table, name: str, folder: Path) -> list[Path]:
     if not paths and not optional:
         present = sorted(path.name for path in folder.iterdir() if path.is_file())
         hint = close_name(table.files[0], present)
-        found = ", ".join(present)[:_LONGEST_QUOTE] or "no file"
+        names = ", ".join(present)[:_LONGEST_QUOTE] or "no file"
         raise InputError(
-            f"{folder}: [{name}] {' and '.join(table.files)} missing{hint}; found {found}"
+            f"{folder}: [{name}] {' and '.join(table.files)} missing{hint}; found {names}"
         )
     return [*paths]
 
@@ -275,13 +275,13 @@ class DelimitedFile:
             wrong = pc.or_(wrong, pc.equal(text, self.header))
         if not pc.any(wrong).as_py():
             return pa.nulls(len(text), pa.string())
-        found = pc.binary_join_element_wise(
+        miscounted = pc.binary_join_element_wise(
             "wrong number of columns: found ",
             count.cast(pa.string()),
             f", expected {len(self.names)}",
             "",
         )
-        reason = pc.if_else(pc.equal(text, self.header), "repeated header", found)
+        reason = pc.if_else(pc.equal(text, self.header), "repeated header", miscounted)
         reason = pc.if_else(pc.equal(text, ""), "blank line", reason)
         return pc.if_else(wrong, reason, none)
 
@@ -397,8 +397,8 @@ def _refuse_other_separator(header: str, path: Path, columns: Sequence[str], exp
     for separator, word in _SEPARATORS.items():
         names = {typed_name(name, path) for name in split_header(header, separator)}
         if separator != expected and set(columns) <= names:
-            wanted = _SEPARATORS.get(expected, repr(expected))
-            raise InputError(f"{path}: columns are separated by {word}; expected {wanted}")
+            other = _SEPARATORS.get(expected, repr(expected))
+            raise InputError(f"{path}: columns are separated by {word}; expected {other}")
 
 
 def _decode(block: bytes, path: Path, number: int) -> str:

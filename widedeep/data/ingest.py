@@ -128,7 +128,7 @@ class _Files:
 
     @classmethod
     def open(cls, folder: Path, spec: DatasetSpec, events: Path | None) -> "_Files":
-        """Open all files; see `ingest`."""
+        """Open all files, and check their columns; see `ingest`."""
         interactions = open_table(spec, "interactions", folder)
         others = {
             name: open_table(spec, name, folder)

@@ -2,7 +2,7 @@
 
 For each positive some items are drawn that the user was not seen with: by popularity, among the
 interactions that happened strictly earlier, so only items that existed then can be drawn. Such a
-row is an example of label 0 and nothing else: nobody saw it, so history does not count it.
+row is an example of label 0 and nothing else: it did not happen, so history does not count it.
 
 Draws depend on the row alone (its user, item and time), so a later export that adds interactions
 leaves the negatives of earlier ones as they were.

@@ -140,7 +140,7 @@ def _entity_table(
     if table is not None:
         at = _positions(table["key"].to_numpy(), keys)
         for name in table.column_names:
-            if name.startswith("title_"):
+            if name.startswith(("title_", "also_")):
                 columns[name] = table[name].take(at)
     for feature in features:
         columns[feature.name] = _feature_values(spec, feature, rows, in_time, keys)

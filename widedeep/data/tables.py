@@ -60,7 +60,7 @@ class Categories:
 
     @classmethod
     def repeated(cls, identity: str, rows: int) -> Self:
-        """Return `rows` rows of one id."""
+        """Return a number of rows that all have one id."""
         ids = np.array([identity], np.dtypes.StringDType())
         return cls(np.zeros(rows, np.int32), ids)
 
@@ -118,7 +118,7 @@ class Interactions:
 
     @classmethod
     def empty(cls) -> Self:
-        """Return no interactions."""
+        """Return interactions without a single row."""
         keys, values = np.empty(0, np.int64), np.empty(0, np.float32)
         return cls(keys, keys, values, keys, np.empty(0, np.bool_))
 
@@ -333,7 +333,7 @@ class IngestedData:
         return Interactions.load(self.artifact.path / INTERACTIONS_FILE, rows)
 
     def side_tables(self) -> SideTables:
-        """Read items, users and names."""
+        """Read the tables of items, users and names."""
         return SideTables.load(self.artifact.path)
 
     def counts(self, as_of: int) -> RowCounts:

@@ -83,16 +83,16 @@ class _Faults:
     """The rows of a file that can be cut into columns, and what is wrong with some of them."""
 
     rows: Rows
-    found: list[tuple[Mask, str, Texts]] = field(default_factory=list)
+    noted: list[tuple[Mask, str, Texts]] = field(default_factory=list)
 
     def add(self, wrong: Mask, what: str, texts: Texts) -> None:
         """Note that the `wrong` rows, (n,), have this fault; `texts` (n,) hold what was found."""
-        known = any(other == what and (wrong <= mask).all() for mask, other, _ in self.found)
+        known = any(other == what and (wrong <= mask).all() for mask, other, _ in self.noted)
         if wrong.any() and not known:
-            self.found.append((wrong, what, texts))
+            self.noted.append((wrong, what, texts))
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Return a column of the file."""
+        """Return a column of the file by its name."""
         return self.rows.columns[name]
 
     def split(
@@ -100,7 +100,7 @@ class _Faults:
     ) -> RowCheck:
         """Return the rows without a fault, with the columns `good`, and the others."""
         faulty = np.zeros(len(self.rows.line), np.bool_)
-        for wrong, _, _ in self.found:
+        for wrong, _, _ in self.noted:
             faulty |= wrong
         uncut = pc.is_valid(self.rows.faults).to_numpy(zero_copy_only=False)
         bad = np.flatnonzero(faulty | uncut)
@@ -115,7 +115,7 @@ class _Faults:
     ) -> pa.Table:
         rows = pa.array(bad)
         faults = [self.rows.faults.take(rows)]
-        for wrong, what, texts in self.found:
+        for wrong, what, texts in self.noted:
             at = np.flatnonzero(wrong[bad] & ~uncut[bad])
             quoted = pc.utf8_slice_codeunits(
                 pc.fill_null(texts.take(pa.array(bad[at])), ""), 0, _LONGEST_QUOTE
@@ -252,6 +252,9 @@ def _ids(faults: _Faults, column: str, integers: bool) -> tuple[Keys, pa.Table]:
     if integers:
         numbers = parse_integers(texts)
         keys = np.where(np.isnan(numbers) | (numbers < 0), UNKNOWN_KEY, numbers).astype(np.int64)
+        negative = numbers < 0
+        if negative.any():  # the keys of integers are not negative
+            keys[negative] = id_keys(texts.filter(pa.array(negative)))
         faults.add(keys == UNKNOWN_KEY, f"{column} is not an integer", texts)
         return keys, text_keys(texts, keys)
     texts = composed(texts)
@@ -281,8 +284,8 @@ class AttributeRules:
     def check(self, file: DataFile, rows: Rows) -> RowCheck:
         """Split rows into good and bad ones.
 
-        The good ones have `key` (int64), a column `title_<language>` for each language, and one for
-        each feature of the table.
+        The good ones have `key` (int64), a column `title_<language>` for each language (and
+        `also_<language>` with other titles), and one for each feature of the table.
         """
         table, faults = self.spec.named_tables[self.table], _Faults(rows)
         integers = self.spec.interactions.integer_ids
@@ -297,7 +300,10 @@ class AttributeRules:
             faults.add(unknown, f"{column} is not in {self.known_file}", faults.column(column))
         good: dict[str, Any] = {"key": key}
         for language, title in table.title.items():  # type: ignore[union-attr]
-            good[f"title_{language}"] = titles(title, faults.column(title.column))
+            texts_of_title = faults.column(title.column)
+            good[f"title_{language}"] = titles(title, texts_of_title)
+            if title.last_of is not None:
+                good[f"also_{language}"] = other_titles(title, texts_of_title)
         for feature in self.spec.features:
             if feature.table == self.table:
                 good |= self._feature(feature, faults)
@@ -328,8 +334,8 @@ class AttributeRules:
 def _selected(feature: Feature, columns: pa.Table) -> Mask:
     """Return which rows the feature's `where` selects, (n,)."""
     selected = np.ones(len(columns), np.bool_)
-    for name, wanted in feature.where.items():
-        text = str(wanted).lower() if isinstance(wanted, bool) else str(wanted)
+    for name, value in feature.where.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
         equal = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(columns[name]), text), False)
         selected &= equal.to_numpy(zero_copy_only=False)
     return selected
@@ -375,16 +381,26 @@ def _bags(feature: Feature, column: Texts) -> pa.Array:
 
 def titles(title: TitleColumn, column: Texts) -> pa.ChunkedArray:
     """Return the display names in a column, (n,) string, "" where there is none."""
+    parts = _title_parts(title)
+    return _map_texts(_plain_column(column), lambda text: parts(text)[-1])
+
+
+def other_titles(title: TitleColumn, column: Texts) -> pa.ChunkedArray:
+    """Return the other titles in a column, (n,) string, one a line."""
+    parts = _title_parts(title)
+    return _map_texts(_plain_column(column), lambda text: "\n".join(parts(text)[:-1]))
+
+
+def _title_parts(title: TitleColumn) -> Callable[[str], list[str]]:
+    """Return a function that cuts a text into titles, the one to display last."""
     matched = _matcher(title.pattern) if title.pattern is not None else None
 
-    def read(text: str) -> str:
+    def cut(text: str) -> list[str]:
         text = (matched(text) or "") if matched is not None else text
-        if title.last_of is None:
-            return text.strip()
-        parts = [part.strip() for part in text.split(title.last_of)]
-        return parts[-1] or parts[0]
+        parts = text.split(title.last_of) if title.last_of is not None else [text]
+        return [part for entry in parts if (part := entry.strip())] or [""]
 
-    return _map_texts(_plain_column(column), read)
+    return cut
 
 
 def _matcher(pattern: str) -> Callable[[str], str | None]:
@@ -392,8 +408,8 @@ def _matcher(pattern: str) -> Callable[[str], str | None]:
     compiled = re.compile(pattern)
 
     def match(text: str) -> str | None:
-        found = compiled.search(text)
-        return found[1] if found is not None else None
+        part = compiled.search(text)
+        return part[1] if part is not None else None
 
     return match
 
@@ -455,8 +471,8 @@ def read_labels(rule: LabelRule, texts: Texts) -> tuple[Mask, Mask]:
         numbers = parse_numbers(texts)
         return numbers >= rule.at_least, ~np.isnan(numbers)
     if rule.equals is not None:
-        wanted = str(rule.equals).lower() if isinstance(rule.equals, bool) else str(rule.equals)
-        equal = pc.fill_null(pc.equal(texts, wanted), False).to_numpy(zero_copy_only=False)
+        text = str(rule.equals).lower() if isinstance(rule.equals, bool) else str(rule.equals)
+        equal = pc.fill_null(pc.equal(texts, text), False).to_numpy(zero_copy_only=False)
         return equal, np.ones(len(equal), np.bool_)
     positive = pc.is_in(texts, pa.array(_TRUE)).to_numpy(zero_copy_only=False)
     negative = pc.is_in(texts, pa.array(_FALSE)).to_numpy(zero_copy_only=False)

@@ -73,7 +73,7 @@ class DisplayNames:
         return self.items[key][language] if key in self.items else _id_name(self.item_ids, key)
 
     def user(self, key: int) -> str:
-        """Return a user's id as text."""
+        """Return the id of a user as text."""
         return str(self.user_ids.text(key))
 
     def value(self, feature: str, value: int | str, language: Language) -> str:

@@ -121,6 +121,18 @@ def features_of(spec: DatasetSpec, *, user_id: bool = False) -> FeatureSpec:
     )
 
 
+def summarise_features(spec: DatasetSpec) -> tuple[str, int]:
+    """Return a sentence on the features that models read of a data set, and their number.
+
+    Raises:
+        InputError: A cross of the spec has an unknown part.
+    """
+    features = features_of(spec)
+    count = len(features.categories) + len(features.bags) + len(features.numbers)
+    crosses = ", ".join(cross.name for cross in features.crosses[:3])
+    return f"{count} features and {len(features.crosses)} crosses, such as {crosses}", count
+
+
 def _ids(user_id: bool) -> tuple[str, ...]:  # noqa: FBT001
     return ("user", "item") if user_id else ("item",)
 

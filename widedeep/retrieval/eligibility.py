@@ -114,4 +114,5 @@ def _titled(items: pa.Table) -> NDArray[np.bool_]:
     columns = [items[name].to_pylist() for name in items.column_names if name.startswith("title_")]
     if not columns:
         return np.ones(len(items), np.bool_)
-    return np.array([any((t or "").strip() for t in row) for row in zip(*columns, strict=True)])
+    titled = [any((t or "").strip() for t in row) for row in zip(*columns, strict=True)]
+    return np.array(titled, np.bool_)

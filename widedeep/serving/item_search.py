@@ -178,12 +178,13 @@ def _raise_levels(
         levels[item_of[start]] = max(levels[item_of[start]], level)
 
 
-def _titles(items: pa.Table) -> Iterator[Sequence[str | None]]:
+def _titles(items: pa.Table) -> Iterator[Sequence[str]]:
     """Yield the titles of each item, or its id if it has none."""
-    columns = [items[name].to_pylist() for name in items.column_names if name.startswith("title_")]
+    names = [name for name in items.column_names if name.startswith(("title_", "also_"))]
+    columns = [items[name].to_pylist() for name in names]
     ids = zip(items["id"].to_pylist(), items["item"].to_pylist(), strict=True)
     for row, (text, key) in enumerate(ids):
-        titles = [column[row] for column in columns]
+        titles = [title for column in columns for title in (column[row] or "").split("\n")]
         yield titles if any(titles) else [text or str(key)]
 
 
@@ -194,16 +195,20 @@ def _code_points(text: str) -> CodePoints:
 _ARTICLES = {"the", "a", "an"}
 
 
-def _search_keys(titles: Sequence[str | None]) -> Iterator[tuple[str, bytes]]:
+def _search_keys(titles: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Yield the texts by which an item is found, with the levels of their letters and of the end.
 
     A title with Hangul is also found by its first consonants.
     """
     for title in titles:
-        words = plain_words(title or "")
+        words = plain_words(title)
         yield _search_key([typed_letters(word) for word in words])
-        if title and not title.isascii():
+        if words and any(_has_hangul(word) for word in words):
             yield _search_key([initials(word) for word in words])
+
+
+def _has_hangul(word: str) -> bool:
+    return any(_FIRST_INITIAL <= ord(letter) < _FIRST_INITIAL + 0x100 for letter in word)
 
 
 def _search_key(words: Sequence[str]) -> tuple[str, bytes]:

@@ -8,6 +8,7 @@ counts requests in windows and has no token bucket, so no burst beside a long-ru
 import asyncio
 import logging
 import math
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -192,7 +193,20 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     invalid = error.status_code == _BAD_REQUEST
     kind = ErrorType.INVALID if invalid else _ERROR_TYPE[error.status_code]
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return error_response(kind, message, error.headers)
+    headers = error.headers
+    if kind is ErrorType.METHOD_NOT_ALLOWED:
+        allowed = _allowed_methods(request)
+        headers = {"allow": ", ".join(allowed)} if allowed else headers
+    return error_response(kind, message, headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Return the methods of all routes of the request's path; Starlette names those of one."""
+    paths: dict[str, Mapping[str, object]] = request.app.openapi()["paths"]
+    for path, methods in paths.items():
+        if re.fullmatch(re.sub(r"\{[^}]+\}", ".+", path), request.url.path):
+            return sorted(method.upper() for method in methods)
+    return []
 
 
 async def _answer_input_error(request: Request, error: Exception) -> Response:

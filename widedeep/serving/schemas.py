@@ -127,9 +127,7 @@ class FeedbackRequest(_Request):
         given = {**self.user_features, **self.context}
         value, label = spec.interactions.read_feedback(self.value, self.label)
         keys = id_key(self.user), id_key(self.item)
-        return FeedbackEvent(
-            *keys, value, at, label, given, id_text(self.user), id_text(self.item)
-        )
+        return FeedbackEvent(*keys, value, at, label, given, id_text(self.user), id_text(self.item))
 
 
 class ErrorType(StrEnum):

@@ -96,7 +96,7 @@ class ServingModel:
 
     @property
     def transform(self) -> Transform:
-        """The model's fitted features."""
+        """The fitted features of the model."""
         return self.explainer.wide.transform
 
     @classmethod

@@ -51,8 +51,8 @@ class Columns:
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
-        item_table = problem.item_table
-        grades, genres = item_table.categories[GRADE], item_table.bags[GENRES]
+        tables = problem.tables
+        grades, genres = tables.categories[GRADE], tables.bags[GENRES]
         vocabulary = Vocabulary.fit(genres.values, 1)
         many_hot = np.zeros((len(genres), len(vocabulary) - 1), np.float32)
         many_hot[genres.row_numbers(), vocabulary.encode(genres.values) - 1] = 1

@@ -115,5 +115,5 @@ def _table(rows: EncodedRows, transform: Transform, label=None) -> pa.Table:
     ids = {f"id_{c.name}": rows.categories[:, i] for i, c in enumerate(spec.categories)}
     kinds = {f"genre_{i}": many_hot[:, i] for i in range(size)}
     numbers = {f"number_{i}": column for i, column in enumerate(rows.numbers.normalised().T)}
-    labels = {} if label is None else {"label": label.astype(np.int8)}
+    labels = {} if label is None else {"label": label}
     return pa.table({**ids, **kinds, **numbers, **labels})

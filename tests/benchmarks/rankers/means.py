@@ -35,5 +35,5 @@ class UserItemMean:
 
     def train(self, _: int) -> Run:
         transform = self.problem.training_set.transform
-        score = baseline_scorer(transform, self.problem.interactions, self.problem.item_table)
+        score = baseline_scorer(transform, self.problem.interactions, self.problem.tables)
         return Run(*both_parts(self.problem, score, score), seconds=0.0)

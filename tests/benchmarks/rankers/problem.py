@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.scoring import Predictions
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.encoded import EncodedRows
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.features.raw_features import RawFeatures
 from widedeep.features.training_data import (
     TrainingData,
@@ -54,7 +54,7 @@ class Problem:
     """The ratings known at the split's end, and the training plan of the default preset."""
 
     interactions: Interactions
-    item_table: ItemTable
+    tables: FeatureTables
     split: Split
     preset: Preset
     plan: TrainingData
@@ -63,11 +63,11 @@ class Problem:
     def of(cls, ratings: IngestedData, split: Split, preset: Preset):
         """Load what is known at the end of `split`, and describe and encode it."""
         interactions = ratings.interactions(split.as_of)
-        item_table = ItemTable.from_table(ratings.items())
+        tables = FeatureTables.from_side_tables(ratings.side_tables())
         plan = TrainingData.from_parts(
-            cold_parts(interactions, item_table, split, preset.features, preset.sampling)
+            cold_parts(interactions, tables, split, preset.features, preset.sampling)
         )
-        return cls(interactions, item_table, split, preset, plan)
+        return cls(interactions, tables, split, preset, plan)
 
     @property
     def training_set(self) -> TrainingPart:
@@ -99,7 +99,7 @@ class Problem:
     def describe(self, asked: Queries, prior: float) -> RawFeatures:
         """Point-in-time features of the default preset."""
         history = self.preset.features.history
-        return RawFeatures.compute(self.interactions, asked, self.item_table, history, prior)
+        return RawFeatures.compute(self.interactions, asked, self.tables, history, prior)
 
     def questions(self, part: Split) -> dict[str, Queries]:
         """The rows of the part's holdout, by protocol."""

@@ -28,9 +28,9 @@ class WideAndDeep:
     def of(cls, problem: Problem, preset: Preset, *, refit: bool) -> Self:
         if (preset.features, preset.sampling) == (problem.preset.features, problem.preset.sampling):
             return cls(problem, preset, problem.plan, refit)
-        interactions, item_table, split = problem.interactions, problem.item_table, problem.split
+        interactions, tables, split = problem.interactions, problem.tables, problem.split
         plan = TrainingData.from_parts(
-            cold_parts(interactions, item_table, split, preset.features, preset.sampling)
+            cold_parts(interactions, tables, split, preset.features, preset.sampling)
         )
         return cls(problem, preset, plan, refit)
 
@@ -42,7 +42,7 @@ class WideAndDeep:
                 pass
         final = fitting.trained_model() if self.refit else fitting.selected_model
         scorers = (
-            model_scorer(model, self.problem.interactions, self.problem.item_table)
+            model_scorer(model, self.problem.interactions, self.problem.tables)
             for model in (fitting.selected_model, final)
         )
         note = f"best epoch {fitting.best_epoch}"

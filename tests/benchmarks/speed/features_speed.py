@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from tests.benchmarks.speed.rounds import alternate, medians
+from tests.worlds import KMRD, rated
 from widedeep.data.tables import Interactions
+from widedeep.features.attributes import AttributeTable, FeatureTables
 from widedeep.features.engine import InMemoryEngine
 from widedeep.features.history import Queries
-from widedeep.features.items import ItemTable
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.ragged import Ragged
 from widedeep.features.spec import Category, FeatureSpec, Number
@@ -38,13 +39,13 @@ BASIC = FeatureSpec(
 
 def measure(rows: int, runs: int) -> dict:
     """Median rows a second."""
-    interactions, item_table = log_of(rows), item_table_of(rows)
-    full = get_preset("default").features
+    interactions, tables = log_of(rows), item_table_of(rows)
+    full = get_preset("default", KMRD).features
     rates = medians(
         alternate(
             {
-                "basic": partial(_encode, interactions, item_table, BASIC),
-                "full": partial(_encode, interactions, item_table, full),
+                "basic": partial(_encode, interactions, tables, BASIC),
+                "full": partial(_encode, interactions, tables, full),
                 "pandas basic": partial(_pandas, interactions),
             },
             runs,
@@ -63,19 +64,22 @@ def log_of(rows: int) -> Interactions:
     item = (rows * ITEMS_A_ROW * generator.random(rows) ** 3).astype(np.int64)
     rate = np.where(generator.random(rows) < 0.67, 10, generator.integers(1, 10, rows))
     time = np.sort(generator.integers(1_100_000_000, 1_570_000_000, rows) // 60 * 60)
-    return Interactions(user, item, rate.astype(np.int8), time)
+    return rated(user, item, rate, time)
 
 
-def item_table_of(rows: int) -> ItemTable:
+def item_table_of(rows: int) -> FeatureTables:
     generator = np.random.default_rng(1)
     items = np.arange(int(rows * ITEMS_A_ROW) + 1)
     grades = np.array(["all", "12", "15", "18"], np.dtypes.StringDType())
-    return ItemTable(
+    years = generator.integers(1950, 2010, len(items) + 1).astype(np.float64)
+    attributes = AttributeTable(
         items,
         {"grade": grades[generator.integers(0, 4, len(items) + 1)]},
-        {"original_year": generator.integers(1950, 2010, len(items) + 1).astype(np.float64)},
+        {},
         {name: _tags(generator, len(items) + 1, size) for name, size in TAGS.items()},
+        {"item_age": years},
     )
+    return FeatureTables(attributes)
 
 
 def _tags(generator: np.random.Generator, items: int, size: int) -> Ragged:
@@ -83,10 +87,10 @@ def _tags(generator: np.random.Generator, items: int, size: int) -> Ragged:
     return Ragged.from_lengths(generator.integers(0, size, lengths.sum()), lengths)
 
 
-def _encode(interactions: Interactions, item_table: ItemTable, spec: FeatureSpec) -> float:
+def _encode(interactions: Interactions, tables: FeatureTables, spec: FeatureSpec) -> float:
     started = perf_counter()
     asked = Queries(interactions.user, interactions.item, interactions.time, interactions.time)
-    engine = InMemoryEngine(interactions, item_table, spec, 0.67)
+    engine = InMemoryEngine(interactions, tables, spec, 0.67)
     rows = engine.compute_features(asked)
     engine.encode(engine.fit(rows, (), None), [rows])
     return len(interactions) / (perf_counter() - started)

@@ -63,7 +63,7 @@ class HistoryColumns:
         passes: Sequence[HistoryPass],
         order: Ints,
         item_ids: Ints,
-        selection: ColumnSelection,
+        selection: ColumnSelection = ColumnSelection(),  # noqa: B008  it is frozen
         attribute_numbers: tuple[str, ...] = (),
     ) -> Self:
         """Run a pass over time in one or several workers.
