@@ -69,7 +69,7 @@ def explain_pair(
     from widedeep.features.request import RequestFeatures, given_context, with_given_user
 
     path = registered.version.served.path
-    explainer = Explainer.load(path, path.with_name("history"))
+    explainer = Explainer.load(path, path.with_name("history")).knowing(user, item)
     time = explainer.known_until if at is None else at
     known_until = min(time, explainer.known_until)
     keys = id_key(user), id_key(item)

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from flows.console import plain_console
 from flows.options import ALL, RankRequest
@@ -75,9 +73,16 @@ def rank_users(
         request.precision,
     )
     list_maker = ListMaker.load(lists)
-    users = np.unique(list_maker.interactions.user) if file_users is None else file_users
     snapshot = list_maker.snapshot
     names = DisplayNames.from_tables(snapshot.side)
+    if file_users is None:
+        users = np.unique(list_maker.interactions.user)
+    else:
+        texts = file_users.to_pylist()
+        for text in texts:
+            snapshot.side.spec.interactions.check_id(f"{request.users}: user", text)
+        names = names.knowing(users=texts)
+        users = id_keys(file_users)
     started = time.perf_counter()
     rows = _write(engine.lists(lists, list_maker, users), request.out, names)
     return RankReport(
@@ -103,8 +108,8 @@ def show_rank(report: RankReport) -> None:
     console.print(report.out)
 
 
-def read_users(path: Path) -> NDArray[np.int64]:
-    """Return the keys of the distinct users in the column `user` of a CSV or Parquet file, (n,).
+def read_users(path: Path) -> pa.ChunkedArray:
+    """Return the distinct users in the column `user` of a CSV or Parquet file, (n,) string.
 
     They are in the order in which they first appear.
 
@@ -120,8 +125,7 @@ def read_users(path: Path) -> NDArray[np.int64]:
     empty = pc.fill_null(pc.equal(texts, ""), True)
     if pc.any(empty).as_py():
         raise InputError(f"{path}: the user in row {pc.index(empty, True).as_py() + 1} is empty")
-    users: NDArray[np.int64] = pd.unique(id_keys(texts))
-    return users
+    return pa.chunked_array([texts.unique()])
 
 
 def _user_column(path: Path) -> pa.ChunkedArray:

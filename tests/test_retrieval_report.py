@@ -3,13 +3,13 @@
 import json
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
 from tests.benchmarks.retrieval_report import RetrievalReport
-from tests.worlds import ITEM_COLUMNS, rated, tables_of
+from tests.worlds import items_of, rated, side_of
 from widedeep.data.split import Split
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.encoded import FeatureSupport
 from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
@@ -50,19 +50,15 @@ LOG = log_of(*EARLY, *HELD)
 
 @pytest.fixture(scope="module")
 def retriever(make_transform):
-    listed = [
-        {"item": m, "title": str(m), "genres": [], "countries": [], "people": [], "leading": []}
-        for m in ITEMS
-    ]
-    items = pa.Table.from_pylist(listed, ITEM_COLUMNS)
+    side = side_of(items_of(*({"item": m, "title_ko": str(m)} for m in ITEMS)))
     transform = make_transform(items=(1, 2, 3))
     shape = InputShape.from_transform(transform)
     network = WideDeep(NetworkConfig(deep=False), shape, torch.Generator().manual_seed(0))
     none = np.zeros(transform.wide_size, np.int64)
     support = FeatureSupport(none, none, 0, 0)
     model = TrainedModel(transform, network, TrainingConfig(), {}, 0, support)
-    tables = tables_of(items)
-    return lambda interactions: Retriever.from_interactions(model, interactions, tables, items)
+    tables = FeatureTables.from_side_tables(side)
+    return lambda interactions: Retriever.from_interactions(model, interactions, tables, side)
 
 
 def favouring(item):

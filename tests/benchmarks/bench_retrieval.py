@@ -27,7 +27,7 @@ from rich.table import Table
 
 from tasks.registry import choose_version
 from tests.benchmarks.retrieval_report import CUTOFFS, RetrievalReport
-from tests.worlds import KMRD, ingest, tables_of
+from tests.worlds import KMRD, event, ingest
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import simulate
 from widedeep.data.split import Split
@@ -62,16 +62,16 @@ def retrieval_of(
     ratings: IngestedData, model: TrainedModel, interactions: Interactions
 ) -> Retriever:
     """One that knows `interactions`."""
-    items = ratings.items()
-    return Retriever.from_interactions(model, interactions, tables_of(items), items)
+    side = ratings.side_tables()
+    return Retriever.from_interactions(
+        model, interactions, FeatureTables.from_side_tables(side), side
+    )
 
 
 def trained(ratings: IngestedData, split: Split, epochs: int) -> TrainedModel:
     """The default preset, trained briefly up to the holdout."""
-    ours, tables = (
-        get_preset("default", KMRD),
-        FeatureTables.from_side_tables(ratings.side_tables()),
-    )
+    ours = get_preset("default", KMRD)
+    tables = FeatureTables.from_side_tables(ratings.side_tables())
     ours = replace(ours, training=replace(ours.training, epochs=epochs))
     interactions = ratings.interactions(split.as_of)
     plan = TrainingData.from_parts(
@@ -109,7 +109,7 @@ def times(retrieval: Retriever, interactions: Interactions, requests: int) -> di
     for user, item in zip(
         interactions.user[rows].tolist(), interactions.item[rows[::-1]].tolist(), strict=True
     ):
-        retrieval.update(user, item, 10, at)
+        retrieval.update(event(user, item, 10, at))
     observed = (time.perf_counter() - began) / requests
     p50, p99 = np.percentile(np.array(seconds[min(WARM_UP, requests // 2) :]) * 1000, [50, 99])
     return {"p50_ms": float(p50), "p99_ms": float(p99), "observe_ms": observed * 1000}

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.data.feedback_log import feedback_events
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.scoring import Scorer
@@ -95,8 +96,8 @@ class Hits:
                 if positive[i]:
                     asked = _Asked.of(retrieval, int(held.user[i]), int(held.time[i]))
                     hits._take(asked, int(held.item[i]))
-            for i in range(start, stop):
-                retrieval.update(*(int(getattr(held, name)[i]) for name in Interactions.__slots__))
+            for event in feedback_events(held.select_rows(slice(start, stop))):
+                retrieval.update(event)
         return hits
 
     @property
@@ -327,7 +328,7 @@ class RetrievalReport:
         """
         start = retriever(interactions.select_rows(interactions.time < split.holdout_from))
         held = interactions.select_rows(split.holdout(interactions.time))
-        positive = start.history_config.is_positive(held.value)
+        positive = held.label
         if not positive.any():
             raise InputError(f"no rating of the holdout is positive ({split.to_text()})")
         frozen = Hits.frozen(start, held.select_rows(positive), split.holdout_from)

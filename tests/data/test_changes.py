@@ -96,7 +96,7 @@ def test_the_order_of_lines_is_no_change(compare_after, kmrd):
 
 def test_an_artefact_of_an_earlier_version_is_refused_with_what_to_do(kmrd, store, now):
     before = ingest(kmrd, store, now)
-    (before.path / "items.parquet").rename(before.path / "movies.parquet")
+    (before.path / "dataset.json").unlink()
     edit(kmrd / "rates.csv", lambda rows: rows[:-1])
     with pytest.raises(InputError, match=rf"{before.path} .*earlier version.*--home.*events"):
         compare_data(before, ingest(kmrd, store, now), store)

@@ -1,4 +1,4 @@
-"""A server's feedback log is one more rating file: read once, up to its last complete line.
+"""A feedback log is one more file of interactions: read once, up to its last complete line.
 
 What was acknowledged is on the disk, whatever happens to the process or the file.
 """
@@ -10,20 +10,23 @@ import sys
 import threading
 import time
 from concurrent.futures import wait
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.data.conftest import ingest
+from tests.worlds import KMRD, event, log_line
 from widedeep.data.feedback_log import (
     FEEDBACK_FILE,
     FEEDBACK_HEADER,
     TORN_FOLDER,
-    FeedbackEvent,
     FeedbackLog,
     complete_size,
+    feedback_events,
     read_feedback,
 )
+from widedeep.data.ingest import ingest as ingest_with
 from widedeep.data.tables import IngestedData
 from widedeep.inputs import InputError
 from widedeep.workspace import BusyError
@@ -34,8 +37,8 @@ def log(tmp_path):
     """Return a log of two ratings of a new user, a repeat of rates.csv, and an incomplete line."""
     path = tmp_path / "home" / FEEDBACK_FILE
     path.parent.mkdir()
-    rows = ["77,10001,10,1550000000", "77,10002,3,1550000001", "0,10001,9,1550000002"]
-    path.write_text(FEEDBACK_HEADER + "\n".join(rows) + "\n77,100")
+    rows = [(77, 10001, 10, 1550000000), (77, 10002, 3, 1550000001), (0, 10001, 9, 1550000002)]
+    path.write_text(FEEDBACK_HEADER + "".join(log_line(*row) for row in rows) + "77\t100")
     return path
 
 
@@ -51,7 +54,9 @@ def test_its_rows_are_counted_once_each_and_named_where_they_matter(kmrd, store,
     assert ingest(kmrd, store, now, log) == artifact, "the same events are not ingested twice"
 
 
-@pytest.mark.parametrize("text", [None, "", "user,mo", FEEDBACK_HEADER, FEEDBACK_HEADER + "77,10"])
+@pytest.mark.parametrize(
+    "text", [None, "", "user\tit", FEEDBACK_HEADER, FEEDBACK_HEADER + "77\t10"]
+)
 def test_without_a_complete_rating_nothing_changes(kmrd, store, now, tmp_path, text):
     path = tmp_path / FEEDBACK_FILE
     if text is not None:
@@ -60,16 +65,18 @@ def test_without_a_complete_rating_nothing_changes(kmrd, store, now, tmp_path, t
 
 
 def test_ratings_of_the_log_are_quarantined_one_by_one_however_many_are_bad(kmrd, store, now, log):
-    log.write_text(FEEDBACK_HEADER + "77,10001,10,1550000000\n77,99,10,1550000000\n")
+    rows = [log_line(77, item, 10, 1550000000) for item in (10001, 99)]
+    log.write_text(FEEDBACK_HEADER + "".join(rows))
     summary = ingest(kmrd, store, now, log).summary
-    assert summary["quarantined_by_reason"] == {"movie is not in movies.txt": 1}
+    assert summary["quarantined_by_reason"] == {"item is not in movies.txt": 1}
     assert summary["counts"]["examples"] == 41
 
 
 def test_a_folder_that_has_a_file_of_that_name_is_refused(kmrd, store, now, log):
-    (kmrd / FEEDBACK_FILE).write_text((kmrd / "rates.csv").read_text())
+    (kmrd / "rates.csv").rename(kmrd / FEEDBACK_FILE)
+    spec = replace(KMRD, interactions=replace(KMRD.interactions, files=("feedback.*",)))
     with pytest.raises(InputError, match=f"has a file {FEEDBACK_FILE}.*another name"):
-        ingest(kmrd, store, now, log)
+        ingest_with(kmrd, spec, store, now, log)
 
 
 def test_a_log_that_grows_while_it_is_read_yields_its_first_complete_rows(kmrd, store, now, log):
@@ -80,9 +87,10 @@ def test_a_log_that_grows_while_it_is_read_yields_its_first_complete_rows(kmrd, 
         with log.open("a", buffering=1) as file:
             user = 100
             while not done.is_set():
-                file.write(f"{user},100")
+                line = log_line(user, 10001, 10, 1550000000)
+                file.write(line[:7])
                 file.flush()
-                file.write("01,10,1550000000\n")
+                file.write(line[7:])
                 user += 1
 
     writer = threading.Thread(target=append)
@@ -107,7 +115,7 @@ def test_the_last_line_end_is_found_however_long_the_torn_line_is(tmp_path):
         assert complete_size(path) == len(complete)
 
 
-FIRST = FeedbackEvent(7, 10001, 10, 1_600_000_000)
+FIRST = event(7, 10001, 10, 1_600_000_000)
 
 
 def all_news(flush):
@@ -115,7 +123,7 @@ def all_news(flush):
 
 
 def rows(path):
-    return [FeedbackEvent(**row) for row in read_feedback(path).to_pylist()]
+    return list(feedback_events(read_feedback(path, KMRD)))
 
 
 def test_what_is_acknowledged_is_flushed_and_was_applied_before(tmp_path, monkeypatch):
@@ -131,7 +139,9 @@ def test_what_is_acknowledged_is_flushed_and_was_applied_before(tmp_path, monkey
         assert log.append(FIRST).result(5) is False
     assert rows(tmp_path / FEEDBACK_FILE) == [FIRST] == list(applied[0].events)
     assert applied[0].end == (tmp_path / FEEDBACK_FILE).stat().st_size
-    assert (tmp_path / FEEDBACK_FILE).read_text() == FEEDBACK_HEADER + "7,10001,10,1600000000\n"
+    assert (
+        tmp_path / FEEDBACK_FILE
+    ).read_text() == FEEDBACK_HEADER + "7\t10001\t1600000000\t1\t10\t\n"
 
 
 def test_ratings_that_wait_together_share_a_flush(tmp_path, monkeypatch):
@@ -143,9 +153,9 @@ def test_ratings_that_wait_together_share_a_flush(tmp_path, monkeypatch):
         sizes.append(len(flush.events))
         return all_news(flush)
 
-    events = [FeedbackEvent(user, 10001, 1, 5) for user in range(500)]
+    events = [event(user, 10001, 1, 5) for user in range(500)]
     with FeedbackLog(tmp_path, apply) as log:
-        done = [log.append(event) for event in events]
+        done = [log.append(one) for one in events]
         assert not wait(done, 10).not_done
     assert len(sizes) < 10
     assert sum(sizes) == 500
@@ -155,22 +165,22 @@ def test_ratings_that_wait_together_share_a_flush(tmp_path, monkeypatch):
 def test_a_log_goes_on_where_it_ended(tmp_path):
     for user in range(3):
         with FeedbackLog(tmp_path, all_news) as log:
-            log.append(FeedbackEvent(user, 1, 1, 1)).result(5)
+            log.append(event(user, 1, 1, 1)).result(5)
     assert [event.user for event in rows(tmp_path / FEEDBACK_FILE)] == [0, 1, 2]
 
 
 def test_an_incomplete_line_is_set_aside_and_its_bytes_are_counted(tmp_path):
     path = tmp_path / FEEDBACK_FILE
-    path.write_text(FEEDBACK_HEADER + "7,10001,10,1600000000\n8,100")
+    path.write_text(FEEDBACK_HEADER + "7\t10001\t1600000000\t1\t10\t\n8\t100")
     with FeedbackLog(tmp_path, all_news) as log:
-        assert log.torn_bytes == len("8,100")
-        log.append(FeedbackEvent(9, 10001, 10, 1)).result(5)
+        assert log.torn_bytes == len("8\t100")
+        log.append(event(9, 10001, 10, 1)).result(5)
     assert [event.user for event in rows(path)] == [7, 9]
     (torn_line,) = (tmp_path / TORN_FOLDER).iterdir()
-    assert torn_line.read_text() == "8,100"
+    assert torn_line.read_text() == "8\t100"
 
 
-@pytest.mark.parametrize("text", ["", "user,mo"])
+@pytest.mark.parametrize("text", ["", "user\tit"])
 def test_an_incomplete_header_is_written_again(tmp_path, text):
     (tmp_path / FEEDBACK_FILE).write_text(text)
     with FeedbackLog(tmp_path, all_news) as log:
@@ -180,28 +190,40 @@ def test_an_incomplete_header_is_written_again(tmp_path, text):
 
 def test_another_file_is_never_written_to(tmp_path):
     (tmp_path / FEEDBACK_FILE).write_text("something else\n")
-    with pytest.raises(
-        InputError, match=r"not a feedback log: .*something else.*user,movie,rate,time"
-    ):
+    with pytest.raises(InputError, match=r"not a feedback log: .*something else.*user.*context"):
         FeedbackLog(tmp_path, all_news)
     assert (tmp_path / FEEDBACK_FILE).read_text() == "something else\n"
 
 
 def test_lines_that_are_not_ratings_are_skipped(tmp_path):
     path = tmp_path / FEEDBACK_FILE
-    lines = ["1,2,3,4", "", "x,2,3,4", "1,2", '"1,2,3', "5,6,7,99999999999999999999", "5,6,7,8"]
-    path.write_text(FEEDBACK_HEADER + "".join(f"{line}\n" for line in lines))
-    assert rows(path) == [FeedbackEvent(1, 2, 3, 4), FeedbackEvent(5, 6, 7, 8)]
+    good = [log_line(1, 2, 3, 4), log_line(5, 6, 7, 8)]
+    bad = ["\n", "1\t2\n", "x\t2\t4\t0\t3\t\n", "1\t2\t4\t0\t11\t\n", '"1\t2\t4\t0\t3\t\n']
+    bad += [f"5\t6\t{'9' * 20}\t0\t7\t\n", "5\t6\t8\tperhaps\t7\t\n"]
+    path.write_text(FEEDBACK_HEADER + good[0] + "".join(bad) + good[1])
+    assert rows(path) == [event(1, 2, 3, 4), event(5, 6, 7, 8)]
+
+
+def test_the_log_of_an_earlier_version_is_taken_over_once(kmrd, store, now, log):
+    former = "user,movie,rate,time\n77,10001,10,1550000000\n77,10002,3,1550000001\n0,10001,9,15"
+    log.with_name("rates-events.csv").write_text(former + "50000002\n7,1")
+    with_log = ingest(kmrd, store, now, log)
+    log.unlink()
+    assert ingest(kmrd, store, now, log) == with_log
+    with FeedbackLog(log.parent, all_news) as taken_over:
+        taken_over.append(FIRST).result(5)
+    assert rows(log)[-1] == FIRST
+    assert len(rows(log)) == 4
 
 
 def test_a_piece_of_the_log_is_read_by_its_bytes(tmp_path):
     ends = []
     with FeedbackLog(tmp_path, lambda flush: ends.append(flush.end) or [True]) as log:
         for user in range(3):
-            log.append(FeedbackEvent(user, 1, 1, 1)).result(5)
-    users = read_feedback(tmp_path / FEEDBACK_FILE, ends[0], ends[1])["user"].to_pylist()
-    assert users == [1]
-    assert len(read_feedback(tmp_path / FEEDBACK_FILE, ends[2])) == 0
+            log.append(event(user, 1, 1, 1)).result(5)
+    path = tmp_path / FEEDBACK_FILE
+    assert read_feedback(path, KMRD, ends[0], ends[1]).user.tolist() == [1]
+    assert len(read_feedback(path, KMRD, ends[2])) == 0
 
 
 def test_a_second_server_is_refused(tmp_path):
@@ -224,8 +246,8 @@ def test_a_full_disk_is_reported_and_leaves_no_half_line(tmp_path, monkeypatch, 
         with monkeypatch.context() as patch:
             patch.setattr(os, call, full)
             with pytest.raises(OSError, match="No space"):
-                log.append(FeedbackEvent(8, 1, 1, 1)).result(5)
-        log.append(FeedbackEvent(9, 1, 1, 1)).result(5)
+                log.append(event(8, 1, 1, 1)).result(5)
+        log.append(event(9, 1, 1, 1)).result(5)
     assert [event.user for event in rows(tmp_path / FEEDBACK_FILE)] == [7, 9]
 
 
@@ -235,8 +257,8 @@ def test_a_rating_whose_request_was_cancelled_is_not_written(tmp_path, monkeypat
     with FeedbackLog(tmp_path, all_news) as log:
         log.append(FIRST)
         time.sleep(0.05)
-        assert log.append(FeedbackEvent(8, 1, 1, 1)).cancel()
-        log.append(FeedbackEvent(9, 1, 1, 1)).result(5)
+        assert log.append(event(8, 1, 1, 1)).cancel()
+        log.append(event(9, 1, 1, 1)).result(5)
     assert [event.user for event in rows(tmp_path / FEEDBACK_FILE)] == [7, 9]
 
 
@@ -265,7 +287,7 @@ log = FeedbackLog(Path(sys.argv[1]), lambda flush: [True] * len(flush.events))
 lock = Lock()
 def work(first):
     for user in count(first, 8):
-        log.append(FeedbackEvent(user, 10001, 10, 1)).result()
+        log.append(FeedbackEvent(user, 10001, 10.0, 1, True)).result()
         with lock:
             sys.stdout.write(f"{user}\\n")
             sys.stdout.flush()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from widedeep.data.dataset import KMRD_SPEC
 from widedeep.data.download import RELEASES, DownloadError
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import MARKER, simulate
@@ -48,6 +49,7 @@ def find(data, cache, environ=None, fetch=forbidden, simulator=forbidden):
 def make_folder(path, *, simulated=False):
     path.mkdir(parents=True, exist_ok=True)
     (path / "rates.csv").write_text("user,movie,rate,time\n", encoding="utf-8")
+    (path / "movies.txt").write_text("movie\ttitle\ttitle_eng\tyear\tgrade\n", encoding="utf-8")
     if simulated:
         (path / MARKER).write_text("{}", encoding="utf-8")
     return path
@@ -83,7 +85,7 @@ def test_a_kmrd_asked_for_by_name_is_never_replaced_by_a_simulation(cache, name)
 
 def test_a_whole_copy_in_the_cache_needs_no_network(cache):
     folder = make_folder(cache / "kmrd-small")
-    for name in ("movies.txt", "genres.csv", "countries.csv", "castings.csv", "peoples.txt"):
+    for name in ("genres.csv", "countries.csv", "castings.csv", "peoples.txt"):
         (folder / name).touch()
     assert resolve_source("kmrd-small", cache, {}).folder == folder
     assert resolve_source("auto", cache, {}).name == "kmrd-small"
@@ -110,8 +112,8 @@ def test_auto_prefers_the_copy_named_by_the_environment(cache, tmp_path):
     mine = make_folder(tmp_path / "My ratings")
     source = find("auto", cache, {"WIDEDEEP_DATA": str(mine)})
     assert (source.name, source.folder, source.simulated) == ("my-ratings", mine, False)
-    assert source.origin.startswith("ratings")
-    assert source.origin.endswith(f"{mine}, named by WIDEDEEP_DATA")
+    assert source.origin.startswith("interactions")
+    assert f"{mine}, named by WIDEDEEP_DATA, recognised as KMRD" in source.origin
 
 
 def test_the_environment_variable_counts_for_auto_only(cache, tmp_path):
@@ -172,7 +174,7 @@ def test_auto_offline_simulates_and_says_why(cache):
 
 
 def test_auto_does_not_simulate_over_a_damaged_copy(cache):
-    make_folder(cache / "kmrd-small")
+    (make_folder(cache / "kmrd-small") / "movies.txt").unlink()
     with pytest.raises(InputError, match=r"movies.txt, .* missing; remove the folder"):
         resolve_source("auto", cache, {}, simulator=forbidden)
 
@@ -182,7 +184,7 @@ def test_a_folder_is_named_by_its_absolute_path(cache, tmp_path, monkeypatch):
     monkeypatch.chdir(mine)
     source = find(".", cache)
     assert (source.name, source.folder) == ("ratings-2019-korea", mine)
-    assert source.origin.endswith(f"{mine}, named by --data")
+    assert f"{mine}, named by --data, recognised as KMRD" in source.origin
 
 
 def test_a_folder_may_stand_below_the_users_home(cache, tmp_path, monkeypatch):
@@ -228,8 +230,22 @@ def test_a_folder_without_a_usable_letter_or_digit_is_refused(cache, tmp_path, n
         find(str(mine), cache)
 
 
-def test_the_root_has_no_name(cache):
-    with pytest.raises(InputError, match="expected a folder with a letter a-z or a digit"):
+def test_a_name_in_the_folders_file_counts_for_more_than_the_folders(cache, tmp_path):
+    mine = make_folder(tmp_path / "영화")
+    spec = KMRD_SPEC.read_text(encoding="utf-8")
+    (mine / "dataset.toml").write_text('name = "My films"\n' + spec, encoding="utf-8")
+    source = find(str(mine), cache)
+    assert (source.name, source.spec.name) == ("my-films", "My films")
+    assert source.origin.endswith("named by --data, as its dataset.toml says")
+
+
+def test_a_folder_without_data_is_refused(cache, tmp_path):
+    with pytest.raises(InputError, match=r"has no file of data; expected one of \.csv"):
+        find(str(tmp_path), cache)
+
+
+def test_the_root_has_no_data(cache):
+    with pytest.raises(InputError, match="no file of data"):
         find("/", cache)
 
 
@@ -250,7 +266,7 @@ def test_a_marked_folder_is_simulated_and_named_so(cache, tmp_path, folder, simu
     path = make_folder(tmp_path / folder, simulated=simulated)
     source = find(str(path), cache)
     assert (source.name, source.simulated) == (name, simulated)
-    assert source.origin.startswith("simulated ratings" if simulated else "ratings")
+    assert source.origin.startswith("simulated" if simulated else "interactions")
 
 
 def test_a_folder_written_by_the_simulator_is_known_as_simulated(cache, tmp_path):

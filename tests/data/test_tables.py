@@ -3,8 +3,6 @@
 Nothing is read that was not known at that moment.
 """
 
-import dataclasses
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.conftest import ingest
-from widedeep.data.tables import ITEM_COLUMNS, IngestedData, Interactions, RowCounts
+from tests.worlds import ITEM_COLUMNS
+from widedeep.data.tables import IngestedData, Interactions, RowCounts
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore
 
@@ -35,10 +34,11 @@ def items(kmrd, store, now):
 def test_an_item_has_everything_that_the_files_say_about_it(items):
     assert items().to_pylist()[0] == {
         "item": 10001,
-        "title": '시네마 "천국"',
-        "title_eng": 'Cinema "Paradiso, , 1988',
-        "release_year": 2013,
-        "original_year": 1988,
+        "id": None,
+        "title_ko": '시네마 "천국"',
+        "title_en": 'Cinema "Paradiso,',
+        "also_en": "",
+        "item_age": 1988.0,
         "grade": "전체 관람가",
         "genres": ["드라마", "멜로/로맨스"],
         "countries": ["이탈리아", "프랑스"],
@@ -50,10 +50,11 @@ def test_an_item_has_everything_that_the_files_say_about_it(items):
 def test_what_is_absent_is_null_or_an_empty_list(items):
     assert items().to_pylist()[3] == {
         "item": 10004,
-        "title": "",
-        "title_eng": "",
-        "release_year": None,
-        "original_year": None,
+        "id": None,
+        "title_ko": "",
+        "title_en": "",
+        "also_en": "",
+        "item_age": None,
         "grade": "PG",
         "genres": [],
         "countries": [],
@@ -66,7 +67,7 @@ def test_what_is_absent_is_null_or_an_empty_list(items):
 def test_items_are_sorted_and_typed(items):
     table = items()
     assert table["item"].to_pylist() == [10001, 10002, 10003, 10004]
-    assert table.schema.equals(ITEM_COLUMNS)
+    assert {f.name: f.type for f in table.schema} == {f.name: f.type for f in ITEM_COLUMNS}
 
 
 @pytest.mark.parametrize(
@@ -86,15 +87,22 @@ def test_items_are_sorted_and_typed(items):
 )
 def test_the_original_year_stands_at_the_end_of_the_english_title(items, title, year):
     table = items(movies=f"10009\t제목\t{title}\t\t")
-    assert table["original_year"].to_pylist()[-1] == year
+    assert table["item_age"].to_pylist()[-1] == year
 
 
 @pytest.mark.parametrize(
-    ("text", "year"), [("2013", 2013), ("2013.0", 2013), ("", None), ("nan", None), ("99999", None)]
+    ("titles", "title", "also"),
+    [
+        ("Das Boot , The Boat , 1981", "The Boat", "Das Boot"),
+        ("Up , 2009", "Up", ""),
+        ("1961", "", ""),
+    ],
 )
-def test_a_release_year_that_cannot_be_read_is_null(items, text, year):
-    table = items(movies=f"10009\t제목\tTitle\t{text}\t")
-    assert table["release_year"].to_pylist()[-1] == year
+def test_of_several_titles_the_last_one_is_shown_and_the_others_are_kept(
+    items, titles, title, also
+):
+    (row,) = items(movies=f"10009\t제목\t{titles}\t\t").to_pylist()[-1:]
+    assert (row["title_en"], row["also_en"]) == (title, also)
 
 
 def test_a_repeated_value_of_an_item_counts_once(items):
@@ -104,11 +112,10 @@ def test_a_repeated_value_of_an_item_counts_once(items):
 
 
 def test_people_are_sorted_with_their_names(kmrd, store, now):
-    people = pq.read_table(ingest(kmrd, store, now).path / "people.parquet")
-    assert people.to_pylist() == [
-        {"people": 5, "korean": "아담", "original": ""},
-        {"people": 8, "korean": "에이드", "original": "Adrian Lyne"},
-    ]
+    people = pq.read_table(ingest(kmrd, store, now).path / "names.parquet")
+    rows = [{"table": "people", "key": 5, "id": None, "title_ko": "아담", "title_en": ""}]
+    rows += [{**rows[0], "key": 8, "title_ko": "에이드", "title_en": "Adrian Lyne"}]
+    assert people.to_pylist() == rows
 
 
 ITEMS = "movie\ttitle\ttitle_eng\tyear\tgrade\n1\t\t\t\t\n2\t\t\t\t\n3\t\t\t\t\n"
@@ -137,8 +144,9 @@ def test_all_examples_are_loaded_as_arrays_in_order_of_time(ratings):
     assert interactions.user.tolist() == list(range(1, 31))
     assert interactions.item.tolist() == [1 + n % 3 for n in range(1, 31)]
     assert interactions.value.tolist() == [1 + n % 10 for n in range(1, 31)]
-    dtypes = [column.dtype for column in astuple(interactions)]
-    assert dtypes == [np.int64, np.int64, np.int8, np.int64]
+    assert interactions.label.tolist() == [n % 10 == 9 for n in range(1, 31)]
+    dtypes = [column.dtype for column in arrays_of(interactions)]
+    assert dtypes == [np.int64, np.int64, np.float32, np.int64, np.bool_]
 
 
 @pytest.mark.parametrize(("until", "rows"), [(100, 0), (101, 1), (1000, 9), (10**6, 30)])
@@ -168,13 +176,13 @@ def test_the_last_time_is_that_of_the_last_good_rating(ratings, tmp_path):
 
 
 def test_items_are_those_of_the_file_rated_or_not(ratings):
-    assert ratings.items()["item"].to_pylist() == [1, 2, 3]
+    assert ratings.side_tables().items["item"].to_pylist() == [1, 2, 3]
 
 
 def test_a_handle_on_a_reloaded_artefact_reads_the_same(ratings):
     reloaded = IngestedData(Artifact.load(ratings.artifact.path))
     assert reloaded.last_time == ratings.last_time
-    columns = astuple(reloaded.interactions()), astuple(ratings.interactions())
+    columns = arrays_of(reloaded.interactions()), arrays_of(ratings.interactions())
     for column, original in zip(*columns, strict=True):
         np.testing.assert_array_equal(column, original)
 
@@ -183,7 +191,7 @@ def test_interactions_are_equal_after_a_round_trip_through_the_disk(ratings, tmp
     interactions = ratings.interactions(until=1500)
     interactions.save(tmp_path / "interactions.parquet")
     loaded = Interactions.load(tmp_path / "interactions.parquet")
-    for column, original in zip(astuple(loaded), astuple(interactions), strict=True):
+    for column, original in zip(arrays_of(loaded), arrays_of(interactions), strict=True):
         assert column.dtype == original.dtype
         np.testing.assert_array_equal(column, original)
 
@@ -196,8 +204,8 @@ def test_counts_add_up_and_agree_with_the_interactions_at_any_moment(ratings, as
     assert counts.examples == len(ratings.interactions(as_of))
 
 
-def astuple(interactions):
-    return [getattr(interactions, field.name) for field in dataclasses.fields(interactions)]
+def arrays_of(interactions):
+    return [getattr(interactions, name) for name in ("user", "item", "value", "time", "label")]
 
 
 def test_interactions_of_an_earlier_version_are_refused(tmp_path):

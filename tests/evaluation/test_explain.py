@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.worlds import KMRD
 from widedeep.evaluation.explain import Explainer
-from widedeep.evaluation.naming import DisplayNames
+from widedeep.evaluation.naming import DisplayNames, Language
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.evaluation.snapshot import UNKNOWN_ID
 from widedeep.features.history import Queries
@@ -43,7 +43,7 @@ def explainer(ratings, world):
     until = split.holdout_from
     model = TrainedModel(rows.transform, network, preset.training, state, until, rows.support)
     names = DisplayNames.from_tables(ratings.side_tables())
-    return Explainer(model, interactions, tables, names)
+    return Explainer(model, interactions, tables, names, KMRD)
 
 
 def encode(explainer, queries):
@@ -73,7 +73,7 @@ def query_makers(draw):
     def make(explainer):
         interactions = explainer.interactions
         users = np.append(np.unique(interactions.user), UNKNOWN_ID)
-        items = np.append(explainer.tables.ids, UNKNOWN_ID)
+        items = np.append(explainer.tables.items.ids, UNKNOWN_ID)
         first, span = interactions.time[0] - 10, interactions.time[-1] - interactions.time[0] + 20
         time = first + picks[:, 2] % span
         pairs = (users[picks[:, 0] % len(users)], items[picks[:, 1] % len(items)])
@@ -123,7 +123,7 @@ def test_a_liked_item_is_named_with_its_candidate(explainer):
     """A user who liked an item fires its pair with the candidate, if the pair was seen often."""
     pairs = 0
     for explanation in explainer.explain(last_queries(explainer, 200)):
-        candidate = explainer.names.item(explanation.item, "korean")
+        candidate = explainer.names.item(explanation.item, Language.KOREAN)
         for fired in explanation.wide:
             if fired.block == "liked x item":
                 pairs += 1

@@ -29,7 +29,7 @@ def register_random_model(workspace, data):
     folder = workspace.root / "version"
     history = folder / "artifacts" / "history"
     history.mkdir(parents=True)
-    snapshot = DataSnapshot.from_tables(ratings.interactions(), ratings.items(), ratings.people())
+    snapshot = DataSnapshot.from_tables(ratings.interactions(), ratings.side_tables())
     snapshot.save(history)
     (folder / "artifacts" / "id").mkdir()
     model = random_model(snapshot.interactions, snapshot.tables)

@@ -1,5 +1,6 @@
 """`widedeep rank`: lists for many users in one file, whole or not at all."""
 
+import re
 import resource
 
 import numpy as np
@@ -15,9 +16,9 @@ from flows.options import RankRequest
 from flows.rank import COLUMNS, rank_users, read_users
 from tasks.registry import choose_version
 from tests.flows.random_model import MODEL
-from tests.worlds import rated, tables_of
-from widedeep.data.tables import Interactions
+from widedeep.data.tables import Interactions, SideTables
 from widedeep.evaluation.scoring import model_scorer
+from widedeep.features.attributes import FeatureTables
 from widedeep.features.history import Queries
 from widedeep.inputs import InputError
 from widedeep.model.trained_model import TrainedModel
@@ -57,19 +58,20 @@ def expected(served, user, at, k):
     """The k best items, unrated before `at`, by the model's own scorer."""
     model, interactions, history = served
     early = interactions.time < at
-    interactions = rated(*(getattr(interactions, name)[early] for name in Interactions.__slots__))
-    tables = tables_of(pq.read_table(history / "items.parquet"))
-    queries = Queries.for_every_pair(np.array([user]), tables.ids, at)
+    interactions = interactions.select_rows(early)
+    tables = FeatureTables.from_side_tables(SideTables.load(history))
+    items = tables.items.ids
+    queries = Queries.for_every_pair(np.array([user]), items, at)
     scores = model_scorer(model, interactions, tables)(queries)
-    scores[np.isin(tables.ids, interactions.item[interactions.user == user])] = -1
+    scores[np.isin(items, interactions.item[interactions.user == user])] = -1
     best = np.argsort(-scores, kind="stable")[:k]
-    return tables.ids[best], scores[best]
+    return items[best], scores[best]
 
 
 @pytest.mark.parametrize("early", [False, True])
 def test_lists_are_the_best_unrated_items_by_the_model(registered, served, tmp_path, early):
     interactions = served[1]
-    users = [int(interactions.user[0]), -7, int(interactions.user[-1])]
+    users = [int(interactions.user[0]), 10**9, int(interactions.user[-1])]
     at = int(interactions.time[len(interactions) // 2 if early else -1]) + (0 if early else 1)
     path = users_file(tmp_path / "users.csv", users)
     report = rank_users(registered, request(tmp_path, path, at=at if early else None))
@@ -88,7 +90,7 @@ def test_everybody_gets_a_list_without_what_was_rated(registered, served, tmp_pa
     interactions = served[1]
     rank_users(registered, request(tmp_path, k=7))
     table = pq.read_table(tmp_path / "lists.parquet")
-    assert table.schema.equals(COLUMNS)
+    assert tuple(table.column_names) == COLUMNS
     lists = table.to_pandas()
     assert lists["user"].drop_duplicates().tolist() == np.unique(interactions.user).tolist()
     rated = set(zip(interactions.user.tolist(), interactions.item.tolist(), strict=True))
@@ -96,7 +98,7 @@ def test_everybody_gets_a_list_without_what_was_rated(registered, served, tmp_pa
     assert (lists.groupby("user")["probability"].diff().fillna(0) <= 0).all()
     assert lists["title"].str.len().gt(0).all()
     items = pq.read_table(served[2] / "items.parquet").to_pandas().set_index("item")
-    assert (items.loc[lists["item"], "title"].to_numpy() == lists["title"]).all()
+    assert (items.loc[lists["item"], "title_ko"].to_numpy() == lists["title"]).all()
 
 
 def test_a_short_list_of_candidates_is_ranked_by_the_same_scores(registered, served, tmp_path):
@@ -136,9 +138,9 @@ def test_the_command_writes_the_file_and_says_so(registered_workspace, served, t
 
 BAD_FILES = {
     "movie\n3\n": r"has columns \['movie'\]; expected one named 'user'",
-    "user\n1\nsomebody\n": "user 'somebody' in row 2; expected an integer",
-    "user,x\n1,2\n,3\n": "user '' in row 2",
-    "user\n1.5\n": "user '1.5' in row 1",
+    "user\n1\nsomebody\n": "user 'somebody' is not an integer",
+    "user,x\n1,2\n,3\n": "the user in row 2 is empty",
+    "user\n1.5\n": "user '1.5' is not an integer",
     "user\n": "has no row",
     "": "cannot be read as csv",
     "user,x\n1,2,3\n": "cannot be read as csv",
@@ -155,10 +157,8 @@ def test_a_bad_file_of_users_is_refused_and_nothing_is_written(
     assert (
         main(["rank", str(users), "--out", str(out), "--home", str(registered_workspace.root)]) == 2
     )
-    message = capsys.readouterr().err
-    assert len(message.splitlines()) == 1
-    with pytest.raises(InputError, match=BAD_FILES[text]):
-        read_users(users)
+    (message,) = capsys.readouterr().err.splitlines()
+    assert re.search(BAD_FILES[text], message)
     assert out.read_bytes() == b"what was there"
     assert len([*tmp_path.iterdir()]) == 2
 
@@ -166,7 +166,7 @@ def test_a_bad_file_of_users_is_refused_and_nothing_is_written(
 def test_users_may_come_with_a_mark_of_byte_order_spaces_and_signs(tmp_path):
     path = tmp_path / "users.csv"
     path.write_bytes(b'\xef\xbb\xbf"user",name\r\n 7 ,a\r\n-3,b\r\n7,c\r\n')
-    assert read_users(path).tolist() == [7, -3]
+    assert read_users(path).to_pylist() == ["7", "-3"]
 
 
 @pytest.mark.parametrize(

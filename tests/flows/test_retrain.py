@@ -197,7 +197,7 @@ def test_explain_accepts_unknown_ids_and_refuses_what_is_no_moment(capsys, first
     del first
     arguments = ["explain", "--home", str(workspace), "--user", "-1", "--item", "-1"]
     assert main([*arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["korean"] == "#-1"
+    assert json.loads(capsys.readouterr().out)["korean"] == "-1"
     assert main([*arguments, "--at", "yesterday"]) == 2
     assert main([*arguments, "--version", "99"]) == 2
     assert main([*arguments, "--model", "widedeep-other"]) == 2

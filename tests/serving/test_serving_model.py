@@ -138,7 +138,8 @@ def test_the_parts_of_a_reason_sum_to_its_logit_and_equal_those_of_a_batch(servi
     scores = serving_model.ranker.scores(user, np.array(items), at)
     interactions = merge_feedback(snapshot, feedback_of(rows))
     model = TrainedModel.load(versions[0].served)
-    explainer = Explainer(model, interactions, snapshot.tables, serving_model.metadata.names)
+    names = serving_model.metadata.names
+    explainer = Explainer(model, interactions, snapshot.tables, names, snapshot.side.spec)
     queries = Queries(*(np.array(c) for c in ([user] * 4, items, [at] * 4, [at] * 4)))
     for reason, score, batch in zip(reasons, scores, explainer.explain(queries), strict=True):
         live, tolerance = reason.explanation, serving_model.ranker.tolerance

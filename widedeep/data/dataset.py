@@ -168,6 +168,14 @@ class InteractionsTable:
         same = self.value is not None and self.label is not None
         return same and self.label.column == self.value.column  # type: ignore[union-attr]
 
+    def check_id(self, what: str, identity: str) -> None:
+        """Raise InputError if ids are integers and this one is not; `what` says whose it is."""
+        if self.integer_ids and not identity.strip().removeprefix("-").isdecimal():
+            raise InputError(
+                f"{what} {identity!r} is not an integer, as all ids in these data are "
+                "(integer_ids in dataset.toml)"
+            )
+
     def read_feedback(
         self,
         value: float | None,

@@ -88,7 +88,7 @@ def describe(folder: Path) -> Description:
         raise InputError(f"{folder} {problem}; expected a folder of data")
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in SUFFIXES)
     names = {path.name for path in files}
-    if "movies.txt" in names and any(re.match(r"rates(-.*)?\.csv$", name) for name in names):
+    if "movies.txt" in names and any(re.match(r"(castings|rates(-.*)?)\.csv$", n) for n in names):
         text = KMRD_SPEC.read_text(encoding="utf-8")
         return Description("KMRD", text, parse_spec(text, folder.name))
     if not files:
@@ -204,11 +204,6 @@ def _named(names: Iterable[str], hints: Sequence[str]) -> list[str]:
         if ranks:
             ranked.append((min(ranks), name))
     return [name for _, name in sorted(ranked)]
-
-
-def _matches(hint: str, name: str, words: list[str]) -> tuple[bool, bool, bool]:
-    """Return whether a name is the hint, has it as a word, or contains it."""
-    return words == [hint], hint in words, hint in _snake(name)
 
 
 def _snake(name: str) -> str:

@@ -11,7 +11,7 @@ typed on a Mac (two code points) is the 가 of a web form (one).
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -66,7 +66,12 @@ def _is_plain_integer(text: str) -> bool:
 def composed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return each text in composed form (NFC) without space around it, (n,) string."""
     trimmed = pc.utf8_trim_whitespace(texts)
-    return trimmed if _all_ascii(trimmed) else pc.utf8_normalize(trimmed, "NFC")
+    if _all_ascii(trimmed):
+        return trimmed
+    # Not by Arrow's utf8_normalize, which leaves text decomposed (apache/arrow issue 51225).
+    encoded = trimmed.combine_chunks().dictionary_encode()
+    distinct = [unicodedata.normalize("NFC", text) for text in encoded.dictionary.to_pylist()]
+    return pa.chunked_array([pa.array(distinct, pa.string()).take(encoded.indices)])
 
 
 def _all_ascii(texts: pa.ChunkedArray) -> bool:
@@ -115,6 +120,14 @@ class TextIds:
                     f"the ids {known[key]!r} and {text!r} have the same 62-bit key; rename one"
                 )
         return cls(known)
+
+    def with_texts(self, texts: Iterable[str]) -> "TextIds":
+        """Return these ids and those among `texts` that are no integers."""
+        known = dict(self.texts)
+        for text in map(id_text, texts):
+            if (key := id_key(text)) >= FIRST_TEXT_KEY:
+                known.setdefault(key, text)
+        return TextIds(known)
 
     def column(self, keys: Keys) -> pa.Array:
         """Return ids as they stand in the data, (n,): int64, or text if there are any texts."""

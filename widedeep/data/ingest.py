@@ -218,16 +218,15 @@ def _check_interactions(
             raise InputError(
                 f"{file.path}: more than {MAXIMUM_BAD_SHARE:.0%} of its {rows:,} rows "
                 f"are bad, for example {_show_examples(pa.concat_tables(bad))}"
-                f"{_time_hint(check.good, pa.concat_tables(bad))}"
+                f"{_time_hint(pa.concat_tables(bad))}"
             )
     table = pa.concat_tables(good)
     _refuse_early_times(file, table)
     return RowCheck(table, pa.concat_tables(bad), pa.concat_tables(texts))
 
 
-def _time_hint(good: pa.Table, bad: pa.Table) -> str:
+def _time_hint(bad: pa.Table) -> str:
     """Return what to do if times are read in too large a unit."""
-    del good
     future = pc.sum(pc.match_substring(bad["reason"], IN_FUTURE)).as_py() or 0
     if future < len(bad) / 2:
         return ""
@@ -249,7 +248,7 @@ def _refuse_early_times(file: DataFile, good: pa.Table) -> None:
 
 
 _FEW_ROWS = 1000
-"""Smaller files may hold any times: they are examples and tests."""
+"""Fewer rows do not tell whether a unit is wrong: they may hold any times."""
 
 
 def _with_users(good: pa.Table, spec: DatasetSpec) -> pa.Table:

@@ -57,6 +57,7 @@ _PER_SECOND = {
 }
 _LATEST_SECONDS = 10**11
 _NOT_A_TIME = np.iinfo(np.int64).min
+_TOO_LARGE = 2.0**63
 _SECONDS_A_YEAR = 31_556_952.0
 
 Mask = NDArray[np.bool_]
@@ -500,9 +501,9 @@ def parse_times(texts: Texts, unit: TimeUnit) -> Keys:
     numbers = _integers(texts)
     if numbers.null_count:
         fractional = parse_numbers(texts)
-        whole = np.where(np.isfinite(fractional), np.floor(fractional), 0).astype(np.int64)
-        missing = np.isnan(fractional)
-        return np.where(missing, _NOT_A_TIME, whole // _PER_SECOND[unit])
+        is_time = np.abs(fractional) < _TOO_LARGE  # False for NaN
+        whole = np.floor(np.where(is_time, fractional, 0)).astype(np.int64)
+        return np.where(is_time, whole // _PER_SECOND[unit], _NOT_A_TIME)
     values: Keys = numbers.to_numpy() // _PER_SECOND[unit]
     return values
 

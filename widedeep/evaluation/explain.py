@@ -5,7 +5,7 @@ number each. `Explainer` does so for queries to a registered model, by the data 
 with.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from math import fsum
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.data.dataset import DatasetSpec
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.naming import DisplayNames, FeatureNaming
 from widedeep.evaluation.snapshot import DataSnapshot
@@ -164,19 +165,31 @@ class WidePart:
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """A model, the ratings and items that it may read, and the names for its explanations."""
+    """A model, the data set and what the model may read of it, and names for its explanations."""
 
     model: TrainedModel
     interactions: Interactions
     tables: FeatureTables
     names: DisplayNames
+    spec: DatasetSpec
 
     @classmethod
     def load(cls, model: Path, history: Path) -> Self:
         """Read a registered model's folder and its folder `history`."""
         snapshot = DataSnapshot.load(history)
-        names = DisplayNames.from_tables(snapshot.side)
-        return cls(TrainedModel.load(model), snapshot.interactions, snapshot.tables, names)
+        names, spec = DisplayNames.from_tables(snapshot.side), snapshot.side.spec
+        trained = TrainedModel.load(model)
+        return cls(trained, snapshot.interactions, snapshot.tables, names, spec)
+
+    def knowing(self, user: str, item: str) -> Self:
+        """Return one that calls these ids as they were asked for.
+
+        Raises:
+            InputError: The ids of the data are integers, and one of these is not.
+        """
+        self.spec.interactions.check_id("user", user)
+        self.spec.interactions.check_id("item", item)
+        return replace(self, names=self.names.knowing([user], [item]))
 
     @property
     def known_until(self) -> int:

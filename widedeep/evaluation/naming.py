@@ -6,8 +6,8 @@ in English. `FeatureNaming` puts the wide ids of one transform into words, such 
 the language asked for, features as the data set calls them, and all other ids as in the data.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -67,6 +67,11 @@ class DisplayNames:
         words = {feature.name: feature.words for feature in tables.spec.features}
         titles = _names_by_key(tables.items, "item")
         return cls(titles, tables.item_ids, tables.user_ids, named, words)
+
+    def knowing(self, users: Iterable[str] = (), items: Iterable[str] = ()) -> Self:
+        """Return these names, in which ids that were asked for are known, too."""
+        user_ids, item_ids = self.user_ids.with_texts(users), self.item_ids.with_texts(items)
+        return replace(self, user_ids=user_ids, item_ids=item_ids)
 
     def item(self, key: int, language: Language) -> str:
         """Return the title of an item; "#17" where item 17 has none."""

@@ -125,7 +125,7 @@ class Problem:
         )
 
     def _positive(self) -> NDArray[np.bool_]:
-        return self.preset.features.history.is_positive(self.interactions.value)
+        return self.interactions.label
 
     def _lesson(self, until: int) -> Lesson:
         rows, sampling = self.interactions.time < until, self.preset.sampling
