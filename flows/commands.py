@@ -331,9 +331,12 @@ def simulate(
 ) -> None:
     """Write data whose truth is known."""
     from widedeep.data.simulator.config import SimulationConfig
+    from widedeep.data.simulator.write import read_form
     from widedeep.data.simulator.write import simulate as write
 
-    write(SimulationConfig(**size.model_dump(exclude_none=True)), folder)
+    form = None if size.like is None else read_form(size.like)
+    config = SimulationConfig(**size.model_dump(exclude_none=True, exclude={"like"}))
+    write(config, folder, form)
     sys.stdout.write(f"written: {folder.resolve()}\n")
 
 

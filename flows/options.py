@@ -130,7 +130,16 @@ class Servers(Form):
 class SimulationSize(Form):
     """Sizes of simulated data; those that are left out are KMRD-small's."""
 
+    like: Path | None = Field(
+        None,
+        description="A dataset.toml: the data have its form, with known effects of its features. "
+        "The word clicks stands for an example. Default: KMRD's form.",
+    )
+    positive_share: float | None = Field(
+        None, description="About this part of the interactions is positive."
+    )
+
     users: int | None = Field(None, description="Number of users.")
     items: int | None = Field(None, description="Number of items; not every one is rated.")
-    ratings: int | None = Field(None, description="Number of ratings, repeated ones included.")
+    ratings: int | None = Field(None, description="Number of interactions, repeated ones included.")
     seed: int | None = Field(None, description="Seed of everything that is random.")

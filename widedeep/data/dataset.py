@@ -468,9 +468,10 @@ def close_name(name: str, names: Iterable[str]) -> str:
 
 def _refuse_missing_time(table: Any, origin: str) -> None:  # noqa: ANN401  not checked yet
     if isinstance(table, Mapping) and "time" not in table and "item" in table:
-        hint = close_name("time", [key for key in table if key != "title"])
+        known = {entry.name for entry in fields(InteractionsTable)}
+        hint = close_name("time", [key for key in table if key not in known])
         raise InputError(
-            f"{origin}: [interactions] names no time column{hint or ''}; retraining needs time: "
+            f"{origin}: [interactions] names no time column{hint}; retraining needs time: "
             "what a model may know of an interaction, and what it is tested on, follow from when "
             'it happened. Add time = "column"'
         )

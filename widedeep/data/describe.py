@@ -229,8 +229,13 @@ class _Writer:
         self.label, self.label_reason = self._label()
         self._write_head()
         self._write_interactions()
-        items = self._write_entities("items", self.item)
-        users = self._write_entities("users", self.user) if self.user else None
+        others = [table for table in self.tables if table is not self.table]
+        items = self._write_entities("items", self.item, self.user, others)
+        if items is not None:
+            others.remove(items[0])
+        users = None
+        if self.user is not None:
+            users = self._write_entities("users", self.user, self.item, others)
         self._write_features(items, users)
         return "\n".join(self.lines) + "\n"
 
@@ -405,12 +410,14 @@ class _Writer:
         self.impressions = policy == "all"
         return f'repeats = "{policy}"  # {share:.1%} of the rows repeat a user and an item'
 
-    def _write_entities(self, name: str, key: str) -> tuple[_Table, str] | None:
-        """Write the table of items or users, if there is one; return it and its key."""
+    def _write_entities(
+        self, name: str, key: str, other_key: str | None, tables: Sequence[_Table]
+    ) -> tuple[_Table, str] | None:
+        """Write the table of items or users, if `tables` have one; return it and its key."""
         known = set(self.table.column(key).keys.tolist())
         best: tuple[float, _Table, str] | None = None
-        for table in self.tables:
-            if table is self.table:
+        for table in tables:
+            if other_key in table.sample.columns and key not in table.sample.columns:
                 continue
             for column in table.sample.columns.values():
                 share = self._covered(column, known, same_name=column.name == key)

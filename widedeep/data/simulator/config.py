@@ -31,6 +31,8 @@ class SimulationConfig:
         user_spread: Standard deviation of the users' biases, in logits.
         item_spread: Standard deviation of the items' biases, in logits.
         taste_spread: Standard deviation of the product of taste vectors, in logits.
+        feature_spread: Standard deviation of what the declared features add, in logits; KMRD's
+            form has none.
         drift: By how much all items together lose appeal over the whole span, and the standard
             deviation of each item's own change, in logits.
         growth: The density of new users grows with this power of the elapsed time.
@@ -56,6 +58,7 @@ class SimulationConfig:
     user_spread: float = 2.2
     item_spread: float = 1.3
     taste_spread: float = 1.0
+    feature_spread: float = 1.5
     drift: float = 0.6
     growth: float = 0.5
     since: int = 1_069_340_400
@@ -67,7 +70,14 @@ class SimulationConfig:
             self._require(name, 1, None)
         for name in ("seed", "since", "exceptions"):
             self._require(name, 0, None)
-        for name in ("user_spread", "item_spread", "taste_spread", "drift", "growth"):
+        for name in (
+            "user_spread",
+            "item_spread",
+            "taste_spread",
+            "feature_spread",
+            "drift",
+            "growth",
+        ):
             self._require(name, 0, 100)
         for name in ("single_share", "cold_share"):
             self._require(name, 0, 1)

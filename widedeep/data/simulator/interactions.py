@@ -210,16 +210,40 @@ def draw_values(
     rng: np.random.Generator,
 ) -> SimulatedValues:
     """Draw the value of every row, each user's in the order of time."""
-    logit = _logits(config, truth, traffic)
+    positive, logit, exception = draw_labels(config, truth, traffic, rng)
+    value = _draw_low_values(logit, positive, rng)
+    value[positive] = POSITIVE
+    return _copy_first_ratings(traffic, SimulatedValues(value, sigmoid(logit), exception), rng)
+
+
+def draw_labels(
+    config: SimulationConfig,
+    truth: SimulatedTruth,
+    traffic: SimulatedTraffic,
+    rng: np.random.Generator,
+    features: Floats | float = 0.0,
+) -> tuple[Bools, Floats, Codes]:
+    """Draw which rows are positive, each user's in the order of time.
+
+    Args:
+        config: The settings.
+        truth: What users and items are like.
+        traffic: The rows.
+        rng: The source of everything random.
+        features: What the declared features of each row add to its logit, (rows,).
+
+    Returns:
+        Whether each row is positive, its logit, and the planted pair that was applied or `NOTHING`;
+        all are (rows,).
+    """
+    logit = _logits(config, truth, traffic) + features
     logit += _intercept(logit, config.positive_share)
     columns = traffic.user, traffic.item, traffic.minute, traffic.first
     # The last 0 is indexed by NOTHING.
     effect = np.array([*(pair.effect for pair in truth.exceptions), 0.0])
     positive, exception = _decide(columns, logit, truth.roles(), effect, rng)
     logit += effect[exception]
-    value = _draw_low_values(logit, positive, rng)
-    value[positive] = POSITIVE
-    return _copy_first_ratings(traffic, SimulatedValues(value, _sigmoid(logit), exception), rng)
+    return positive, logit, exception
 
 
 def _logits(config: SimulationConfig, truth: SimulatedTruth, traffic: SimulatedTraffic) -> Floats:
@@ -247,7 +271,7 @@ def _intercept(logit: Floats, positive_share: float) -> float:
     low, high = -100.0, 100.0
     for _ in range(50):
         middle = (low + high) / 2.0
-        enough = _sigmoid(sample + middle).mean() >= positive_share
+        enough = sigmoid(sample + middle).mean() >= positive_share
         low, high = (low, middle) if enough else (middle, high)
     return middle
 
@@ -307,5 +331,6 @@ def _copy_first_ratings(
     return SimulatedValues(drawn.value[source], drawn.probability[source], drawn.exception[source])
 
 
-def _sigmoid(logit: Floats) -> Floats:
+def sigmoid(logit: Floats) -> Floats:
+    """Return the probability of each logit."""
     return 1.0 / (1.0 + np.exp(-logit))

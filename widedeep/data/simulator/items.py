@@ -132,7 +132,7 @@ def _item_table(
     lacks_year = rng.random(items) < 2.5 * _NO_YEAR * (rank / items) ** 1.5
     fate = rng.random(items)
     lacks_title, only_year = fate < _NO_TITLE, fate >= 1 - _ONLY_YEAR
-    title, english = _draw_titles(items, rng)
+    title, english = draw_titles(items, rng)
     written = pa.array(original).cast(pa.string())
     english = pc.if_else(pa.array(only_year), written, _join(" , ", english, written))
     weights = np.array(list(_GRADES.values()), np.float64)
@@ -216,7 +216,7 @@ def _position(group: Ints) -> Ints:
     return np.arange(group.size) - np.searchsorted(group, group)
 
 
-def _draw_titles(count: int, rng: np.random.Generator) -> tuple[Texts, Texts]:
+def draw_titles(count: int, rng: np.random.Generator) -> tuple[Texts, Texts]:
     """Draw `count` titles, each in Korean and in English; a few are equal, as in KMRD."""
     place, place_english = _draw_pairs(_PLACES, count, rng)
     quality, quality_english = _draw_pairs(_QUALITIES, count, rng)
