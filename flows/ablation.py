@@ -83,7 +83,7 @@ def ablation(
     """Train the model with parts left out, and compare it on the holdout; promote nothing.
 
     Args:
-        data: Where the ratings come from.
+        data: Where the interactions come from.
         moments: What is known when.
         seeds: How many times each variant is trained.
         variants: Names of those to train. Empty: all.

@@ -52,7 +52,7 @@ class RankReport:
 def rank_users(
     registered: RegisteredModel, request: RankRequest, engine: Engine = LOCAL
 ) -> RankReport:
-    """Rank items with a registered model and the ratings that it was registered with.
+    """Rank items with a registered model and the interactions that it was registered with.
 
     Args:
         registered: The version that ranks.

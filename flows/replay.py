@@ -78,7 +78,7 @@ def replay(
     """Retrain again and again with the clock put back, under several policies; promote nothing.
 
     Args:
-        data: Where the ratings come from.
+        data: Where the interactions come from.
         clock: Where the clock begins and ends, and how far it moves at a step.
         preset: Settings of features, network and training.
         seed: Seed of the initial weights and of the order of the rows.

@@ -133,10 +133,10 @@ def retrain(
     gate: Gate = Gate(),
     computing: Engine = Engine(),
 ) -> RetrainReport:
-    """Retrain on the ratings known at a moment, and promote the model if it is really better.
+    """Retrain on the interactions known at a moment, and promote the model if it is really better.
 
     Args:
-        data: Where the ratings come from.
+        data: Where the interactions come from.
         moments: What is known when.
         training: How the model is trained.
         gate: What a promotion takes.
@@ -193,7 +193,7 @@ def missed_moments(
 ) -> list[Moment]:
     """Return each `every_days` since the last decision's as-of, and `as_of` itself, in order.
 
-    `as_of` is the moment after the last rating if it is None. If there is no decision yet, no
+    `as_of` is the moment after the last interaction if it is None. If there is no decision yet, no
     moment was missed.
     """
     source = resolve_source(str(data), workspace.data, os.environ)
@@ -217,6 +217,7 @@ def show_retrain(report: RetrainReport, workspace: Workspace) -> None:
         f"rows      {counts.read:,} read = {counts.examples:,} examples + "
         f"{counts.superseded:,} superseded + {counts.quarantined:,} quarantined"
     )
+    console.print(f"label     {ingested.label}")
     if ingested.arrivals is not None:
         console.print(f"arrived   {arrivals_to_text(ingested.arrivals)}")
     console.print(split_line(ingested))

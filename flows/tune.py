@@ -70,7 +70,7 @@ def tune(
     the best settings that were found.
 
     Args:
-        data: Where the ratings come from.
+        data: Where the interactions come from.
         moments: What is known when.
         trials: How many settings are tried in all; those of earlier searches count.
         seed: Seed of the search, of the initial weights and of the order of the rows.

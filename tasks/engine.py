@@ -97,7 +97,7 @@ class Engine(Form):
             yield
 
     def row_checker(self) -> RowChecker:
-        """Return the function that checks rows of ratings."""
+        """Return the function that checks rows of interactions."""
         if not self.on_ray:
             from widedeep.data.ingest import check_locally
 

@@ -30,14 +30,15 @@ from widedeep.inputs import to_iso
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """Checked ratings, and how those known at the split's `as_of` are split.
+    """Checked interactions, and how those known at the split's `as_of` are split.
 
     Attributes:
-        source: The folder that the ratings come from.
+        source: The folder that the interactions come from.
         artifact: The checked Parquet files.
         split: The moments between training, validation and holdout.
         counts: Rows read, examples, superseded and quarantined rows known at `as_of`.
         examples: Number of training, validation and holdout examples.
+        positive_share: The share of them with a positive label.
         arrivals: What changed in the files since the last decision on this data set; None if there
             was no decision, or the last one was on the same files.
     """
@@ -47,12 +48,26 @@ class Ingested:
     split: Split
     counts: RowCounts
     examples: tuple[int, int, int]
+    positive_share: float
     arrivals: Artifact | None
 
     @property
     def model(self) -> str:
         """Name of the registered model; simulated and real data never share one."""
         return self.source.model
+
+    @property
+    def label(self) -> str:
+        """What a positive label is and how many there are, as `rating >= 4, 55 % positive`."""
+        spec = self.source.spec
+        share = f"{self.positive_share:.0%} positive".replace("%", " %")
+        if spec.negatives is None:
+            return f"{spec.label}, {share}"
+        return (
+            f"every interaction; {spec.negatives.per_positive} items that existed then are sampled "
+            f"as negatives of each, by popularity ({share}), so that all metrics compare what was "
+            "chosen with sampled items"
+        )
 
     def known(self) -> Interactions:
         """Return the examples known at the split's `as_of`."""
@@ -67,7 +82,7 @@ class Ingested:
         return FeatureTables.from_side_tables(self.side_tables())
 
     def new_in_holdout(self) -> "NewData":
-        """Count the users and items whose first rating is in the holdout."""
+        """Count the users and items whose first interaction is in the holdout."""
         interactions = self.known()
         users, items = (
             len(np.unique(ids[first_times(ids, interactions.time) >= self.split.holdout_from]))
@@ -78,7 +93,7 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class NewData:
-    """Number of users and of items that had no rating before the holdout."""
+    """Number of users and of items that had no interaction before the holdout."""
 
     users: int
     items: int
@@ -125,24 +140,26 @@ def _title() -> str:
 def ingest(
     workspace: Workspace, data: DataSet, moments: Moments, engine: Engine = LOCAL
 ) -> Ingested:
-    """Find the data, check every row, and split the ratings known at a moment by time.
+    """Find the data, check every row, and split the interactions known at a moment by time.
 
     Raises:
-        InputError: The data are not there or not readable, or a part of the split has no rating.
+        InputError: The data are not there or not readable, or a part of the split is empty.
     """
     logger = get_run_logger()
     source = resolve_source(str(data), workspace.data, os.environ)
     logger.info("data: %s", source.origin)
     artifact = ingest_source(workspace, source, engine)
     ratings = IngestedData(artifact)
-    times = ratings.interactions().time
+    interactions = ratings.interactions()
+    times = interactions.time
     as_of = ratings.last_time + 1 if moments.as_of is None else moments.as_of
     split = Split.from_times(times, as_of, moments.validation_from, moments.holdout_from)
     parts = (split.training(times), split.validation(times), split.holdout(times))
     examples = (int(parts[0].sum()), int(parts[1].sum()), int(parts[2].sum()))
+    positive_share = float(interactions.label[times < as_of].mean())
     counts = ratings.counts(as_of)
     logger.info(
-        "ingest: %s ratings read, %s examples, %s superseded, %s quarantined",
+        "ingest: %s interactions read, %s examples, %s superseded, %s quarantined",
         *(f"{n:,}" for n in (counts.read, counts.examples, counts.superseded, counts.quarantined)),
     )
     for reason, rows in artifact.summary["quarantined_by_reason"].items():
@@ -153,7 +170,9 @@ def ingest(
         logger.info("ingest: %s", arrivals_to_text(arrivals))
         if _has_unexpected(arrivals):
             logger.warning("ingest: the past has changed: see %s", arrivals.path / UNEXPECTED_FILE)
-    return Ingested(source, artifact, split, counts, examples, arrivals)
+    ingested = Ingested(source, artifact, split, counts, examples, positive_share, arrivals)
+    logger.info("label: %s", ingested.label)
+    return ingested
 
 
 def arrivals_to_text(arrivals: Artifact) -> str:
@@ -166,7 +185,7 @@ def arrivals_to_text(arrivals: Artifact) -> str:
 
 
 def _has_unexpected(arrivals: Artifact) -> bool:
-    """Return whether ratings came late, changed or vanished."""
+    """Return whether interactions came late, changed or vanished."""
     counts = arrivals.summary["ratings"].items()
     return any(count for change, count in counts if change != "new")
 

@@ -34,7 +34,7 @@ def show_data(ingested: Ingested) -> None:
     rows = [
         ("read", counts.read),
         ("examples", counts.examples),
-        ("superseded by an earlier rating of the pair", counts.superseded),
+        ("superseded by an earlier interaction of the pair", counts.superseded),
         ("set aside", counts.quarantined),
         *((f"- {why}", n) for why, n in ingested.artifact.summary["quarantined_by_reason"].items()),
     ]
@@ -47,7 +47,8 @@ def show_data(ingested: Ingested) -> None:
     new = ingested.new_in_holdout()
     text = [
         f"# {ingested.source.name} as of {to_iso(split.as_of)}\n\n{ingested.source.origin}\n\n",
-        markdown_table(("ratings", "rows"), [(name, f"{n:,}") for name, n in rows], 1),
+        f"Label: {ingested.label}.\n\n",
+        markdown_table(("interactions", "rows"), [(name, f"{n:,}") for name, n in rows], 1),
         "\n",
         markdown_table(("part", "from", "rows"), [(p, at, f"{n:,}") for p, at, n in parts], 2),
         f"\nNew in the holdout: {new.users:,} users and {new.items:,} items.\n",

@@ -126,7 +126,7 @@ def model_card(
     """Return the model card of a registered version, as Markdown."""
     ingested, preset = context.ingested, context.preset
     facts = {
-        "label": f"{preset.features.label} is positive",
+        "label": ingested.label,
         "data": _data(ingested),
         "holdout": _holdout(ingested),
         "start": context.start.reason,
@@ -152,19 +152,19 @@ def _data(ingested: Ingested) -> str:
     counts = ingested.counts
     return (
         f"{ingested.source.name} ({ingested.source.origin}), {counts.examples:,} examples of "
-        f"{counts.read:,} ratings, known before {to_iso(ingested.split.as_of)}, "
+        f"{counts.read:,} interactions, known before {to_iso(ingested.split.as_of)}, "
         f"digest {ingested.artifact.id}"
     )
 
 
 def _holdout(ingested: Ingested) -> str:
-    return f"{ingested.examples[2]:,} ratings from {to_iso(ingested.split.holdout_from)} on"
+    return f"{ingested.examples[2]:,} interactions from {to_iso(ingested.split.holdout_from)} on"
 
 
 def _serves(served: Artifact, evaluation: Artifact) -> str:
     if served.id == evaluation.key["challenger"]:
         return "the model that was evaluated"
-    return "the model that was evaluated, after it has also learned the holdout's ratings"
+    return "the model that was evaluated, after it has also learned the holdout"
 
 
 @dataclass(frozen=True, slots=True)

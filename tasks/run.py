@@ -97,7 +97,7 @@ def split_moments(ingested: Ingested) -> dict[str, str]:
 
 
 def run_origin(ingested: Ingested, prefect_run: str | None) -> dict[str, str]:
-    """Return tags that lead back to the Prefect run, the ratings and the code."""
+    """Return tags that lead back to the Prefect run, the interactions and the code."""
     commit = git_commit()
     return {
         "prefect.flow_run_id": prefect_run or "none",

@@ -29,19 +29,19 @@ Days = Annotated[AtLeastOne, BeforeValidator(_without_unit)]
 
 
 class DataSet(Form):
-    """The ratings that the run reads."""
+    """The interactions that the run reads."""
 
     name: DataSetName = Field(
         DataSetName.AUTO,
         title="Data set",
         description="auto: the copy named by WIDEDEEP_DATA, else KMRD-small, downloaded if need "
-        "be, else simulated ratings (which are never mixed with real ones).",
+        "be, else simulated interactions (which are never mixed with real ones).",
     )
     folder: str = Field(
         "",
         title="Or a folder",
-        description="A folder of files in KMRD's form. If given, it is used instead of the data "
-        "set above.",
+        description="A folder with a dataset.toml, or of files in a form that widedeep describe "
+        "recognises. If given, it is used instead of the data set above.",
     )
 
     @classmethod
@@ -62,20 +62,19 @@ class Moments(Form):
     as_of: Moment | None = Field(
         None,
         title="As of",
-        description="Ratings from this moment on are not known yet. Left out: all ratings are "
-        "known.",
+        description="Interactions from this moment on are not known yet. Left out: all are known.",
     )
     validation_from: Moment | None = Field(
         None,
         title="Validation from",
         description="Start of the part that decides when training stops. Left out: it has as many "
-        "ratings as the holdout.",
+        "interactions as the holdout.",
     )
     holdout_from: Moment | None = Field(
         None,
         title="Holdout from",
         description="Start of the part on which models are compared. Left out: the last tenth of "
-        "the ratings.",
+        "the interactions.",
     )
 
 
@@ -85,12 +84,13 @@ class Clock(Form):
     begin: Annotated[Moment | None, Option("--from")] = Field(
         None,
         title="Begin",
-        description="The first moment of retraining. Left out: when half of the ratings are known.",
+        description="The first moment of retraining. Left out: when half of the interactions "
+        "are known.",
     )
     end: Annotated[Moment | None, Option("--to")] = Field(
         None,
         title="End",
-        description="No period that is evaluated ends later. Left out: after the last rating.",
+        description="No period that is evaluated ends later. Left out: after the last interaction.",
     )
     every_days: Annotated[Days, Option("--every", "90d")] = Field(
         90, title="Days between retrains", description="Days from one retrain to the next."
@@ -134,7 +134,7 @@ class Publication(Form):
     publish: Publish = Field(
         Publish.CAUGHT_UP,
         title="What serves after a promotion",
-        description="caught-up: the model after it has also learned the holdout's ratings; "
+        description="caught-up: the model after it has also learned the holdout's interactions; "
         "as-gated: the very model that was evaluated.",
     )
 

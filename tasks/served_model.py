@@ -1,8 +1,8 @@
 """The registered model as MLflow loads it: a table of users and items in, probabilities out.
 
-The model carries the ratings known when it was registered, so it answers as a nightly batch would
-(the frozen protocol). MLflow copies this file into the model and executes it there (models from
-code); nothing in this project imports it.
+The model carries the interactions known when it was registered, so it answers as a nightly batch
+would (the frozen protocol). MLflow copies this file into the model and executes it there (models
+from code); nothing in this project imports it.
 """
 
 import importlib
@@ -49,6 +49,7 @@ from widedeep.evaluation.scoring import model_scorer  # noqa: E402
 from widedeep.evaluation.snapshot import DataSnapshot  # noqa: E402
 from widedeep.features.attributes import FeatureTables  # noqa: E402
 from widedeep.features.history import Queries  # noqa: E402
+from widedeep.features.request import as_category  # noqa: E402
 from widedeep.model.trained_model import TrainedModel  # noqa: E402
 
 
@@ -60,7 +61,7 @@ class ServedModel(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the model, and the ratings and items it was registered with."""
+        """Read the model, and the interactions and items it was registered with."""
         model = TrainedModel.load(Path(context.artifacts["model"]))
         snapshot = DataSnapshot.load(Path(context.artifacts["history"]))
         self._tables = snapshot.tables
@@ -93,7 +94,8 @@ def _context(rows: pd.DataFrame, tables: FeatureTables) -> Context:
     columns: dict[str, ContextColumn] = {}
     for name in tables.context:
         if name in rows:
-            texts = pa.chunked_array([pa.array(rows[name].astype(object), pa.string())])
+            values = [None if pd.isna(v) else as_category(v) for v in rows[name].tolist()]
+            texts = pa.chunked_array([pa.array(values, pa.string())])
             categorical = name in tables.context_categories
             columns[name] = (
                 Categories.from_texts(composed(texts)) if categorical else parse_numbers(texts)

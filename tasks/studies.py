@@ -233,6 +233,6 @@ def describe_policy(policy: Policy, step: PolicyStep) -> str:
     if step.score:
         score = f"AUC {step.score.auc:.4f}, log loss {step.score.log_loss:.4f}"
     return (
-        f"{to_iso(step.at)[:10]} {policy}: {score} on the next {step.rows:,} ratings; "
+        f"{to_iso(step.at)[:10]} {policy}: {score} on the next {step.rows:,} interactions; "
         f"{step.seconds:.1f} s of training"
     )

@@ -185,6 +185,20 @@ def test_missing_values_are_counted_beside_each_guess(tmp_path, rng, items):
     assert "25.0% missing" in line
 
 
+def test_an_index_and_features_of_users_are_no_users(tmp_path, rng):
+    """As in the Open Bandit Dataset: anonymous traffic, and names that begin with user."""
+    log = interactions(rng).drop(columns=["user", "rating"])
+    log["user_feature_0"] = rng.choice(["a", "b", "c"], ROWS)
+    log["user-item_affinity_0"] = rng.choice([0.0, 0.5, 1.0], ROWS)
+    log["click"] = rng.integers(0, 2, ROWS)
+    log.to_csv(tmp_path / "log.csv")
+    described = describe(tmp_path)
+    assert described.spec.interactions.user is None
+    assert "it has no name" in described.text
+    named = {feature.name: feature.side for feature in described.spec.features}
+    assert named["user_feature_0"] is Side.CONTEXT
+
+
 def test_the_last_time_of_two_is_not_guessed(tmp_path, rng):
     log = interactions(rng)
     log.rename(columns={"time": "seen"}).assign(left=log.time + 60).to_csv(
@@ -192,6 +206,23 @@ def test_the_last_time_of_two_is_not_guessed(tmp_path, rng):
     )
     with pytest.raises(InputError, match="seen and left both look like the time"):
         describe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "rule"),
+    [
+        (lambda log: log.rating, ("label", 4, None)),
+        (lambda log: np.where(log.rating > 3, "yes", "no"), ("label", None, "yes")),
+        (lambda log: np.where(log.rating > 3, "True", "False"), ("label", None, None)),
+    ],
+)
+def test_a_column_named_label_is_the_label_whatever_it_holds(tmp_path, rng, labels, rule):
+    log = interactions(rng)
+    log.assign(label=labels(log)).drop(columns="rating").to_csv(tmp_path / "log.csv", index=False)
+    spec = describe(tmp_path).spec
+    found = spec.interactions.label
+    assert (found.column, found.at_least, found.equals) == rule
+    assert "interaction_label" not in {feature.name for feature in spec.features}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from widedeep.data import ids
-from widedeep.data.ids import UNKNOWN_KEY, TextIds, column_keys, composed, id_key, id_keys
+from widedeep.data.ids import (
+    UNKNOWN_KEY,
+    TextIds,
+    category_text,
+    category_texts,
+    column_keys,
+    composed,
+    id_key,
+    id_keys,
+)
 from widedeep.inputs import InputError
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=12)
@@ -57,6 +66,21 @@ def test_two_texts_with_one_key_are_refused():
     key = id_key("a")
     with pytest.raises(InputError, match="'a' and 'b' have the same 62-bit key"):
         TextIds.from_table(np.array([key, key]), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("values", "category"),
+    [
+        (("1", "1.0", " 1", 1, 1.0), "1"),
+        (("true", "True", True), "true"),
+        (("0.5", 0.5), "0.5"),
+        (("TRUE",), "TRUE"),
+    ],
+)
+def test_a_value_of_a_category_is_the_same_however_it_was_typed(values, category):
+    texts = composed(pa.chunked_array([[str(value) for value in values]]))
+    assert {*category_texts(texts).to_pylist()} == {category}
+    assert {category_text(value) for value in values} == {category}
 
 
 def test_an_empty_id_is_refused():

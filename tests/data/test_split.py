@@ -88,9 +88,18 @@ def test_moments_out_of_order_are_refused(moments):
 @pytest.mark.parametrize(
     ("given_moments", "message"),
     [
-        ((10,), "no rating is older than as-of 1970-01-01T00:00:10Z: the ratings go from .*:10Z"),
-        ((20, 20), "no rating is left to validate on: validation-from is 1970-01-01T00:00:20Z"),
-        ((20, None, 10), "no rating is left to train on: holdout-from is 1970-01-01T00:00:10Z"),
+        (
+            (10,),
+            "no interaction is older than as-of 1970-01-01T00:00:10Z: the interactions go",
+        ),
+        (
+            (20, 20),
+            "no interaction is left to validate on: validation-from is 1970-01-01T00:00:20Z",
+        ),
+        (
+            (20, None, 10),
+            "no interaction is left to train on: holdout-from is 1970-01-01T00:00:10Z",
+        ),
     ],
 )
 def test_moments_outside_the_data_are_named_with_its_span(given_moments, message):
@@ -99,7 +108,7 @@ def test_moments_outside_the_data_are_named_with_its_span(given_moments, message
 
 
 def test_no_ratings_at_all_are_refused():
-    with pytest.raises(InputError, match="there are no ratings at all"):
+    with pytest.raises(InputError, match="there are no interactions at all"):
         Split.from_times(np.empty(0, np.int64), 10)
 
 
@@ -119,7 +128,9 @@ def test_a_part_that_is_too_small_is_named(part, name):
     counts = [MINIMUM_ROWS] * 3
     counts[part] -= 1
 
-    with pytest.raises(InputError, match=f"the {name} part has 99 ratings; expected at least 100"):
+    with pytest.raises(
+        InputError, match=f"the {name} part has 99 interactions; expected at least 100"
+    ):
         check_parts(counts, [50] * 3)
 
 

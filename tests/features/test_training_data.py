@@ -289,7 +289,7 @@ def test_a_window_without_a_rating_is_refused(world, split):
     time = world.interactions.time
     gap = np.where(time < split.validation_from, time - 400 * DAY, time)
 
-    with pytest.raises(InputError, match=r"no rating before .* window=30 days"):
+    with pytest.raises(InputError, match=r"no interaction before .* window=30 days"):
         cold(
             world,
             split,

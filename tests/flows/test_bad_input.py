@@ -108,7 +108,7 @@ def test_a_bad_file_stops_the_run_before_anything_changes(capsys, workspace, wor
     ("arguments", "words"),
     [
         (["--as-of", "yesterday"], "--as-of is 'yesterday'"),
-        (["--as-of", "1990-01-01"], "no rating is older than"),
+        (["--as-of", "1990-01-01"], "no interaction is older than"),
         (
             ["--validation-from", "2018-01-01", "--holdout-from", "2019-12-15"],
             "the holdout part has",

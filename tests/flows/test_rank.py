@@ -206,7 +206,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_a_moment_before_all_ratings_is_refused(registered, tmp_path):
-    with pytest.raises(InputError, match="no rating is older"):
+    with pytest.raises(InputError, match="no interaction is older"):
         rank_users(registered, request(tmp_path, at=5))
     assert not [*tmp_path.iterdir()]
 

@@ -145,7 +145,7 @@ def test_a_choice_with_nothing_to_compare_is_refused(names):
 
 def test_json_says_which_rows_a_variant_learned_from():
     values = BY_NAME["no returning users"].as_json()
-    assert values["rows"] == "of users who had no earlier rating"
+    assert values["rows"] == "of users who had no earlier interaction"
     assert BY_NAME["no returning users"].rows is RowSelection.NEW_USERS
 
 

@@ -33,6 +33,7 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data", ".item", ".user", ".inter",
 _YEAR_1980, _YEAR_2100 = 315_532_800, 4_102_444_800
 _TYPED_HEADER = (".inter", ".item", ".user")
 _TRUTHS = {"0", "1", "0.0", "1.0", "true", "false", "True", "False", ""}
+_FEW_IDS = 10
 _BAG_SEPARATORS = ("|", ";", ",", " ")
 
 
@@ -89,6 +90,18 @@ class Column:
     def keys(self) -> Keys:
         """The values as keys of ids, int64 (n,)."""
         return id_keys(self.texts)
+
+    @cached_property
+    def may_be_id(self) -> bool:
+        """Whether the values can be ids: integers or text, and not only a few in many rows."""
+        fractions = self.numeric and not self.integers
+        few = self.distinct < _FEW_IDS and len(self.present) > 100 * _FEW_IDS
+        return not (self.is_list or fractions or few)
+
+    @cached_property
+    def counts_rows(self) -> bool:
+        """Whether the values are one integer after another."""
+        return self.integers and len(self.keys) > 1 and bool((np.diff(self.keys) == 1).all())
 
     @cached_property
     def is_flag(self) -> bool:

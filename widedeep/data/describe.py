@@ -39,7 +39,11 @@ _LABEL = (
 )
 _VALUE = ("rating", "rate", "stars", "score", "overall")
 _ACTION = ("action", "event", "event_type", "behavior", "behaviour", "behavior_type", "type")
-_BEST_ACTIONS = ("buy", "purchase", "transaction", "order", "like", "addtocart", "cart", "click")
+_BEST_ACTIONS = (
+    *("buy", "purchase", "transaction", "order", "like", "addtocart", "cart", "click"),
+    *("yes", "true", "positive"),
+)
+_ID_WORDS = ("id", "ids", "key", "code", "no", "number", "hash", "idx", "index", "uuid", "token")
 _TITLE = ("title", "name")
 _WEIGHT = ("weight", "sample_weight")
 
@@ -206,6 +210,14 @@ def _named(names: Iterable[str], hints: Sequence[str]) -> list[str]:
     return [name for _, name in sorted(ranked)]
 
 
+def _is_id_name(name: str, hints: Sequence[str]) -> bool:
+    """Return whether a name says no more than a hint and that it is an id, as `movieId` does."""
+    rest = _snake(name)
+    for word in sorted((*hints, *_ID_WORDS), key=len, reverse=True):
+        rest = rest.replace(word, "")
+    return not re.sub(r"[^a-z0-9]", "", rest)
+
+
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
@@ -265,13 +277,11 @@ class _Writer:
         return name
 
     def _optional_role(self, hints: Sequence[str]) -> str | None:
-        names = [name for name in self.table.sample.columns if name not in self.taken]
-        hinted = [name for name in _named(names, hints) if name != getattr(self, "time", None)]
-        ids = [n for n in hinted if n != getattr(self, "item", None) and not self._is_title(n)]
+        taken = {*self.taken, getattr(self, "time", None), getattr(self, "item", None)}
+        free = [name for name in self.table.sample.columns if name not in taken]
+        names = [name for name in free if self.table.column(name).may_be_id]
+        ids = [name for name in _named(names, hints) if _is_id_name(name, hints)]
         return ids[0] if ids else None
-
-    def _is_title(self, name: str) -> bool:
-        return any(word in _snake(name) for word in ("title", "name"))
 
     def _label(self) -> tuple[str, str]:
         """Return the label rule as TOML, and the reason for it."""
@@ -279,8 +289,9 @@ class _Writer:
         free = [name for name in columns if name not in self.taken]
         flags = [name for name in free if columns[name].is_flag and columns[name].distinct == 2]  # noqa: PLR2004
         named_flags = [name for name in _named(free, _LABEL) if name in flags]
-        values = [n for n in _named(free, _VALUE) if columns[n].numeric]
-        actions = [n for n in _named(free, _ACTION) if 1 < columns[n].distinct <= 20]  # noqa: PLR2004
+        values = [n for n in _named(free, (*_VALUE, *_LABEL)) if columns[n].numeric]
+        named = _named(free, (*_ACTION, *_LABEL))
+        actions = [n for n in named if 1 < columns[n].distinct <= 20]  # noqa: PLR2004
         if named_flags:
             return self._use_label(LabelRule(named_flags[0]), "it holds 0 and 1")
         if values:
@@ -400,6 +411,7 @@ class _Writer:
 
     def _repeats(self) -> str:
         if not self.user:
+            self.impressions = bool(self.label)
             return 'repeats = "all"  # there are no users whose interactions could repeat'
         pairs = pd.DataFrame(
             {"user": self.table.column(self.user).keys, "item": self.table.column(self.item).keys}
@@ -518,6 +530,10 @@ class _Writer:
         return clean
 
     def _reason_to_leave_out(self, table: str, column: Column, side: str | None) -> str | None:
+        if not column.name.strip():
+            return "it has no name"
+        if column.counts_rows:
+            return "it numbers the rows"
         if column.distinct <= 1 and (column.distinct == 0 or column.missing == 0):
             return "a constant" if column.distinct else "it has no value"
         return self._leak(table, column, side) or _too_many_values(column)

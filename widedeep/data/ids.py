@@ -10,6 +10,7 @@ Text is brought into Unicode's composed form (NFC) and freed of space around it 
 typed on a Mac (two code points) is the 가 of a web form (one).
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,11 +32,13 @@ UNKNOWN_KEY = -1
 _LONGEST_INTEGER = 18
 _FIRST_LONG_INTEGER = 10**_LONGEST_INTEGER
 _DIGEST_BITS = 62
+_TRUTHS = ("True", "False")
+_WHOLE = r"^(-?[0-9]+)\.0+$"
 
 Keys = NDArray[np.int64]
 
 
-def id_text(identity: str | int) -> str:
+def id_text(identity: str | float) -> str:
     """Return an id as it is compared: composed (NFC), without space around it."""
     return unicodedata.normalize("NFC", str(identity)).strip()
 
@@ -72,6 +75,19 @@ def composed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     encoded = trimmed.combine_chunks().dictionary_encode()
     distinct = [unicodedata.normalize("NFC", text) for text in encoded.dictionary.to_pylist()]
     return pa.chunked_array([pa.array(distinct, pa.string()).take(encoded.indices)])
+
+
+def category_text(value: str | float) -> str:
+    """Return the id of a category's value: `true`, and 1 for 1.0, however it was typed."""
+    text = re.sub(_WHOLE, r"\1", id_text(value))
+    return text.lower() if text in _TRUTHS else text
+
+
+def category_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return `category_text` of each text from `composed`, (n,)."""
+    whole = pc.replace_substring_regex(texts, _WHOLE, r"\1")
+    is_truth = pc.is_in(whole, pa.array(_TRUTHS))
+    return pc.if_else(is_truth, pc.utf8_lower(whole), whole)
 
 
 def _all_ascii(texts: pa.ChunkedArray) -> bool:

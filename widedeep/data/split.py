@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from widedeep.inputs import InputError, Moment, to_iso
 
 HOLDOUT_SHARE = 0.1
-"""Share of the known ratings that the holdout takes if its start is not given."""
+"""Share of the known interactions that the holdout takes if its start is not given."""
 MINIMUM_ROWS = 100
 """Ratings that each part must have."""
 
@@ -54,24 +54,24 @@ class Split:
         validation_from: Moment | None = None,
         holdout_from: Moment | None = None,
     ) -> Self:
-        """Fill in the moments that are None from the times of the ratings known at `as_of`.
+        """Fill in the moments that are None from the times of the interactions known at `as_of`.
 
         The holdout takes the last tenth of them, validation as many rows before it; if only
         `validation_from` is given, the two share what follows it. Ratings of the same second stay
         together, in the later part.
 
         Args:
-            time: (n,) int64 UNIX seconds of the ratings, in any order.
+            time: (n,) int64 UNIX seconds of the interactions, in any order.
             as_of: See the class.
             validation_from: See the class.
             holdout_from: See the class.
 
         Raises:
-            InputError: No rating is left for a part, or the moments are not in order.
+            InputError: No interaction is left for a part, or the moments are not in order.
         """
         known = np.sort(time[time < as_of])
         if not len(known):
-            raise InputError(f"no rating is older than as-of {to_iso(as_of)}: {_span(time)}")
+            raise InputError(f"no interaction is older than as-of {to_iso(as_of)}: {_span(time)}")
         if holdout_from is None:
             holdout_from = _holdout_start(known, validation_from)
         if validation_from is None:
@@ -105,12 +105,12 @@ class Split:
             count, positives = int(rows.sum()), int(label[rows].sum())
             if count < MINIMUM_ROWS:
                 raise InputError(
-                    f"the {name} part has {count} ratings; expected at least {MINIMUM_ROWS} "
+                    f"the {name} part has {count} interactions; expected at least {MINIMUM_ROWS} "
                     f"({self.to_text()})"
                 )
             if positives in {0, count}:
                 raise InputError(
-                    f"the {name} part has {positives} positive labels in {count} ratings; "
+                    f"the {name} part has {positives} positive labels in {count} interactions; "
                     f"expected both classes ({self.to_text()})"
                 )
 
@@ -128,8 +128,8 @@ def _holdout_start(known: Times, validation_from: int | None) -> int:
     later = known[known >= validation_from]
     if not len(later):
         raise InputError(
-            f"no rating is left to validate on: validation-from is {to_iso(validation_from)} and "
-            f"{_span(known)}"
+            "no interaction is left to validate on: validation-from is "
+            f"{to_iso(validation_from)} and {_span(known)}"
         )
     return _start_of_last(later, len(later) // 2)
 
@@ -138,7 +138,7 @@ def _validation_start(known: Times, holdout_from: int) -> int:
     earlier = known[known < holdout_from]
     if not len(earlier):
         raise InputError(
-            f"no rating is left to train on: holdout-from is {to_iso(holdout_from)} and "
+            f"no interaction is left to train on: holdout-from is {to_iso(holdout_from)} and "
             f"{_span(known)}"
         )
     return _start_of_last(earlier, len(known) - len(earlier))
@@ -151,5 +151,5 @@ def _start_of_last(time: Times, count: int) -> int:
 
 def _span(time: Times) -> str:
     if not len(time):
-        return "there are no ratings at all"
-    return f"the ratings go from {to_iso(int(time.min()))} to {to_iso(int(time.max()))}"
+        return "there are no interactions at all"
+    return f"the interactions go from {to_iso(int(time.min()))} to {to_iso(int(time.max()))}"

@@ -27,7 +27,15 @@ from widedeep.data.dataset import (
     ValueColumn,
 )
 from widedeep.data.files import DataFile, Rows
-from widedeep.data.ids import FIRST_TEXT_KEY, UNKNOWN_KEY, Keys, composed, id_keys, text_keys
+from widedeep.data.ids import (
+    FIRST_TEXT_KEY,
+    UNKNOWN_KEY,
+    Keys,
+    category_texts,
+    composed,
+    id_keys,
+    text_keys,
+)
 
 QUARANTINE = pa.schema(
     {
@@ -354,6 +362,7 @@ def feature_column(feature: Feature, column: Texts, faults: _Faults) -> pa.Chunk
         texts = _map_texts(texts, _matcher(feature.pattern))
     texts = composed(texts)
     if feature.type is FeatureType.CATEGORY:
+        texts = category_texts(texts)
         return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
     numbers = _years(texts) if feature.type is FeatureType.AGE else parse_numbers(texts)
     present = pc.fill_null(pc.not_equal(texts, ""), False).to_numpy(zero_copy_only=False)

@@ -55,7 +55,7 @@ from widedeep.store import Artifact
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of an evaluation on the ratings from `holdout_from` (UNIX seconds) on.
+    """The result of an evaluation on the interactions from `holdout_from` (UNIX seconds) on.
 
     `champion`, `champion_slices` and `difference` are None where the models are not comparable or
     there is no champion; a first model has the `difference` from the baseline model.
@@ -198,7 +198,7 @@ class Evaluator:
         """Return why the two models are not comparable on this holdout, or None if they are."""
         if champion.learned_until > self.split.holdout_from:
             return (
-                f"not comparable: the champion has seen ratings up to "
+                f"not comparable: the champion has seen interactions up to "
                 f"{to_iso(champion.learned_until)}, after the start of this holdout "
                 f"({to_iso(self.split.holdout_from)})"
             )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.dataset import close_name
-from widedeep.data.ids import id_text
+from widedeep.data.ids import category_text
 from widedeep.data.tables import MISSING, Categories, Context, ContextColumn
 from widedeep.features.attributes import AttributeTable, FeatureTables
 from widedeep.features.ragged import Ragged
@@ -89,7 +89,7 @@ def as_category(value: FeatureValue) -> str:
     """Return a given value as the id of a category."""
     if value is None:
         return MISSING
-    return str(value).lower() if isinstance(value, bool) else id_text(str(value))
+    return ",".join(value) if isinstance(value, list) else category_text(value)
 
 
 def as_number(value: FeatureValue) -> float:

@@ -23,7 +23,7 @@ class RowSelection(StrEnum):
     """Which ratings are learned from; the values stand in artefact keys and in reports."""
 
     ALL = "all"
-    NEW_USERS = "of users who had no earlier rating"
+    NEW_USERS = "of users who had no earlier interaction"
 
     def mask(self, interactions: Interactions) -> NDArray[np.bool_]:
         """Return which ratings are selected, bool (n,)."""

@@ -268,7 +268,7 @@ class _KnownRows(Generic[RowsT]):
         learned = learned[learned < len(training)]
         if not len(learned):
             raise InputError(
-                f"no training rows: no rating before {to_iso(split.validation_from)} matches "
+                f"no training rows: no interaction before {to_iso(split.validation_from)} matches "
                 f"rows={self.sampling.rows.value!r}, window={self.sampling.window} days (0: all)"
             )
         transform, parts = self._fit(training, learned)

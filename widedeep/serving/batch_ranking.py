@@ -73,7 +73,7 @@ class ListMaker:
         """Load the model and prepare it for the request.
 
         Raises:
-            InputError: There is no rating before the moment.
+            InputError: There is no interaction before the moment.
         """
         model = TrainedModel.load(request.folder)
         snapshot = DataSnapshot.load(request.folder.with_name("history"))
@@ -95,7 +95,8 @@ def _before(interactions: Interactions, at: int | None) -> Interactions:
     if at is not None:
         interactions = interactions.select_rows(slice(int(np.searchsorted(interactions.time, at))))
     if not len(interactions):
-        raise InputError(f"no rating is older than --at {to_iso(at or 0)}; choose a later moment")
+        moment = to_iso(at or 0)
+        raise InputError(f"no interaction is older than --at {moment}; choose a later moment")
     return interactions
 
 

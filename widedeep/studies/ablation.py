@@ -100,7 +100,7 @@ def all_variants(spec: DatasetSpec) -> tuple[Variant, ...]:
         ),
         Variant(
             "no returning users",
-            "trained on ratings of users who had none before",
+            "trained on interactions of users who had none before",
             replace(base, sampling=replace(base.sampling, rows=RowSelection.NEW_USERS)),
         ),
         Variant(

@@ -81,7 +81,7 @@ def gate_sentences(result: ReplayResult) -> list[str]:
         *(_verdict_sentence(result.gate, *verdict) for verdict in verdicts),
         *(
             f"regret of the gate (its log loss, caught up, minus that of “{other}”): "
-            f"{loss[Policy.CAUGHT_UP] - loss[other]:+.4f} nats a rating"
+            f"{loss[Policy.CAUGHT_UP] - loss[other]:+.4f} nats an interaction"
             for other in (Policy.ALWAYS, Policy.NEVER)
         ),
     ]

@@ -151,7 +151,7 @@ def _policy_result(
     )
     score = _score_or_none(predictions[policy])
     if score is None:
-        raise InputError("no period of the replay has ratings of both classes")
+        raise InputError("no period of the replay has interactions of both classes")
     difference = (
         None
         if policy is REFERENCE

@@ -177,13 +177,13 @@ def copy_pass(history_pass: HistoryPass, count: int) -> list[HistoryPass]:
 
 
 def check_order(interactions: Interactions) -> None:
-    """Raise InputError unless the ratings are in order of time."""
+    """Raise InputError unless the interactions are in order of time."""
     early = np.flatnonzero(np.diff(interactions.time) < 0)
     if len(early):
         row = int(early[0]) + 1
         raise InputError(
-            f"rating {row} has time {interactions.time[row]}, earlier than the rating before it "
-            f"({interactions.time[row - 1]}); expected ratings in order of time"
+            f"interaction {row} has time {interactions.time[row]}, earlier than the one before it "
+            f"({interactions.time[row - 1]}); expected interactions in order of time"
         )
 
 
@@ -197,7 +197,7 @@ def start_pass(
     """Return a pass over time before its first rating, and the item id of each of its codes.
 
     Raises:
-        InputError: The ratings are not in order of time.
+        InputError: The interactions are not in order of time.
     """
     check_order(interactions)
     interactions = interactions.observed()
