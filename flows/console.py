@@ -64,15 +64,15 @@ def show_description(description: "Description", path: Path) -> None:
 
 def show_check(report: "CheckReport") -> None:
     """Print a line for each check, with examples of what is wrong."""
+    from widedeep.data.check import render  # noqa: PLC0415  it loads pandas
+
     console = plain_console()
     console.print(f"{report.folder}, by {report.form}\n")
-    width = max(len(result.name) for result in report.results)
-    for result in report.results:
-        colour = _COLOURS[result.status]
-        status = f"[{colour}]{result.status.value}[/{colour}]"
-        console.print(f"{status}  {result.name:<{width}}  {escape(result.message)}")
-        for example in result.examples if result.status != "PASS" else ():
-            console.print(f"      {'':<{width}}  {escape(example)}")
+    for line in render(report.results):
+        status, rest = line[:4], line[4:]
+        colour = _COLOURS.get(status)
+        shown = f"[{colour}]{status}[/{colour}]" if colour is not None else status
+        console.print(f"{shown}{escape(rest)}")
 
 
 def plain_console() -> Console:

@@ -130,7 +130,7 @@ class _Setting:
         if self.field.annotation is bool:
             return arguments | {"action": "store_true"}
         if list[str] in _alternatives(self.field.annotation):
-            arguments["nargs"] = "+"
+            arguments |= {"nargs": "+", "action": "extend"}
         return arguments | {"metavar": self.option.metavar or metavar}
 
     def _help(self) -> str:

@@ -27,6 +27,7 @@ settings.load_profile("untimed")
 PROJECT = Path(__file__).resolve().parent.parent
 _SLOWEST_FILES = (
     "flows/test_up.py",
+    "flows/test_any_data.py",
     "flows/test_retrain.py",
     "flows/test_interruption.py",
     "flows/test_schedule.py",
@@ -68,6 +69,17 @@ def kmrd_small() -> Path:
     )
     if not (folder / "rates.csv").exists():
         pytest.skip(f"no copy of KMRD-small at {folder}; name one by WIDEDEEP_KMRD_SMALL")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ml_100k() -> Path:
+    """Return the folder of MovieLens 100K in RecBole's form, which is never in the repository."""
+    folder = Path(
+        os.environ.get("WIDEDEEP_ML_100K", PROJECT.parent / "shared" / "data" / "ml-100k")
+    )
+    if not (folder / "ml-100k.inter").exists():
+        pytest.skip(f"no copy of MovieLens 100K at {folder}; name one by WIDEDEEP_ML_100K")
     return folder
 
 

@@ -39,7 +39,7 @@ OPTIONS = {
     "up": "data cron notify prefect-port mlflow-port home",
     "rank": "out k candidates precision at engine workers model version home json",
     "serve": "data model host port rate-limit precision home",
-    "simulate": "users items ratings seed",
+    "simulate": "like positive-share users items ratings seed",
     "describe": "out force",
     "check": "json",
 }

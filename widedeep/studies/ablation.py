@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from widedeep.data.dataset import DatasetSpec
+from widedeep.data.ids import id_key
 from widedeep.data.simulator.write import MARKER
 from widedeep.data.split import Split
 from widedeep.data.tables import Interactions
@@ -211,7 +212,7 @@ REMEMBERED_PAIRS = "remembered pairs"
 PLANTED_EXCEPTIONS = "planted exceptions"
 
 Pairs = Sequence[tuple[int, int]]
-"""Ids of the liked item and of the candidate."""
+"""Keys of the liked item and of the candidate."""
 
 _MEMORY = {"liked", "item"}
 
@@ -271,7 +272,7 @@ def read_planted_pairs(folder: Path) -> list[tuple[int, int]]:
     if not marker.exists():
         return []
     exceptions = json.loads(marker.read_text(encoding="utf-8"))["exceptions"]
-    return [(pair["liked"], pair["candidate"]) for pair in exceptions]
+    return [(id_key(pair["liked"]), id_key(pair["candidate"])) for pair in exceptions]
 
 
 def planted_pair_applies(
@@ -279,15 +280,12 @@ def planted_pair_applies(
 ) -> NDArray[np.bool_]:
     """Mark queries for the second item of a pair whose first the user is known to like, bool (n,).
 
-    A rating is known if it is earlier than the query's `known_until`.
+    An interaction is known if it is earlier than the query's `known_until`.
     """
     applies = np.zeros(len(queries), bool)
     for liked, candidate in planted:
         likes = (interactions.item == liked) & interactions.label
-        liked_at = (
-            pd.Series(interactions.time[likes], index=interactions.user[likes])
-            .reindex(queries.user)
-            .to_numpy()
-        )
+        first_like = pd.Series(interactions.time[likes]).groupby(interactions.user[likes]).min()
+        liked_at = first_like.reindex(queries.user).to_numpy()
         applies |= (queries.item == candidate) & (liked_at < queries.known_until)
     return applies

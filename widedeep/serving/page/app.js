@@ -107,7 +107,12 @@ function title(node, card) {
 
 function facts(card) {
   const language = state.language === "ko" ? "korean" : "english";
-  return card.attributes.map((attribute) => attribute[language].slice(0, 3).join(", ")).join(" · ");
+  const features = state.data?.features || [];
+  return card.attributes.map((attribute) => {
+    const text = attribute[language].slice(0, 3).join(", ");
+    const isNumber = features.some((feature) => feature.name === attribute.name && feature.type === "number");
+    return isNumber ? `${featureName(attribute.name, state.language, features)} ${text}` : text;
+  }).join(" · ");
 }
 
 /* Values that can be given with buttons: an integer range of at most ten steps. */

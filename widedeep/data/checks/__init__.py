@@ -1,0 +1,1 @@
+"""Named checks of a folder of data, each with a count and examples."""

@@ -1,0 +1,139 @@
+"""All rows of a data set, checked one by one as ingest does, without writing anything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from widedeep.data.dataset import DatasetSpec, Side, TimeUnit
+from widedeep.data.files import DataFile, open_table
+from widedeep.data.ids import Keys, TextIds
+from widedeep.data.ingest import check_locally
+from widedeep.data.side_tables import AttributeRows, build_side_tables, check_side_files
+from widedeep.data.validation import InteractionRules, recognise_unit
+
+_SAMPLE_ROWS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileRows:
+    """How many rows a file of interactions has, and how many of them are bad."""
+
+    name: str
+    rows: int
+    bad: int
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """All rows of a data set.
+
+    Attributes:
+        spec: What they mean.
+        files: Files of interactions.
+        names: The names of the files of each other table.
+        side: The rows of the other tables.
+        good: Good interactions, see `validation.InteractionRules`; `user` is unique without users.
+        bad: Bad interactions, see `validation.QUARANTINE`.
+        texts: Ids of interactions that are not integers: `key`, `id`.
+        first: The first interactions as they stand in their file.
+        unit: The unit in which their times are read.
+    """
+
+    spec: DatasetSpec
+    files: Sequence[FileRows]
+    names: Mapping[str, Sequence[str]]
+    side: AttributeRows
+    good: pa.Table
+    bad: pa.Table
+    texts: pa.Table
+    first: pa.Table
+    unit: TimeUnit
+
+    @classmethod
+    def read(cls, folder: Path, spec: DatasetSpec, now: int) -> "CheckedRows":
+        """Read all files.
+
+        Raises:
+            InputError: A file cannot be read, or a table has no good row.
+        """
+        names = [name for name in spec.named_tables if name != "interactions"]
+        others = {name: open_table(spec, name, folder) for name in names}
+        interactions = open_table(spec, "interactions", folder)
+        side = check_side_files(spec, others)
+        start = interactions[0]
+        first = start.read(next(start.ranges())).columns
+        parts = [_check_file(file, spec, side, now) for file in interactions]
+        good = pa.concat_tables([part[1] for part in parts])
+        if spec.interactions.user is None:
+            good = good.append_column("user", pa.array(-2 - np.arange(len(good))))
+        return cls(
+            spec,
+            [part[0] for part in parts],
+            {name: [file.path.name for file in files] for name, files in others.items()},
+            side,
+            good,
+            pa.concat_tables([part[2] for part in parts]),
+            pa.concat_tables([part[3] for part in parts]),
+            first,
+            _unit(spec, first),
+        )
+
+    @property
+    def rows(self) -> int:
+        """Number of interactions, good or bad."""
+        return sum(file.rows for file in self.files)
+
+    @cached_property
+    def ids(self) -> TextIds:
+        """The texts of all ids that are not integers."""
+        table = pa.concat_tables([self.side.texts, self.texts])
+        table = table.group_by(["key", "id"]).aggregate([])
+        return TextIds.from_table(table["key"].to_numpy(), table["id"].to_pylist())
+
+    @cached_property
+    def attributes(self) -> Mapping[Side, pa.Table]:
+        """The attributes of items and of users, with their keys as `item` and `user`."""
+        tables = build_side_tables(self.spec, self.side, self.good, self.texts)
+        return {Side.ITEM: tables.items, Side.USER: tables.users}
+
+    @cached_property
+    def sample(self) -> pa.Table:
+        """Some of the good interactions, in equal distances."""
+        step = max(1, len(self.good) // _SAMPLE_ROWS)
+        return self.good.take(pa.array(np.arange(0, len(self.good), step)))
+
+    def show(self, keys: Keys) -> list[str]:
+        """Return ids, (n,), as they stand in the data."""
+        return [str(self.ids.text(key)) for key in keys.tolist()]
+
+    def bad_of(self, table: str) -> pa.Table:
+        """Return the bad rows of a table that is not the interactions."""
+        bad = pa.concat_tables([*self.side.bad, self.bad.slice(0, 0)])
+        return bad.filter(pc.is_in(bad["file"], pa.array(self.names[table], pa.string())))
+
+
+def _check_file(
+    file: DataFile, spec: DatasetSpec, side: AttributeRows, now: int
+) -> tuple[FileRows, pa.Table, pa.Table, pa.Table]:
+    """Return how many rows a file has, the good and the bad ones, and the ids that are text."""
+    items = side.item_keys if spec.items is not None and spec.items.complete else None
+    items_file = ", ".join(spec.items.files) if spec.items is not None else ""
+    unit = _unit(spec, file.read(next(file.ranges())).columns)
+    rules = InteractionRules(spec, items, items_file, now, unit)
+    checks = [*check_locally(file, rules)]
+    bad = pa.concat_tables([check.bad for check in checks])
+    return (
+        FileRows(file.path.name, file.count_rows(), len(bad)),
+        pa.concat_tables([check.good for check in checks], promote_options="default"),
+        bad,
+        pa.concat_tables([check.texts for check in checks]),
+    )
+
+
+def _unit(spec: DatasetSpec, rows: pa.Table) -> TimeUnit:
+    return spec.interactions.time_unit or recognise_unit(rows[spec.interactions.time])

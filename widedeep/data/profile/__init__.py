@@ -1,0 +1,1 @@
+"""What the columns of unknown files look like, and what they most likely mean."""
