@@ -1,6 +1,6 @@
 """Sampled negatives, for logs that hold positives only.
 
-For each positive some items are drawn that the user was not seen with: by popularity, among the
+For each positive some items are drawn that the user had not met by then: by popularity, among the
 interactions that happened strictly earlier, so only items that existed then can be drawn. Such a
 row is an example of label 0 and nothing else: it did not happen, so history does not count it.
 
@@ -8,12 +8,14 @@ Draws depend on the row alone (its user, item and time), so a later export that 
 leaves the negatives of earlier ones as they were.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 _TRIES = 8
-"""Draws for one negative before it is given up: each may hit the positive's own item."""
+"""Draws for one negative before it is given up: each may hit an item that the user has met."""
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
@@ -31,15 +33,9 @@ def sample_negatives(positives: pa.Table, per_positive: int) -> pa.Table:
             ones, before which too little happened.
     """
     user, item, time = (positives[name].to_numpy() for name in ("user", "item", "time"))
-    label = positives["label"].to_numpy()
-    earlier = np.searchsorted(time, time)
-    owners, drawn = [], []
-    for number in range(per_positive):
-        rows, items = _draw(number, user, item, time, earlier)
-        keep = label[rows]
-        owners.append(rows[keep])
-        drawn.append(items[keep])
-    rows, items = np.concatenate(owners), np.concatenate(drawn)
+    log = _Log.from_columns(user, item, time)
+    draws = [log.draw(number) for number in range(per_positive)]
+    rows, items = (np.concatenate(part) for part in zip(*draws, strict=True))
     negatives = positives.take(pa.array(rows))
     replaced = {
         "item": pa.array(items),
@@ -58,27 +54,61 @@ def sample_negatives(positives: pa.Table, per_positive: int) -> pa.Table:
     return both.take(pa.array(np.lexsort(columns)))
 
 
-def _draw(number: int, user: Ints, item: Ints, time: Ints, earlier: Ints) -> tuple[Ints, Ints]:
-    """Return rows of positives and the item drawn for each, as their negative of that number.
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Positives in order of time, and when each user met each item first.
 
-    `earlier` is the number of interactions strictly before each row.
+    Attributes:
+        user: (n,) keys.
+        item: (n,) keys.
+        time: (n,) UNIX seconds, ascending.
+        pair: (n,) numbers of a (user, item); those of one user are in the order of `item_code`.
+        item_code: (n,) dense numbers of the items.
+        met: (p,) the distinct pairs, ascending.
+        met_at: (p,) when each was met first.
     """
-    rows = np.flatnonzero(earlier > 0)
-    items = np.empty(0, np.int64)
-    found_rows, found_items = [], []
-    for attempt in range(_TRIES):
-        if not len(rows):
-            break
-        seed = np.uint64(number * _TRIES + attempt)
-        words = _mix(user[rows], item[rows], time[rows], seed)
-        items = item[(words % earlier[rows].astype(np.uint64)).astype(np.int64)]
-        other = items != item[rows]
-        found_rows.append(rows[other])
-        found_items.append(items[other])
-        rows = rows[~other]
-    if not found_rows:
-        return rows, items
-    return np.concatenate(found_rows), np.concatenate(found_items)
+
+    user: Ints
+    item: Ints
+    time: Ints
+    pair: Ints
+    item_code: Ints
+    met: Ints
+    met_at: Ints
+
+    @classmethod
+    def from_columns(cls, user: Ints, item: Ints, time: Ints) -> "_Log":
+        """Number the pairs of rows that are sorted by time."""
+        items, item_code = np.unique(item, return_inverse=True)
+        _, user_code = np.unique(user, return_inverse=True)
+        pair = user_code * len(items) + item_code
+        met, first = np.unique(pair, return_index=True)
+        return cls(user, item, time, pair, item_code, met, time[first])
+
+    def draw(self, number: int) -> tuple[Ints, Ints]:
+        """Return rows of positives and the item drawn for each, as their negative of that number.
+
+        A row is absent if all draws hit items that its user had met.
+        """
+        earlier = np.searchsorted(self.time, self.time)
+        rows = np.flatnonzero(earlier > 0)
+        draws: list[tuple[Ints, Ints]] = [(rows[:0], rows[:0])]
+        for attempt in range(_TRIES):
+            seed = np.uint64(number * _TRIES + attempt)
+            words = _mix(self.user[rows], self.item[rows], self.time[rows], seed)
+            drawn = (words % earlier[rows].astype(np.uint64)).astype(np.int64)
+            is_new = ~self._had_met(rows, drawn)
+            draws.append((rows[is_new], self.item[drawn[is_new]]))
+            rows = rows[~is_new]
+        kept_rows, kept_items = zip(*draws, strict=True)
+        return np.concatenate(kept_rows), np.concatenate(kept_items)
+
+    def _had_met(self, rows: Ints, drawn: Ints) -> NDArray[np.bool_]:
+        """Return whether the users of `rows` had met the items of the rows `drawn` by then."""
+        pairs = self.pair[rows] - self.item_code[rows] + self.item_code[drawn]
+        place = np.minimum(np.searchsorted(self.met, pairs), len(self.met) - 1)
+        had_met: NDArray[np.bool_] = self.met[place] == pairs
+        return had_met & (self.met_at[place] <= self.time[rows])
 
 
 def _mix(user: Ints, item: Ints, time: Ints, seed: np.uint64) -> Words:

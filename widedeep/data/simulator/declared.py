@@ -176,7 +176,7 @@ class DeclaredFeatures:
         return spread * (total - total.mean()) / deviation if deviation else total
 
     def named(self) -> dict[str, DrawnFeature]:
-        """Return the features by name."""
+        """Return every feature of all sides under its name."""
         return {drawn.feature.name: drawn for drawn in (*self.items, *self.users, *self.context)}
 
     def summary(self) -> dict[str, list[float]]:
