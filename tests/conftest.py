@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from tests.worlds import KMRD_HISTORY
 from widedeep.data.simulator.config import SimulationConfig
-from widedeep.data.simulator.write import simulate
+from widedeep.data.simulator.write import EXAMPLE, simulate
 from widedeep.features.crosses import CrossVocabulary, pack_keys
 from widedeep.features.quantiles import QuantileNormaliser
 from widedeep.features.spec import Bag, Bucket, Category, Cross, FeatureSpec
@@ -176,6 +176,26 @@ def make_transform():
 def smaller_spec():
     """Return the spec of `make_transform` without its crosses and one raw feature."""
     return replace(SPEC, crosses=(), wide=("grade", "item", "user_count_bucket"))
+
+
+@pytest.fixture(scope="session")
+def clicks(tmp_path_factory):
+    """Return a simulated flat click log with text ids, device and hour, and users' features."""
+    folder = tmp_path_factory.mktemp("worlds") / "sim-clicks"
+    config = SimulationConfig(
+        users=300,
+        items=60,
+        ratings=8000,
+        seed=4,
+        single_share=0.1,
+        positive_share=0.4,
+        user_spread=0.3,
+        item_spread=0.3,
+        taste_spread=2.0,
+        feature_spread=2.0,
+    )
+    simulate(config, folder, EXAMPLE.read_text(encoding="utf-8"))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -14,33 +14,11 @@ import pytest
 
 from flows.cli import main
 from tests.flows.test_bad_input import fingerprint
-from widedeep.data.simulator.config import SimulationConfig
-from widedeep.data.simulator.write import EXAMPLE, simulate
 from widedeep.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-SIZES = SimulationConfig(
-    users=300,
-    items=60,
-    ratings=8000,
-    seed=4,
-    single_share=0.1,
-    positive_share=0.4,
-    user_spread=0.3,
-    item_spread=0.3,
-    taste_spread=2.0,
-    feature_spread=2.0,
-)
 ML_100K = Path(__file__).resolve().parents[3] / "shared" / "data" / "ml-100k"
-
-
-@pytest.fixture(scope="module")
-def clicks(tmp_path_factory):
-    """A flat click log with device, hour, age and country."""
-    folder = tmp_path_factory.mktemp("data") / "sim-clicks"
-    simulate(SIZES, folder, EXAMPLE.read_text(encoding="utf-8"))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -208,7 +208,7 @@ def calendar_category(feature: Feature, time: Ints) -> Categories:
         case FeatureType.HOUR:
             codes, names = local.hour, tuple(str(hour) for hour in range(24))
         case FeatureType.WEEKDAY:
-            codes, names = local.weekday, WEEKDAYS
+            codes, names = local.day_of_week, WEEKDAYS
         case _:
             codes, names = local.month - 1, tuple(str(month) for month in range(1, 13))
     return Categories(np.asarray(codes, np.int32), np.array(names, np.dtypes.StringDType()))
