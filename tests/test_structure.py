@@ -1,6 +1,7 @@
 """The layout: widedeep ← tasks ← flows, wings that import downwards only, and few, full rooms."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -204,3 +205,37 @@ def test_no_file_can_read_or_write_a_pickle():
         text = path.read_text(encoding="utf-8")
         assert "torch.save(" not in text, path
         assert "torch.load(" not in text, path
+
+
+KMRD_WORDS = re.compile(
+    r"title_eng|rates\b.*\.csv|movies\.txt|castings|peoples|\b(movie|grade|leading)\b"
+)
+"""Files and columns of KMRD. The other columns have names that any data set may have."""
+
+KNOW_KMRD = ("data/download.py", "data/simulator/items.py", "data/simulator/write.py")
+RECOGNISE_FORMS = ("data/describe.py", "data/profile/", "data/feedback_log.py")
+
+
+def test_kmrd_is_one_dataset_toml_and_its_downloader():
+    """Its columns stand in `kmrd.toml`; its files, besides, where data are made or recognised."""
+    spec = (PROJECT / "widedeep" / "data" / "kmrd.toml").read_text(encoding="utf-8")
+    assert all(word in spec for word in ("title_eng", "castings", "grade", "leading"))
+    allowed = tuple(f"widedeep/{name}" for name in (*KNOW_KMRD, *RECOGNISE_FORMS))
+    found = [
+        f"{name_of(path)}:{node.lineno}: {node.value}"
+        for path in SOURCES
+        if not name_of(path).startswith(allowed)
+        for node in texts_of(path)
+        if KMRD_WORDS.search(node.value)
+    ]
+    assert found == []
+
+
+def texts_of(path):
+    """Yield the strings of a file that are no docstrings."""
+    nodes = [*ast.walk(tree_of(path))]
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and id(node) not in docstrings:
+            yield node

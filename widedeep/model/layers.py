@@ -213,13 +213,12 @@ class Embeddings(nn.Module):
                 table.copy_(loaded)
 
 
-def _draw_order(table: str) -> str:
+def _draw_order(table: str) -> tuple[int, str]:
     """Return the key by which tables are sorted before their first weights are drawn.
 
-    Items were called movies when the published figures were measured; they keep that place, so that
-    a seed still gives the same weights.
+    Attributes come first, then items, then users: a seed gives the weights of published figures.
     """
-    return "movie" if table == "item" else table
+    return ("item", "user").index(table) + 1 if table in {"item", "user"} else 0, table
 
 
 class _EmbeddingLookup(Function):

@@ -17,7 +17,7 @@ from widedeep.features import FeatureTables
 from widedeep.inputs import InputError
 
 ADULT = 18
-"""Minimum age in years; also that of an item whose grade is missing or says nothing (NR)."""
+"""Minimum age in years; also that of an item whose age rating is missing or says nothing (NR)."""
 
 _AMERICAN = {"G": 0, "PG": 12, "PG-13": 13, "R": 17, "NC-17": 18}
 _KOREAN_YEARS = re.compile(r"(?P<years>[0-9]+)\s*세")
