@@ -20,7 +20,7 @@ from widedeep.inputs import InputError
 from widedeep.model.network import InputShape, NetworkConfig, WideDeep
 from widedeep.model.trainer import Optimisers, TrainingConfig
 
-FORMAT = 4
+FORMAT = 5
 """Format of the files; it is raised whenever older ones can no longer be read."""
 
 _JSON = "model.json"
