@@ -44,7 +44,7 @@ _reuse_compiled(Path(__file__).parent / "code")
 
 from widedeep.data.ids import composed, id_keys  # noqa: E402
 from widedeep.data.tables import Categories, Context, ContextColumn  # noqa: E402
-from widedeep.data.validation import parse_numbers  # noqa: E402
+from widedeep.data.values import parse_numbers  # noqa: E402
 from widedeep.evaluation.scoring import model_scorer  # noqa: E402
 from widedeep.evaluation.snapshot import DataSnapshot  # noqa: E402
 from widedeep.features.attributes import FeatureTables  # noqa: E402

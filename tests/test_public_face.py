@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import widedeep
-from widedeep.data.dataset import KMRD_SPEC
+from widedeep.data.dataset_file import KMRD_SPEC
 
 EXAMPLE = dedent(widedeep.__doc__[widedeep.__doc__.index("    store, spec =") :])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from widedeep.data.dataset import kmrd_spec
+from widedeep.data.dataset_file import kmrd_spec
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.data.ingest import check_locally
 from widedeep.data.ingest import ingest as ingest_with

@@ -1,5 +1,6 @@
 # The public names and where they stand, read at run time by `__init__.py` and by type checkers.
-from .data.dataset import DatasetSpec, load_spec
+from .data.dataset import DatasetSpec
+from .data.dataset_file import load_spec
 from .data.ingest import ingest
 from .data.split import Split
 from .data.tables import IngestedData, Interactions

@@ -3,14 +3,15 @@
 `InputError` is raised for every mistake that a user can correct. `parse_time` and `to_iso` convert
 between the moments that users write (ISO-8601 or UNIX seconds, always UTC) and UNIX seconds;
 `Moment` is the type of such a moment, from the command line to the split. `choose_model` decides
-which registered model a command means.
+which registered model a command means, and `close_name` suggests a name for a misspelt one.
 
 The choices that users write by name are enums here, so that reading them does not need torch;
 `widedeep.model.compute` resolves `Device` and `Precision`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated
 
@@ -159,3 +160,9 @@ def _parse_seconds(text: str) -> int:
         return int(text)
     moment = datetime.fromisoformat(text)
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+
+
+def close_name(name: str, names: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the most similar of `names`, or nothing."""
+    matches = get_close_matches(name, list(names), 1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from widedeep.data.dataset import kmrd_spec
+from widedeep.data.dataset_file import kmrd_spec
 from widedeep.data.ingest import check_locally
 from widedeep.data.ingest import ingest as ingest_with
 from widedeep.store import ArtifactStore

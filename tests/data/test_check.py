@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from widedeep.data.check import EXAMPLES, Status, check, check_folder
-from widedeep.data.dataset import parse_spec
+from widedeep.data.dataset_file import parse_spec
 from widedeep.data.describe import write_description
 from widedeep.inputs import InputError
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from widedeep.data.dataset import DatasetSpec, Side, kmrd_spec, load_spec, parse_spec
+from widedeep.data.dataset import DatasetSpec, Side
+from widedeep.data.dataset_file import kmrd_spec, load_spec, parse_spec
 from widedeep.inputs import InputError
 
 SHOP = """

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from widedeep.data.dataset import FeatureType, Side, TimeUnit, load_spec, parse_spec
+from widedeep.data.dataset import FeatureType, Side
+from widedeep.data.dataset_file import load_spec, parse_spec
+from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.describe import describe, write_description
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import EXAMPLE, simulate

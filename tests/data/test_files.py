@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.data.dataset import kmrd_spec
+from widedeep.data.dataset_file import kmrd_spec
 from widedeep.data.files import (
     DelimitedFile,
     FileFormat,

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.conftest import append, ingest, quarantined, read
-from widedeep.data.ingest import split_repeats
+from widedeep.data.repeats import split_repeats
 from widedeep.data.tables import IngestedData
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore, file_digest
@@ -260,7 +260,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(kmrd, tiny_disk, now):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from widedeep.data.dataset import kmrd_spec
+from widedeep.data.dataset_file import kmrd_spec
 from widedeep.data.ingest import ingest
 from widedeep.store import ArtifactStore
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))

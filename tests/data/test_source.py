@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.data.dataset import KMRD_SPEC
+from widedeep.data.dataset_file import KMRD_SPEC
 from widedeep.data.download import RELEASES, DownloadError
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import MARKER, simulate

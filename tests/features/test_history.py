@@ -310,7 +310,7 @@ def test_queries_can_be_selected_and_made_to_know_less():
 def test_ratings_out_of_order_are_an_error():
     interactions = interactions_of([(2, 1, 10, 10), (1, 1, 11, 10)], key=lambda r: -r[0])
 
-    with pytest.raises(InputError, match=r"rating 1 has time 43200\b.*\b86400\b"):
+    with pytest.raises(InputError, match=r"interaction 1 has time 43200\b.*\b86400\b"):
         compute_history(interactions, queries_of([(1, 10, 5, 0)]), ITEM_TABLE, CONFIG, PRIOR)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from flows.cli import main
-from widedeep.data.dataset import load_spec
+from widedeep.data.dataset_file import load_spec
 from widedeep.data.describe import describe
 
 ROWS = 2000

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.data.dataset import Feature, FeatureType, load_spec
+from widedeep.data.dataset import Feature, FeatureType
+from widedeep.data.dataset_file import load_spec
 from widedeep.data.ids import UNKNOWN_KEY, id_key
 from widedeep.data.ingest import ingest
 from widedeep.data.simulator.config import SimulationConfig

@@ -13,7 +13,8 @@ from widedeep.data.checks.features import check_features as check_feature_column
 from widedeep.data.checks.interactions import check_interactions, check_split, check_tables
 from widedeep.data.checks.result import EXAMPLES, CheckResult, Status, render
 from widedeep.data.checks.rows import CheckedRows
-from widedeep.data.dataset import SPEC_FILE, DatasetSpec, load_spec
+from widedeep.data.dataset import DatasetSpec
+from widedeep.data.dataset_file import SPEC_FILE, load_spec
 from widedeep.data.describe import describe
 from widedeep.inputs import InputError
 

@@ -14,17 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from widedeep.data.dataset import (
-    CATEGORICAL,
-    KMRD_SPEC,
-    NUMERICAL,
-    SPEC_FILE,
-    DatasetSpec,
-    FeatureType,
-    Side,
-    TimeUnit,
-    parse_spec,
-)
+from widedeep.data.dataset import CATEGORICAL, NUMERICAL, DatasetSpec, FeatureType, Side
+from widedeep.data.dataset_file import KMRD_SPEC, SPEC_FILE, parse_spec
+from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.profile.columns import Column
 from widedeep.data.profile.entities import EntityTable, guess_entities, unused_reason
 from widedeep.data.profile.feature_types import (

@@ -25,11 +25,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
-from widedeep.data.dataset import DatasetSpec, LabelRule, TimeUnit
+from widedeep.data.dataset import DatasetSpec
+from widedeep.data.dataset_tables import LabelRule, TimeUnit
 from widedeep.data.files import DelimitedFile, FileFormat, FileRange, Rows
 from widedeep.data.ids import id_text
 from widedeep.data.tables import Interactions, read_context
-from widedeep.data.validation import InteractionRules, parse_integers
+from widedeep.data.validation import InteractionRules
+from widedeep.data.values import parse_integers
 from widedeep.inputs import InputError
 from widedeep.store import atomic_write, flush_to_disk
 from widedeep.workspace import BusyError

@@ -23,8 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from widedeep.data.dataset import DatasetSpec, ExtraTable, Table, close_name
-from widedeep.inputs import InputError
+from widedeep.data.dataset import DatasetSpec
+from widedeep.data.dataset_tables import ExtraTable, Table
+from widedeep.inputs import InputError, close_name
 
 _BLOCK = 1 << 23
 _LONGEST_HEADER = 1 << 16

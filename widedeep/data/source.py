@@ -11,7 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from widedeep.data.dataset import SPEC_FILE, DatasetSpec, kmrd_spec, load_spec
+from widedeep.data.dataset import DatasetSpec
+from widedeep.data.dataset_file import SPEC_FILE, kmrd_spec, load_spec
 from widedeep.data.download import COMMIT, RELEASES, DownloadError, download
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import MARKER, simulate

@@ -5,10 +5,9 @@ bad rows, with all of their reasons. The reasons speak of the file, so they use 
 the good rows have the names of roles and features.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,16 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from widedeep.data.dataset import (
-    DatasetSpec,
-    Feature,
-    FeatureType,
-    LabelRule,
-    Side,
-    TimeUnit,
-    TitleColumn,
-    ValueColumn,
-)
+from widedeep.data.dataset import DatasetSpec, Feature, FeatureType, Side
+from widedeep.data.dataset_tables import TimeUnit, ValueColumn
 from widedeep.data.files import DataFile, Rows
 from widedeep.data.ids import (
     FIRST_TEXT_KEY,
@@ -35,6 +26,22 @@ from widedeep.data.ids import (
     composed,
     id_keys,
     text_keys,
+)
+from widedeep.data.values import (
+    NOT_A_TIME,
+    Mask,
+    Texts,
+    bags,
+    map_texts,
+    matcher,
+    other_titles,
+    parse_integers,
+    parse_numbers,
+    parse_times,
+    parse_years,
+    plain_column,
+    read_labels,
+    titles,
 )
 
 QUARANTINE = pa.schema(
@@ -53,23 +60,7 @@ has no credible time.
 
 IN_FUTURE = "time is in the future"
 
-_INTEGER = r"^-?0*[0-9]{1,18}$"
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _LONGEST_QUOTE = 40
-_TRUE, _FALSE = ("1", "1.0", "true", "True", "TRUE"), ("0", "0.0", "false", "False", "FALSE")
-_PER_SECOND = {
-    TimeUnit.SECONDS: 1,
-    TimeUnit.MILLISECONDS: 10**3,
-    TimeUnit.MICROSECONDS: 10**6,
-    TimeUnit.NANOSECONDS: 10**9,
-}
-_LATEST_SECONDS = 10**11
-_NOT_A_TIME = np.iinfo(np.int64).min
-_TOO_LARGE = 2.0**63
-_SECONDS_A_YEAR = 31_556_952.0
-
-Mask = NDArray[np.bool_]
-Texts: TypeAlias = pa.ChunkedArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +126,7 @@ class _Faults:
         reason = pc.binary_join_element_wise(*faults, "; ", null_handling="skip")
         times = pa.nulls(len(bad), pa.int64())
         if time is not None:
-            credible = (time[bad] != _NOT_A_TIME) & ~uncut[bad]
+            credible = (time[bad] != NOT_A_TIME) & ~uncut[bad]
             future = pc.match_substring(reason, IN_FUTURE).to_numpy(zero_copy_only=False)
             times = pa.array(time[bad], mask=~credible | future)
         columns = {
@@ -203,7 +194,7 @@ class InteractionRules:
         column = self.spec.interactions.time
         texts = faults.column(column)
         seconds = parse_times(texts, self.unit)
-        unreadable = seconds == _NOT_A_TIME
+        unreadable = seconds == NOT_A_TIME
         faults.add(unreadable, f"{column} is not a time", texts)
         faults.add((seconds < 0) & ~unreadable, f"{column} is negative", texts)
         faults.add(seconds > self.now, IN_FUTURE, texts)
@@ -257,7 +248,7 @@ def _weights(faults: _Faults, column: str) -> NDArray[np.float32]:
 
 def _ids(faults: _Faults, column: str, integers: bool) -> tuple[Keys, pa.Table]:  # noqa: FBT001
     """Return the keys of a column of ids, and the texts of those that are no integers."""
-    texts = _plain_column(faults.column(column))
+    texts = plain_column(faults.column(column))
     if integers:
         numbers = parse_integers(texts)
         keys = np.where(np.isnan(numbers) | (numbers < 0), UNKNOWN_KEY, numbers).astype(np.int64)
@@ -323,7 +314,7 @@ class AttributeRules:
         texts = faults.column(feature.column)
         if self.unique:
             return {feature.name: feature_column(feature, texts, faults)}
-        values = composed(_plain_column(texts))
+        values = composed(plain_column(texts))
         selected = _selected(feature, faults.rows.columns)
         empty = pc.fill_null(pc.equal(values, ""), True).to_numpy(zero_copy_only=False)
         faults.add(empty & selected, f"{feature.column} is empty", texts)
@@ -356,184 +347,20 @@ def feature_column(feature: Feature, column: Texts, faults: _Faults) -> pa.Chunk
     Values that do not fit the type are noted as faults.
     """
     if feature.type is FeatureType.BAG:
-        return _bags(feature, column)
-    texts = _plain_column(column)
+        return bags(feature, column)
+    texts = plain_column(column)
     if feature.pattern is not None:
-        texts = _map_texts(texts, _matcher(feature.pattern))
+        texts = map_texts(texts, matcher(feature.pattern))
     texts = composed(texts)
     if feature.type is FeatureType.CATEGORY:
         texts = category_texts(texts)
         return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
-    numbers = _years(texts) if feature.type is FeatureType.AGE else parse_numbers(texts)
+    numbers = parse_years(texts) if feature.type is FeatureType.AGE else parse_numbers(texts)
     present = pc.fill_null(pc.not_equal(texts, ""), False).to_numpy(zero_copy_only=False)
     kind = "a year or a date" if feature.type is FeatureType.AGE else "a number"
     wrong = ~np.isfinite(numbers) & present
     faults.add(wrong, f"{feature.column} is not {kind}", texts)
     return pa.array(numbers, mask=~np.isfinite(numbers))
-
-
-def _bags(feature: Feature, column: Texts) -> pa.Array:
-    """Return the values of a bag, (n,) list of strings, each value once, none empty."""
-    if pa.types.is_list(column.type):
-        lists = column.to_pylist()
-    else:
-        texts = column.fill_null("").to_pylist()
-        cut = [text.split(feature.separator) if feature.separator else [text] for text in texts]
-        lists = list(cut)
-    rows = [
-        [*dict.fromkeys(v for value in row or () if (v := str(value or "").strip()))]
-        for row in lists
-    ]
-    values = composed(pa.chunked_array([pa.array([v for row in rows for v in row], pa.string())]))
-    offsets = np.cumsum([0, *map(len, rows)]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, values.combine_chunks())
-
-
-def titles(title: TitleColumn, column: Texts) -> pa.ChunkedArray:
-    """Return the display names in a column, (n,) string, "" where there is none."""
-    parts = _title_parts(title)
-    return _map_texts(_plain_column(column), lambda text: parts(text)[-1])
-
-
-def other_titles(title: TitleColumn, column: Texts) -> pa.ChunkedArray:
-    """Return the other titles in a column, (n,) string, one a line."""
-    parts = _title_parts(title)
-    return _map_texts(_plain_column(column), lambda text: "\n".join(parts(text)[:-1]))
-
-
-def _title_parts(title: TitleColumn) -> Callable[[str], list[str]]:
-    """Return a function that cuts a text into titles, the one to display last."""
-    matched = _matcher(title.pattern) if title.pattern is not None else None
-
-    def cut(text: str) -> list[str]:
-        text = (matched(text) or "") if matched is not None else text
-        parts = text.split(title.last_of) if title.last_of is not None else [text]
-        return [part for entry in parts if (part := entry.strip())] or [""]
-
-    return cut
-
-
-def _matcher(pattern: str) -> Callable[[str], str | None]:
-    """Return a function that finds what the first group of a pattern matches."""
-    compiled = re.compile(pattern)
-
-    def match(text: str) -> str | None:
-        part = compiled.search(text)
-        return part[1] if part is not None else None
-
-    return match
-
-
-def _map_texts(texts: Texts, function: Callable[[str], str | None]) -> pa.ChunkedArray:
-    """Return `function` of each text, (n,), called once for each distinct one."""
-    encoded = texts.fill_null("").combine_chunks().dictionary_encode()
-    values = pa.array([function(text) for text in encoded.dictionary.to_pylist()], pa.string())
-    return pa.chunked_array([values.take(encoded.indices)])
-
-
-def _plain_column(column: Texts) -> pa.ChunkedArray:
-    """Return a column of text; a list in a cell becomes its values with commas between."""
-    if pa.types.is_list(column.type):
-        return pc.binary_join(column, ", ")
-    return column
-
-
-def parse_integers(texts: Texts) -> NDArray[np.float64]:
-    """Return float64 (n,), NaN where the text is not an integer of at most 18 digits."""
-    numbers: NDArray[np.float64] = _integers(texts).to_numpy().astype(np.float64)
-    return numbers
-
-
-def _integers(text: Texts) -> pa.ChunkedArray:
-    """Return int64 (n,), null where the text is not an integer of at most 18 digits."""
-    plain = pc.and_(pc.ascii_is_decimal(text), pc.less_equal(pc.binary_length(text), 18))
-    if not pc.all(plain, skip_nulls=False).as_py():
-        readable = pc.match_substring_regex(text, _INTEGER)
-        text = pc.if_else(readable, text, pa.scalar(None, pa.string()))
-    return text.cast(pa.int64())
-
-
-def parse_numbers(texts: Texts) -> NDArray[np.float64]:
-    """Return float64 (n,), NaN where the text is not a finite number."""
-    trimmed = pc.utf8_trim_whitespace(texts)
-    readable = pc.match_substring_regex(trimmed, _NUMBER)
-    if not pc.all(readable, skip_nulls=False).as_py():
-        trimmed = pc.if_else(readable, trimmed, pa.scalar(None, pa.string()))
-    numbers: NDArray[np.float64] = trimmed.cast(pa.float64()).to_numpy()
-    return numbers
-
-
-def _years(texts: Texts) -> NDArray[np.float64]:
-    """Return years, float64 (n,): a number is a year, an ISO date a year and its fraction."""
-    years = parse_numbers(texts)
-    unread = np.isnan(years)
-    if unread.any():
-        seconds = parse_times(texts, TimeUnit.ISO).astype(np.float64)
-        dated = unread & (seconds != _NOT_A_TIME)
-        years = np.where(dated, 1970.0 + seconds / _SECONDS_A_YEAR, years)
-    return years
-
-
-def read_labels(rule: LabelRule, texts: Texts) -> tuple[Mask, Mask]:
-    """Return the labels and which rows have a readable one, bool (n,) each."""
-    texts = pc.utf8_trim_whitespace(_plain_column(texts))
-    if rule.at_least is not None:
-        numbers = parse_numbers(texts)
-        return numbers >= rule.at_least, ~np.isnan(numbers)
-    if rule.equals is not None:
-        text = str(rule.equals).lower() if isinstance(rule.equals, bool) else str(rule.equals)
-        equal = pc.fill_null(pc.equal(texts, text), False).to_numpy(zero_copy_only=False)
-        return equal, np.ones(len(equal), np.bool_)
-    positive = pc.is_in(texts, pa.array(_TRUE)).to_numpy(zero_copy_only=False)
-    negative = pc.is_in(texts, pa.array(_FALSE)).to_numpy(zero_copy_only=False)
-    return positive, positive | negative
-
-
-def parse_times(texts: Texts, unit: TimeUnit) -> Keys:
-    """Return UNIX seconds, int64 (n,), the lowest int64 where the text is not a time.
-
-    Fractions of a second are cut off. ISO-8601 text without a zone is UTC.
-    """
-    if unit is TimeUnit.ISO:
-        encoded = pc.utf8_trim_whitespace(texts).fill_null("").combine_chunks().dictionary_encode()
-        parsed = pd.to_datetime(
-            pd.Series(encoded.dictionary.to_pylist(), dtype=object),
-            utc=True,
-            errors="coerce",
-            format="ISO8601",
-        )
-        seconds = np.where(
-            parsed.isna(), _NOT_A_TIME, parsed.to_numpy("datetime64[s]").astype(np.int64)
-        )
-        iso: Keys = seconds[encoded.indices.to_numpy()]
-        return iso
-    numbers = _integers(texts)
-    if numbers.null_count:
-        fractional = parse_numbers(texts)
-        is_time = np.abs(fractional) < _TOO_LARGE  # False for NaN
-        whole = np.floor(np.where(is_time, fractional, 0)).astype(np.int64)
-        return np.where(is_time, whole // _PER_SECOND[unit], _NOT_A_TIME)
-    values: Keys = numbers.to_numpy() // _PER_SECOND[unit]
-    return values
-
-
-def recognise_unit(texts: Texts) -> TimeUnit:
-    """Return the unit that makes most of the times plausible: ISO text, or by their size."""
-    numbers = parse_numbers(texts)
-    finite = numbers[np.isfinite(numbers)]
-    if len(finite) < len(numbers) / 2:
-        return TimeUnit.ISO
-    middle = float(np.median(np.abs(finite)))
-    units: Sequence[TimeUnit] = (
-        TimeUnit.SECONDS,
-        TimeUnit.MILLISECONDS,
-        TimeUnit.MICROSECONDS,
-        TimeUnit.NANOSECONDS,
-    )
-    for unit in units[:-1]:
-        if middle < _LATEST_SECONDS * _PER_SECOND[unit]:
-            return unit
-    return units[-1]
 
 
 def reason_class(reasons: pa.ChunkedArray) -> pa.ChunkedArray:

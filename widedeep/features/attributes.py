@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from widedeep.data.dataset import CATEGORICAL, Feature, FeatureType, Side, close_name
+from widedeep.data.dataset import CATEGORICAL, Feature, FeatureType, Side
 from widedeep.data.ids import NO_TEXTS, TextIds
 from widedeep.data.tables import MISSING, SideTables
 from widedeep.features.ragged import Ragged
 from widedeep.features.vocabulary import OUT_OF_VOCABULARY, Vocabulary
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, close_name
 
 Keys = NDArray[np.int64]
 

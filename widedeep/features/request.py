@@ -11,12 +11,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.data.dataset import close_name
 from widedeep.data.ids import category_text
 from widedeep.data.tables import MISSING, Categories, Context, ContextColumn
 from widedeep.features.attributes import AttributeTable, FeatureTables
 from widedeep.features.ragged import Ragged
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, close_name
 
 FeatureValue: TypeAlias = str | float | int | bool | list[str] | None
 """A feature's value as a request gives it; None is a missing one."""

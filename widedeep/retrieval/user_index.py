@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.data.feedback_log import FeedbackEvent
-from widedeep.data.ingest import first_rows
+from widedeep.data.repeats import first_rows
 from widedeep.data.tables import Interactions, concatenate_context
 from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.features.attributes import positions_in

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from widedeep.data.check import CheckResult, Status, check, check_folder, render
-from widedeep.data.dataset import kmrd_spec, parse_spec
+from widedeep.data.dataset_file import kmrd_spec, parse_spec
 from widedeep.data.describe import describe
 from widedeep.data.ingest import MAXIMUM_BAD_SHARE, ingest
 from widedeep.inputs import InputError

@@ -21,7 +21,9 @@ from tests.data.profile.tables import (
     reason,
     write,
 )
-from widedeep.data.dataset import FeatureType, Side, TimeUnit, kmrd_spec, load_spec
+from widedeep.data.dataset import FeatureType, Side
+from widedeep.data.dataset_file import kmrd_spec, load_spec
+from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.describe import describe, write_description
 from widedeep.data.ingest import ingest
 from widedeep.data.profile import samples

@@ -26,7 +26,8 @@ from tests.data.profile.tables import (
     reason,
     write,
 )
-from widedeep.data.dataset import FeatureType, Side, TimeUnit
+from widedeep.data.dataset import FeatureType, Side
+from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.describe import describe
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from widedeep.data.check import Status, check
-from widedeep.data.dataset import load_spec
+from widedeep.data.dataset_file import load_spec
 from widedeep.data.ingest import ingest
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import EXAMPLE, read_form, simulate

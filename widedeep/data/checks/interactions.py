@@ -9,19 +9,15 @@ import pyarrow.compute as pc
 
 from widedeep.data.checks.result import EXAMPLES, CheckResult, Status
 from widedeep.data.checks.rows import CheckedRows
-from widedeep.data.dataset import LabelRule, Side, TimeUnit, close_name
+from widedeep.data.dataset import Side
+from widedeep.data.dataset_tables import LabelRule, TimeUnit
 from widedeep.data.ids import Keys
 from widedeep.data.ingest import MAXIMUM_BAD_SHARE
 from widedeep.data.profile.columns import YEAR_1980, YEAR_2100
 from widedeep.data.split import MINIMUM_ROWS, Split
-from widedeep.data.validation import (
-    IN_FUTURE,
-    parse_times,
-    read_labels,
-    reason_class,
-    recognise_unit,
-)
-from widedeep.inputs import InputError, to_iso
+from widedeep.data.validation import IN_FUTURE, reason_class
+from widedeep.data.values import parse_times, read_labels, recognise_unit
+from widedeep.inputs import InputError, close_name, to_iso
 
 _LEAST_SHARE = 0.01
 _MOST_LOST = 0.5

@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from widedeep.data.dataset import DatasetSpec, Side, TimeUnit
+from widedeep.data.dataset import DatasetSpec, Side
+from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.files import DataFile, open_table
 from widedeep.data.ids import Keys, TextIds
 from widedeep.data.ingest import check_locally
 from widedeep.data.side_tables import AttributeRows, build_side_tables, check_side_files
-from widedeep.data.validation import InteractionRules, recognise_unit
+from widedeep.data.validation import InteractionRules
+from widedeep.data.values import recognise_unit
 
 _SAMPLE_ROWS = 200_000
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from widedeep.data.dataset import TimeUnit
+from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.ids import FIRST_TEXT_KEY, Keys, composed, id_keys
-from widedeep.data.validation import parse_numbers, parse_times, recognise_unit
+from widedeep.data.values import parse_numbers, parse_times, recognise_unit
 
 YEAR_1980, YEAR_2100 = 315_532_800, 4_102_444_800
 """UNIX seconds; no interaction of a data set is earlier, and none later."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from widedeep.data.dataset import LabelRule
+from widedeep.data.dataset_tables import LabelRule
 from widedeep.data.profile.columns import Column
 from widedeep.data.profile.names import named, rank_of, words_of
 from widedeep.data.profile.samples import Sample

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from widedeep.data.dataset import LabelRule, Side
+from widedeep.data.dataset import Side
+from widedeep.data.dataset_tables import LabelRule
 from widedeep.data.profile.columns import Column, Mask
 from widedeep.data.profile.labels import guess_label
 from widedeep.data.profile.names import (
@@ -25,7 +26,7 @@ from widedeep.data.profile.names import (
     words_of,
 )
 from widedeep.data.profile.samples import Sample
-from widedeep.data.validation import read_labels
+from widedeep.data.values import read_labels
 from widedeep.inputs import InputError
 
 _SURE_TIMES = (["timestamp"], ["time"], ["ts"], ["datetime"], ["event", "time"])

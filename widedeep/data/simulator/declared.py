@@ -21,15 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from widedeep.data.dataset import (
-    DatasetSpec,
-    ExtraTable,
-    Feature,
-    FeatureType,
-    Side,
-    Table,
-    TimeUnit,
-)
+from widedeep.data.dataset import DatasetSpec, Feature, FeatureType, Side
+from widedeep.data.dataset_tables import ExtraTable, Table, TimeUnit
 from widedeep.data.simulator.config import MINUTE, SimulationConfig
 from widedeep.data.simulator.interactions import SimulatedTraffic, sigmoid
 from widedeep.data.simulator.items import Floats, Ints, draw_titles

@@ -19,7 +19,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from widedeep.data.dataset import SPEC_FILE, DatasetSpec, parse_spec
+from widedeep.data.dataset import DatasetSpec
+from widedeep.data.dataset_file import SPEC_FILE, parse_spec
 from widedeep.data.simulator.config import MINUTE, SimulationConfig
 from widedeep.data.simulator.declared import DeclaredData, DeclaredFeatures
 from widedeep.data.simulator.interactions import (
