@@ -31,7 +31,6 @@ from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.history import ITEM_NUMERIC, USER_NUMERIC
-from widedeep.features.raw_features import ITEM_AGE
 from widedeep.features.spec import FeatureSpec
 from widedeep.features.training_data import TrainingData, cold_parts
 from widedeep.model.fitting import TrainingRun
@@ -51,7 +50,7 @@ FAMILIES = {
     "global means": ("global_first_mean", "global_later_mean"),
     "staleness": ("staleness",),
     "remembered movies": ("liked", "disliked"),
-    "attributes": ("grade", "genres", "countries", "leading", ITEM_AGE),
+    "attributes": ("grade", "genres", "countries", "leading", "item_age"),
     "all crosses": (),
 }
 CANDIDATES, REQUESTS = 200, 600

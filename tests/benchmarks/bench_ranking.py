@@ -140,11 +140,11 @@ def a_second(ranker, data, workers):
     users = np.random.default_rng(0).choice(
         np.unique(data.interactions.user), BATCH_USERS, replace=False
     )
-    batch = BatchRanking.prepare(ranker, data.tables.ids, at, K)
+    batch = BatchRanking.prepare(ranker, data.tables.items.ids, at, K)
     started = time.perf_counter()
     for _ in batch.lists(users, workers):
         pass
-    scores = len(users) * len(data.tables.ids)
+    scores = len(users) * len(data.tables.items.ids)
     return {"requests": in_requests, "batch": scores / (time.perf_counter() - started)}
 
 

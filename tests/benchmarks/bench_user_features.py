@@ -93,17 +93,16 @@ def main() -> None:
         [answers(problem, features, seed) for seed in range(options.seeds)]
         for features in (with_all, alone)
     )
-    table = Table("rows", "users", "AUC with", "without", "AUC", "log loss", box=SIMPLE_HEAD)
-    table.title = f"{source.name}, streaming, {options.seeds} seeds, with and without {names}"
+    table = Table("rows", "users", "history", "AUC with", "without", "AUC", "log loss")
+    table.box = SIMPLE_HEAD
+    table.title = f"{source.name}, {options.seeds} seeds, with and without {', '.join(names)}"
     for name, rows in slices(problem).items():
         pair = [[select(one, rows) for one in runs] for runs in (ours, theirs)]
-        found = differences(*pair)["mean of seeds"]["streaming"]
-        scores = [np.mean([auc(one.label, one.streaming) for one in runs]) for runs in pair]
-        label = f"{name} ({rows.sum():,})"
-        table.add_row(
-            *(label, f"{found.users:,}", f"{scores[0]:.4f}", f"{scores[1]:.4f}"),
-            *(interval(part) for part in (found.auc, found.log_loss)),
-        )
+        for protocol, found in differences(*pair)["mean of seeds"].items():
+            scores = [np.mean([auc(r.label, getattr(r, protocol)) for r in runs]) for runs in pair]
+            cells = [f"{name} ({rows.sum():,})", f"{found.users:,}", protocol]
+            cells += [f"{score:.4f}" for score in scores]
+            table.add_row(*cells, *(interval(part) for part in (found.auc, found.log_loss)))
     Console(width=150).print(table)
 
 

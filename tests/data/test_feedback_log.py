@@ -17,15 +17,19 @@ import pytest
 
 from tests.data.conftest import ingest
 from tests.worlds import KMRD, event, log_line
+from widedeep.data import feedback_log
+from widedeep.data.dataset_file import load_spec
 from widedeep.data.feedback_log import (
     FEEDBACK_FILE,
     FEEDBACK_HEADER,
     TORN_FOLDER,
+    FeedbackEvent,
     FeedbackLog,
     complete_size,
     feedback_events,
     read_feedback,
 )
+from widedeep.data.ids import id_key
 from widedeep.data.ingest import ingest as ingest_with
 from widedeep.data.tables import IngestedData
 from widedeep.inputs import InputError
@@ -214,6 +218,112 @@ def test_the_log_of_an_earlier_version_is_taken_over_once(kmrd, store, now, log)
         taken_over.append(FIRST).result(5)
     assert rows(log)[-1] == FIRST
     assert len(rows(log)) == 4
+
+
+def test_a_server_that_starts_while_ingest_takes_a_log_over_loses_nothing(tmp_path, monkeypatch):
+    former = "user,movie,rate,time\n77,10001,10,1550000000\n"
+    (tmp_path / "rates-events.csv").write_text(former)
+    real = feedback_log.atomic_write
+
+    def serve():
+        with FeedbackLog(tmp_path, all_news) as log:
+            log.append(FIRST).result(5)
+
+    server = threading.Thread(target=serve)
+
+    def start_the_server_first(path):
+        monkeypatch.undo()
+        server.start()
+        server.join(0.3)
+        return real(path)
+
+    monkeypatch.setattr(feedback_log, "atomic_write", start_the_server_first)
+    feedback_log.open_feedback(tmp_path / FEEDBACK_FILE, KMRD)
+    server.join(5)
+    assert rows(tmp_path / FEEDBACK_FILE) == [event(77, 10001, 10, 1550000000), FIRST]
+
+
+CLICKS = """version = 1
+name = "clicks"
+[interactions]
+files = ["log.csv"]
+separator = ","
+user = "user"
+item = "item"
+time = "time"
+time_unit = "s"
+label = { column = "clicked" }
+repeats = "all"
+"""
+CLICK_FEATURES = """
+[[features]]
+name = "device"
+from = "interactions.agent"
+type = "category"
+pattern = '^([^/]+)/'
+[[features]]
+name = "agent"
+from = "interactions.agent"
+type = "category"
+[[features]]
+name = "price"
+from = "interactions.value"
+type = "number"
+[[features]]
+name = "tags"
+from = "interactions.tags"
+type = "bag"
+side = "user"
+separator = "|"
+"""
+
+
+@pytest.fixture
+def clicks(tmp_path):
+    """Return a folder of one click, whose features are not called as their columns."""
+    folder = tmp_path / "clicks"
+    folder.mkdir()
+    (folder / "dataset.toml").write_text(CLICKS + CLICK_FEATURES, encoding="utf-8")
+    header = "user,item,time,clicked,agent,value,tags\n"
+    (folder / "log.csv").write_text(header + "u,i,1500000000,0,web/1,2,old|new\n")
+    return folder
+
+
+def click(given):
+    return FeedbackEvent(id_key("철수"), 2, 1.0, 1_600_000_000, True, given, "철수", "2")
+
+
+def context_of(path, spec):
+    context = read_feedback(path, spec).context
+    texts = {name: context[name].to_texts().to_pylist() for name in ("device", "agent")}
+    return texts | {"price": context["price"].tolist()}
+
+
+def test_what_a_request_says_is_logged_under_the_names_of_features(tmp_path, clicks):
+    given = {"device": "앱", "agent": 'a\t"b"\n', "price": 3.5}
+    with FeedbackLog(tmp_path, all_news) as log:
+        log.append(click(given)).result(5)
+    path, spec = tmp_path / FEEDBACK_FILE, load_spec(clicks)
+    assert path.read_text(encoding="utf-8").startswith(FEEDBACK_HEADER + "철수\t2\t1600000000\t1\t")
+    assert read_feedback(path, spec).user.tolist() == [id_key("철수")]
+    assert context_of(path, spec) == {"device": ["앱"], "agent": ['a\t"b"'], "price": [3.5]}
+
+
+def test_what_a_request_leaves_out_is_missing(tmp_path, clicks):
+    with FeedbackLog(tmp_path, all_news) as log:
+        log.append(click({"device": None})).result(5)
+    context = read_feedback(tmp_path / FEEDBACK_FILE, load_spec(clicks)).context
+    assert context["device"].to_texts().to_pylist() == [""]
+    assert str(context["price"].tolist()) == "[nan]"
+
+
+def test_a_bag_that_a_request_gives_is_ingested_value_by_value(tmp_path, clicks, store, now):
+    with FeedbackLog(tmp_path, all_news) as log:
+        log.append(click({"tags": ["old", "a|b"]})).result(5)
+    artifact = ingest_with(clicks, load_spec(clicks), store, now, tmp_path / FEEDBACK_FILE)
+    users = IngestedData(artifact).side_tables().users
+    tags = dict(zip(users["id"].to_pylist(), users["tags"].to_pylist(), strict=True))
+    assert tags == {"u": ["old", "new"], "철수": ["old", "a|b"]}
 
 
 def test_a_piece_of_the_log_is_read_by_its_bytes(tmp_path):

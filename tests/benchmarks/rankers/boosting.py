@@ -51,7 +51,7 @@ class Columns:
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
-        tables = problem.tables
+        tables = problem.tables.items
         grades, genres = tables.categories[GRADE], tables.bags[GENRES]
         vocabulary = Vocabulary.fit(genres.values, 1)
         many_hot = np.zeros((len(genres), len(vocabulary) - 1), np.float32)
