@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
-from widedeep.data.dataset import DatasetSpec
+from widedeep.data.dataset import DatasetSpec, Feature, FeatureType
 from widedeep.data.dataset_tables import LabelRule, TimeUnit
 from widedeep.data.files import DelimitedFile, FileFormat, FileRange, Rows
 from widedeep.data.ids import id_text
@@ -45,11 +45,12 @@ _FORMER_FILE, _FORMER_HEADER = "rates-events.csv", "user,movie,rate,time\n"
 TORN_FOLDER = "torn"
 """The folder of incomplete last lines that a crash left; none of them was acknowledged."""
 
-_LOCK = "server.lock"
+_LOCK, _TAKE_OVER_LOCK = "server.lock", ".take-over.lock"
 _LARGEST_BATCH = 4096
 _BLOCK = 1 << 16
 _FOREVER = 1 << 62
 _POSITIVE_TEN = 10
+_BETWEEN_VALUES = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,18 +229,29 @@ def feedback_spec(spec: DatasetSpec) -> DatasetSpec:
         separator="\t",
         columns=None,
     )
-    return replace(spec, interactions=table)
+    features = tuple(_as_given(f) if f.table == "interactions" else f for f in spec.features)
+    return replace(spec, interactions=table, features=features)
+
+
+def _as_given(feature: Feature) -> Feature:
+    """Return a feature of interactions as a request gives it: by its name, and already read.
+
+    Its column is `context.<name>`, so that it is none of the log's own columns.
+    """
+    separator = _BETWEEN_VALUES if feature.type is FeatureType.BAG else None
+    source = f"interactions.context.{feature.name}"
+    return replace(feature, source=source, pattern=None, separator=separator)
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackFile:
     """The complete lines of a feedback log, with the context features as columns of their own.
 
-    `features` are the columns of the interactions that the spec reads besides those of the log.
+    `features` are those of the interactions in `feedback_spec`.
     """
 
     lines: DelimitedFile
-    features: tuple[str, ...]
+    features: tuple[Feature, ...]
 
     @property
     def path(self) -> Path:
@@ -264,9 +276,9 @@ class FeedbackFile:
         rows = self.lines.read(part)
         given = [_context(text) for text in rows.columns["context"].to_pylist()]
         columns = rows.columns.drop_columns("context")
-        for name in self.features:
-            texts = [_as_text(context.get(name)) for context in given]
-            columns = columns.append_column(name, pa.array(texts, pa.string()))
+        for feature in self.features:
+            texts = [_as_text(feature, context.get(feature.name)) for context in given]
+            columns = columns.append_column(feature.column, pa.array(texts, pa.string()))
         return Rows(rows.line, columns, rows.faults, rows.text)
 
 
@@ -279,9 +291,11 @@ def _context(text: str | None) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _as_text(value: Any) -> str:  # noqa: ANN401  a JSON value
+def _as_text(feature: Feature, value: Any) -> str:  # noqa: ANN401  a JSON value
     if value is None:
         return ""
+    if isinstance(value, list):
+        return (feature.separator or ",").join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -292,7 +306,7 @@ def open_feedback(path: Path, spec: DatasetSpec) -> FeedbackFile | None:
     if size <= len(FEEDBACK_HEADER):
         return None
     lines = DelimitedFile.open(path, FileFormat(_COLUMNS, "\t"), size)
-    features = [f.column for f in spec.features if f.table == "interactions"]
+    features = (f for f in feedback_spec(spec).features if f.table == "interactions")
     return FeedbackFile(lines, tuple(features))
 
 
@@ -333,10 +347,19 @@ def feedback_events(interactions: Interactions) -> Iterator[FeedbackEvent]:
 
 
 def _take_over_former_log(folder: Path) -> None:
-    """Write the interactions that an earlier version logged into a new log, unless there is one."""
+    """Write the interactions that an earlier version logged into a new log, unless there is one.
+
+    A server and ingest may do so at once; the lock keeps one from replacing the other's log.
+    """
     former, path = folder / _FORMER_FILE, folder / FEEDBACK_FILE
-    if path.exists() or not former.exists() or complete_size(former) <= len(_FORMER_HEADER):
+    if path.exists() or complete_size(former) <= len(_FORMER_HEADER):
         return
+    with FileLock(folder / _TAKE_OVER_LOCK):
+        if not path.exists():
+            _write_former_log(former, path)
+
+
+def _write_former_log(former: Path, path: Path) -> None:
     text = former.read_bytes()[: complete_size(former)].decode()
     fields = pc.split_pattern(pa.array(text.splitlines()[1:]), ",").to_pylist()
     events = []
