@@ -123,7 +123,7 @@ def test_a_ranker_scores_a_request_as_the_model_does(world, model, user):
         ({}, {}),
         ({"device": "device-2"}, {}),
         ({"device": "toaster"}, {"age": 33, "country": "country-3"}),
-        ({"device": None}, {"age": "unknown", "country": "한국"}),
+        ({"device": None}, {"age": None, "country": "한국"}),
     ]:
         given = RequestFeatures(context, of_user)
         scores = ranker.scores(key, items, at, given)
@@ -141,6 +141,10 @@ def test_what_no_feature_is_called_is_refused(world):
         RequestFeatures({"devise": "x"}).check(tables)
     with pytest.raises(InputError, match="'ag' is no feature of a user; did you mean 'age'"):
         RequestFeatures(user={"ag": 3}).check(tables)
+    for value in ("noon", [3], "nan", ""):
+        with pytest.raises(InputError, match=r"age is .*; expected a number"):
+            RequestFeatures(user={"age": value}).check(tables)
+    RequestFeatures(user={"age": "33.5"}).check(tables)
     with pytest.raises(InputError, match="expected NAME=VALUE"):
         RequestFeatures.from_texts(["device"], tables)
 

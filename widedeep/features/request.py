@@ -57,7 +57,10 @@ class RequestFeatures:
         return given
 
     def check(self, tables: FeatureTables) -> None:
-        """Raise InputError if a name is no feature of the context or of users."""
+        """Raise InputError if a name is none of the features, or the value of a number is none.
+
+        Other values are not checked: those of categories and bags may be unknown.
+        """
         for what, names, known in (
             ("the context", self.context, context_features(tables)),
             ("a user", self.user, user_features(tables)),
@@ -68,6 +71,10 @@ class RequestFeatures:
                         f"{name!r} is no feature of {what}{close_name(name, known)}; expected one "
                         f"of {', '.join(known) or 'none: the data have no such feature'}"
                     )
+        for name in tables.request_numbers:
+            value = self.context.get(name, self.user.get(name))
+            if value is not None and not np.isfinite(as_number(value)):
+                raise InputError(f"{name} is {value!r}; expected a number")
 
 
 NOTHING_GIVEN = RequestFeatures()
@@ -92,7 +99,7 @@ def as_category(value: FeatureValue) -> str:
 
 
 def as_number(value: FeatureValue) -> float:
-    """Return a given value as a number, NaN if it is none."""
+    """Return a given value as a number, NaN if it is missing."""
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
