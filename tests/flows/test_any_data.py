@@ -5,7 +5,6 @@ Each mistake in the data stops a run with one sentence, and the champion stays.
 
 import json
 import shutil
-from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -17,8 +16,6 @@ from tests.flows.test_bad_input import fingerprint
 from widedeep.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-ML_100K = Path(__file__).resolve().parents[3] / "shared" / "data" / "ml-100k"
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +126,8 @@ def test_studies_work_on_it(command, workspace, clicks, run_command):
     assert result["model"] == "widedeep-sim-clicks"
 
 
-def test_the_tutorials_three_commands_are_all_it_takes(tmp_path, capsys, make_workspace):
-    if not ML_100K.is_dir():
-        pytest.skip(f"no copy of ml-100k at {ML_100K}")
-    folder = shutil.copytree(ML_100K, tmp_path / "ml-100k")
+def test_the_tutorials_three_commands_are_all_it_takes(ml_100k, tmp_path, capsys, make_workspace):
+    folder = shutil.copytree(ml_100k, tmp_path / "ml-100k")
     log = pd.read_csv(folder / "ml-100k.inter", sep="\t")
     log[log["user_id:token"] % 3 == 0].to_csv(folder / "ml-100k.inter", sep="\t", index=False)
     assert main(["describe", str(folder)]) == 0

@@ -1,1 +1,1 @@
-"""Rating files in KMRD's form: where they come from, what is in them, what is wrong with them."""
+"""Files of interactions, items and users: where they come from, what they mean, what is wrong."""

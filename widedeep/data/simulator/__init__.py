@@ -1,1 +1,1 @@
-"""Simulated ratings in KMRD's form with a known truth, to judge a pipeline by."""
+"""Simulated data in KMRD's form or a declared one, with a known truth to judge a pipeline by."""

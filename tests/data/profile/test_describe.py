@@ -1,8 +1,5 @@
 """A folder is described by what stands in its files; each guess comes with its reason."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +12,6 @@ from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import EXAMPLE, simulate
 from widedeep.inputs import InputError
 
-ML_100K = Path(__file__).resolve().parents[3] / "shared" / "data" / "ml-100k"
 ROWS = 1200
 
 
@@ -281,11 +277,3 @@ def test_what_the_simulator_writes_is_described_as_it_was_declared(tmp_path):
     assert {f.source: (f.side, f.type) for f in guessed.features if f.source != "time"} == columns
     for role in ("user", "item", "time", "label", "repeats", "time_unit"):
         assert getattr(guessed.interactions, role) == getattr(declared.interactions, role)
-
-
-@pytest.mark.skipif(not ML_100K.is_dir(), reason="the shared copy of ml-100k is not there")
-def test_movielens_100k_is_described(tmp_path):
-    shutil.copytree(ML_100K, tmp_path / "ml-100k")
-    spec = describe(tmp_path / "ml-100k").spec
-    assert {f.name for f in spec.features_of(Side.USER)} >= {"age", "gender", "occupation"}
-    assert spec.interactions.label.at_least == 4
