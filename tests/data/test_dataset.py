@@ -96,6 +96,16 @@ MISTAKES = {
         "a category or a number",
     ),
     "users without a column": ('user = "uid"\n', "", "names no user column"),
+    "no encoding": (
+        'time = "ts"',
+        'time = "ts"\nencoding = "cp94"',
+        "'cp94' is no encoding",
+    ),
+    "an encoding of two bytes": (
+        'time = "ts"',
+        'time = "ts"\nencoding = "utf-16"',
+        "cannot be read line by line",
+    ),
     "a vector": ('type = "bag"', 'type = "vector"', "features.1.type"),
 }
 

@@ -1,5 +1,7 @@
 """Reading promises exact line numbers, and one sentence about a file that cannot be used."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -181,6 +183,15 @@ def test_a_column_that_stands_twice_in_the_header_is_refused(written):
 
 def test_a_header_that_is_not_utf_8_is_refused(written):
     assert "not UTF-8: byte 0xff found in line 1" in refusal(written, HEADER.encode("utf-16"))
+
+
+def test_a_named_encoding_is_read_and_a_line_that_is_not_in_it_is_named(written):
+    korean = "1,영화,10,4".encode("cp949")
+    file_format = replace(RATES, encoding="cp949")
+    file = written(b"\n".join([HEADER.encode(), korean]), file_format)
+    assert rows(file) == [(2, "1,영화,10,4")]
+    file = written(b"\n".join([HEADER.encode(), korean, b"1,\xff,10,4"]), file_format)
+    assert "not CP949: byte 0xff found in line 3" in refusal(read_all, file)
 
 
 @pytest.mark.parametrize("line", [2, 3, 700_000])

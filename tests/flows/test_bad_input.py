@@ -141,7 +141,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_begins(
 def test_a_stage_that_hangs_is_ended_and_changes_nothing(capsys, workspace, simulated, monkeypatch):
     before = fingerprint(workspace)
     monkeypatch.setattr("flows.retrain.features", features.with_options(timeout_seconds=0.5))
-    monkeypatch.setattr("tasks.training.code_version", lambda stage: sleep(60))
+    monkeypatch.setattr("tasks.training.code_version", lambda _: sleep(60))
     assert main(["retrain", "--home", str(workspace), "--data", str(simulated)]) == 1
     assert "timed out after 0.5 second(s)" in capsys.readouterr().err.splitlines()[0]
     assert fingerprint(workspace) == before

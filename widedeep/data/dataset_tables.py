@@ -7,14 +7,32 @@ or of users, and an `ExtraTable` holds the values of a bag, one a row, or names 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import AfterValidator, ConfigDict
 
 from widedeep.inputs import InputError
 
 STRICT = ConfigDict(extra="forbid")
 """An entry that is not declared is an error."""
+
+
+_MARKS = "\r\n\t,;|:"
+
+
+def _check_encoding(name: str) -> str:
+    try:
+        marks = _MARKS.encode(name)
+    except LookupError as error:
+        message = f"{name!r} is no encoding; expected one such as utf-8, cp949 or iso-8859-1"
+        raise ValueError(message) from error
+    if marks != _MARKS.encode("ascii"):
+        raise ValueError(f"{name!r} cannot be read line by line; save the file as UTF-8")
+    return name
+
+
+Encoding = Annotated[str, AfterValidator(_check_encoding)]
+"""The encoding of text files, by its name in Python."""
 
 
 class TimeUnit(StrEnum):
@@ -96,6 +114,7 @@ class InteractionsTable:
         integer_ids: Whether ids are integers, so that a row with another id is a bad row.
         repeats: Whether only the first row of a (user, item) is an example, or all are.
         separator: Between columns; recognised from the header if None.
+        encoding: Of the files' text.
         columns: Names of the columns of files without a header.
     """
 
@@ -110,6 +129,7 @@ class InteractionsTable:
     integer_ids: bool = False
     repeats: Literal["first", "all"] = "first"
     separator: str | None = None
+    encoding: Encoding = "utf-8"
     columns: tuple[str, ...] | None = None
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -173,6 +193,7 @@ class AttributesTable:
         complete: Whether an interaction of an id that the table lacks is a bad row; otherwise its
             attributes are missing.
         separator: Between columns; recognised from the header if None.
+        encoding: Of the files' text.
         columns: Names of the columns of files without a header.
     """
 
@@ -184,6 +205,7 @@ class AttributesTable:
     released: str | None = None
     complete: bool = False
     separator: str | None = None
+    encoding: Encoding = "utf-8"
     columns: tuple[str, ...] | None = None
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -199,6 +221,7 @@ class ExtraTable:
         title: Columns of names by language.
         optional: Whether the files may be absent.
         separator: Between columns; recognised from the header if None.
+        encoding: Of the files' text.
         columns: Names of the columns of files without a header.
     """
 
@@ -208,6 +231,7 @@ class ExtraTable:
     title: Mapping[str, TitleColumn] = field(default_factory=dict)
     optional: bool = False
     separator: str | None = None
+    encoding: Encoding = "utf-8"
     columns: tuple[str, ...] | None = None
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

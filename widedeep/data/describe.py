@@ -211,6 +211,8 @@ def _files_of(table: Sample) -> Iterator[str]:
     yield f"files = {_list(_globs(table.paths))}"
     if table.separator:
         yield f"separator = {_text(table.separator)}"
+    if table.encoding != "utf-8":
+        yield _entry("encoding", _text(table.encoding), "by its bytes; see that names are right")
     if not table.has_header:
         names = _list([*table.columns])
         yield _entry("columns", names, "the file has no header; by MovieLens' documentation")

@@ -46,17 +46,19 @@ class FileFormat:
         columns: Columns that must be there.
         separator: Between columns; recognised from the header if None.
         names: All columns in order, for files without a header.
+        encoding: Of a text file.
     """
 
     columns: tuple[str, ...]
     separator: str | None = None
     names: tuple[str, ...] | None = None
+    encoding: str = "utf-8"
 
     @classmethod
     def of_table(cls, spec: DatasetSpec, name: str) -> Self:
         """Return the format of a table of the spec."""
         table = spec.named_tables[name]
-        return cls(spec.columns_of(name), table.separator, table.columns)
+        return cls(spec.columns_of(name), table.separator, table.columns, table.encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ class DelimitedFile:
         path: Where it is.
         columns: The columns asked for.
         separator: Between columns.
+        encoding: Of its text.
         header: Its first line; empty without one.
         names: All columns in their order.
         start: Byte at which the first row begins.
@@ -192,6 +195,7 @@ class DelimitedFile:
     path: Path
     columns: tuple[str, ...]
     separator: str
+    encoding: str
     header: str
     names: tuple[str, ...]
     start: int
@@ -203,8 +207,8 @@ class DelimitedFile:
         """Check that `path` has the columns; see `open_file`.
 
         Raises:
-            InputError: The file is empty, is not UTF-8, has only a header, or the header has
-                another separator, lacks a column or has one twice.
+            InputError: The file is empty, has another encoding or only a header, or the header
+                has another separator, lacks a column or has one twice.
         """
         with path.open("rb") as file:
             first = file.readline(_LONGEST_HEADER)
@@ -214,7 +218,8 @@ class DelimitedFile:
         end = size - len(last_ends.group() if last_ends else b"")
         if not first.removeprefix(_BOM).strip():
             raise InputError(f"{path} is empty or starts with a blank line; expected a header")
-        line = _decode(first.removeprefix(_BOM), path, 1).rstrip("\r\n")
+        encoding = file_format.encoding
+        line = _decode(first.removeprefix(_BOM), encoding, path, 1).rstrip("\r\n")
         separator = file_format.separator or recognise_separator(line)
         if file_format.names is None:
             names = _column_names(line, path, file_format.columns, separator)
@@ -224,7 +229,8 @@ class DelimitedFile:
             _refuse_other_columns(path, names, file_format.columns)
         if end <= start:
             raise InputError(f"{path} has only a header; expected at least one row")
-        return cls(path, file_format.columns, separator, header, names, start, end, size)
+        columns = file_format.columns
+        return cls(path, columns, separator, encoding, header, names, start, end, size)
 
     def count_rows(self) -> int:
         """Return the number of rows, good or bad."""
@@ -242,12 +248,12 @@ class DelimitedFile:
         """Return the rows of a range of bytes.
 
         Raises:
-            InputError: A line is not UTF-8.
+            InputError: A line has another encoding.
         """
         with self.path.open("rb") as file:
             file.seek(part.start)
             block = file.read(part.end - part.start)
-        text = _split_lines(_decode(block, self.path, part.number))
+        text = _split_lines(_decode(block, self.encoding, self.path, part.number))
         line = pa.array(np.arange(part.number, part.number + len(text)))
         fields = _split_fields(text, self.separator)
         faults = self._faults(text, fields)
@@ -402,14 +408,15 @@ def _refuse_other_separator(header: str, path: Path, columns: Sequence[str], exp
             raise InputError(f"{path}: columns are separated by {word}; expected {other}")
 
 
-def _decode(block: bytes, path: Path, number: int) -> str:
+def _decode(block: bytes, encoding: str, path: Path, number: int) -> str:
     try:
-        return block.decode()
+        return block.decode(encoding)
     except UnicodeDecodeError as error:
         line = number + block.count(b"\n", 0, error.start)
+        found = f"byte 0x{block[error.start]:02x} found in line {line}"
         raise InputError(
-            f"{path} is not UTF-8: byte 0x{block[error.start]:02x} found in line {line}; "
-            "save the file as UTF-8"
+            f"{path} is not {encoding.upper()}: {found}; save the file as UTF-8, or name its "
+            "encoding in dataset.toml"
         ) from error
 
 

@@ -25,6 +25,7 @@ from widedeep.data.dataset import FeatureType, Side
 from widedeep.data.dataset_file import kmrd_spec, load_spec
 from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.describe import describe, write_description
+from widedeep.data.files import open_table, read_all
 from widedeep.data.ingest import ingest
 from widedeep.data.profile import samples
 from widedeep.inputs import InputError
@@ -252,13 +253,25 @@ def test_codes_in_users_dat_are_categories(tmp_path):
     assert named["genres"].separator == "|"
 
 
-def test_a_file_of_movielens_that_is_not_utf8_says_how_to_convert_it(tmp_path):
+@pytest.mark.parametrize(
+    ("encoding", "title"), [("cp1252", "Misérables, Les"), ("cp949", "살인의 추억")]
+)
+def test_a_file_that_is_not_utf8_is_read_in_the_encoding_that_fits(tmp_path, encoding, title):
     folder = write_movielens_100k(tmp_path / "ml")
-    text = (folder / "u.item").read_text().replace("Film 7 ", "Misérables ")
-    (folder / "u.item").write_bytes(text.encode("latin-1"))
-    message = refusal(folder)
-    assert "line 7" in message
-    assert "iconv -f ISO-8859-1" in message
+    text = (folder / "u.item").read_text().replace("Film 7 ", f"{title} ")
+    (folder / "u.item").write_bytes(text.encode(encoding))
+    description = describe(folder)
+    assert description.spec.items.encoding == encoding
+    assert f'encoding = "{encoding}"' in description.text
+    (file,) = open_table(description.spec, "items", folder)
+    assert any(name.startswith(title) for name in read_all(file).columns["title"].to_pylist())
+
+
+def test_text_of_two_bytes_a_letter_is_refused(tmp_path):
+    folder = write_movielens_100k(tmp_path / "ml")
+    text = (folder / "u.item").read_text()
+    (folder / "u.item").write_bytes(text.encode("utf-16"))
+    assert "save the file as UTF-8" in refusal(folder)
 
 
 def test_tables_are_matched_by_shared_keys_whatever_their_columns_are_called(tmp_path):

@@ -6,6 +6,7 @@ names.
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -23,6 +24,7 @@ from widedeep.inputs import InputError
 SAMPLE_ROWS = 200_000
 """Rows of a file that are looked at."""
 
+_ENCODING_BYTES = 1 << 24
 _NUMBER = re.compile(r"^\s*-?[0-9]*\.?[0-9]*\s*$")
 _FEWEST_OWNERS = 20
 _MOST_VALUES_AN_OWNER = 1.001
@@ -56,6 +58,7 @@ class Sample:
         columns: Columns by name.
         separator: Between columns; empty for Parquet.
         has_header: Whether the first line holds the names.
+        encoding: Of a text file.
         unread: The types of Parquet columns that are neither values nor lists of values, by name.
     """
 
@@ -63,6 +66,7 @@ class Sample:
     columns: Mapping[str, Column]
     separator: str = ""
     has_header: bool = True
+    encoding: str = "utf-8"
     unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -103,8 +107,9 @@ class Sample:
         """
         if path.suffix == ".parquet":
             return cls._read_parquet(path)
+        encoding = _recognise_encoding(path)
         with path.open("rb") as file:
-            first = file.readline(1 << 16).decode("utf-8", "replace").rstrip("\r\n")
+            first = file.readline(1 << 16).decode(encoding, "replace").rstrip("\r\n")
         first = first.removeprefix("\ufeff")
         separator = separator or recognise_separator(first)
         header = split_header(first, separator)
@@ -114,7 +119,8 @@ class Sample:
                 "of the columns above it, or write dataset.toml by hand with columns = […]"
             )
         columns = tuple(names or (typed_name(name, path) for name in header))
-        rows = _first_rows(path, FileFormat(columns, separator, columns if names else None))
+        form = FileFormat(columns, separator, columns if names else None, encoding)
+        rows = _first_rows(path, form)
         types = [
             name.rpartition(":")[2] if typed_name(name, path) != name else "" for name in header
         ]
@@ -122,7 +128,7 @@ class Sample:
             name: Column(name, rows[name], declared)
             for name, declared in zip(columns, types, strict=False)
         }
-        return cls((path,), by_name, separator, has_header=names is None)
+        return cls((path,), by_name, separator, names is None, encoding)
 
     @classmethod
     def _read_parquet(cls, path: Path) -> Self:
@@ -136,6 +142,21 @@ class Sample:
             raise InputError(f"{path} has no column of values; found {unread}")
         rows = _first_rows(path, FileFormat(columns))
         return cls((path,), {name: Column(name, rows[name]) for name in columns}, unread=unread)
+
+
+def _recognise_encoding(path: Path) -> str:
+    """Return the encoding that the beginning of a text file can be read in; UTF-8 if there is none.
+
+    A byte over 0x7f alone between ASCII letters, as in Western European text, is not CP949.
+    """
+    with path.open("rb") as file:
+        start = file.read(_ENCODING_BYTES)
+    lines = start.rpartition(b"\n")[0] or start
+    for encoding in ("utf-8", "cp949", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            if "\0" not in lines.decode(encoding):
+                return encoding
+    return "utf-8"
 
 
 def _is_read(kind: pa.DataType) -> bool:
@@ -213,12 +234,4 @@ def _read_sample(path: Path) -> Sample:
         first = file.readline().decode("utf-8", "replace").split(separator)
     if len(first) != len(names) or not first[0].isdecimal():
         return Sample.read(path)
-    try:
-        return Sample.read(path, names, separator)
-    except InputError as error:
-        if "is not UTF-8" not in str(error):
-            raise
-        raise InputError(
-            f"{error}: MovieLens has it in ISO-8859-1, so: iconv -f ISO-8859-1 -t UTF-8 "
-            f"{path.name} > utf8 && mv utf8 {path.name}"
-        ) from error
+    return Sample.read(path, names, separator)

@@ -356,7 +356,7 @@ def _write_table(folder: Path, table: Table, columns: Mapping[str, pa.Array]) ->
     texts = [array.cast(pa.string()).fill_null("") for array in arrays]
     if path.suffix in _TYPED_HEADER and table.columns is None:
         names = tuple(_typed(name, array) for name, array in zip(names, arrays, strict=True))
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding=table.encoding, newline="") as file:
         if table.columns is None:
             file.write(separator.join(names) + "\n")
         lines = pc.binary_join_element_wise(*texts, separator)
