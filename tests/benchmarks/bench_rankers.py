@@ -61,7 +61,7 @@ def prepare(name: str, problem: Problem, options: argparse.Namespace) -> Ranker:
     makers = {
         OURS: lambda: WideAndDeep.of(
             problem,
-            get_preset(options.preset).with_precision(options.precision),
+            get_preset(options.preset, KMRD).with_precision(options.precision),
             refit=options.refit,
         ),
         BOOSTING: lambda: Boosting.of(problem, refit=options.refit),
