@@ -180,6 +180,7 @@ def tune(
 def status(
     *,
     at: Annotated[Moment | None, Field(description="Show what served at this moment.")] = None,
+    reasons: Annotated[bool, Field(description="Show all reasons of a decision.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -189,7 +190,7 @@ def status(
 
     models = statuses(workspace, at)
     if not as_json:
-        show_statuses(models)
+        show_statuses(models, all_reasons=reasons)
         return
     for model in models:
         _write_json(model)

@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows.console import plain_console, split_line
@@ -25,7 +26,14 @@ from tasks.engine import Engine
 from tasks.ingest import arrivals_to_text, ingest, ingest_source
 from tasks.model_store import ModelStore
 from tasks.prefect_page import show_data
-from tasks.promotion import Challenger, PromotionOutcome, evaluate, passed_gate, promote
+from tasks.promotion import (
+    Challenger,
+    PromotionOutcome,
+    evaluate,
+    learned_nothing_new,
+    passed_gate,
+    promote,
+)
 from tasks.registry import Registry
 from tasks.run import RunContext, preset_by_name
 from tasks.run_form import AtLeastOne, DataSet, Moments, Publication, Training
@@ -33,12 +41,14 @@ from tasks.tracking import Tracker
 from tasks.training import catch_up, features, train
 from widedeep import Artifact, GateConfig, IngestedData, Workspace
 from widedeep.data.source import resolve_source
+from widedeep.evaluation.gate import Guardrail, Verdict
 from widedeep.evaluation.report import headlines, opponent_name
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.features.sampling import DAY
 from widedeep.inputs import Moment, Publish
 from widedeep.model.compute import resolve_device
 from widedeep.model.warm_start import TrainingStart
+from widedeep.store import ModelVersion
 
 _DEFAULT_GATE = GateConfig()
 
@@ -91,12 +101,16 @@ class Gate(Publication):
 
 @dataclass(frozen=True, slots=True)
 class RetrainReport:
-    """The result of a finished retrain: artefacts, decision, and seconds by stage."""
+    """The result of a finished retrain: artefacts, decision, and seconds by stage.
+
+    `repeated` says whether the run before came to the same evaluation, as nothing is new.
+    """
 
     context: RunContext
     run_id: str
     evaluation: Artifact
     outcome: PromotionOutcome
+    repeated: bool
     seconds: Mapping[str, float]
 
     def as_json(self) -> dict[str, Any]:
@@ -181,9 +195,11 @@ def _train_and_promote(
                 process.start()
                 if gate.publish is Publish.CAUGHT_UP:
                     served = catch_up(context, model)
+            decisions = context.workspace.decision_log(run.model).history()
+            repeated = bool(decisions) and decisions[-1].get("evaluation") == evaluation.id
             challenger = Challenger(model, served, evaluation)
             outcome = promote(context, run, challenger, gate.config, process)
-        report = RetrainReport(context, run.run_id, evaluation, outcome, watch.seconds())
+        report = RetrainReport(context, run.run_id, evaluation, outcome, repeated, watch.seconds())
         tracker.log_seconds(run, report.seconds)
     return report
 
@@ -210,46 +226,66 @@ def show_retrain(report: RetrainReport, workspace: Workspace) -> None:
     """Print data, split, comparison, decision, and where to look next."""
     console = plain_console()
     ingested = report.context.ingested
-    counts = ingested.counts
     console.print()
     console.print(f"[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
+    _show_decision(report, console)
+    counts = ingested.counts
     console.print(
         f"rows      {counts.read:,} read = {counts.examples:,} examples + "
-        f"{counts.superseded:,} superseded + {counts.quarantined:,} quarantined"
+        f"{counts.superseded:,} repeats + {counts.quarantined:,} set aside"
     )
     console.print(f"label     {ingested.label}")
     if ingested.arrivals is not None:
         console.print(f"arrived   {arrivals_to_text(ingested.arrivals)}")
     console.print(split_line(ingested))
     console.print(f"start     {report.context.start.reason}")
-    console.print(_comparison(report.evaluation.summary))
-    _show_decision(report, console)
+    if not learned_nothing_new(report.evaluation):
+        _show_comparison(report.evaluation.summary, report.context.champion, console)
+    times = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
+    console.print(f"seconds   {times}")
     _show_next(report, workspace, console)
 
 
-def _comparison(summary: Mapping[str, Any]) -> Table:
-    columns = ("holdout", "challenger", opponent_name(summary), "difference, 95 % interval")
+def _show_decision(report: RetrainReport, console: Console) -> None:
+    """Print the conclusion, what serves now, and how to serve a version that was not promoted."""
+    outcome = report.outcome
+    serving = f"version {outcome.champion} serves" if outcome.champion else "nothing serves yet"
+    if learned_nothing_new(report.evaluation):
+        console.print(f"decision  [bold]{outcome.decision.reasons[0]}[/bold]; {serving}")
+        return
+    known = "nothing is new since the last run; " if report.repeated else ""
+    text = escape(outcome.decision.to_text())
+    console.print(f"decision  {known}[bold]version {outcome.version} {text}[/bold]; {serving}")
+    if outcome.decision.verdict is not Verdict.PROMOTE:
+        console.print(
+            f"          to serve it anyway: widedeep promote {outcome.version} --reason …"
+        )
+
+
+def _show_comparison(
+    summary: Mapping[str, Any], champion: ModelVersion | None, console: Console
+) -> None:
+    """Print the metrics of both models on the holdout, and the margins of the guardrails."""
+    other = f"version {champion.number}" if champion else opponent_name(summary)
+    guardrails = {values["name"]: Guardrail.from_json(values) for values in summary["guards"]}
+    columns = ("holdout", "challenger", other, "difference, 95 % interval", "margin")
     table = Table(*columns, box=box.SIMPLE)
     for headline in headlines(summary):
-        challenger, other = headline.challenger, headline.other
-        if challenger is None or other is None:
-            table.add_row(headline.title, "no user has rows to rank", "", "")
+        measured, compared = headline.challenger, headline.other
+        if measured is None or compared is None:
+            table.add_row(headline.title, "no user has rows to rank")
             continue
-        difference = f"{challenger - other:+.4f}  {headline.interval}".rstrip()
-        table.add_row(headline.title, f"{challenger:.4f}", f"{other:.4f}", difference)
-    return table
-
-
-def _show_decision(report: RetrainReport, console: Console) -> None:
-    decision, champion = report.outcome.decision, report.outcome.champion
-    serving = f"version {champion} is the champion" if champion else "there is no champion yet"
+        difference = f"{measured - compared:+.4f}  {headline.interval}".rstrip()
+        guardrail = guardrails.pop(headline.title, None)
+        margin = guardrail.margin_text if guardrail else ""
+        table.add_row(headline.title, f"{measured:.4f}", f"{compared:.4f}", difference, margin)
+    for guardrail in guardrails.values():
+        table.add_row(*guardrail.cells())
+    console.print(table)
     console.print(
-        f"decision  [bold]{decision.verdict}[/bold] version {report.outcome.version}; {serving}"
+        "streaming: each row with what was known before it; frozen: with what was known before the "
+        "holdout.\nNeither model has learned from the holdout. GAUC and NDCG: within a user."
     )
-    for reason in decision.reasons:
-        console.print(f"          - {reason}")
-    times = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
-    console.print(f"seconds   {times}")
 
 
 def _show_next(report: RetrainReport, workspace: Workspace, console: Console) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from flows.console import plain_console
@@ -30,6 +31,7 @@ _QUERY = """
     from registered_models left join registered_model_aliases using (name)
 """
 _SHOWN = ("at", "version", "action", "reason")
+"""Entries of a decision in `status --json`."""
 
 
 def statuses(workspace: Workspace, at: Moment | None = None) -> list[dict[str, Any]]:
@@ -58,8 +60,8 @@ def model_status(workspace: Workspace, model: str) -> dict[str, Any]:
     return next(status for status in statuses(workspace) if status["model"] == model)
 
 
-def show_statuses(models: Sequence[Mapping[str, Any]]) -> None:
-    """Print the champion and the decisions of each model."""
+def show_statuses(models: Sequence[Mapping[str, Any]], *, all_reasons: bool = False) -> None:
+    """Print the champion and the decisions of each model, with the first or all reasons."""
     console = plain_console()
     if not models:
         console.print("no model yet; begin with: widedeep retrain")
@@ -70,7 +72,9 @@ def show_statuses(models: Sequence[Mapping[str, Any]]) -> None:
         for column in _SHOWN:
             table.add_column(column, no_wrap=column != "reason")
         for decision in status["history"]:
-            table.add_row(*(str(decision[column]) for column in _SHOWN))
+            at, version, action, reason = (str(decision[column]) for column in _SHOWN)
+            shown = reason.replace("; ", "\n") if all_reasons else reason.partition("; ")[0]
+            table.add_row(at, version, action, escape(shown))
         console.print(table)
 
 

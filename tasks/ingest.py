@@ -159,7 +159,7 @@ def ingest(
     positive_share = float(interactions.label[times < as_of].mean())
     counts = ratings.counts(as_of)
     logger.info(
-        "ingest: %s interactions read, %s examples, %s superseded, %s quarantined",
+        "ingest: %s interactions read = %s examples + %s repeats + %s set aside",
         *(f"{n:,}" for n in (counts.read, counts.examples, counts.superseded, counts.quarantined)),
     )
     for reason, rows in artifact.summary["quarantined_by_reason"].items():
@@ -186,7 +186,7 @@ def arrivals_to_text(arrivals: Artifact) -> str:
 
 def _has_unexpected(arrivals: Artifact) -> bool:
     """Return whether interactions came late, changed or vanished."""
-    counts = arrivals.summary["ratings"].items()
+    counts = arrivals.summary["interactions"].items()
     return any(count for change, count in counts if change != "new")
 
 

@@ -176,6 +176,11 @@ class PromotionOutcome:
     champion: str | None
 
 
+def learned_nothing_new(evaluation: Artifact) -> bool:
+    """Return whether the challenger is the champion itself: there was nothing to learn."""
+    return bool(evaluation.key["challenger"] == evaluation.key["champion"])
+
+
 def passed_gate(evaluation: Artifact) -> bool:
     """Return whether the gate's verdict on the evaluation is to promote."""
     return bool(evaluation.summary["decision"]["verdict"] == Verdict.PROMOTE)
@@ -240,7 +245,7 @@ def promote(
     tracker.log_decision(run, decision, version.number)
     card = model_card(context, version.number, served, evaluation, decision)
     tracker.log_card(run, version.number, card)
-    logger.info("promote: version %s: %s", version.number, decision.verdict)
+    logger.info("promote: version %s %s", version.number, decision.to_text())
     outcome = PromotionOutcome(version.number, decision, serving.number if serving else None)
     _announce(tracker, run, evaluation, outcome)
     return outcome
@@ -260,12 +265,17 @@ def _decide(
     evaluation: Artifact, version: ModelVersion, gate: GateConfig, dry_run_process: DryRunProcess
 ) -> Decision:
     """Return the gate's decision, or hold if the gate would promote but the dry run fails."""
+    if learned_nothing_new(evaluation):
+        conclusion = f"nothing is new since version {version.number} learned, so nothing was done"
+        return Decision(Verdict.INSUFFICIENT, (conclusion,))
     decision = evaluation.summary["decision"]
     verdict, reasons = Verdict(decision["verdict"]), tuple(decision["reasons"])
     if verdict is not Verdict.PROMOTE:
         return Decision(verdict, reasons)
     dry_run = dry_run_process.try_model(version.folder, gate.latency_budget)
-    return Decision(Verdict.HOLD if dry_run.faults else verdict, (*reasons, *dry_run.reasons()))
+    if dry_run.faults:
+        return Decision(Verdict.HOLD, (*dry_run.reasons(), *reasons))
+    return Decision(verdict, (*reasons, *dry_run.reasons()))
 
 
 def save_data_snapshot(ingested: Ingested, served: Artifact, folder: Path) -> None:

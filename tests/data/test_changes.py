@@ -38,7 +38,7 @@ def unexpected(artifact):
 def test_the_same_files_bring_nothing(compare_after):
     changes = compare_after(lambda: None)
     assert changes.summary == {
-        "ratings": {"new": 0, "late": 0, "changed": 0, "gone": 0},
+        "interactions": {"new": 0, "late": 0, "changed": 0, "gone": 0},
         "items": NOTHING,
         "files": NOTHING,
     }
@@ -49,7 +49,7 @@ def test_a_row_that_was_added_is_new_or_late_by_its_time(compare_after, kmrd):
     late = 1_500_000_030
     lines = [f"77,10001,10,{LATER}\n", f"77,10002,3,{late}\n"]
     changes = compare_after(lambda: edit(kmrd / "rates.csv", lambda rows: rows + lines))
-    assert changes.summary["ratings"] == {"new": 1, "late": 1, "changed": 0, "gone": 0}
+    assert changes.summary["interactions"] == {"new": 1, "late": 1, "changed": 0, "gone": 0}
     assert changes.summary["files"] == NOTHING | {"changed": 1}
     assert unexpected(changes) == [("late", 77, 10002, late, None, 3)]
 
@@ -57,7 +57,7 @@ def test_a_row_that_was_added_is_new_or_late_by_its_time(compare_after, kmrd):
 def test_a_file_that_was_added_keeps_what_was_there(compare_after, kmrd):
     part = kmrd / "rates-2020.csv"
     changes = compare_after(lambda: part.write_text(f"user,movie,rate,time\n77,10001,10,{LATER}\n"))
-    assert changes.summary["ratings"] == {"new": 1, "late": 0, "changed": 0, "gone": 0}
+    assert changes.summary["interactions"] == {"new": 1, "late": 0, "changed": 0, "gone": 0}
     assert changes.summary["files"] == NOTHING | {"new": 1}
 
 
@@ -69,13 +69,13 @@ def test_an_old_row_that_changed_is_listed_with_both_values(compare_after, kmrd)
             lambda rows: [row.replace(first, "0,10001,9,1500000000\n") for row in rows],
         )
     )
-    assert changes.summary["ratings"] == {"new": 0, "late": 0, "changed": 1, "gone": 0}
+    assert changes.summary["interactions"] == {"new": 0, "late": 0, "changed": 1, "gone": 0}
     assert unexpected(changes) == [("changed", 0, 10001, 1_500_000_000, 1, 9)]
 
 
 def test_an_old_row_that_vanished_is_listed(compare_after, kmrd):
     changes = compare_after(lambda: edit(kmrd / "rates.csv", lambda rows: rows[:1] + rows[2:]))
-    assert changes.summary["ratings"] == {"new": 0, "late": 0, "changed": 0, "gone": 1}
+    assert changes.summary["interactions"] == {"new": 0, "late": 0, "changed": 0, "gone": 1}
     assert unexpected(changes) == [("gone", 0, 10001, 1_500_000_000, 1, None)]
 
 
@@ -91,7 +91,7 @@ def test_items_are_compared_too(compare_after, kmrd):
 
 def test_the_order_of_lines_is_no_change(compare_after, kmrd):
     changes = compare_after(lambda: edit(kmrd / "rates.csv", lambda rows: rows[:1] + rows[:0:-1]))
-    assert changes.summary["ratings"] == {"new": 0, "late": 0, "changed": 0, "gone": 0}
+    assert changes.summary["interactions"] == {"new": 0, "late": 0, "changed": 0, "gone": 0}
 
 
 def test_an_artefact_of_an_earlier_version_is_refused_with_what_to_do(kmrd, store, now):
@@ -140,4 +140,4 @@ def test_any_two_states_of_a_file_differ_by_what_is_reported(tmp_path_factory, t
     }
     assert set(unexpected(changes)) == expected
     new = [event for event in now.keys() - then.keys() if event[-1] > last]
-    assert changes.summary["ratings"]["new"] == len(new)
+    assert changes.summary["interactions"]["new"] == len(new)

@@ -81,8 +81,8 @@ def test_both_intervals_decide(auc, log_loss, verdict):
 def test_a_small_holdout_is_no_evidence_either_way(unit, count, minimum, auc):
     decision = against_champion(auc, (-0.003, -0.001), **{unit: count})
     assert decision.verdict is Verdict.INSUFFICIENT
-    assert f"{count} {unit}" in decision.reasons[-1]
-    assert f"at least {minimum}" in decision.reasons[-1]
+    assert f"{count} {unit}" in decision.reasons[0]
+    assert f"at least {minimum}" in decision.reasons[0]
 
 
 def test_a_holdout_of_just_the_minimum_counts():
@@ -121,7 +121,7 @@ def test_models_that_score_alike_are_no_evidence_and_the_reason_says_so():
 
 
 def test_the_reasons_carry_both_models_and_the_interval():
-    assert against_champion(BETTER, (-0.003, -0.001)).reasons == (
+    assert against_champion(BETTER, (-0.003, -0.001)).reasons[1:] == (
         (
             "streaming AUC 0.8231 against the champion's 0.8213: +0.0018, "
             "95 % interval [+0.0003, +0.0033], lies above 0"
@@ -134,6 +134,57 @@ def test_the_reasons_carry_both_models_and_the_interval():
 
 
 @pytest.mark.parametrize(
+    ("auc", "log_loss", "conclusion"),
+    [
+        (
+            BETTER,
+            (-0.003, -0.001),
+            (
+                "promoted: AUC +0.0018 [+0.0003, +0.0033] is better, and "
+                "everything else stays within its margin"
+            ),
+        ),
+        (
+            UNCLEAR,
+            (-0.003, -0.001),
+            (
+                "not promoted: AUC +0.0015 [-0.0003, +0.0033] could be chance, and "
+                "everything else stays within its margin"
+            ),
+        ),
+        (
+            BETTER,
+            (0.001, 0.005),
+            (
+                "not promoted: AUC +0.0018 [+0.0003, +0.0033] is better, and streaming log loss "
+                "+0.0030 [+0.0010, +0.0050] may be worse by more than its margin of +0.0020"
+            ),
+        ),
+        (
+            WORSE,
+            (0.003, 0.005),
+            (
+                "not promoted: AUC -0.0018 [-0.0033, -0.0003] is worse, and streaming log loss "
+                "+0.0040 [+0.0030, +0.0050] is worse by more than its margin of +0.0020"
+            ),
+        ),
+    ],
+)
+def test_the_first_reason_is_a_conclusion_for_people(auc, log_loss, conclusion):
+    assert against_champion(auc, log_loss).to_text() == conclusion
+
+
+def test_the_conclusion_names_the_windows_that_showed_the_gain():
+    windows = PooledDifference(Interval(0.0018, *BETTER), 0.975, looks=3, rows=20_000)
+    decision = against_champion(UNCLEAR, (-0.003, -0.001), pooled=windows)
+    assert "but over 3 windows AUC +0.0018 [+0.0003, +0.0033] is better" in decision.reasons[0]
+
+
+def test_a_first_model_with_a_log_loss_above_the_constants_is_told_so():
+    assert "the share of positives alone" in against_baseline(BETTER, 0.382).reasons[0]
+
+
+@pytest.mark.parametrize(
     ("auc", "log_loss", "auc_ending", "loss_ending"),
     [
         (WORSE, (0.003, 0.005), "lies below 0", "lies past the margin of +0.0020"),
@@ -141,19 +192,19 @@ def test_the_reasons_carry_both_models_and_the_interval():
     ],
 )
 def test_a_refusal_says_which_end_failed(auc, log_loss, auc_ending, loss_ending):
-    auc_reason, loss_reason = against_champion(auc, log_loss).reasons
+    _, auc_reason, loss_reason = against_champion(auc, log_loss).reasons
     assert auc_reason.endswith(auc_ending)
     assert loss_reason.endswith(loss_ending)
 
 
 def test_an_end_close_to_zero_is_not_printed_as_zero():
-    reason = against_champion((0.00003, 0.003), (-0.003, -0.001)).reasons[0]
+    reason = against_champion((0.00003, 0.003), (-0.003, -0.001)).reasons[1]
     assert "[+3e-05, +0.0030], lies above 0" in reason
 
 
 def test_the_interval_is_named_by_its_confidence():
     gate = GateConfig(confidence=0.975)
-    assert "97.5 % interval" in against_champion(BETTER, BETTER, gate, confidence=0.975).reasons[0]
+    assert "97.5 % interval" in against_champion(BETTER, BETTER, gate, confidence=0.975).reasons[1]
 
 
 @pytest.mark.parametrize(
@@ -175,12 +226,15 @@ def test_a_first_model_on_a_small_holdout_is_not_promoted():
 
 
 def test_the_reasons_of_a_first_model_carry_the_baseline_and_the_constant():
-    assert against_baseline(BETTER).reasons == (
+    assert against_baseline(BETTER).reasons[1:] == (
         (
             "streaming AUC 0.8231 against the user + item mean baseline's 0.8213: +0.0018, "
             "95 % interval [+0.0003, +0.0033], lies above 0"
         ),
-        "streaming log loss 0.3845 against the constant's 0.6490: -0.2645, below it",
+        (
+            "streaming log loss 0.3845 against 0.6490 for the share of positives alone: "
+            "-0.2645, below it"
+        ),
     )
 
 

@@ -28,7 +28,8 @@ def decide(tmp_path):
 
     def with_verdict(verdict, dry_run_process):
         summary = {"decision": {"verdict": str(verdict), "reasons": ["numbers"]}}
-        evaluation = Artifact("evaluations", "e", Path(), {}, summary)
+        key = {"challenger": "new", "champion": "old"}
+        evaluation = Artifact("evaluations", "e", Path(), key, summary)
         return _decide(evaluation, ModelVersion("1", stored, stored), GateConfig(), dry_run_process)
 
     return with_verdict
@@ -46,7 +47,7 @@ def test_a_model_that_works_is_promoted_and_the_dry_run_is_told(decide, tmp_path
 def test_a_model_that_does_not_work_is_held(decide):
     decision = decide(Verdict.PROMOTE, Found("it fell over", "twice"))
     assert decision.verdict is Verdict.HOLD
-    assert decision.reasons == ("numbers", "dry run: it fell over", "dry run: twice")
+    assert decision.reasons == ("dry run: it fell over", "dry run: twice", "numbers")
 
 
 @pytest.mark.parametrize("verdict", [Verdict.HOLD, Verdict.INSUFFICIENT])

@@ -47,7 +47,7 @@ def compare_data(before: Artifact, after: Artifact, store: ArtifactStore) -> Art
         ratings = _RatingChanges.compute(IngestedData(before), IngestedData(after))
         pq.write_table(ratings.unexpected(), folder / UNEXPECTED_FILE)
         return {
-            "ratings": ratings.counts(),
+            "interactions": ratings.counts(),
             "items": _count_changes(_items_by_id(before), _items_by_id(after)),
             "files": _count_changes(before.key["files"], after.key["files"]),
         }

@@ -413,9 +413,9 @@ def _decode(block: bytes, encoding: str, path: Path, number: int) -> str:
         return block.decode(encoding)
     except UnicodeDecodeError as error:
         line = number + block.count(b"\n", 0, error.start)
-        found = f"byte 0x{block[error.start]:02x} found in line {line}"
+        where = f"byte 0x{block[error.start]:02x} found in line {line}"
         raise InputError(
-            f"{path} is not {encoding.upper()}: {found}; save the file as UTF-8, or name its "
+            f"{path} is not {encoding.upper()}: {where}; save the file as UTF-8, or name its "
             "encoding in dataset.toml"
         ) from error
 

@@ -12,10 +12,11 @@ change whose interval reaches past it is harm that was not ruled out.
 what they decide from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
+from typing import Any, Self
 
 from widedeep.evaluation.bootstrap import Interval, PairedDifference, signed_text
 from widedeep.evaluation.sequential import PooledDifference
@@ -35,13 +36,22 @@ class Verdict(StrEnum):
     HOLD = "hold"
     INSUFFICIENT = "insufficient_evidence"
 
+    @property
+    def outcome(self) -> str:
+        """What people are told became of the challenger."""
+        return "promoted" if self is Verdict.PROMOTE else "not promoted"
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict and its reasons, at least one sentence."""
+    """A verdict and its reasons: first a conclusion for people, then each measurement behind it."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """Return the outcome and the conclusion."""
+        return f"{self.verdict.outcome}: {self.reasons[0]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,11 @@ class Guardrail:
     change: Interval
     margin: float
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the guardrail that a comparison has written as JSON values."""
+        return cls(**{**values, "change": Interval(**values["change"])})
+
     @property
     def status(self) -> GuardrailStatus:
         """Whether the change stays within the margin, may reach past it, or lies past it."""
@@ -131,6 +146,17 @@ class Guardrail:
         if most <= 1:
             return GuardrailStatus.WITHIN
         return GuardrailStatus.PAST if least > 1 else GuardrailStatus.REACHES
+
+    @property
+    def margin_text(self) -> str:
+        """The margin, and whether it is kept."""
+        words = {GuardrailStatus.WITHIN: "kept", GuardrailStatus.REACHES: "may be passed"}
+        return f"{signed_text(self.margin)} {words.get(self.status, 'passed')}"
+
+    def cells(self) -> tuple[str, ...]:
+        """Return a row of a table: name, both values, change with interval, margin."""
+        values = _value_text(self.challenger), _value_text(self.champion)
+        return self.name, *values, _short_text(self.change), self.margin_text
 
     def to_text(self, confidence: float) -> str:
         """Return a sentence with both values, the interval and the margin."""
@@ -165,22 +191,23 @@ def decide_against_champion(
         ValueError: `difference` is not challenger minus champion, or has another confidence.
     """
     _check_pair(difference, challenger, champion, gate)
-    reasons = [
+    measured = [
         _auc_reason(difference, challenger, champion, "champion"),
         *(guardrail.to_text(difference.confidence) for guardrail in guardrails),
     ]
-    if shortages := _shortages(difference, gate):
-        return Decision(Verdict.INSUFFICIENT, (*reasons, *shortages))
+    if pooled is not None:
+        measured.append(pooled.to_text())
+    if shortage := _shortage(difference, gate):
+        return Decision(Verdict.INSUFFICIENT, (shortage, *measured))
     if _is_zero(difference.auc) and _is_zero(difference.log_loss):
         alike = "challenger and champion score every row of the holdout alike"
-        return Decision(Verdict.INSUFFICIENT, (*reasons, alike))
-    if pooled is not None:
-        reasons.append(pooled.to_text())
+        return Decision(Verdict.INSUFFICIENT, (alike,))
     statuses = {guardrail.status for guardrail in guardrails}
     worse = difference.auc.high < 0 or GuardrailStatus.PAST in statuses
     gain = difference.auc.low > 0 or (pooled is not None and pooled.auc.low > 0)
     better = gain and statuses <= {GuardrailStatus.WITHIN}
-    return Decision(_verdict(better=better, worse=worse), tuple(reasons))
+    conclusion = _conclusion(difference, guardrails, pooled)
+    return Decision(_verdict(better=better, worse=worse), (conclusion, *measured))
 
 
 def decide_against_baseline(
@@ -208,15 +235,49 @@ def decide_against_baseline(
     """
     _check_pair(difference, model, baseline, gate)
     rise = model.log_loss - constant_log_loss
-    reasons = (
-        _auc_reason(difference, model, baseline, BASELINE_NAME),
-        _constant_reason(model, constant_log_loss),
-    )
-    if shortages := _shortages(difference, gate):
-        return Decision(Verdict.INSUFFICIENT, (*reasons, *shortages))
+    constant = _constant_reason(model, constant_log_loss)
+    measured = (_auc_reason(difference, model, baseline, BASELINE_NAME), constant)
+    if shortage := _shortage(difference, gate):
+        return Decision(Verdict.INSUFFICIENT, (shortage, *measured))
     worse = difference.auc.high < 0 or rise > gate.log_loss_margin
     better = difference.auc.low > 0 and rise < 0
-    return Decision(_verdict(better=better, worse=worse), reasons)
+    auc = f"{_gain(difference.auc)}, beside the {BASELINE_NAME}"
+    conclusion = auc if rise < 0 else f"{auc}, but {constant}"
+    return Decision(_verdict(better=better, worse=worse), (conclusion, *measured))
+
+
+def _conclusion(
+    difference: PairedDifference,
+    guardrails: Sequence[Guardrail],
+    pooled: PooledDifference | None,
+) -> str:
+    """Return in one sentence why a challenger is promoted or not."""
+    gain = _gain(difference.auc)
+    if pooled is not None and pooled.auc.low > 0 >= difference.auc.low:
+        gain += f", but over {pooled.looks} windows {_gain(pooled.auc)}"
+    for status, harm in ((GuardrailStatus.PAST, "is"), (GuardrailStatus.REACHES, "may be")):
+        harmful = [guardrail for guardrail in guardrails if guardrail.status is status]
+        if harmful:
+            first, others = harmful[0], len(harmful) - 1
+            more = f", and {others} more" if others else ""
+            return (
+                f"{gain}, and {first.name} {_short_text(first.change)} {harm} worse by more than "
+                f"its margin of {signed_text(first.margin)}{more}"
+            )
+    return f"{gain}, and everything else stays within its margin"
+
+
+def _gain(auc: Interval) -> str:
+    """Return what the interval of a difference of AUC shows."""
+    shown = "is better" if auc.low > 0 else "is worse" if auc.high < 0 else "could be chance"
+    return f"AUC {_short_text(auc)} {shown}"
+
+
+def _short_text(change: Interval) -> str:
+    if change.low == change.high:
+        return signed_text(change.difference)
+    ends = f"[{signed_text(change.low)}, {signed_text(change.high)}]"
+    return f"{signed_text(change.difference)} {ends}"
 
 
 def _verdict(*, better: bool, worse: bool) -> Verdict:
@@ -250,13 +311,13 @@ def _is_zero(interval: Interval) -> bool:
     return interval.difference == interval.low == interval.high == 0
 
 
-def _shortages(difference: PairedDifference, gate: GateConfig) -> tuple[str, ...]:
-    """Return a sentence for each count of the holdout that is below the gate's minimum."""
+def _shortage(difference: PairedDifference, gate: GateConfig) -> str:
+    """Return which counts of the holdout are below the gate's minimum; empty if none is."""
     counts = (
         ("rows", difference.rows, gate.minimum_rows),
         ("users", difference.users, gate.minimum_users),
     )
-    return tuple(
+    return " and ".join(
         f"the holdout has {count} {unit}; the gate needs at least {minimum}"
         for unit, count, minimum in counts
         if count < minimum
@@ -275,6 +336,6 @@ def _auc_reason(
 def _constant_reason(model: StreamingScore, constant_log_loss: float) -> str:
     rise = model.log_loss - constant_log_loss
     return (
-        f"streaming log loss {model.log_loss:.4f} against the constant's {constant_log_loss:.4f}: "
-        f"{signed_text(rise)}, {'below it' if rise < 0 else 'not below it'}"
+        f"streaming log loss {model.log_loss:.4f} against {constant_log_loss:.4f} for the share of "
+        f"positives alone: {signed_text(rise)}, {'below it' if rise < 0 else 'not below it'}"
     )

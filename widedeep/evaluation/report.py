@@ -15,13 +15,13 @@ from widedeep.evaluation.gate import BASELINE_NAME
 HEADLINES = (
     ("streaming", "auc", "streaming AUC"),
     ("streaming", "log_loss", "streaming log loss"),
-    ("streaming", "ece", "streaming ECE"),
+    ("streaming", "ece", "streaming calibration error"),
     ("frozen", "auc", "frozen AUC"),
     ("frozen", "log_loss", "frozen log loss"),
     ("frozen", "gauc", "frozen GAUC"),
     ("frozen", "ndcg_at_10", "frozen NDCG@10"),
 )
-"""(protocol, metric, title); ECE is the expected calibration error."""
+"""(protocol, metric, title); `ece` is the expected calibration error."""
 
 
 @dataclass(frozen=True, slots=True)
