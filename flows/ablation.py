@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
+from rich.markup import escape
 
 from flows.console import figures, plain_console, show_files, split_line
 from flows.environment import default_workspace
@@ -150,6 +151,7 @@ def show_ablation(report: AblationReport, workspace: Workspace) -> None:
     console = plain_console()
     ingested, values = report.ingested, report.as_json()
     console.print(f"\n[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
+    console.print(f"label     {escape(ingested.label)}")
     console.print(split_line(ingested))
     summary = report.comparison.summary
     for table in (*summary["tables"], *summary["slice_tables"]):

@@ -89,7 +89,7 @@ def retrain(
     every: Annotated[
         Days | None,
         Option(metavar="90d"),
-        Field(description="Catch up: retrain once for each such step since the last decision."),
+        Field(description="Make up for missed runs, one for each step since the last decision."),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -245,7 +245,7 @@ def explain(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show what adds up to the score of one user and one item."""
+    """Show what adds up to the probability of a positive label, for one user and one item."""
     workspace = _workspace(home)
     from flows.explain import explain_pair, show_explanation
     from tasks.registry import choose_version

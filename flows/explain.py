@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExplainReport:
-    """The explanation of one score by a registered model, and the item's titles."""
+    """The explanation of one score by a registered model, and the item's titles.
+
+    `label` says when an interaction is positive, which is what the probability is one of.
+    """
 
     registered: RegisteredModel
     korean: str
     english: str
+    label: str
     explanation: "Explanation"
 
     def as_json(self) -> dict[str, Any]:
@@ -44,6 +48,7 @@ class ExplainReport:
             "version": self.registered.version.number,
             "korean": self.korean,
             "english": self.english,
+            "label": self.label,
             **self.explanation.as_json(),
         }
 
@@ -79,7 +84,8 @@ def explain_pair(
     query = Queries(user_key, item_key, at_, known, context)
     tables = with_given_user(explainer.tables, keys[0], given)
     korean, english = (explainer.names.item(keys[1], language) for language in Language)
-    return ExplainReport(registered, korean, english, explainer.explain(query, tables)[0])
+    explanation, label = explainer.explain(query, tables)[0], explainer.model.transform.spec.label
+    return ExplainReport(registered, korean, english, label, explanation)
 
 
 def show_explanation(report: ExplainReport) -> None:
@@ -90,7 +96,7 @@ def show_explanation(report: ExplainReport) -> None:
     console.print(f"\n[bold]{report.registered.title}[/bold]")
     console.print(f"user {explanation.user}, item {explanation.item}: {titles}")
     console.print(f"at {time}, knowing the interactions before {known_until}")
-    console.print(_contributions(explanation))
+    console.print(_contributions(explanation, report.label))
     silent = sum(fired.weight == 0 for fired in explanation.wide)
     if silent:
         console.print(f"{silent} more wide features fired; their weight is 0")
@@ -118,11 +124,11 @@ def write_memorisation(registered: RegisteredModel) -> None:
     )
 
 
-def _contributions(explanation: "Explanation") -> Table:
+def _contributions(explanation: "Explanation", label: str) -> Table:
     table = Table(box=box.SIMPLE, show_footer=True)
     table.add_column("adds", f"{explanation.logit:+.4f}", justify="right")
     table.add_column("part", "logit")
-    table.add_column("", f"probability {explanation.probability:.4f}")
+    table.add_column("", escape(f"probability {explanation.probability:.4f} of a positive label ({label})"))
     table.add_row(f"{explanation.bias:+.4f}", "bias", "")
     if explanation.prior_logit:
         table.add_row(

@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
+from rich.markup import escape
 
 from flows.console import figures, plain_console, show_files
 from flows.environment import default_workspace
@@ -164,6 +165,7 @@ def show_replay(report: ReplayReport, workspace: Workspace) -> None:
     console = plain_console()
     ingested, values, summary = report.ingested, report.as_json(), report.summary.summary
     console.print(f"\n[bold]{ingested.model}[/bold]  ({ingested.source.origin})")
+    console.print(f"label     {escape(ingested.label)}")
     console.print(figures(POLICY_COLUMNS, summary["rows"], words=1))
     console.print("\nthe gate", style="bold")
     for sentence in summary["sentences"]:

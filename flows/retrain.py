@@ -234,7 +234,7 @@ def show_retrain(report: RetrainReport, workspace: Workspace) -> None:
         f"rows      {counts.read:,} read = {counts.examples:,} examples + "
         f"{counts.superseded:,} repeats + {counts.quarantined:,} set aside"
     )
-    console.print(f"label     {ingested.label}")
+    console.print(f"label     {escape(ingested.label)}")
     if ingested.arrivals is not None:
         console.print(f"arrived   {arrivals_to_text(ingested.arrivals)}")
     console.print(split_line(ingested))

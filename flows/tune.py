@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
+from rich.markup import escape
 
 from flows.console import plain_console
 from flows.environment import default_workspace
@@ -127,6 +128,7 @@ def show_tune(report: TuneReport, workspace: Workspace) -> None:
     first = report.first_loss
     preset = "" if first is None else f", the default preset has {first:.4f}"
     console.print(f"\n[bold]{report.ingested.model}[/bold]  {report.trials} settings tried")
+    console.print(f"label     {escape(report.ingested.label)}")
     console.print(f"best      validation loss {report.best_loss:.4f}{preset}")
     for path, value in report.settings.items():
         console.print(f"          {path} = {value if isinstance(value, str) else f'{value:.5g}'}")

@@ -154,7 +154,7 @@ def describe_carried(table: str, rows: Mapping[str, int]) -> str:
 def describe_epoch(result: EpochResult) -> str:
     """Return the log line about one epoch."""
     loss = "" if result.train_loss is None else f"train loss {result.train_loss:.4f}, "
-    validation = "catching up, "
+    validation = "learning the newest rows, "
     if result.validation_loss is not None:
         validation = f"validation loss {result.validation_loss:.4f}, "
     if result.validation_auc is not None:

@@ -92,6 +92,17 @@ def test_lift_compares_a_raw_feature_with_all_rows(model, names):
     assert features.loc["leading 키아누 리브스", "lift"] == pytest.approx((3 / 20) / (60 / 100))
 
 
+def test_the_report_says_what_is_positive_and_names_features_once_where_languages_agree(
+    model, names
+):
+    memory = Memorisation.compute(model, names)
+    report = memory.as_markdown()
+    assert model.transform.spec.label in report
+    assert "| Korean | English |" in report
+    same = replace(memory, features=memory.features.assign(english=memory.features["korean"]))
+    assert "Korean" not in same.as_markdown()
+
+
 def test_lift_is_null_without_support(model, names):
     features = by_phrase(Memorisation.compute(model, names))
     assert features.loc[PREQUEL, "support"] == 0

@@ -24,7 +24,7 @@ def workspace(tmp_path, make_workspace):
 def explained(workspace, explanation=EXPLANATION):
     version = ModelVersion("3", "abc", workspace.root)
     registered = RegisteredModel(ModelStore(workspace), "widedeep-test", version)
-    return ExplainReport(registered, "알이씨 [REC]", "[REC]", explanation)
+    return ExplainReport(registered, "알이씨 [REC]", "[REC]", "rate >= 10", explanation)
 
 
 def test_every_part_is_shown_and_adds_up(capsys, workspace):
@@ -34,7 +34,7 @@ def test_every_part_is_shown_and_adds_up(capsys, workspace):
     assert ["-0.5000", "bias"] in rows
     assert ["+0.2500", "prior", "logit", "the", "online", "model's", "expectation"] in rows
     assert ["+0.7500", "deep"] in rows
-    assert ["+0.7500", "logit", "probability", "0.6800"] in rows
+    assert ["+0.7500", "logit", *["probability", "0.6800", "that", "rate", ">=", "10"]] in rows
     assert "widedeep-test version 3" in out
     assert "1970-01-01T00:00:00Z" in out
 

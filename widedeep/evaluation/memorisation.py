@@ -72,20 +72,21 @@ class Memorisation:
             what a user met before with a candidate), `keys` (number of wide ids), `nonzero` (number
             of them with a weight) and `weight` (their sum of |w|).
         sparsity: The result of `sparsity_curve`.
+        label: When an interaction is positive, as `rate >= 10`.
     """
 
     features: pd.DataFrame
     blocks: pd.DataFrame
     sparsity: pd.DataFrame
+    label: str
 
     @classmethod
     def compute(
         cls, model: TrainedModel, names: DisplayNames, previous: TrainedModel | None = None
     ) -> Self:
         """Read a model's wide part, and compare it with that of `previous`."""
-        return cls(
-            _memory_table(model, names, previous), _block_totals(model), sparsity_curve(model)
-        )
+        features, label = _memory_table(model, names, previous), model.transform.spec.label
+        return cls(features, _block_totals(model), sparsity_curve(model), label)
 
     def changes(self) -> dict[str, int] | None:
         """Return how many features were learned, forgotten, flipped and kept.
@@ -117,8 +118,12 @@ class Memorisation:
         `top` is the greatest length of each list of features.
         """
         memories = self.blocks["block"][self.blocks["memory"]]
+        heading = (
+            f"# What the wide part remembers\n\nAn interaction is positive if {self.label}. A "
+            f"weight above 0 makes that more probable.\n\n{_totals_section(self.blocks)}"
+        )
         sections = [
-            f"# What the wide part remembers\n\n{_totals_section(self.blocks)}",
+            heading,
             *(_strongest_section(self.features, block, top) for block in memories),
             _changes_section(self.features, top),
             _sparsity_section(self.sparsity),
@@ -281,14 +286,13 @@ def _strongest_section(features: pd.DataFrame, block: str, top: int) -> str:
 
 def _support_table(features: pd.DataFrame) -> str:
     columns = {
-        "Korean": features["korean"],
-        "English": features["english"],
+        **_names(features),
         "weight": features["weight"].map(_weight_text),
         "support": features["support"].map("{:,}".format),
         "positive rate": features["positive_rate"].map(_ratio_text),
         "lift": features["lift"].map(_ratio_text),
     }
-    return _table(columns, 2)
+    return _table(columns, len(columns) - 4)
 
 
 def _changes_section(features: pd.DataFrame, top: int) -> str:
@@ -309,12 +313,19 @@ def _changes_section(features: pd.DataFrame, top: int) -> str:
 
 def _before_and_after(features: pd.DataFrame) -> str:
     columns = {
-        "Korean": features["korean"],
-        "English": features["english"],
+        **_names(features),
         "before": features["before"].map(_weight_text),
         "now": features["weight"].map(_weight_text),
     }
-    return _table(columns, 2)
+    return _table(columns, len(columns) - 2)
+
+
+def _names(features: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the columns of names: one if both languages have the same."""
+    korean, english = features["korean"], features["english"]
+    if (korean == english).all():
+        return {"feature": korean}
+    return {"Korean": korean, "English": english}
 
 
 def _sparsity_section(sparsity: pd.DataFrame) -> str:
