@@ -128,7 +128,9 @@ def _contributions(explanation: "Explanation", label: str) -> Table:
     table = Table(box=box.SIMPLE, show_footer=True)
     table.add_column("adds", f"{explanation.logit:+.4f}", justify="right")
     table.add_column("part", "logit")
-    table.add_column("", escape(f"probability {explanation.probability:.4f} of a positive label ({label})"))
+    table.add_column(
+        "", escape(f"probability {explanation.probability:.4f} of a positive label ({label})")
+    )
     table.add_row(f"{explanation.bias:+.4f}", "bias", "")
     if explanation.prior_logit:
         table.add_row(
