@@ -31,7 +31,7 @@ OPTIONS = {
     "ablation": "data as-of validation-from holdout-from seeds variants home json",
     "replay": "data from to every preset seed home json",
     "tune": "data as-of validation-from holdout-from trials seed home json",
-    "status": "at home json",
+    "status": "at reasons home json",
     "promote": "reason model home json",
     "rollback": "reason model home json",
     "explain": "user item at features model version home json",

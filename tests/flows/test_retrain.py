@@ -223,7 +223,8 @@ def test_a_second_run_on_the_same_ratings_leaves_everything_as_it_is(
     before, _ = first
     result, out = retrain(capsys, workspace, "--data", simulated)
     assert (result["mode"], result["warm_started_from"]) == ("warm", "1")
-    assert "nothing is new since version 1 learned" in out
+    assert "decision  nothing is new since version 1 learned" in out
+    assert "+0.0000" not in out
     assert (result["version"], result["champion_version"]) == ("1", "1")
     assert result["champion"] == result["challenger"] == before["challenger"]
     assert result["decision"] == "insufficient_evidence"
@@ -283,6 +284,12 @@ def test_status_shows_champion_and_history(capsys, first, workspace):
     assert status["model"] == "widedeep-sim-small"
     assert status["history"][0]["action"] == "promote"
     assert set(status["history"][0]) == {"at", "version", "action", "reason"}
+    conclusion, measured = status["history"][0]["reason"].split("; ")[:2]
+    for options, shows in (((), False), (("--reasons",), True)):
+        assert main(["status", "--home", str(workspace), *options]) == 0
+        out = " ".join(capsys.readouterr().out.split())
+        assert conclusion[:20] in out
+        assert (measured[:20] in out) is shows
 
 
 def dry_run(folder, budget):
