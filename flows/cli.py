@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> CommandParser:
     parser = CommandParser(
         "widedeep",
-        description="Wide & deep models of what users do with items, retrained on schedule.",
+        description="Wide & deep models of what users do with items, retrained on schedule. A "
+        "model predicts how probable a positive label is, by the rule in dataset.toml (KMRD: a "
+        "rating of 10).",
     )
     parsers = parser.add_subparsers(required=True, metavar="command")
     for command in _COMMANDS:
