@@ -15,7 +15,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from flows.environment import configure, default_workspace, prepare_command, stop_orphans
+from flows.environment import (
+    check_tracking,
+    configure,
+    default_workspace,
+    prepare_command,
+    stop_orphans,
+)
 from flows.options import (
     DATA,
     Data,
@@ -186,6 +192,7 @@ def status(
 ) -> None:
     """Show which version of each model serves, and what was decided."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from flows.status import show_statuses, statuses
 
     models = statuses(workspace, at)
@@ -208,6 +215,7 @@ def promote(
 ) -> None:
     """Let a version serve that the gate did not choose."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from tasks.registry import open_registry, promote_after_dry_run
 
     with workspace.exclusive():
@@ -221,6 +229,7 @@ def rollback(
 ) -> None:
     """Let the previous champion serve again."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from tasks.registry import open_registry
 
     with workspace.exclusive():
@@ -247,6 +256,7 @@ def explain(
 ) -> None:
     """Show what adds up to the probability of a positive label, for one user and one item."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from flows.explain import explain_pair, show_explanation
     from tasks.registry import choose_version
 
@@ -261,6 +271,7 @@ def explain(
 def memorisation(*, choice: VersionChoice, home: Home = None, as_json: Json = False) -> None:
     """Show what the wide part of a registered model remembers."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from flows.explain import show_memorisation, write_memorisation
     from tasks.registry import choose_version
 
@@ -278,6 +289,7 @@ def rank(
 ) -> None:
     """Rank items for many users, and write the lists to a Parquet file."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     computing.require()
     from flows.rank import rank_users, show_rank
     from tasks.registry import choose_version
@@ -316,7 +328,9 @@ def up(*, data: Data = DataSet(), servers: Servers, home: Home = None) -> None:
     workspace.root.mkdir(parents=True, exist_ok=True)
     from flows import up as processes
 
-    options = {"--data": str(data), "--cron": servers.cron, "--notify": servers.notify}
+    folder = data.folder.strip()
+    chosen = str(Path(folder).expanduser().resolve()) if folder else str(data)
+    options = {"--data": chosen, "--cron": servers.cron, "--notify": servers.notify}
     deployments = [text for name, value in options.items() if value for text in (name, value)]
     try:
         ports = processes.Ports(servers.prefect_port, servers.mlflow_port)
@@ -344,6 +358,8 @@ def simulate(
 def _workspace(home: Path | None) -> Workspace:
     """Settle where Prefect and MLflow keep their state."""
     workspace = Workspace(home.expanduser().resolve()) if home else default_workspace()
+    if workspace.root.exists() and not workspace.root.is_dir():
+        raise InputError(f"the workspace {workspace.root} is a file; expected a folder (--home)")
     configure(workspace)
     return workspace
 
@@ -352,6 +368,7 @@ def _workspace(home: Path | None) -> Workspace:
 def _exclusive(workspace: Workspace) -> Iterator[None]:
     """Hold the workspace for a run in this process; raise BusyError if another run holds it."""
     prepare_command()
+    check_tracking(workspace)
     with workspace.exclusive():
         stop_orphans()
         yield

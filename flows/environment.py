@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from widedeep import Workspace
+from widedeep import InputError, Workspace
 from widedeep.workspace import TRACKING_VARIABLE, UI_VARIABLE
 
 HOME_VARIABLE = "WIDEDEEP_HOME"
@@ -24,6 +24,10 @@ UP_FILE = "up.json"
 _PROJECT = Path(__file__).resolve().parent.parent
 _CONFIGURED_VARIABLE = "WIDEDEEP_SETTINGS"
 """Holds the names of the variables that `configure` set in a parent process, not the user."""
+
+_SERVERS = ("http", "https")
+_DATABASES = ("postgresql", "mysql", "mssql")
+_ANSWER_SECONDS = 10.0
 
 _SET_BY_USER = frozenset(os.environ) - set(os.environ.get(_CONFIGURED_VARIABLE, "").split())
 if "MLFLOW_TRACKING_URI" in _SET_BY_USER:
@@ -44,8 +48,12 @@ def default_workspace() -> Workspace:
 
 def configure(workspace: Workspace) -> None:
     """Point Prefect and MLflow at `workspace`; variables that the user set stay as they are."""
-    settings = {
+    forced = {
         HOME_VARIABLE: str(workspace.root),
+        # No process that is started from here imports a file of the current folder.
+        "PYTHONSAFEPATH": "1",
+    }
+    settings = {
         "PREFECT_HOME": str(workspace.prefect),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The temporary server takes 3 s to start, 11 in a new home, longer on a busy machine.
@@ -65,9 +73,49 @@ def configure(workspace: Workspace) -> None:
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     settings |= _server_addresses(workspace)
-    settings = {k: v for k, v in settings.items() if k not in _SET_BY_USER or k == HOME_VARIABLE}
+    settings = {k: v for k, v in settings.items() if k not in _SET_BY_USER} | forced
     os.environ.update(settings)
     os.environ[_CONFIGURED_VARIABLE] = " ".join(settings)
+
+
+def check_tracking(workspace: Workspace) -> None:
+    """Check that MLflow can keep runs and models at the address that the environment names.
+
+    Raises:
+        InputError: MLflow has no registry at such an address.
+        OSError: It is the address of a server that does not answer as MLflow does.
+    """
+    uri = workspace.tracking_uri
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme in _SERVERS:
+        _ask_mlflow(uri)
+    elif scheme == "sqlite":
+        folder = Path(uri.removeprefix("sqlite:///")).parent
+        if folder != workspace.root and not folder.is_dir():
+            raise InputError(f"MLflow is to keep its runs in {uri}, but {folder} is no folder")
+    elif scheme not in _DATABASES:
+        raise InputError(
+            f"MLflow is to keep its runs in {uri}, where it has no registry of models; expected a "
+            "database (sqlite:///FILE, postgresql://…) or a server (http://…) in "
+            f"{TRACKING_VARIABLE} or MLFLOW_TRACKING_URI"
+        )
+
+
+def _ask_mlflow(uri: str) -> None:
+    import httpx  # noqa: PLC0415  commands that look something up need none
+
+    try:
+        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        problem = f"does not answer ({error})"
+    else:
+        if answer.is_success:
+            return
+        problem = f"answers {answer.status_code} to /health, which MLflow does not"
+    raise OSError(
+        f"MLflow's server {uri} {problem}; start it, or unset {TRACKING_VARIABLE} and "
+        "MLFLOW_TRACKING_URI to keep runs and models in the workspace"
+    )
 
 
 def prepare_command() -> None:
@@ -105,7 +153,7 @@ def _server_addresses(workspace: Workspace) -> dict[str, str]:
     """Return settings that make commands use the servers of a running `widedeep up`, if any."""
     try:
         up = json.loads((workspace.root / UP_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     if not psutil.pid_exists(up["pid"]):
         return {}

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
 from flows.environment import UP_FILE
-from tests.flows.site import PATIENCE, Site, wait
+from tests.flows.site import PATIENCE, SPRUNG, Site, wait, write_traps
 
 
 class Receiver(ThreadingHTTPServer):
@@ -51,10 +51,13 @@ def site(tmp_path_factory, tiny, team):
     workspace = tmp_path_factory.mktemp("up")
     body = {"text": "{{subject}}: {{body}}"}
     block = CustomWebhookNotificationBlock(name="team", url=team.url, json_data=body)
-    site = Site(workspace, shutil.copytree(tiny, workspace / "data" / "sim-tiny"), block)
+    data = shutil.copytree(tiny, workspace / "data" / "sim-tiny")
+    traps = write_traps(tmp_path_factory.mktemp("traps"))
+    site = Site(workspace, data, block, traps)
     yield site
     site.process.send_signal(signal.SIGINT)
     site.process.wait(PATIENCE)
+    assert not (traps / SPRUNG).exists(), "a file of the current folder was imported"
 
 
 @pytest.fixture(scope="module")
