@@ -6,6 +6,7 @@ MLflow are imported, and a command that only looks something up loads neither Pr
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -108,7 +109,7 @@ def retrain(
         )
     computing.require()
     with _exclusive(workspace):
-        with _server_starting():
+        with _server_starting(data):
             from flows import retrain as chain
 
         gate = chain.Gate(publish=publication.publish)
@@ -134,7 +135,7 @@ def ablation(
     """Train the model with parts left out, and compare what each part is worth."""
     workspace = _workspace(home)
     with _exclusive(workspace):
-        with _server_starting():
+        with _server_starting(data):
             from flows import ablation as study
 
         report = study.ablation(data, moments, **dict(settings))
@@ -154,7 +155,7 @@ def replay(
     """Retrain over years on a simulated clock, under several policies."""
     workspace = _workspace(home)
     with _exclusive(workspace):
-        with _server_starting():
+        with _server_starting(data):
             from flows import replay as study
 
         report = study.replay(data, clock, **dict(training))
@@ -174,7 +175,7 @@ def tune(
     """Search for better settings on validation; the holdout is never read."""
     workspace = _workspace(home)
     with _exclusive(workspace):
-        with _server_starting():
+        with _server_starting(data):
             from flows import tune as study
 
         report = study.tune(data, moments, **dict(search))
@@ -374,9 +375,22 @@ def _exclusive(workspace: Workspace) -> Iterator[None]:
         yield
 
 
+def _check_data(data: DataSet) -> None:
+    """Check a folder's files before anything is started; named data sets are checked by the run."""
+    if data.folder.strip():
+        from widedeep.data.source import resolve_source
+
+        resolve_source(str(data), default_workspace().data, os.environ).check_files()
+
+
 @contextmanager
-def _server_starting() -> Iterator[None]:
-    """Start Prefect's server while the block imports a flow, which takes as long."""
+def _server_starting(data: DataSet) -> Iterator[None]:
+    """Check the data, then start Prefect's server while the block imports a flow.
+
+    Both take some seconds; what is started is told before.
+    """
+    _check_data(data)
+    _print("starting Prefect and loading torch and MLflow")
     from flows import temporary_server
 
     with temporary_server.starting():
@@ -398,4 +412,9 @@ def _show_status_of(model: str, workspace: Workspace, *, as_json: bool) -> None:
 
 
 def _write_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    _print(json.dumps(value, ensure_ascii=False))
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

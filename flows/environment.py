@@ -7,6 +7,7 @@ package `flows` does so for the default workspace.
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ _CONFIGURED_VARIABLE = "WIDEDEEP_SETTINGS"
 _SERVERS = ("http", "https")
 _DATABASES = ("postgresql", "mysql", "mssql")
 _ANSWER_SECONDS = 10.0
+_commands: list[float] = []
+"""When the command was called that this process prepares a run for; empty otherwise."""
 
 _SET_BY_USER = frozenset(os.environ) - set(os.environ.get(_CONFIGURED_VARIABLE, "").split())
 if "MLFLOW_TRACKING_URI" in _SET_BY_USER:
@@ -118,6 +121,14 @@ def _ask_mlflow(uri: str) -> None:
     )
 
 
+def command_started() -> float | None:
+    """Return when the command of this process was called, `time.perf_counter`, and forget it.
+
+    None in a process that runs no command, and for all but the first run of a command.
+    """
+    return _commands.pop() if _commands else None
+
+
 def prepare_command() -> None:
     """Set what a run in this process needs, with Prefect's temporary server.
 
@@ -125,6 +136,7 @@ def prepare_command() -> None:
     was killed. The terminal is left to `flows.console`; Prefect's own lines go to its log, which
     its UI shows.
     """
+    _commands[:] = [time.perf_counter()]
     os.environ[PID_VARIABLE] = str(os.getpid())
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 

@@ -32,7 +32,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Crashed
 
-from flows.environment import processes_with
+from flows.environment import command_started, processes_with
 from tasks.run_form import DataSet, Moments
 from widedeep import Workspace
 from widedeep.inputs import to_iso
@@ -62,10 +62,10 @@ def run_name() -> str:
 
 
 class Stopwatch:
-    """Measures the seconds of each stage and of the whole run."""
+    """Measures the seconds of each stage and of the whole run, from the call of its command on."""
 
     def __init__(self) -> None:
-        self._started = time.perf_counter()
+        self._started = command_started() or time.perf_counter()
         self._stages: dict[str, float] = {}
 
     @contextmanager

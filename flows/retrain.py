@@ -241,8 +241,10 @@ def show_retrain(report: RetrainReport, workspace: Workspace) -> None:
     console.print(f"start     {report.context.start.reason}")
     if not learned_nothing_new(report.evaluation):
         _show_comparison(report.evaluation.summary, report.context.champion, console)
-    times = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
-    console.print(f"seconds   {times}")
+    stages = dict(report.seconds)
+    total = stages.pop("total")
+    times = {**stages, "start-up and the rest": total - sum(stages.values()), "total": total}
+    console.print(f"seconds   {', '.join(f'{name} {value:.1f}' for name, value in times.items())}")
     _show_next(report, workspace, console)
 
 

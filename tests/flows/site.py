@@ -1,18 +1,21 @@
 """A running `widedeep up`, and questions to its servers."""
 
 import os
+import re
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+import flows
 from flows.environment import UP_FILE
 
 PATIENCE = 240
@@ -34,6 +37,13 @@ def write_traps(folder):
     for name in _TRAPS:
         (folder / f"{name}.py").write_text(text)
     return folder
+
+
+def undocumented(workspace):
+    """Return what lies in a workspace and is not named in the README of all state."""
+    readme = Path(flows.__file__).parents[1] / "mlruns" / "README.md"
+    named = re.findall(r"`([a-z.]+)/?`", readme.read_text(encoding="utf-8"))
+    return {path.name for path in workspace.iterdir()} - {*named}
 
 
 class Site:

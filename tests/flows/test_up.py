@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
 from flows.environment import UP_FILE
-from tests.flows.site import PATIENCE, SPRUNG, Site, wait, write_traps
+from tests.flows.site import PATIENCE, SPRUNG, Site, undocumented, wait, write_traps
 
 
 class Receiver(ThreadingHTTPServer):
@@ -185,6 +185,7 @@ def test_ctrl_c_stops_everything_and_no_log_has_an_error(site):
     assert site.process.wait(PATIENCE) == 0
     assert not [process for process in started if process.is_running()]
     assert not (site.workspace / UP_FILE).exists()
+    assert undocumented(site.workspace) == set()
     for name in ("deployments", "mlflow", "prefect"):
         lines = (site.workspace / "logs" / f"{name}.log").read_text(encoding="utf-8").splitlines()
         errors = [line for line in lines if "Traceback" in line or "| ERROR" in line]
