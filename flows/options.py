@@ -116,7 +116,7 @@ class Listening(Form):
 class Servers(Form):
     """What `up` starts, besides the data set of the deployments."""
 
-    cron: str | None = Field(
+    cron: Annotated[str | None, Option(metavar="CRON")] = Field(
         None, description="When retrain/scheduled runs, in UTC. Default: Mondays at 4."
     )
     notify: Annotated[str | None, Option(metavar="BLOCK")] = Field(
@@ -130,10 +130,10 @@ class Servers(Form):
 class SimulationSize(Form):
     """Sizes of simulated data; those that are left out are KMRD-small's."""
 
-    like: Path | None = Field(
+    like: Annotated[Path | None, Option(metavar="FILE|clicks")] = Field(
         None,
         description="A dataset.toml: the data have its form, with known effects of its features. "
-        "The word clicks stands for an example. Default: KMRD's form.",
+        "clicks: that of an example, a log of clicks. Default: KMRD's form.",
     )
     positive_share: float | None = Field(
         None, description="About this part of the interactions is positive."
