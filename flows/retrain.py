@@ -233,7 +233,7 @@ def _comparison(summary: Mapping[str, Any]) -> Table:
     for headline in headlines(summary):
         challenger, other = headline.challenger, headline.other
         if challenger is None or other is None:
-            table.add_row(headline.title, "no user has rows to rank", "", "")
+            table.add_row(headline.title, "nothing to rank", "", "")
             continue
         difference = f"{challenger - other:+.4f}  {headline.interval}".rstrip()
         table.add_row(headline.title, f"{challenger:.4f}", f"{other:.4f}", difference)
