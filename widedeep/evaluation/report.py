@@ -111,8 +111,8 @@ class ModelCard:
             "context, if the data have any.\n"
             "- Users choose what they interact with: the probability is that of a positive label, "
             "given an interaction, not that of an interaction.\n"
-            "- The top-10 lists are a sample: of the 100 users seen last, out of the 100 items that "
-            "had most interactions in the year before. `widedeep rank` measures those it writes.\n"
+            "- The top-10 lists are a sample: of the 100 users seen last, out of the 100 items "
+            "with the most interactions in the year before. `widedeep rank` measures its own.\n"
             "- The model is as fresh as the interactions it is given; the numbers above hold for "
             "the period named.\n"
         )
