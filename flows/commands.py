@@ -297,7 +297,7 @@ def rank(
 
     registered = choose_version(workspace, choice.model, choice.version)
     with computing.running(workspace):
-        report = rank_users(registered, request, computing)
+        report = rank_users(workspace, registered, request, computing)
     if as_json:
         _write_json(report.as_json())
     else:

@@ -64,7 +64,8 @@ class RankRequest(Form):
     """
 
     users: Annotated[str, Option("USERS", "USERS|all")] = Field(
-        description="A .csv or .parquet file with a column user; all: every user in the data."
+        description="A .csv or .parquet file with a column user; all: every user in the data, and "
+        "those since the last retrain in the feedback log."
     )
     out: Annotated[Path, Option(metavar="FILE.parquet")] = Field(
         description="The Parquet file to write."
@@ -72,6 +73,15 @@ class RankRequest(Form):
     k: AtLeastOne = Field(10, description="Items for each user.")
     candidates: Annotated[int | None, BeforeValidator(_all_as_none), Option(metavar="100|all")] = (
         Field(100, description="How many of the most promising items are ranked for each user.")
+    )
+    personalisation: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Which part of an item's appeal to a new user (its logit) does not count in "
+        "the order. 0: by probability; .5: lists differ more for a slightly lower NDCG@10. A new "
+        "user's list stays as it is.",
     )
     at: Moment | None = Field(
         None,

@@ -275,7 +275,7 @@ def _show_comparison(
     for headline in headlines(summary):
         measured, compared = headline.challenger, headline.other
         if measured is None or compared is None:
-            table.add_row(headline.title, "no user has rows to rank")
+            table.add_row(headline.title, "nothing to rank")
             continue
         difference = f"{measured - compared:+.4f}  {headline.interval}".rstrip()
         guardrail = guardrails.pop(headline.title, None)

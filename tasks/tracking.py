@@ -130,8 +130,9 @@ class Tracker:
 
     @retry_while_busy
     def log_evaluation(self, run: TrackedRun, evaluation: Artifact) -> None:
-        """Log `holdout_…` of the challenger, `difference_…` to the champion, and all files."""
+        """Log `holdout_…` and `lists_…` of the challenger, `difference_…`, and all files."""
         metrics = flatten("holdout", evaluation.summary["challenger"])
+        metrics |= flatten("lists", evaluation.summary["lists"]["challenger"])
         difference = evaluation.summary["difference"]
         if difference is not None:
             for metric in ("auc", "log_loss", "ece"):

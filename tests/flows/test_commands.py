@@ -38,7 +38,7 @@ OPTIONS = {
     "explain": "user item at features model version home json",
     "memorisation": "model version home json",
     "up": "data cron notify prefect-port mlflow-port home",
-    "rank": "out k candidates precision at engine workers model version home json",
+    "rank": "out k candidates personalisation precision at engine workers model version home json",
     "serve": "data model host port rate-limit precision home",
     "simulate": "like positive-share users items ratings seed",
     "describe": "out force",
