@@ -2,6 +2,7 @@
 import { element, named, percent, say, signed, state, withNoun } from "./base.js";
 import { LEVEL_WORDS, featureName } from "./texts.js";
 
+/* Smaller parts would be shown as 0.00. */
 const SMALLEST_SHOWN = 0.005;
 /* The bags of items that a model remembers of a user. */
 const MEMORIES = { liked: "gaveEnough", disliked: "gaveLess" };
@@ -33,9 +34,10 @@ function rememberedOf(why) {
     const text = phrase(feature);
     if (text) weights.set(text, (weights.get(text) || 0) + feature.weight);
   }
-  if (!weights.size) return [];
-  const rest = why.wide - [...weights.values()].reduce((sum, weight) => sum + weight, 0);
-  return [...weights, ...(Math.abs(rest) < SMALLEST_SHOWN ? [] : [[say("rest"), rest]])];
+  const shown = [...weights].filter(([, weight]) => Math.abs(weight) >= SMALLEST_SHOWN);
+  if (!shown.length) return [];
+  const rest = shown.reduce((left, [, weight]) => left - weight, why.wide);
+  return Math.abs(rest) < SMALLEST_SHOWN ? shown : [...shown, [say("rest"), rest]];
 }
 
 function sumTable(parts, pick, largest) {

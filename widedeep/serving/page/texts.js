@@ -13,7 +13,7 @@ const OUTSIDE = "moved outside widedeep";
 /* What the model predicts: a value from `least` on, or a yes (no aim). */
 const article = (n) => (/^(8|11|18)/.test(String(n)) ? "an" : "a");
 const aimed = {
-  en: (aim) => (aim ? (aim.best ? `${article(aim.least)} ${aim.least}` : `${aim.least} or more`) : "a yes"),
+  en: (aim) => (aim ? (aim.best ? `${article(aim.least)}\u00a0${aim.least}` : `${aim.least} or more`) : "a yes"),
   ko: (aim) => (aim ? (aim.best ? `${aim.least}점` : `${aim.least}점 이상`) : "선택"),
 };
 
