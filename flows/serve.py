@@ -107,7 +107,7 @@ def serve(
     torch.set_num_threads(1)
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with address.listen() as listener, _ignored_signals():
-        service = RankingService(workspace, Telemetry())
+        service = RankingService(workspace, Telemetry(), model)
         config = uvicorn.Config(
             create_app(service, limits),
             log_config=None,

@@ -103,7 +103,7 @@ def test_answers_have_exactly_the_fields_of_the_contract(client, new_user):
     assert set(client.get("/health").json()) == {"status", "model", "refused"}
     about = client.get("/model").json()
     parts = {"name", "version", "precision", "since", "promoted", "refused", "history", "data"}
-    assert set(about) == parts
+    assert set(about) == parts | {"label", "positive_share", "levels"}
 
 
 def test_a_rating_changes_the_list_at_once_and_is_seen_by_its_user(client, new_user):
@@ -294,6 +294,39 @@ def test_health_and_model_say_what_serves_and_why(service, serve, versions, tmp_
     assert model["promoted"]["reason"] == "better"
     assert [version["version"] for version in model["refused"]] == ["3"]
     assert len(model["history"]) == 1
+    assert model["promoted"]["by_hand"] is True
+
+
+def test_a_decision_of_a_training_run_is_not_by_hand(service, serve, versions, tmp_path):
+    log = DecisionLog(tmp_path / "decisions" / versions[0].model)
+    log.record({"version": "1", "action": "promote", "reason": "better", "run_id": "f00"})
+    with serve(create_app(service)) as client:
+        assert [d["by_hand"] for d in client.get("/model").json()["history"]] == [False]
+
+
+def test_the_label_is_told_and_the_share_of_positive_ratings(client, shared):
+    about = client.get("/model").json()
+    assert about["label"] == {"column": "rate", "at_least": 10, "equals": None}
+    assert about["positive_share"] == shared.serving.model.transform.prior
+
+
+def test_every_range_in_a_reason_has_a_level_and_levels_rise_with_the_ranges(client, new_user):
+    levels = client.get("/model").json()["levels"]
+    order = ["low", "average", "high"]
+    for number, ranges in levels.items():
+        ranks = [order.index(level) for level in ranges.values()]
+        assert ranks == sorted(ranks), number
+        assert (ranks[0], ranks[-1]) == (0, 2)
+    rate(client, new_user, 10001)
+    named = [
+        phrase.partition(" ")
+        for entry in recommended(client, new_user, k=20, explain=True)
+        for fired in entry["why"]["fired"]
+        for phrase in fired["english"].split(" x ")
+    ]
+    known = [(name, words) for name, _, words in named if name in levels]
+    assert known
+    assert all(words == "missing" or words in levels[name] for name, words in known)
 
 
 def test_metrics_count_answers_ratings_and_versions(service, serve, new_user):
@@ -325,8 +358,37 @@ def test_without_a_champion_the_health_check_says_so_and_the_page_loads(tmp_path
         assert client.get("/metrics").status_code == 200
 
 
+def log_champion(home, model, version):
+    decision = {"version": "1", "action": "hold", "reason": "", "champion_version": version}
+    DecisionLog(home / "decisions" / model).record(decision)
+
+
+@pytest.mark.parametrize("model", [None, "a"])
+def test_a_champion_that_is_not_in_service_yet_is_being_loaded(tmp_path, serve, model, new_user):
+    service = RankingService(Workspace(tmp_path), Telemetry(), model)
+    log_champion(tmp_path, "a", "3")
+    with serve(create_app(service)) as client:
+        for answer in (client.get("/health"), rate(client, new_user, 10001)):
+            assert error_of(answer) == (503, "loading")
+            assert "version 3 is being loaded" in answer.text
+        service.refuse("3", "it is broken")
+        answer = client.get("/health")
+    assert error_of(answer) == (503, "no_champion")
+    assert "version 3 was refused: it is broken" in answer.text
+
+
+def test_only_the_champion_of_the_model_that_is_to_serve_is_being_loaded(tmp_path, serve):
+    log_champion(tmp_path, "a", None)
+    log_champion(tmp_path, "b", "3")
+    with serve(create_app(RankingService(Workspace(tmp_path), Telemetry(), "a"))) as client:
+        answer = client.get("/health")
+    assert error_of(answer) == (503, "no_champion")
+    assert "widedeep retrain" not in answer.text
+
+
 def test_the_page_may_load_nothing_from_elsewhere(client):
-    for path in ("/", "/app.js", "/style.css", "/icon.svg"):
+    scripts = ("/app.js", "/base.js", "/ratings.js", "/reasons.js", "/texts.js")
+    for path in ("/", *scripts, "/style.css", "/icon.svg"):
         answer = client.get(path)
         assert answer.status_code == 200
         assert "default-src 'none'" in answer.headers["content-security-policy"]

@@ -1,9 +1,11 @@
 """The page in a real browser: become a new user, find an item, rate it, see the list and why."""
 
+import re
 import shutil
 
 import pytest
 
+from widedeep.decision_log import DecisionLog
 from widedeep.serving.api import create_app
 from widedeep.serving.service import RankingService
 from widedeep.serving.telemetry import Telemetry
@@ -13,27 +15,84 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 FIRST = "#matches .item:first-child"
 
 
-@pytest.fixture
-def page(tmp_path, versions, serve, admit):
-    """An English browser on the page; the test fails on any error in its console."""
+@pytest.fixture(scope="module")
+def browser():
+    """A browser without a window."""
     browser_path = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser_path is None:
         pytest.skip("no chromium is installed")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=browser_path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def service(tmp_path, versions, admit):
+    """A service of version 1, which was rolled back to."""
+    log = DecisionLog(tmp_path / "decisions" / versions[0].model)
+    log.record(decision("1", "promote", "better; it is fast; it is small", run_id="of the gate"))
+    log.record(decision("2", "promote", "to see it", replaced_version="1"))
+    log.record(decision("1", "rollback", "it was worse", replaced_version="2"))
     service = RankingService(Workspace(tmp_path), Telemetry())
     admit(service, versions[0])
+    return service
+
+
+def decision(version, action, reason, **more):
+    base = {"version": version, "action": action, "reason": reason, "by": "me@here"}
+    return base | {"champion_version": version, "replaced_version": None} | more
+
+
+@pytest.fixture
+def client(service, serve):
+    with serve(create_app(service)) as client:
+        yield client
+
+
+@pytest.fixture
+def page(browser, client):
+    """The page on the screen of a phone, in English; the test fails on an error in its console."""
     errors = []
-    with serve(create_app(service)) as client, playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=browser_path, args=FLAGS)
-        page = browser.new_page(locale="en-US", viewport={"width": 390, "height": 844})
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: line.type == "error" and errors.append(line.text))
-        page.set_default_timeout(15_000)
-        page.goto(str(client.base_url))
-        page.wait_for_selector(".pick")
-        yield page
-        browser.close()
+    page = open_page(browser)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and errors.append(line.text))
+    show(page, client)
+    yield page
+    page.context.close()
     assert not errors
+
+
+def open_page(browser):
+    page = browser.new_context(locale="en-US", viewport={"width": 390, "height": 844}).new_page()
+    page.set_default_timeout(15_000)
+    return page
+
+
+def show(page, client, user=None):
+    """Load the page, as a user who was there before if one is given."""
+    if user is not None:
+        page.add_init_script(f"localStorage.setItem('user', '{user}')")
+    page.goto(str(client.base_url))
+    page.wait_for_selector(".pick")
+
+
+def rate(client, user, values):
+    for item, value in enumerate(values, 10001):
+        feedback = {"user": user, "item": item, "value": value, "time": 1_700_000_000 + item}
+        assert client.post("/feedback", json=feedback).status_code == 201
+
+
+def change_model(page, change):
+    """Let the page see another answer of /model."""
+
+    def answer(route):
+        about = route.fetch().json()
+        change(about)
+        route.fulfill(json=about)
+
+    page.route("**/model", answer)
 
 
 def titles(page):
@@ -55,7 +114,7 @@ def test_a_new_user_finds_an_item_rates_it_and_sees_why_others_are_listed(page):
     page.keyboard.press("Enter")
     page.wait_for_selector("#rated li")
     assert page.locator("#rated li .score").inner_text() == "9"
-    assert page.locator(f"{FIRST} .my-rating").inner_text() == "You gave it 9"
+    assert page.locator(f"{FIRST} .my-rating").inner_text() == "You gave it 9 of 10: in between"
     after = titles(page)
     assert after != before
     assert title not in after
@@ -71,3 +130,126 @@ def test_a_new_user_finds_an_item_rates_it_and_sees_why_others_are_listed(page):
     page.reload()
     page.wait_for_selector("#rated li")
     assert page.locator("#list-title").inner_text() == "당신을 위한 추천"
+
+
+def test_who_moved_the_champion_and_the_first_reason_are_said_and_the_others_folded(page):
+    now = page.locator("#model-why").inner_text()
+    assert "Rolled back by me@here" in now
+    assert "it was worse" in now
+    assert "better" not in now
+    oldest = page.locator("#history li").last
+    assert "better" in oldest.inner_text()
+    assert "it is fast" not in oldest.inner_text()
+    oldest.locator("summary").click()
+    assert "it is fast" in oldest.inner_text()
+    by_hand = page.locator("#history li", has_text="by hand")
+    assert "to see it" in by_hand.inner_text()
+    assert by_hand.count() == 1
+    assert page.locator("#model-why details").count() == 0, "there is nothing to unfold"
+
+
+@pytest.mark.parametrize(("count", "more"), [(0, None), (3, None), (5, 2)])
+def test_more_ratings_are_offered_only_if_there_are_more(page, client, count, more):
+    rate(client, 6_100_000, range(1, count + 1))
+    show(page, client, 6_100_000)
+    button = page.locator("#rated-more button")
+    assert button.count() == (more is not None)
+    if more is not None:
+        assert re.findall(r"\d+", button.inner_text()) == [str(more)]
+        button.click()
+        assert page.locator("#rated li").count() == count
+        assert button.count() == 0
+    assert "-" not in page.locator("#rated-section").inner_text()
+
+
+def test_ratings_are_liked_in_between_or_disliked_by_the_rule_of_the_data(page, client):
+    rate(client, 6_200_000, [5, 6, 10])
+    show(page, client, 6_200_000)
+    rows = page.locator("#rated li").all()
+    assert [row.get_attribute("class") for row in rows] == ["liked", "between", "disliked"]
+    share = client.get("/model").json()["positive_share"]
+    counts = page.locator("#what-counts").inner_text().replace("\u00a0", " ")
+    assert "a 10" in counts
+    assert f"{100 * share:.0f}%" in counts
+    for place in ("#list-note", ".pick .percent small >> nth=0", ".pick .question >> nth=0"):
+        assert "a\u00a010" in page.locator(place).text_content(), place
+
+
+def test_a_rating_below_the_rule_is_remembered_as_less_and_not_as_a_dislike(page, client):
+    rate(client, 6_200_001, [9] * 20)
+    show(page, client, 6_200_001)
+    reasons = " ".join(page.locator(".because th").all_text_contents())
+    assert re.search(r"You gave .* less than 10", reasons)
+    assert "like" not in reasons.replace("alike", "")
+
+
+def test_a_label_without_values_is_chosen_or_not(page, client):
+    def without_values(about):
+        about["label"] = {"column": "bought", "at_least": None, "equals": None}
+        about["data"] |= {"value": None, "label_from_value": False}
+
+    rate(client, 6_300_000, [3, 10])
+    change_model(page, without_values)
+    show(page, client, 6_300_000)
+    said = page.locator("#rated li .visually-hidden").all_text_contents()
+    assert ["not" in text for text in said] == [False, True]
+    assert all("cho" in text for text in said)
+    assert page.locator("#rated .score").all_text_contents() == ["+", "\u2212"]
+    assert page.locator(".pick >> nth=0").locator("button.choice").count() == 2
+
+
+def test_a_rule_below_the_best_value_counts_that_value_and_more(page, client):
+    def from_seven(about):
+        about["label"]["at_least"] = 7
+
+    change_model(page, from_seven)
+    show(page, client)
+    assert "7 or more" in page.locator("#what-counts").inner_text()
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_reasons_are_in_words_of_the_language_and_have_one_scale(page, client, language):
+    rate(client, 6_400_000, [10, 9, 3, 10, 10, 1, 8])
+    show(page, client, 6_400_000)
+    page.click(f"[data-language={language}]")
+    phrases = page.locator(".because tbody th").all_text_contents()
+    assert len(phrases) > 40
+    for phrase in phrases:
+        assert not re.search(r"\d\.\d|\d\u2013|…|_|below|from \d", phrase), phrase
+        assert language == "en" or not re.search(r"[a-z]{3}", phrase), phrase
+    levels = {"en": r"low|average|high|few|some|many", "ko": r"낮음|보통|높음|적음|많음"}
+    assert any(re.search(levels[language], phrase) for phrase in phrases)
+    for row in page.locator(".because").all():
+        amounts = row.locator("tr:not(.sum) .amount").all_text_contents()
+        sizes = [abs(float(amount.replace("\u2212", "-"))) for amount in amounts]
+        widths = [
+            float(re.search(r"[\d.]+", bar.get_attribute("style"))[0])
+            for bar in row.locator(".weight span").all()
+        ]
+        scale = max(widths) / max(sizes)
+        for size, width in zip(sizes, widths, strict=True):
+            assert width == pytest.approx(scale * size, abs=1.0)
+
+
+def test_the_list_begins_on_the_first_screen_of_a_phone(page, client):
+    rate(client, 6_500_000, [10] * 20)
+    show(page, client, 6_500_000)
+    first = page.locator(".pick .rate").first.bounding_box()
+    assert first["y"] + first["height"] < 844
+    order = "(a, b) => a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING"
+    ids = "document.getElementById('list'), document.getElementById('rated')"
+    assert page.evaluate(f"({order})({ids})"), "what is read first is seen first"
+    page.set_viewport_size({"width": 1200, "height": 844})
+    page.wait_for_function(f"!(({order})({ids}))")
+
+
+def test_the_page_says_that_the_champion_is_being_loaded(browser, tmp_path, serve, versions):
+    log = DecisionLog(tmp_path / "decisions" / versions[0].model)
+    log.record(decision("1", "promote", "better"))
+    with serve(create_app(RankingService(Workspace(tmp_path), Telemetry()))) as client:
+        page = open_page(browser)
+        page.goto(str(client.base_url))
+        page.wait_for_selector("#error:not([hidden])")
+        assert "being loaded" in page.locator("#error").inner_text()
+        assert "retrain" not in page.locator("#error").inner_text()
+        page.context.close()

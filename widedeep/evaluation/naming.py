@@ -166,12 +166,13 @@ class FeatureNaming:
     def code_texts(self, feature: str, codes: Ints, language: Language) -> list[str]:
         """Return the text of each code, int64 (n,), of a category, bag or bucket."""
         if feature in self._bucket_numbers:
-            ranges = _range_texts(self.transform.normalisers[feature])
-            return [ranges[code] for code in codes]
+            ranges = range_texts(self.transform.normalisers[feature])
+            texts = [_RARE, _ABSENT, *ranges]
+            return [texts[code] for code in codes]
         in_vocabulary = codes != OUT_OF_VOCABULARY
-        texts = np.full(len(codes), _RARE, object)
-        texts[in_vocabulary] = self._id_texts(feature, codes[in_vocabulary], language)
-        return texts.tolist()
+        phrases = np.full(len(codes), _RARE, object)
+        phrases[in_vocabulary] = self._id_texts(feature, codes[in_vocabulary], language)
+        return phrases.tolist()
 
     @cached_property
     def _blocks(self) -> tuple[WideBlock, ...]:
@@ -195,13 +196,16 @@ class FeatureNaming:
         ]
 
 
-def _range_texts(normaliser: QuantileNormaliser) -> list[str]:
-    """Return a text by code of a bucket: none, the missing value, each range (low end included)."""
+def range_texts(normaliser: QuantileNormaliser) -> list[str]:
+    """Return a text of each range of a bucket, the lowest first; the low end is included.
+
+    Codes 0 and 1 of a bucket, which stand before its ranges, are none and the missing value.
+    """
     ends = [_number_text(boundary) for boundary in normaliser.boundaries]
     if not ends:
-        return [_RARE, _ABSENT, "known"]
+        return ["known"]
     between = [f"{low} … {high}" for low, high in pairwise(ends)]
-    return [_RARE, _ABSENT, f"below {ends[0]}", *between, f"from {ends[-1]}"]
+    return [f"below {ends[0]}", *between, f"from {ends[-1]}"]
 
 
 def _number_text(value: float) -> str:

@@ -20,6 +20,7 @@ from widedeep.data.ids import FIRST_TEXT_KEY, UNKNOWN_KEY, id_key, id_text
 from widedeep.retrieval.eligibility import EligibilityRules
 from widedeep.serving.item_search import ItemCard
 from widedeep.serving.middleware import RequestGuard, RequestLimits, add_error_handlers
+from widedeep.serving.model_answer import ModelAnswer
 from widedeep.serving.schemas import (
     ERROR_STATUS,
     MAX_RECOMMENDED,
@@ -29,7 +30,6 @@ from widedeep.serving.schemas import (
     FeedbackRequest,
     HealthAnswer,
     ItemsAnswer,
-    ModelAnswer,
     ModelName,
     NewUserAnswer,
     PathId,
@@ -95,7 +95,7 @@ _ANY_ROUTE = _document(
         ErrorType.INVALID: "The request is not as described",
         ErrorType.TOO_MANY_REQUESTS: "Too many requests; Retry-After says when to try again",
         ErrorType.INTERNAL: "The server failed",
-        ErrorType.NO_CHAMPION: "No champion yet",
+        ErrorType.NO_CHAMPION: "No champion yet, or it is being loaded",
         ErrorType.TIMEOUT: "No answer in time",
     }
 )
@@ -308,11 +308,11 @@ def _now() -> int:
     return int(time.time())
 
 
+_SCRIPTS = ("app.js", "base.js", "ratings.js", "reasons.js", "texts.js")
 _MEDIA_TYPES = {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "texts.js": "text/javascript; charset=utf-8",
+    **dict.fromkeys(_SCRIPTS, "text/javascript; charset=utf-8"),
     "icon.svg": "image/svg+xml",
 }
 _PAGE_HEADERS = {

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from widedeep.inputs import InputError
 from widedeep.serving.schemas import ERROR_STATUS, ErrorAnswer, ErrorType, Problem
-from widedeep.serving.service import NoChampionError
+from widedeep.serving.service import ChampionLoadingError, NoChampionError
 from widedeep.serving.telemetry import Telemetry
 
 _LOGGER = logging.getLogger("widedeep.serving")
@@ -215,7 +215,8 @@ async def _answer_input_error(request: Request, error: Exception) -> Response:
 
 async def _answer_no_champion(request: Request, error: Exception) -> Response:
     del request
-    return error_response(ErrorType.NO_CHAMPION, str(error))
+    loading = isinstance(error, ChampionLoadingError)
+    return error_response(ErrorType.LOADING if loading else ErrorType.NO_CHAMPION, str(error))
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:

@@ -8,26 +8,25 @@ the contract already (`RankedItem`, `ItemCard`, `FiredFeature`, `SimilarItem`, `
 stand in answers directly: renaming one of their fields changes the interface.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from math import fsum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from widedeep.data.dataset import DatasetSpec, Feature
+from widedeep.data.dataset import DatasetSpec
 from widedeep.data.feedback_log import FeedbackEvent
 from widedeep.data.ids import id_key, id_text
-from widedeep.data.tables import MISSING
 from widedeep.evaluation.explain import FiredFeature
-from widedeep.features import FeatureTables, Transform
+from widedeep.features import FeatureTables
 from widedeep.features.request import RequestFeatures
 from widedeep.inputs import InputError
 from widedeep.serving.explainer import Reason, SimilarItem
 from widedeep.serving.item_search import ItemCard, ItemCards
 from widedeep.serving.ranker import RankedItem
-from widedeep.serving.service import RefusedVersion, ServingState
+from widedeep.serving.service import RefusedVersion
 from widedeep.serving.serving_model import Recommendation, ServedVersion
 
 MAX_CANDIDATES = 1000
@@ -38,8 +37,6 @@ EARLIEST_TIME = 631_152_000
 _LATEST_TIME = 10**18 - 1
 _HEAVIEST_FIRED = 8
 _LONGEST_ID = 200
-_MOST_VALUES = 100
-"""Values of a feature that are listed, at most."""
 
 _ID_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 PathId = Annotated[str, Field(min_length=1, max_length=_LONGEST_ID, pattern=_ID_PATTERN)]
@@ -139,6 +136,7 @@ class ErrorType(StrEnum):
     TOO_LARGE = "too_large"
     TOO_MANY_REQUESTS = "too_many_requests"
     TIMEOUT = "timeout"
+    LOADING = "loading"
     NO_CHAMPION = "no_champion"
     STORAGE = "storage"
     INTERNAL = "internal"
@@ -151,6 +149,7 @@ ERROR_STATUS = {
     ErrorType.INVALID: 422,
     ErrorType.TOO_MANY_REQUESTS: 429,
     ErrorType.INTERNAL: 500,
+    ErrorType.LOADING: 503,
     ErrorType.NO_CHAMPION: 503,
     ErrorType.TIMEOUT: 504,
     ErrorType.STORAGE: 507,
@@ -319,134 +318,3 @@ class HealthAnswer:
     status: str
     model: ModelName
     refused: RefusedVersion | None
-
-
-@dataclass(frozen=True)
-class LoggedDecision:
-    """A decision on a registered model as the decision log has it."""
-
-    at: str
-    version: str
-    action: str
-    reason: str
-    champion_version: str | None
-    replaced_version: str | None
-    by: str | None
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Pick the fields out of a record of the decision log; absent ones are None."""
-        values: dict[str, Any] = {field.name: record.get(field.name) for field in fields(cls)}
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class FeatureFact:
-    """A feature: what people call it, of what it is an attribute, and its type.
-
-    `values` are those that the model knows, of a category or bag with few of them.
-    """
-
-    name: str
-    korean: str
-    english: str
-    side: str
-    type: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ValueRange:
-    """The values that feedback may have."""
-
-    minimum: float | None
-    maximum: float | None
-    integer: bool
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What the model's data mean.
-
-    `item_korean` and `item_english` are what people call an item. `label` says when an interaction
-    is positive, `label_from_value` whether that follows from its value, and `audience` whether
-    items have an age rating. A request's `context` and `user_features` may give the features of
-    these sides.
-    """
-
-    item_korean: str
-    item_english: str
-    audience: bool
-    label: str
-    value: ValueRange | None
-    label_from_value: bool
-    features: tuple[FeatureFact, ...]
-
-    @classmethod
-    def from_spec(cls, spec: DatasetSpec, transform: Transform) -> Self:
-        """Read the facts of a data set, and the values that a model knows."""
-        value, items = spec.interactions.value, spec.items
-        called = items.called if items is not None else {}
-        return cls(
-            called.get("ko", "항목"),
-            called.get("en", "item"),
-            items is not None and items.age_rating is not None,
-            spec.label,
-            ValueRange(value.minimum, value.maximum, value.integer) if value else None,
-            spec.interactions.label_from_value,
-            tuple(_feature_fact(feature, transform) for feature in spec.features),
-        )
-
-
-def _feature_fact(feature: Feature, transform: Transform) -> FeatureFact:
-    vocabulary = transform.vocabularies.get(feature.name)
-    values: tuple[str, ...] = ()
-    if vocabulary is not None and len(vocabulary) <= _MOST_VALUES:
-        values = tuple(str(value) for value in vocabulary.ids.tolist() if value != MISSING)
-    korean, english = (feature.title.get(code, feature.name) for code in ("ko", "en"))
-    side, kind = feature.side.value, feature.type.value
-    return FeatureFact(feature.name, korean, english, side, kind, values)
-
-
-@dataclass(frozen=True)
-class ModelAnswer:
-    """The model that answers, since when, by which decision, and all decisions, oldest first.
-
-    `precision` is that of its matrix products: float32 or bfloat16. `data` says what it is asked.
-    """
-
-    name: str
-    version: str
-    precision: str
-    since: str
-    promoted: LoggedDecision | None
-    refused: tuple[RefusedVersion, ...]
-    history: tuple[LoggedDecision, ...]
-    data: DataFacts
-
-    @classmethod
-    def from_records(
-        cls,
-        serving: ServingState,
-        refused: tuple[RefusedVersion, ...],
-        records: Sequence[Mapping[str, Any]],
-    ) -> Self:
-        """Find the newest of the logged decisions that made the serving version champion."""
-        version = serving.model.version
-        history = tuple(LoggedDecision.from_record(record) for record in records)
-        promotions = [
-            decision
-            for decision in history
-            if decision.champion_version != decision.replaced_version
-            and decision.champion_version == version.number
-        ]
-        return cls(
-            version.model,
-            version.number,
-            serving.model.ranker.precision.value,
-            serving.since,
-            promotions[-1] if promotions else None,
-            refused,
-            history,
-            DataFacts.from_spec(serving.model.metadata.side.spec, serving.model.transform),
-        )

@@ -55,6 +55,10 @@ class NoChampionError(RuntimeError):
     """No version is in service yet, so requests cannot be answered."""
 
 
+class ChampionLoadingError(NoChampionError):
+    """The registry has a champion, which is not in service yet: it is checked and loaded."""
+
+
 class RankingService:
     """Holds a reference to the `ServingModel` that answers; `admit` replaces it.
 
@@ -63,8 +67,12 @@ class RankingService:
     each version exactly once.
     """
 
-    def __init__(self, workspace: Workspace, telemetry: Telemetry) -> None:
+    def __init__(
+        self, workspace: Workspace, telemetry: Telemetry, model: str | None = None
+    ) -> None:
+        """Serve the champion of `model`, or of the only model of the workspace."""
         self._workspace = workspace
+        self._model = model
         self._serving: ServingState | None = None
         self._refused: tuple[RefusedVersion, ...] = ()
         self._log: FeedbackLog | None = None
@@ -77,16 +85,33 @@ class RankingService:
         """The model that answers now.
 
         Raises:
+            ChampionLoadingError: None yet, but the champion of the registry is being loaded.
             NoChampionError: No version was admitted yet.
         """
-        # Read once: the thread of the watcher may replace both at any time.
-        serving, refused = self._serving, self._refused
+        serving = self._serving  # Read once: the thread of the watcher may replace it at any time.
         if serving is None:
-            hint = "begin with: widedeep retrain"
-            if refused:
-                hint = f"version {refused[-1].version} was refused: {refused[-1].reason}"
-            raise NoChampionError(f"no champion yet; {hint}")
+            raise self._no_answer()
         return serving
+
+    def _no_answer(self) -> NoChampionError:
+        """Say why no version is in service: none was promoted, it is being loaded, or refused."""
+        refused = self._refused
+        decisions = self._logged_decisions()
+        champion = decisions[-1]["champion_version"] if decisions else None
+        if champion is not None and champion not in {entry.version for entry in refused}:
+            return ChampionLoadingError(f"version {champion} is being loaded; ask again soon")
+        if refused:
+            hint = f"version {refused[-1].version} was refused: {refused[-1].reason}"
+        elif decisions:
+            hint = "no version was promoted: see widedeep status"
+        else:
+            hint = "begin with: widedeep retrain"
+        return NoChampionError(f"no champion yet; {hint}")
+
+    def _logged_decisions(self) -> list[dict[str, Any]]:
+        """Read the decisions on the model that is to serve; none if it is not clear which one."""
+        models = self._workspace.decided_models() if self._model is None else [self._model]
+        return self._workspace.decision_log(models[0]).history() if len(models) == 1 else []
 
     @property
     def refused(self) -> tuple[RefusedVersion, ...]:

@@ -1,0 +1,116 @@
+// What every part of the page needs: the state, words in the chosen language, requests, elements.
+import { TEXTS, featureName } from "./texts.js";
+
+export const $ = (id) => document.getElementById(id);
+
+export const state = {
+  language: null,
+  user: null,
+  version: null,
+  rated: new Map(),
+  showAllRatings: false,
+  picks: [],
+  matches: [],
+  query: "",
+  data: null,
+  aim: null,
+  levels: {},
+  given: { context: {}, user_features: {} },
+};
+
+/* ---------- words ---------- */
+
+export function say(key, ...values) {
+  const text = TEXTS[state.language][key];
+  return withNoun(typeof text === "function" ? text(...values) : text);
+}
+
+/* Put in what the data call an item: film, 영화. */
+export function withNoun(text) {
+  if (typeof text !== "string") return text;
+  const noun = state.language === "ko" ? state.data?.item_korean || "항목" : state.data?.item_english || "item";
+  const many = state.language === "ko" ? noun : `${noun}s`;
+  const put = text.replaceAll("{item}", noun).replaceAll("{items}", many);
+  return /^\{/.test(text) ? put[0].toUpperCase() + put.slice(1) : put;
+}
+
+export function chosenLanguage() {
+  const stored = localStorage.getItem("language");
+  if (stored === "ko" || stored === "en") return stored;
+  const first = (navigator.languages || [navigator.language]).find((l) => /^(ko|en)\b/.test(l));
+  return first && first.startsWith("ko") ? "ko" : "en";
+}
+
+export function speak(language) {
+  state.language = language;
+  document.documentElement.lang = language;
+  for (const node of document.querySelectorAll("[data-text]")) node.textContent = say(node.dataset.text);
+  for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = say(node.dataset.placeholder);
+  for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", say(node.dataset.label));
+  for (const button of document.querySelectorAll("[data-language]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.language === language));
+  }
+}
+
+export const named = (card) => (state.language === "ko" ? card.korean : card.english);
+export const otherName = (card) => (state.language === "ko" ? card.english : card.korean);
+export const percent = (value) => `${Math.round(100 * value)}%`;
+export const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+export const moment = (iso) =>
+  new Intl.DateTimeFormat(state.language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(iso));
+
+/* ---------- asking ---------- */
+
+export async function ask(path, options) {
+  const answer = await fetch(path, options);
+  const body = await answer.json();
+  if (!answer.ok) throw Object.assign(new Error(body.error.message), { type: body.error.type });
+  return body;
+}
+
+export function showError(error) {
+  const box = $("error");
+  box.hidden = !error;
+  const known = { no_champion: "noChampion", loading: "loading" };
+  if (error) box.textContent = error.type in known ? say(known[error.type]) : say("error", error.message);
+}
+
+export async function guarded(work) {
+  try {
+    await work();
+    showError(null);
+  } catch (error) {
+    showError(error);
+  }
+}
+
+/* ---------- building ---------- */
+
+export function element(name, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
+}
+
+export function copy(template) {
+  return $(template).content.firstElementChild.cloneNode(true);
+}
+
+export function title(node, card) {
+  const other = otherName(card);
+  node.replaceChildren(named(card));
+  if (other !== named(card)) {
+    const language = state.language === "ko" ? "en" : "ko";
+    node.append(" ", element("span", { className: "other", textContent: other, lang: language }));
+  }
+}
+
+export function facts(card) {
+  const language = state.language === "ko" ? "korean" : "english";
+  const features = state.data?.features || [];
+  return card.attributes.map((attribute) => {
+    const text = attribute[language].slice(0, 3).join(", ");
+    const isNumber = features.some((feature) => feature.name === attribute.name && feature.type === "number");
+    return isNumber ? `${featureName(attribute.name, state.language, features)} ${text}` : text;
+  }).join(" · ");
+}
