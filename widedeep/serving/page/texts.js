@@ -183,7 +183,7 @@ export const TEXTS = {
 /* Features of history; those of the data have the names that the server tells. */
 const FEATURES = {
   item: ["this {item}", "이 {item}"],
-  expected_logit: ["what this {item} and you lead it to expect", "이 {item}와(과) 나로 미루어 본 기대"],
+  expected_logit: ["the chance that averages suggest", "평균으로 미루어 본 가능성"],
   mean_plus_residual: ["its average, with your habit", "평균에 내 습관을 더한 것"],
   user_count: ["your answers so far", "지금까지의 내 평가"],
   user_fast: ["your latest answers, beside those of others", "다른 사람과 견준 나의 최근 평가"],
