@@ -74,7 +74,7 @@ class RankRequest(Form):
     candidates: Annotated[int | None, BeforeValidator(_all_as_none), Option(metavar="100|all")] = (
         Field(100, description="How many of the most promising items are ranked for each user.")
     )
-    personalisation: float = Field(
+    personalisation: Annotated[float, Option(metavar="SHARE")] = Field(
         0.0,
         ge=0,
         lt=1,
