@@ -152,25 +152,30 @@ class Candidates:
 
 
 def orders(world: World, candidates: Candidates) -> Iterator[tuple[str, Ints, Floats | None]]:
-    """Yield each order: its name, its lists, and what it takes from an item's logit, (m,)."""
+    """Yield each order: its name, its lists, and what it takes from the logits of the part's rows.
+
+    The latter, (n,), is None where an order is not one of single items.
+    """
     ids, new, item = world.tables.items.ids, candidates.new, candidates.item
-    rng = np.random.default_rng(0)
+    rng, rng_of_rows = np.random.default_rng(0), np.random.default_rng(1)
+    rows = world.tables.items.find_rows(world.held.item)
     times = np.bincount(world.tables.items.find_rows(world.known.item), minlength=len(ids) + 1)
     popularity = np.log1p(times[: len(ids)])
     similar = world.retriever.sources.similar
     likeness = np.stack([similar.scores(np.array([i]), np.ones(1)) for i in range(len(ids))])
-    yield "probability", candidates.top(candidates.logit), 0 * new
+    yield "probability", candidates.top(candidates.logit), np.zeros(len(rows))
     for part in (0.25, 0.5, 0.75, 0.9):
         lists = candidates.top(candidates.logit - part * new[item])
-        yield f"personalisation {part}", lists, part * new
+        yield f"personalisation {part}", lists, part * np.append(new, 0.0)[rows]
     for part in (0.02, 0.05, 0.1):
         lists = candidates.top(candidates.logit - part * popularity[item])
-        yield f"popularity penalty {part}", lists, part * popularity
+        yield f"popularity penalty {part}", lists, part * np.append(popularity, 0.0)[rows]
     for weight in (0.5, 2.0):
         yield f"attribute diversity {weight}", candidates.diverse(likeness, weight), None
     for heat in (0.05, 0.1, 0.2):
         noise = heat * rng.gumbel(size=item.shape)
-        yield f"exploration {heat}", candidates.top(candidates.logit + noise), None
+        taken = -heat * rng_of_rows.gumbel(size=len(rows))
+        yield f"exploration {heat}", candidates.top(candidates.logit + noise), taken
     yield "a new user's order", candidates.top(new[item]), None
     yield "popularity", candidates.top(popularity[item]), None
     yield "random", candidates.top(rng.random(item.shape)), None
@@ -189,11 +194,11 @@ class Judge:
 
     def __init__(self, world: World, candidates: Candidates) -> None:
         held, at = world.held, np.full(len(world.held), world.at)
-        self.held, self.rows = held, world.tables.items.find_rows(held.item)
+        self.held, rows = held, world.tables.items.find_rows(held.item)
         scorer = model_scorer(world.model, world.known, world.tables)
         self.logit = logit(scorer(Queries(held.user, held.item, held.time, at, held.context)))
         likes: dict[int, list[int]] = {}
-        for user, item in zip(held.user[held.label], self.rows[held.label], strict=True):
+        for user, item in zip(held.user[held.label], rows[held.label], strict=True):
             likes.setdefault(int(user), []).append(int(item))
         position = np.searchsorted(candidates.user, [*likes]).clip(max=len(candidates.user) - 1)
         there = candidates.user[position] == [*likes]
@@ -209,9 +214,8 @@ class Judge:
         return np.array([list_ndcg(shown, liked) for shown, liked in pairs])
 
     def rated(self, taken: Floats) -> float:
-        """NDCG@10 of the items that users rated, after `taken` (m,) is taken from their logits."""
-        score = self.logit - np.append(taken, 0.0)[self.rows]
-        return ndcg_at_10(self.held.label, score, self.held.user)
+        """NDCG@10 of the items that users rated, after `taken` (n,) is taken from their logits."""
+        return ndcg_at_10(self.held.label, self.logit - taken, self.held.user)
 
 
 def by_known(world: World, candidates: Candidates) -> list[dict]:
