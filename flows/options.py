@@ -74,14 +74,14 @@ class RankRequest(Form):
     candidates: Annotated[int | None, BeforeValidator(_all_as_none), Option(metavar="100|all")] = (
         Field(100, description="How many of the most promising items are ranked for each user.")
     )
-    personalisation: float = Field(
+    personalisation: Annotated[float, Option(metavar="SHARE")] = Field(
         0.0,
         ge=0,
         lt=1,
         allow_inf_nan=False,
         description="Which part of an item's appeal to a new user (its logit) does not count in "
-        "the order. 0: by probability; .5: lists differ more for a slightly lower NDCG@10. A new "
-        "user's list stays as it is.",
+        "the order. 0: by probability; .25 to .5: lists differ more, at little or no cost in "
+        "NDCG@10. A new user's list stays as it is.",
     )
     at: Moment | None = Field(
         None,
