@@ -17,6 +17,10 @@ import psutil
 from widedeep import InputError, Workspace
 from widedeep.workspace import TRACKING_VARIABLE, UI_VARIABLE
 
+HOST = "127.0.0.1"
+"""Where the UIs of Prefect and MLflow are served."""
+PREFECT_PORT = 4200
+MLFLOW_PORT = 5000
 HOME_VARIABLE = "WIDEDEEP_HOME"
 PID_VARIABLE = "WIDEDEEP_PID"
 """Holds the process that started a server, which has no use without it."""
@@ -161,12 +165,31 @@ def processes_with(variable: str) -> Iterator[tuple[psutil.Process, str]]:
                 yield process, value
 
 
-def _server_addresses(workspace: Workspace) -> dict[str, str]:
-    """Return settings that make commands use the servers of a running `widedeep up`, if any."""
+def running_servers(workspace: Workspace) -> dict[str, str]:
+    """Return the addresses of the UIs, by `prefect` and `mlflow`, that are served already.
+
+    They are those of a running `widedeep up`, or of servers that the user's settings name.
+    """
     try:
         up = json.loads((workspace.root / UP_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        return {}
-    if not psutil.pid_exists(up["pid"]):
-        return {}
-    return {"PREFECT_API_URL": f"{up['prefect']}/api", UI_VARIABLE: up["mlflow"]}
+        up = {}
+    servers = {}
+    if up and psutil.pid_exists(up["pid"]):
+        servers = {name: up[name] for name in ("prefect", "mlflow")}
+    if "PREFECT_API_URL" in _SET_BY_USER:
+        servers["prefect"] = os.environ["PREFECT_API_URL"].rstrip("/").removesuffix("/api")
+    if workspace.tracking_uri.startswith("http"):
+        servers["mlflow"] = workspace.tracking_uri.rstrip("/")
+    return servers
+
+
+def _server_addresses(workspace: Workspace) -> dict[str, str]:
+    """Return settings that make commands use the servers that run already, if any."""
+    servers = running_servers(workspace)
+    settings = {}
+    if "prefect" in servers:
+        settings["PREFECT_API_URL"] = f"{servers['prefect']}/api"
+    if "mlflow" in servers:
+        settings[UI_VARIABLE] = servers["mlflow"]
+    return settings

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from flows.environment import MLFLOW_PORT, PREFECT_PORT
 from tasks.form import Form, Option
 from tasks.run_form import AtLeastOne, DataSet
 from widedeep import InputError
@@ -133,8 +134,8 @@ class Servers(Form):
         None,
         description="A Prefect block that reports failures and decisions, e.g. slack-webhook/team.",
     )
-    prefect_port: Port = Field(4200, description="The port of Prefect's server.")
-    mlflow_port: Port = Field(5000, description="The port of MLflow's server.")
+    prefect_port: Port = Field(PREFECT_PORT, description="The port of Prefect's server.")
+    mlflow_port: Port = Field(MLFLOW_PORT, description="The port of MLflow's server.")
 
 
 class SimulationSize(Form):

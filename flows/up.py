@@ -21,12 +21,11 @@ import httpx
 import psutil
 from filelock import FileLock, Timeout
 
-from flows.environment import PID_VARIABLE, UP_FILE, check_tracking, stop_orphans
+from flows.environment import HOST, PID_VARIABLE, UP_FILE, check_tracking, stop_orphans
 from tasks.model_store import TRAINING_VIEW, ModelStore
 from widedeep import Workspace
 from widedeep.workspace import UI_VARIABLE, BusyError
 
-HOST = "127.0.0.1"
 START_SECONDS = 180.0
 STOP_SECONDS = 30.0
 RESTART_SECONDS = 2.0
@@ -161,7 +160,7 @@ def _run(
     _start(workspace, processes, environment)
     up = {"pid": os.getpid(), "prefect": ports.prefect_url, "mlflow": ports.mlflow_url}
     (workspace.root / UP_FILE).write_text(json.dumps(up), encoding="utf-8")
-    _print(f"Prefect  {ports.prefect_url}   press Run at Deployments")
+    _print(f"Prefect  {ports.prefect_url}/deployments   press Run")
     _print(f"MLflow   {ports.mlflow_url}/#/experiments?{TRAINING_VIEW}")
     _print(f"logs     {workspace.logs}   (Ctrl-C stops everything)")
     while True:

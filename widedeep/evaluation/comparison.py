@@ -37,6 +37,7 @@ from widedeep.evaluation.scoring import (
     BASELINE_PREDICTIONS,
     CHAMPION_PREDICTIONS,
     PREDICTIONS,
+    HoldoutRows,
     Masks,
     ModelScorer,
     Predictions,
@@ -55,7 +56,7 @@ from widedeep.store import Artifact
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of an evaluation on the interactions from `holdout_from` (UNIX seconds) on.
+    """The result of an evaluation on the `holdout`, which begins at `holdout_from` (UNIX seconds).
 
     `champion`, `champion_slices` and `difference` are None where the models are not comparable or
     there is no champion; a first model has the `difference` from the baseline model. `lists` says
@@ -64,6 +65,7 @@ class Comparison:
     """
 
     holdout_from: int
+    holdout: HoldoutRows
     challenger: Mapping[str, Any]
     champion: Mapping[str, Any] | None
     baseline: Mapping[str, Any]
@@ -131,6 +133,7 @@ class Evaluator:
             outcome.champion.save(folder / CHAMPION_PREDICTIONS, self.tables)
         return Comparison(
             self.split.holdout_from,
+            HoldoutRows.read(folder / PREDICTIONS, self.split),
             predictions.measure(),
             outcome.champion.measure() if outcome.champion else None,
             baseline.measure(),

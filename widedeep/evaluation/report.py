@@ -69,6 +69,14 @@ def _value(comparison: Mapping[str, Any], model: str, protocol: str, metric: str
     return value
 
 
+def difference_text(comparison: Mapping[str, Any]) -> str | None:
+    """Return the difference of streaming AUC with its interval; None where there is no opponent."""
+    if comparison["difference"] is None:
+        return None
+    interval = _interval_text(comparison["difference"], "streaming", "auc")
+    return f"{comparison['difference']['auc']['difference']:+.4f} {interval}"
+
+
 def _interval_text(difference: Mapping[str, Any] | None, protocol: str, metric: str) -> str:
     if difference is None or protocol != "streaming" or metric not in difference:
         return ""
@@ -106,6 +114,10 @@ class ModelCard:
             "the label says below, to order candidates for that user. Wide & Deep, one logistic "
             "loss.\n\n"
             f"{facts}\n## On its holdout\n\n{self._metrics()}\n{self._slices()}\n"
+            "All columns are measured on the same rows, those named above as holdout. Metrics of "
+            "another version are comparable with these only if its rows have the same digest; the "
+            "difference to the champion, which is always on the same rows, means the same in every "
+            "version.\n\n"
             f"## Decision: {self.verdict}\n\n{reasons}\n## Limits\n\n"
             "- Of users without an earlier interaction the model knows only their features and the "
             "context, if the data have any.\n"

@@ -38,10 +38,11 @@ from widedeep.features import (
     queries_by_protocol,
 )
 from widedeep.features.sampling import new_user_rows
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, to_iso
 from widedeep.metrics import Floats
 from widedeep.model.network import predict
 from widedeep.model.trained_model import TrainedModel
+from widedeep.store import content_id
 
 Scorer = Callable[[Queries], Floats]
 """Returns P(positive) of each query, float64 (n,)."""
@@ -160,6 +161,37 @@ class Predictions:
         for name, metric in _RANKED.items():
             measured[FROZEN][name] = _value_or_none(metric, self.label, self.frozen, self.user)
         return measured
+
+
+@dataclass(frozen=True, slots=True)
+class HoldoutRows:
+    """The rows that the metrics of an evaluation were measured on.
+
+    Two models' metrics are comparable where the digests are equal, and only there.
+
+    Attributes:
+        begin: The first moment of the holdout, in UNIX seconds.
+        end: The moment after the holdout, in UNIX seconds.
+        rows: The number of rows.
+        digest: A digest of user, item, time and label of all rows, as they stand in the data.
+    """
+
+    begin: int
+    end: int
+    rows: int
+    digest: str
+
+    @classmethod
+    def read(cls, predictions: Path, split: Split) -> Self:
+        """Return the rows of a file that `Predictions.save` wrote."""
+        table = pq.read_table(predictions, columns=["user", "item", "time", "label"])
+        digest = content_id({name: table[name].to_pylist() for name in table.column_names})
+        return cls(split.holdout_from, split.as_of, table.num_rows, digest)
+
+    def to_text(self) -> str:
+        """Return period, number and digest, as `2018-01-02 to 2018-10-01, 1,000 rows, ab12…`."""
+        begin, end = (to_iso(moment)[:10] for moment in (self.begin, self.end))
+        return f"{begin} to {end}, {self.rows:,} rows, {self.digest}"
 
 
 def slice_masks(
