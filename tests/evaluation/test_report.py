@@ -3,6 +3,7 @@
 from widedeep.evaluation.report import (
     HEADLINES,
     ModelCard,
+    difference_text,
     headlines,
     markdown_table,
     opponent_name,
@@ -40,6 +41,7 @@ def test_the_card_carries_facts_decision_and_limits():
     assert "- **data**: kmrd" in text
     assert "## Decision: hold\n\n- worse" in text
     assert "| frozen NDCG@10 | 0.9000 | 0.9000 | 0.9000 |" in text
+    assert "same digest" in text, "it says with what its metrics may be compared"
     assert "## Limits" in text
 
 
@@ -51,6 +53,11 @@ def test_a_headline_has_both_models_and_the_interval_of_the_streaming_difference
     assert rows[0].interval == "[-0.0020, +0.0220]"
     assert [row.interval for row in rows[1:]] == [""] * 6
     assert rows[5].challenger is None
+
+
+def test_a_difference_is_written_with_its_sign_and_its_interval():
+    assert difference_text(EVALUATION) == "+0.0100 [-0.0020, +0.0220]"
+    assert difference_text({**EVALUATION, "difference": None}) is None
 
 
 def test_the_opponent_of_a_first_model_is_the_baseline():
