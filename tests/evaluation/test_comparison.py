@@ -40,6 +40,7 @@ def test_the_json_of_a_comparison_has_its_contract_keys(evaluator, models, tmp_p
     values = json.loads(json.dumps(comparison.as_json()))
     assert set(values) == {
         "holdout_from",
+        "holdout",
         "challenger",
         "champion",
         "baseline",

@@ -82,7 +82,7 @@ def test_the_same_rows_have_one_digest_whichever_model_scores_them(interactions,
     predictions = Predictions.compute(interactions, split, score_by_id)
     one = holdout_rows(predictions, split, tmp_path)
     assert (one.begin, one.end, one.rows) == (split.holdout_from, split.as_of, 20)
-    assert "1975-03-16 to 1975-06-24, 20 rows, " in one.to_text()
+    assert "1975-04-25 to 1975-06-24, 20 rows, " in one.to_text()
     other = Predictions.compute(interactions, split, lambda queries: score_by_id(queries) / 2)
     assert holdout_rows(other, split, tmp_path) == one
 
