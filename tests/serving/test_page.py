@@ -199,6 +199,9 @@ def test_a_label_without_values_is_said_by_what_people_do(page, client, rule, ve
     assert ["not" in text for text in said] == [False, True]
     assert all(re.search(verb, text) for text in said)
     assert page.locator("#rated .score").all_text_contents() == ["+", "\u2212"]
+    visible = page.locator("#rated .standing").all_inner_texts()
+    assert all(re.search(verb, text) for text in visible)
+    assert len(visible) == 2
     assert page.locator(".pick >> nth=0").locator("button.choice").count() == 2
     list_texts = page.locator(".pick .sources, .pick .because").all_text_contents()
     assert not re.search(r"\bratings|\bliked|\b10\b", " ".join(list_texts))
@@ -333,6 +336,18 @@ def test_korean_particles_follow_the_word_before_them(page, client):
         assert f"이 {noun}{particle} 당신" in text
         assert not re.search(r"\((는|가|를|과)\)", text)
         change_model(page, called)
+
+
+def test_features_without_a_korean_name_have_one_if_it_is_common(page, client):
+    def unnamed(about):
+        for feature in about["data"]["features"]:
+            feature["korean"] = feature["name"]
+
+    change_model(page, unnamed)
+    show(page, client)
+    page.click("[data-language=ko]")
+    reasons = " ".join(page.locator(".because th").all_text_contents())
+    assert "영화의 장르는" in reasons
 
 
 def test_the_list_begins_on_the_first_screen_of_a_phone(page, client):

@@ -128,11 +128,11 @@ function said(rating) {
 /* A row of the list of what was said. */
 export function ratedRow(rating) {
   const { deed } = state.aim;
-  const standing = deed ? null : standingOf(rating);
+  const standing = deed ? (rating.label ? "saidYes" : "saidNo") : standingOf(rating);
   const score = deed ? (rating.label ? "+" : "−") : String(rating.value);
   const name = element("span");
   name.append(element("span", { className: "visually-hidden", textContent: `${said(rating)}: ` }), named(rating.card));
   const row = element("li", { className: standing || "" }, element("span", { className: "score", textContent: score }), name);
-  if (standing) row.append(element("span", { className: "standing", textContent: say(standing), ariaHidden: "true" }));
+  if (standing) row.append(element("span", { className: "standing", textContent: say(standing, state.aim), ariaHidden: "true" }));
   return row;
 }

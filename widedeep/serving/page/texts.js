@@ -28,14 +28,14 @@ const AIM = {
     if (deed) {
       const { noun, plural, base, past, participle } = deed;
       return {
-        noun, liked: past, likedBy: participle, gave: past, got: `was ${participle}`,
+        noun, many: plural, liked: past, likedBy: participle, gave: past, got: `was ${participle}`,
         share: (p) => `${p} of the interactions are ${plural}`, you: `you ${base} it`,
         did: (name) => `You ${past} ${name}.`, didNot: (name) => `You did not ${base} ${name}.`,
       };
     }
     const noun = only || best ? `${article(least)}\u00a0${least}` : `${least} or more`;
     return {
-      noun, liked: "liked", likedBy: "liked", gave: `gave ${noun}`, got: `got ${noun}`,
+      noun, many: noun, liked: "liked", likedBy: "liked", gave: `gave ${noun}`, got: `got ${noun}`,
       share: (p) => `${p} of the ratings are ${only || best ? "one" : "that high"}`, you: `you give it ${noun}`,
       did: (name) => `You gave ${name} ${noun}.`,
       didNot: (name) => (only ? `You gave ${name} another rating than ${least}.` : `You gave ${name} less than ${least}.`),
@@ -46,14 +46,14 @@ const AIM = {
       const noun = deed.ko;
       return {
         noun, liked: noun, gave: `${noun}한`, got: `${noun}된`,
-        share: (p) => `전체 기록의 ${p}가 ${noun}입니다`, you: `당신이 ${noun}할`, whether: `${noun}할지`,
+        share: (p) => `전체 기록의 ${p}\u2060가 ${noun}입니다`, you: `당신이 ${noun}할`, whether: `${noun}할지`,
         did: (name) => `${name}을(를) ${noun}했습니다.`, didNot: (name) => `${name}을(를) ${noun}하지 않았습니다.`,
       };
     }
     const noun = only || best ? `${least}점` : `${least}점 이상`;
     return {
       noun, liked: "좋아", gave: `${noun}을 준`, got: `${noun}을 받은`,
-      share: (p) => `전체 평점의 ${p}가 ${noun}입니다`, you: `당신이 ${noun}을 줄`, whether: `${noun}을 줄지`,
+      share: (p) => `전체 평점의 ${p}\u2060가 ${noun}입니다`, you: `당신이 ${noun}을 줄`, whether: `${noun}을 줄지`,
       did: (name) => `${name}에 ${noun}을 주었습니다.`,
       didNot: (name) => (only ? `${name}에 ${least}점이 아닌 점수를 주었습니다.` : `${name}에 ${least}점보다 낮은 점수를 주었습니다.`),
     };
@@ -65,7 +65,7 @@ const PARTICLES = { "은(는)": ["은", "는"], "이(가)": ["이", "가"], "을
 const endsInConsonant = (letter) => {
   const syllable = letter.charCodeAt(0) - 0xac00;
   if (syllable >= 0 && syllable < 11172) return syllable % 28 > 0;
-  return /[013678lmnr]/i.test(letter);
+  return /[013678bcklmnpLMNR]/.test(letter);
 };
 export const withParticles = (text) =>
   text.replace(/([\p{L}\p{N}])([^\p{L}\p{N}]*?)(은\(는\)|이\(가\)|을\(를\)|와\(과\))/gu, (_, letter, between, particle) =>
@@ -91,7 +91,7 @@ export const TEXTS = {
     ratedMore: (n) => `Show ${n} more`,
     listTitle: "For you",
     listNote: (aim) => `The percentage is the probability that ${AIM.en(aim).you}, as the model sees it. The most probable comes first.`,
-    listSoFar: (aim, hits, n) => `Of your ${n} ${aim.deed ? "answer" : "rating"}${n === 1 ? "" : "s"} so far, ${hits || "none"} ${hits > 1 ? "are" : "is"} ${AIM.en(aim).noun}; the percentages take that into account.`,
+    listSoFar: (aim, hits, n) => `Of your ${n} ${aim.deed ? "answer" : "rating"}${n === 1 ? "" : "s"} so far, ${hits > 1 ? `${hits} are ${AIM.en(aim).many}` : `${hits || "none"} is ${AIM.en(aim).noun}`}; the percentages take that into account.`,
     listEmpty: "Nothing is left to recommend here.",
     audience: "For",
     everyone: "adults",
@@ -103,8 +103,8 @@ export const TEXTS = {
     seenIt: (aim) => (aim.deed ? "Your answer" : `Your rating; ${AIM.en(aim).noun} counts`),
     give: "Rate",
     value: "Rating",
-    yes: ({ deed }) => `I ${deed.base} it`,
-    no: ({ deed }) => `I do not ${deed.base} it`,
+    yes: ({ deed }) => `I ${deed.past} it`,
+    no: ({ deed }) => `I did not ${deed.base} it`,
     saidYes: ({ deed }) => `You ${deed.past} it`,
     saidNo: ({ deed }) => `You did not ${deed.base} it`,
     aboutYou: "About you and this visit",
@@ -310,8 +310,15 @@ const SOURCES = {
 
 const inLanguage = (pair, language) => pair[language === "ko" ? 1 : 0];
 
+/* Korean names of attributes that many data sets have and few name in Korean. */
+const KOREAN = {
+  age: "나이", gender: "성별", country: "나라", city: "도시", occupation: "직업", device: "기기", topic: "주제",
+  category: "분류", genre: "장르", genres: "장르", tags: "태그", brand: "브랜드", price: "가격", length: "길이", year: "연도",
+};
+
 /* The name of a feature of the data for people. */
-export const featureName = ({ name, english, korean }, language) => inLanguage([english, korean], language).replaceAll("_", " ");
+export const featureName = ({ name, english, korean }, language) =>
+  inLanguage([english, korean === name ? KOREAN[name.toLowerCase()] || name : korean], language).replaceAll("_", " ");
 
 export const sourceName = (name, language, aim) =>
   SOURCES[name] ? inLanguage(SOURCES[name](AIM.en(aim), AIM.ko(aim).liked), language) : name;
