@@ -11,7 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from rich.markup import escape
 
-from flows.console import figures, plain_console, show_files, split_line
+from flows.console import figures, plain_console, show_next, split_line
 from flows.environment import default_workspace
 from flows.exclusive_run import Stopwatch, exclusive_run, run_name
 from tasks.ingest import Ingested, ingest
@@ -161,4 +161,6 @@ def show_ablation(report: AblationReport, workspace: Workspace) -> None:
         console.print(shown)
     console.print(f"\n{NOTE}\n")
     files = {name: values[name] for name in ("plot", "table", "numbers", "slices")}
-    show_files(console, files, workspace, f"{ingested.model}-ablation", "runs")
+    pages = Tracker(workspace).pages(report.run_id)
+    links = {"this run": pages.run, "trials": pages.children}
+    show_next(console, workspace, files, links, pages.prefect_run)

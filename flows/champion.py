@@ -3,15 +3,22 @@
 The commands `widedeep promote` and `widedeep rollback` do the same without Prefect.
 """
 
+from functools import partial
+
 from prefect import flow
+from prefect.runtime import flow_run
 
 from flows.environment import default_workspace
-from flows.exclusive_run import exclusive_run
+from flows.exclusive_run import exclusive_run, keep_given_name
 from tasks.prefect_page import announce
 from tasks.registry import PROMOTE, ROLLBACK, open_registry, promote_after_dry_run
 
 
-@flow(name="promote", flow_run_name="promote version {version}")
+def _promotion_name() -> str:
+    return keep_given_name(f"promote version {flow_run.parameters['version']}")
+
+
+@flow(name="promote", flow_run_name=_promotion_name)
 def promote_by_hand(version: str, reason: str, model: str | None = None) -> str:
     """Let a version serve that the gate did not choose.
 
@@ -31,7 +38,7 @@ def promote_by_hand(version: str, reason: str, model: str | None = None) -> str:
     return number
 
 
-@flow(name="rollback", flow_run_name="roll back")
+@flow(name="rollback", flow_run_name=partial(keep_given_name, "roll back"))
 def rollback(reason: str, model: str | None = None) -> str:
     """Let the previous champion serve again.
 

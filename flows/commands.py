@@ -6,6 +6,7 @@ MLflow are imported, and a command that only looks something up loads neither Pr
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from flows.environment import configure, default_workspace, prepare_command, stop_orphans
+from flows.environment import (
+    check_tracking,
+    configure,
+    default_workspace,
+    prepare_command,
+    stop_orphans,
+)
 from flows.options import (
     DATA,
     Data,
@@ -102,7 +109,7 @@ def retrain(
         )
     computing.require()
     with _exclusive(workspace):
-        with _server_starting():
+        with _server_starting(data):
             from flows import retrain as chain
 
         gate = chain.Gate(publish=publication.publish)
@@ -128,7 +135,7 @@ def ablation(
     """Train the model with parts left out, and compare what each part is worth."""
     workspace = _workspace(home)
     with _exclusive(workspace):
-        with _server_starting():
+        with _server_starting(data):
             from flows import ablation as study
 
         report = study.ablation(data, moments, **dict(settings))
@@ -148,7 +155,7 @@ def replay(
     """Retrain over years on a simulated clock, under several policies."""
     workspace = _workspace(home)
     with _exclusive(workspace):
-        with _server_starting():
+        with _server_starting(data):
             from flows import replay as study
 
         report = study.replay(data, clock, **dict(training))
@@ -168,7 +175,7 @@ def tune(
     """Search for better settings on validation; the holdout is never read."""
     workspace = _workspace(home)
     with _exclusive(workspace):
-        with _server_starting():
+        with _server_starting(data):
             from flows import tune as study
 
         report = study.tune(data, moments, **dict(search))
@@ -186,6 +193,7 @@ def status(
 ) -> None:
     """Show which version of each model serves, and what was decided."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from flows.status import show_statuses, statuses
 
     models = statuses(workspace, at)
@@ -208,6 +216,7 @@ def promote(
 ) -> None:
     """Let a version serve that the gate did not choose."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from tasks.registry import open_registry, promote_after_dry_run
 
     with workspace.exclusive():
@@ -221,6 +230,7 @@ def rollback(
 ) -> None:
     """Let the previous champion serve again."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from tasks.registry import open_registry
 
     with workspace.exclusive():
@@ -247,6 +257,7 @@ def explain(
 ) -> None:
     """Show what adds up to the probability of a positive label, for one user and one item."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from flows.explain import explain_pair, show_explanation
     from tasks.registry import choose_version
 
@@ -261,6 +272,7 @@ def explain(
 def memorisation(*, choice: VersionChoice, home: Home = None, as_json: Json = False) -> None:
     """Show what the wide part of a registered model remembers."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     from flows.explain import show_memorisation, write_memorisation
     from tasks.registry import choose_version
 
@@ -278,13 +290,14 @@ def rank(
 ) -> None:
     """Rank items for many users, and write the lists to a Parquet file."""
     workspace = _workspace(home)
+    check_tracking(workspace)
     computing.require()
     from flows.rank import rank_users, show_rank
     from tasks.registry import choose_version
 
     registered = choose_version(workspace, choice.model, choice.version)
     with computing.running(workspace):
-        report = rank_users(registered, request, computing)
+        report = rank_users(workspace, registered, request, computing)
     if as_json:
         _write_json(report.as_json())
     else:
@@ -316,7 +329,9 @@ def up(*, data: Data = DataSet(), servers: Servers, home: Home = None) -> None:
     workspace.root.mkdir(parents=True, exist_ok=True)
     from flows import up as processes
 
-    options = {"--data": str(data), "--cron": servers.cron, "--notify": servers.notify}
+    folder = data.folder.strip()
+    chosen = str(Path(folder).expanduser().resolve()) if folder else str(data)
+    options = {"--data": chosen, "--cron": servers.cron, "--notify": servers.notify}
     deployments = [text for name, value in options.items() if value for text in (name, value)]
     try:
         ports = processes.Ports(servers.prefect_port, servers.mlflow_port)
@@ -344,6 +359,8 @@ def simulate(
 def _workspace(home: Path | None) -> Workspace:
     """Settle where Prefect and MLflow keep their state."""
     workspace = Workspace(home.expanduser().resolve()) if home else default_workspace()
+    if workspace.root.exists() and not workspace.root.is_dir():
+        raise InputError(f"the workspace {workspace.root} is a file; expected a folder (--home)")
     configure(workspace)
     return workspace
 
@@ -352,14 +369,28 @@ def _workspace(home: Path | None) -> Workspace:
 def _exclusive(workspace: Workspace) -> Iterator[None]:
     """Hold the workspace for a run in this process; raise BusyError if another run holds it."""
     prepare_command()
+    check_tracking(workspace)
     with workspace.exclusive():
         stop_orphans()
         yield
 
 
+def _check_data(data: DataSet) -> None:
+    """Check a folder's files before anything is started; named data sets are checked by the run."""
+    if data.folder.strip():
+        from widedeep.data.source import resolve_source
+
+        resolve_source(str(data), default_workspace().data, os.environ).check_files()
+
+
 @contextmanager
-def _server_starting() -> Iterator[None]:
-    """Start Prefect's server while the block imports a flow, which takes as long."""
+def _server_starting(data: DataSet) -> Iterator[None]:
+    """Check the data, then start Prefect's server while the block imports a flow.
+
+    Both take some seconds; what is started is told before.
+    """
+    _check_data(data)
+    _print("starting Prefect and loading torch and MLflow")
     from flows import temporary_server
 
     with temporary_server.starting():
@@ -381,4 +412,9 @@ def _show_status_of(model: str, workspace: Workspace, *, as_json: bool) -> None:
 
 
 def _write_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    _print(json.dumps(value, ensure_ascii=False))
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

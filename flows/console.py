@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.environment import HOST, MLFLOW_PORT, PREFECT_PORT, running_servers
 from widedeep import Workspace
 from widedeep.inputs import to_iso
 
@@ -103,12 +104,40 @@ def split_line(ingested: "Ingested") -> str:
     )
 
 
-def show_files(
-    console: Console, files: Mapping[str, str], workspace: Workspace, experiment: str, runs: str
+def show_next(
+    console: Console,
+    workspace: Workspace,
+    files: Mapping[str, str],
+    pages: Mapping[str, str],
+    prefect_run: str | None,
 ) -> None:
-    """Print where the files and MLflow's experiment are; `runs` are what to tick there."""
+    """Print where a finished run's files are, how to start the two UIs, and which pages to open.
+
+    A server that runs already is named instead of the command that starts one; the pages are the
+    same either way.
+
+    Args:
+        console: Where the lines go.
+        workspace: Where the run has worked.
+        files: Paths, or other advice, by title.
+        pages: Pages of MLflow's UI, without its address, by title.
+        prefect_run: The id of the Prefect run, if there is one.
+    """
+    servers, programs = running_servers(workspace), Path(sys.executable).parent
+    store = f"--backend-store-uri {workspace.tracking_uri} --port {MLFLOW_PORT}"
+    starts = {
+        "mlflow": f"{programs}/mlflow ui {store}",
+        "prefect": f"PREFECT_HOME={workspace.prefect} {programs}/prefect server start",
+    }
+    local = {"mlflow": f"http://{HOST}:{MLFLOW_PORT}", "prefect": f"http://{HOST}:{PREFECT_PORT}"}
+    opened = {"mlflow": pages}
+    opened["prefect"] = {} if prefect_run is None else {"this run": f"/runs/flow-run/{prefect_run}"}
+    width = max(len(title) for title in (*files, *pages)) + 4
     console.print("look next", style="bold")
-    for name, path in files.items():
-        console.print(f"  {name:8} {path}")
-    console.print(f"  MLflow   .venv/bin/mlflow ui --backend-store-uri {workspace.tracking_uri}")
-    console.print(f"           experiment {experiment}: tick {runs}, press Compare")
+    for title, path in files.items():
+        console.print(f"  {title:{width}}{path}")
+    for name, title in (("mlflow", "MLflow"), ("prefect", "Prefect")):
+        begin = f"runs at {servers[name]}" if name in servers else starts[name]
+        console.print(f"  {title:{width}}{begin}")
+        for page, path in opened[name].items():
+            console.print(f"    {page:{width - 2}}{servers.get(name, local[name])}{path}")

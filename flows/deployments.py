@@ -9,8 +9,8 @@ file prefect.yaml.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -48,6 +48,9 @@ WEEKLY = "0 4 * * 1"
 
 TAG = "widedeep"
 """Tag of the deployments and their runs, and name of the work pool in prefect.yaml."""
+
+FORMER_NAMES = ("promote/manual", "rollback/manual")
+"""Deployments of earlier versions; a server that still offers them would never start their runs."""
 
 _NEW_DATA = {
     "name": "widedeep: new data",
@@ -101,8 +104,8 @@ def all_deployments(cron: str = WEEKLY) -> list[Deployment]:
         Deployment(retrain, "on-new-data", trigger=_NEW_DATA),
         Deployment(replay, "backfill"),
         Deployment(tune, "search"),
-        Deployment(promote_by_hand, "manual", has_data=False),
-        Deployment(rollback, "manual", has_data=False),
+        Deployment(promote_by_hand, "promote-by-hand", has_data=False),
+        Deployment(rollback, "rollback-by-hand", has_data=False),
     ]
 
 
@@ -125,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     for automation in (crash_automation(), *notices):
         put_automation(automation)
+    remove_deployments(FORMER_NAMES)
     end_dead_runs(TAG)
     with watching(_folder_watch(data)):
         # The schedule stays active while nothing serves it: the newest of the runs that become due
@@ -136,6 +140,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_starting_message=False,
         )
     return 0
+
+
+def remove_deployments(names: Iterable[str]) -> None:
+    """Remove deployments from the server; names that it does not know are passed over."""
+    with get_client(sync_client=True) as client:
+        for name in names:
+            with suppress(ObjectNotFound):
+                client.delete_deployment(client.read_deployment_by_name(name).id)
 
 
 def prefect_yaml() -> str:

@@ -7,15 +7,17 @@ temporary server nor a shared one would notice by itself. A run that was killed 
 anything is ended by `end_dead_runs` when the deployments are served again.
 """
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
+from coolname.data import config as coolname_parts
 from prefect import State, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -32,7 +34,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Crashed
 
-from flows.environment import processes_with
+from flows.environment import command_started, processes_with
 from tasks.run_form import DataSet, Moments
 from widedeep import Workspace
 from widedeep.inputs import to_iso
@@ -48,6 +50,13 @@ _RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 """Holds, in a process that Prefect starts, the id of the run that the process works on."""
 _DEAD = "its process was killed; noticed by the next run"
 
+_GREEK = (
+    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|"
+    "sigma|tau|upsilon|phi|chi|psi|omega"
+)
+_PROPOSED_NAME = re.compile(rf"(?:{_GREEK})\d*(?:-[a-z]+)*")
+"""What the run form of Prefect's UI proposes: a Greek letter, a star or a place, and an ending."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -58,14 +67,36 @@ def run_name() -> str:
     data = Path(str(DataSet.model_validate(parameters["data"]))).name
     as_of = Moments.model_validate(parameters.get("moments", {})).as_of
     known = "" if as_of is None else f" as of {to_iso(as_of)[:10]}"
-    return f"{flow_run.flow_name} {data}{known}"
+    return keep_given_name(f"{flow_run.flow_name} {data}{known}")
+
+
+def keep_given_name(description: str) -> str:
+    """Return the name that a person gave the present run, else the `description` of the run.
+
+    Prefect asks for a name whenever a run begins, also when it has one. A name that Prefect made up
+    itself (`wise-panda`) gives way. The one that the run form proposes (`pi97-nigala-z`) is added
+    in parentheses, because the form has announced the run by it. Any other name was typed, and
+    stays.
+    """
+    name = flow_run.name
+    if not name or _is_made_up(name):
+        return description
+    return f"{description} ({name})" if _PROPOSED_NAME.fullmatch(name) else name
+
+
+def _is_made_up(name: str) -> bool:
+    """Return whether a name is a pair of the words of which Prefect makes up names."""
+    parts = cast("Mapping[str, Mapping[str, Any]]", coolname_parts).values()
+    words = {word for part in parts for word in part.get("words", ())}
+    first, _, second = name.partition("-")
+    return {first, second} <= words
 
 
 class Stopwatch:
-    """Measures the seconds of each stage and of the whole run."""
+    """Measures the seconds of each stage and of the whole run, from the call of its command on."""
 
     def __init__(self) -> None:
-        self._started = time.perf_counter()
+        self._started = command_started() or time.perf_counter()
         self._stages: dict[str, float] = {}
 
     @contextmanager

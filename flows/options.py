@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from flows.environment import MLFLOW_PORT, PREFECT_PORT
 from tasks.form import Form, Option
 from tasks.run_form import AtLeastOne, DataSet
 from widedeep import InputError
@@ -64,7 +65,8 @@ class RankRequest(Form):
     """
 
     users: Annotated[str, Option("USERS", "USERS|all")] = Field(
-        description="A .csv or .parquet file with a column user; all: every user in the data."
+        description="A .csv or .parquet file with a column user; all: every user in the data, and "
+        "those since the last retrain in the feedback log."
     )
     out: Annotated[Path, Option(metavar="FILE.parquet")] = Field(
         description="The Parquet file to write."
@@ -72,6 +74,15 @@ class RankRequest(Form):
     k: AtLeastOne = Field(10, description="Items for each user.")
     candidates: Annotated[int | None, BeforeValidator(_all_as_none), Option(metavar="100|all")] = (
         Field(100, description="How many of the most promising items are ranked for each user.")
+    )
+    personalisation: Annotated[float, Option(metavar="SHARE")] = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Which part of an item's appeal to a new user (its logit) does not count in "
+        "the order. 0: by probability; .25 to .5: lists differ more, which has cost at "
+        "most .01 of NDCG@10 over all users. A new user's list stays as it is.",
     )
     at: Moment | None = Field(
         None,
@@ -116,24 +127,24 @@ class Listening(Form):
 class Servers(Form):
     """What `up` starts, besides the data set of the deployments."""
 
-    cron: str | None = Field(
+    cron: Annotated[str | None, Option(metavar="CRON")] = Field(
         None, description="When retrain/scheduled runs, in UTC. Default: Mondays at 4."
     )
     notify: Annotated[str | None, Option(metavar="BLOCK")] = Field(
         None,
         description="A Prefect block that reports failures and decisions, e.g. slack-webhook/team.",
     )
-    prefect_port: Port = Field(4200, description="The port of Prefect's server.")
-    mlflow_port: Port = Field(5000, description="The port of MLflow's server.")
+    prefect_port: Port = Field(PREFECT_PORT, description="The port of Prefect's server.")
+    mlflow_port: Port = Field(MLFLOW_PORT, description="The port of MLflow's server.")
 
 
 class SimulationSize(Form):
     """Sizes of simulated data; those that are left out are KMRD-small's."""
 
-    like: Path | None = Field(
+    like: Annotated[Path | None, Option(metavar="FILE|clicks")] = Field(
         None,
         description="A dataset.toml: the data have its form, with known effects of its features. "
-        "The word clicks stands for an example. Default: KMRD's form.",
+        "clicks: that of an example, a log of clicks. Default: KMRD's form.",
     )
     positive_share: float | None = Field(
         None, description="About this part of the interactions is positive."

@@ -1,5 +1,6 @@
 """Ranked items for a file of users, or for all of them, as one Parquet file."""
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,8 +17,10 @@ from flows.console import plain_console
 from flows.options import ALL, RankRequest
 from tasks.engine import LOCAL, Engine
 from tasks.registry import RegisteredModel
-from widedeep import InputError
+from widedeep import InputError, Workspace
+from widedeep.data.feedback_log import FEEDBACK_FILE, feedback_size
 from widedeep.data.ids import composed, id_keys
+from widedeep.evaluation.lists import Exposure, Personalisation, self_information
 from widedeep.evaluation.naming import DisplayNames, Language
 from widedeep.inputs import to_iso
 from widedeep.serving.batch_ranking import ListMaker, ListsRequest, RankedLists
@@ -26,21 +29,33 @@ from widedeep.store import atomic_write
 USER_COLUMN = "user"
 """The column of the input file that is read."""
 
-COLUMNS = ("user", "rank", "item", "probability", "title")
+COLUMNS = ("user", "rank", "item", "probability", "title", "title_en", "model", "version", "at")
 """Columns of the output: a row for each ranked item, user by user, best (rank 1) first. Ids are as
-in the data, and the title is the Korean one if there are several."""
+in the data; `title` is the Korean one if there are several, and each title stands in for the other
+where that is missing. Which model made the row, which version of it, and the moment of the list
+stand in every row, because a table that several files are loaded into knows nothing else of them;
+they are stored once a row group."""
+
+METADATA = b"widedeep"
+"""Key of the file's metadata: a JSON object that says how all lists of the file were made."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankReport:
-    """What was written; `items` is the size of the item table, `seconds` are of ranking alone."""
+    """What was written; `items` is the size of the item table, `seconds` are of ranking alone.
+
+    `feedback` counts the known interactions that the model was not registered with, and
+    `personalisation` says how far the lists differ.
+    """
 
     model: str
     version: str
     at: int
     users: int
     items: int
+    feedback: int
     rows: int
+    personalisation: Personalisation
     seconds: float
     out: str
 
@@ -50,11 +65,17 @@ class RankReport:
 
 
 def rank_users(
-    registered: RegisteredModel, request: RankRequest, engine: Engine = LOCAL
+    workspace: Workspace,
+    registered: RegisteredModel,
+    request: RankRequest,
+    engine: Engine = LOCAL,
 ) -> RankReport:
-    """Rank items with a registered model and the interactions that it was registered with.
+    """Rank items with a registered model, by all interactions known.
+
+    Those are what the model was registered with, and what its feedback log has received since.
 
     Args:
+        workspace: Where the feedback log lies.
         registered: The version that ranks.
         request: Who gets lists, of which length, and where they are written.
         engine: Where the lists are made; Ray has to be running (`Engine.running`).
@@ -65,16 +86,20 @@ def rank_users(
         OSError: The output could not be written; nothing is left of it.
     """
     file_users = None if request.users == ALL else read_users(Path(request.users))
+    log = workspace.events / registered.model / FEEDBACK_FILE
     lists = ListsRequest(
         registered.version.served.path,
         request.k,
         request.candidates,
         request.at,
         request.precision,
+        request.personalisation,
+        log,
+        feedback_size(log),
     )
     list_maker = ListMaker.load(lists)
     snapshot = list_maker.snapshot
-    names = DisplayNames.from_tables(snapshot.side)
+    names = DisplayNames.from_tables(snapshot.side).knowing(users=list_maker.user_texts)
     if file_users is None:
         users = np.unique(list_maker.interactions.user)
     else:
@@ -84,27 +109,36 @@ def rank_users(
         names = names.knowing(users=texts)
         users = id_keys(file_users)
     started = time.perf_counter()
-    rows = _write(engine.lists(lists, list_maker, users), request.out, names)
+    catalogue = snapshot.tables.items.ids
+    exposure = Exposure.empty(catalogue)
+    origin = _Origin(registered.model, registered.version.number, list_maker.at, request)
+    with atomic_write(request.out) as draft:
+        for part in _written(engine.lists(lists, list_maker, users), draft, names, origin):
+            exposure.add(len(np.unique(part.user)), part.item)
     return RankReport(
         registered.model,
         registered.version.number,
         list_maker.at,
         len(users),
-        len(snapshot.tables.items.ids),
-        rows,
+        len(catalogue),
+        list_maker.feedback,
+        int(exposure.counts.sum()),
+        exposure.measure(self_information(list_maker.interactions, catalogue)),
         time.perf_counter() - started,
         str(request.out.resolve()),
     )
 
 
 def show_rank(report: RankReport) -> None:
-    """Print in two lines what was written."""
+    """Print in a few lines what was written, and how far the lists differ."""
     console = plain_console()
     console.print(
-        f"{report.model} version {report.version}, knowing what was before {to_iso(report.at)}: "
+        f"{report.model} version {report.version}, knowing what was before {to_iso(report.at)} "
+        f"({report.feedback:,} interactions of the feedback log are new to it): "
         f"{report.users:,} users, {report.items:,} items, {report.rows:,} rows "
         f"in {report.seconds:.1f} s"
     )
+    console.print(f"personalisation: {report.personalisation.to_text()}")
     console.print(report.out)
 
 
@@ -152,28 +186,58 @@ def _read_csv(path: Path) -> pa.Table:
     return pa_csv.read_csv(path, convert_options=options)
 
 
-def _write(parts: Iterator[RankedLists], out: Path, names: DisplayNames) -> int:
-    """Write all parts to a draft, rename it when it is on disk, and return the number of rows."""
-    rows = 0
-    with atomic_write(out) as draft, pq.ParquetWriter(draft, _schema(names)) as writer:
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What made the lists of a file: model, version, moment (UNIX seconds) and request."""
+
+    model: str
+    version: str
+    at: int
+    request: RankRequest
+
+    def schema(self, names: DisplayNames) -> pa.Schema:
+        """Return the types of `COLUMNS`, in which ids are text if the data have any that is."""
+        user, item = (
+            pa.string() if ids.texts else pa.int64() for ids in (names.user_ids, names.item_ids)
+        )
+        text = pa.string()
+        types = (user, pa.int32(), item, pa.float32(), text, text, text, text, _MOMENT)
+        return pa.schema(list(zip(COLUMNS, types, strict=True)), {METADATA: self.as_json()})
+
+    def as_json(self) -> str:
+        """Return the metadata of the file."""
+        settings = self.request.model_dump(include={"k", "candidates", "personalisation"})
+        values = {"model": self.model, "version": self.version, "at": to_iso(self.at), **settings}
+        return json.dumps(values | {"precision": self.request.precision}, ensure_ascii=False)
+
+    def columns(self, rows: int) -> list[pa.Array]:
+        """Return the last three of `COLUMNS`, (rows,) each."""
+        moment = pa.scalar(1000 * self.at, pa.int64()).cast(_MOMENT)
+        return [pa.repeat(value, rows) for value in (self.model, self.version, moment)]
+
+
+_MOMENT = pa.timestamp("ms", "UTC")
+
+
+def _written(
+    parts: Iterator[RankedLists], path: Path, names: DisplayNames, origin: _Origin
+) -> Iterator[RankedLists]:
+    """Write all parts to a Parquet file, and yield each when it is written."""
+    schema = origin.schema(names)
+    with pq.ParquetWriter(path, schema) as writer:
         for part in parts:
-            writer.write_table(_table(part, names))
-            rows += len(part.item)
-    return rows
+            columns = [*_columns(part, names), *origin.columns(len(part.item))]
+            writer.write_table(pa.table(columns, schema=schema))
+            yield part
 
 
-def _table(part: RankedLists, names: DisplayNames) -> pa.Table:
+def _columns(part: RankedLists, names: DisplayNames) -> list[Any]:
+    """Return all of `COLUMNS` but those of the origin."""
     items, codes = np.unique(part.item, return_inverse=True)
-    titles = pa.array([names.item(item, Language.KOREAN) for item in items.tolist()], pa.string())
+    titles = [
+        pa.array([names.item(item, language) for item in items.tolist()], pa.string())
+        for language in (Language.KOREAN, Language.ENGLISH)
+    ]
     user, item = names.user_ids.column(part.user), names.item_ids.column(part.item)
-    columns = [user, part.rank, item, part.probability, titles.take(pa.array(codes))]
-    return pa.table(columns, schema=_schema(names))
-
-
-def _schema(names: DisplayNames) -> pa.Schema:
-    """Return the types of `COLUMNS`: ids are text if the data have any that is."""
-    user, item = (
-        pa.string() if ids.texts else pa.int64() for ids in (names.user_ids, names.item_ids)
-    )
-    types = (user, pa.int32(), item, pa.float32(), pa.string())
-    return pa.schema(list(zip(COLUMNS, types, strict=True)))
+    rows = pa.array(codes)
+    return [user, part.rank, item, part.probability, *(title.take(rows) for title in titles)]

@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from rich.markup import escape
 
-from flows.console import figures, plain_console, show_files
+from flows.console import figures, plain_console, show_next
 from flows.environment import default_workspace
 from flows.exclusive_run import Stopwatch, exclusive_run, run_name
 from tasks.ingest import Ingested, ingest
@@ -172,4 +172,6 @@ def show_replay(report: ReplayReport, workspace: Workspace) -> None:
         console.print(f"  {sentence}")
     console.print()
     files = {name: values[name] for name in ("plot", "table", "numbers")}
-    show_files(console, files, workspace, f"{ingested.model}-replay", "the policies")
+    pages = Tracker(workspace).pages(report.run_id)
+    links = {"this run": pages.run, "policies": pages.children}
+    show_next(console, workspace, files, links, pages.prefect_run)

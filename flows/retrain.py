@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.console import plain_console, split_line
+from flows.console import plain_console, show_next, split_line
 from flows.environment import default_workspace
 from flows.exclusive_run import Stopwatch, exclusive_run, newest_only, run_name
 from tasks.dry_run import DryRunProcess
@@ -241,8 +241,10 @@ def show_retrain(report: RetrainReport, workspace: Workspace) -> None:
     console.print(f"start     {report.context.start.reason}")
     if not learned_nothing_new(report.evaluation):
         _show_comparison(report.evaluation.summary, report.context.champion, console)
-    times = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
-    console.print(f"seconds   {times}")
+    stages = dict(report.seconds)
+    total = stages.pop("total")
+    times = {**stages, "start-up and the rest": total - sum(stages.values()), "total": total}
+    console.print(f"seconds   {', '.join(f'{name} {value:.1f}' for name, value in times.items())}")
     _show_next(report, workspace, console)
 
 
@@ -273,7 +275,7 @@ def _show_comparison(
     for headline in headlines(summary):
         measured, compared = headline.challenger, headline.other
         if measured is None or compared is None:
-            table.add_row(headline.title, "no user has rows to rank")
+            table.add_row(headline.title, "nothing to rank")
             continue
         difference = f"{measured - compared:+.4f}  {headline.interval}".rstrip()
         guardrail = guardrails.pop(headline.title, None)
@@ -289,11 +291,14 @@ def _show_comparison(
 
 
 def _show_next(report: RetrainReport, workspace: Workspace, console: Console) -> None:
-    console.print("\nlook next", style="bold")
-    lines = (
-        f"  predictions  {report.as_json()['predictions']}",
-        f"  MLflow       .venv/bin/mlflow ui --backend-store-uri {workspace.tracking_uri}",
-        f"  Prefect      PREFECT_HOME={workspace.prefect} .venv/bin/prefect server start",
-    )
-    for line in lines:
-        console.print(line)
+    tracker, model = Tracker(workspace), report.context.ingested.model
+    pages = tracker.pages(report.run_id)
+    links = {"this run": pages.run, "all runs": pages.decisions}
+    champion = report.context.champion
+    if champion is not None:
+        other = tracker.run_of_version(model, champion.number)
+        if other is not None and other != report.run_id:
+            links[f"beside version {champion.number}"] = pages.beside(other)
+    console.print()
+    files = {"predictions": report.as_json()["predictions"]}
+    show_next(console, workspace, files, links, pages.prefect_run)

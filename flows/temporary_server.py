@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 from prefect import get_client
 from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
@@ -33,7 +34,7 @@ def starting() -> Iterator[None]:
     """Start the server while the block works, unless one is configured, and wait for its answer.
 
     Raises:
-        httpx.HTTPError: The server does not answer.
+        OSError: The server does not answer, or not as Prefect's does.
     """
     settings = get_current_settings()
     if settings.api.url is None and settings.server.ephemeral.enabled:
@@ -41,8 +42,14 @@ def starting() -> Iterator[None]:
         refresh_global_settings_context()
     yield
     seconds = settings.server.ephemeral.startup_timeout_seconds
-    with get_client(httpx_settings={"timeout": seconds}, sync_client=True) as client:
-        client.hello()
+    try:
+        with get_client(httpx_settings={"timeout": seconds}, sync_client=True) as client:
+            client.hello().raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+        raise OSError(
+            f"Prefect's server {get_current_settings().api.url} (PREFECT_API_URL) does not answer: "
+            f"{error}; start it, or unset PREFECT_API_URL to work with a temporary one"
+        ) from error
 
 
 def _start() -> str:
@@ -54,6 +61,7 @@ def _start() -> str:
         server = subprocess.Popen(  # noqa: S603  Prefect's own
             [*command, "--log-level", "error", "--lifespan", "on"],
             env={**os.environ, **_SETTINGS},
+            cwd=os.environ["PREFECT_HOME"],  # uvicorn imports from the current folder
             pass_fds=[descriptor],
         )
     atexit.register(_stop, server)

@@ -12,7 +12,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from rich.markup import escape
 
-from flows.console import plain_console
+from flows.console import plain_console, show_next
 from flows.environment import default_workspace
 from flows.exclusive_run import Stopwatch, exclusive_run, run_name
 from tasks.ingest import Ingested, ingest
@@ -133,6 +133,8 @@ def show_tune(report: TuneReport, workspace: Workspace) -> None:
     for path, value in report.settings.items():
         console.print(f"          {path} = {value if isinstance(value, str) else f'{value:.5g}'}")
     console.print(f"saved     {report.file}")
-    console.print("\nlook next", style="bold")
-    console.print("  use them  widedeep retrain --preset tuned")
-    console.print(f"  MLflow    .venv/bin/mlflow ui --backend-store-uri {workspace.tracking_uri}")
+    console.print()
+    pages = Tracker(workspace).pages(report.run_id)
+    links = {"this run": pages.run, "trials": pages.children}
+    advice = {"use them": "widedeep retrain --preset tuned"}
+    show_next(console, workspace, advice, links, pages.prefect_run)

@@ -6,6 +6,7 @@ Each is a process of its own with a log in the workspace. A process that dies is
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,14 +18,14 @@ from types import FrameType
 from typing import NoReturn
 
 import httpx
+import psutil
 from filelock import FileLock, Timeout
 
-from flows.environment import PID_VARIABLE, UP_FILE, stop_orphans
+from flows.environment import HOST, PID_VARIABLE, UP_FILE, check_tracking, stop_orphans
 from tasks.model_store import TRAINING_VIEW, ModelStore
 from widedeep import Workspace
 from widedeep.workspace import UI_VARIABLE, BusyError
 
-HOST = "127.0.0.1"
 START_SECONDS = 180.0
 STOP_SECONDS = 30.0
 RESTART_SECONDS = 2.0
@@ -79,6 +80,8 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
+                # uvicorn and Prefect's runs import from the current folder; here lie only logs.
+                cwd=self._log.parent,
                 start_new_session=True,
             )
 
@@ -121,13 +124,17 @@ def up(workspace: Workspace, ports: Ports, deployments: Sequence[str]) -> NoRetu
 
     Raises:
         BusyError: Another `widedeep up` works on the workspace.
-        OSError: A server did not start.
+        OSError: A server did not start, or another program holds its port.
     """
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job ignores SIGINT
         signal.signal(number, _interrupt)
     with _only_one(workspace):
         stop_orphans()
+        check_tracking(workspace)
         processes = _processes(workspace, ports, deployments)
+        _check_port(ports.prefect, "Prefect")
+        if any(process.name == "MLflow" for process in processes):
+            _check_port(ports.mlflow, "MLflow")
         environment = {
             **os.environ,
             PID_VARIABLE: str(os.getpid()),
@@ -153,7 +160,7 @@ def _run(
     _start(workspace, processes, environment)
     up = {"pid": os.getpid(), "prefect": ports.prefect_url, "mlflow": ports.mlflow_url}
     (workspace.root / UP_FILE).write_text(json.dumps(up), encoding="utf-8")
-    _print(f"Prefect  {ports.prefect_url}   press Run at Deployments")
+    _print(f"Prefect  {ports.prefect_url}/deployments   press Run")
     _print(f"MLflow   {ports.mlflow_url}/#/experiments?{TRAINING_VIEW}")
     _print(f"logs     {workspace.logs}   (Ctrl-C stops everything)")
     while True:
@@ -201,6 +208,31 @@ def _processes(
         ServerProcess(name, command, health.get(name), workspace.logs / f"{name.lower()}.log")
         for name, command in commands.items()
     ]
+
+
+def _check_port(port: int, name: str) -> None:
+    """Raise OSError if a server cannot listen on a port; the message names who holds it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            option = f"--{name.lower()}-port"
+            raise OSError(
+                f"{name} cannot listen on port {port}: {error.strerror}{_holder_of(port)}; "
+                f"choose another port by {option}"
+            ) from error
+
+
+def _holder_of(port: int) -> str:
+    """Return which process listens on a port, as far as the system tells."""
+    with suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            holds = connection.status == psutil.CONN_LISTEN and address and address.port == port
+            if holds and connection.pid is not None:
+                return f", held by {psutil.Process(connection.pid).name()} ({connection.pid})"
+    return ""
 
 
 def _create_store(workspace: Workspace) -> None:

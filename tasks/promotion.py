@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.dry_run import DryRunProcess
 from tasks.engine import STAGE_SECONDS
 from tasks.ingest import Ingested
+from tasks.mlflow_page import RunDecision
 from tasks.model_store import ModelStore
 from tasks.prefect_page import announce, show_evaluation, show_link
 from tasks.registry import Registry
@@ -35,7 +36,12 @@ from widedeep.evaluation.gate import BASELINE_NAME, Decision, Verdict
 from widedeep.evaluation.memorisation import Memorisation
 from widedeep.evaluation.naming import DisplayNames
 from widedeep.evaluation.report import ModelCard
-from widedeep.evaluation.scoring import BASELINE_PREDICTIONS, CHAMPION_PREDICTIONS, PREDICTIONS
+from widedeep.evaluation.scoring import (
+    BASELINE_PREDICTIONS,
+    CHAMPION_PREDICTIONS,
+    PREDICTIONS,
+    HoldoutRows,
+)
 from widedeep.evaluation.snapshot import GOLDEN, UNKNOWN_ID, DataSnapshot, GoldenRequests
 from widedeep.inputs import to_iso
 from widedeep.store import ModelVersion, code_version
@@ -128,7 +134,7 @@ def model_card(
     facts = {
         "label": ingested.label,
         "data": _data(ingested),
-        "holdout": _holdout(ingested),
+        "holdout": HoldoutRows(**evaluation.summary["holdout"]).to_text(),
         "start": context.start.reason,
         "serves": _serves(served, evaluation),
         "preset": f"{preset.name}, seed {context.seed}",
@@ -155,10 +161,6 @@ def _data(ingested: Ingested) -> str:
         f"{counts.read:,} interactions, known before {to_iso(ingested.split.as_of)}, "
         f"digest {ingested.artifact.id}"
     )
-
-
-def _holdout(ingested: Ingested) -> str:
-    return f"{ingested.examples[2]:,} interactions from {to_iso(ingested.split.holdout_from)} on"
 
 
 def _serves(served: Artifact, evaluation: Artifact) -> str:
@@ -242,7 +244,7 @@ def promote(
     successor = version if decision.verdict is Verdict.PROMOTE else None
     registry = Registry(context.workspace, store, run.model)
     serving = registry.decide(record, context.champion, successor)
-    tracker.log_decision(run, decision, version.number)
+    tracker.log_decision(run, RunDecision(context, evaluation.summary, decision, version.number))
     card = model_card(context, version.number, served, evaluation, decision)
     tracker.log_card(run, version.number, card)
     logger.info("promote: version %s %s", version.number, decision.to_text())

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from widedeep.store import ModelVersion
 
 
+PREFECT_RUN = "prefect.flow_run_id"
+"""Tag of a run in MLflow: the id of the Prefect run that made it, or `none`."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """One training: its data, its settings, where it starts, and where it is computed.
@@ -100,7 +104,7 @@ def run_origin(ingested: Ingested, prefect_run: str | None) -> dict[str, str]:
     """Return tags that lead back to the Prefect run, the interactions and the code."""
     commit = git_commit()
     return {
-        "prefect.flow_run_id": prefect_run or "none",
+        PREFECT_RUN: prefect_run or "none",
         "widedeep.ratings": ingested.artifact.id,
         "widedeep.origin": ingested.source.origin,
         "widedeep.code": code_version("evaluation"),

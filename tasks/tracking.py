@@ -15,15 +15,26 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+)
 
 from tasks.ingest import Ingested
-from tasks.model_store import TRAINING_VIEW, mlflow_client, retry_while_busy
-from tasks.run import RunContext, flatten, run_inputs, run_origin, run_parameters, split_moments
+from tasks.mlflow_page import NOTE, RETRAIN_VIEW, RunDecision, RunPages, comparison_metrics
+from tasks.model_store import mlflow_client, retry_while_busy
+from tasks.run import (
+    PREFECT_RUN,
+    RunContext,
+    flatten,
+    run_inputs,
+    run_origin,
+    run_parameters,
+    split_moments,
+)
 from widedeep import Artifact, Workspace
 from widedeep.evaluation import MEMORISATION_REPORT, MEMORISATION_TABLE
 from widedeep.evaluation.figures import FIGURES
-from widedeep.evaluation.gate import Decision
 from widedeep.evaluation.scoring import PREDICTIONS
 from widedeep.inputs import to_iso
 from widedeep.model.trainer import EpochResult
@@ -53,7 +64,7 @@ class Tracker:
         tags = run_origin(ingested, prefect_run)
         start = context.start.reason.split(",")[0]
         name = f"{ingested.source.name} as of {to_iso(ingested.split.as_of)[:10]}, {start}"
-        experiment = self._experiment(ingested.model)
+        experiment = self._experiment(ingested.model, RETRAIN_VIEW)
         self._end_stale_runs()
         run = self._create(experiment, ingested.model, name, run_parameters(context), tags)
         self._client.log_inputs(run.run_id, [_dataset_input(ingested)])
@@ -130,26 +141,19 @@ class Tracker:
 
     @retry_while_busy
     def log_evaluation(self, run: TrackedRun, evaluation: Artifact) -> None:
-        """Log `holdout_…` of the challenger, `difference_…` to the champion, and all files."""
-        metrics = flatten("holdout", evaluation.summary["challenger"])
-        difference = evaluation.summary["difference"]
-        if difference is not None:
-            for metric in ("auc", "log_loss", "ece"):
-                metrics |= flatten(f"difference_{metric}", difference[metric])
-        self._log_metrics(run, metrics)
+        """Log the metrics of the comparison (see `comparison_metrics`) and all files."""
+        self._log_metrics(run, comparison_metrics(evaluation.summary))
         for name in (PREDICTIONS, MEMORISATION_TABLE, MEMORISATION_REPORT):
             self._client.log_artifact(run.run_id, str(evaluation.path / name))
         for name in FIGURES:
             self._client.log_artifact(run.run_id, str(evaluation.path / name), "figures")
 
     @retry_while_busy
-    def log_decision(self, run: TrackedRun, decision: Decision, version: str) -> None:
-        """Tag the run with the verdict on `version` and show the reasons on its page."""
-        tags = {
-            "decision": str(decision.verdict),
-            "version": version,
-            "mlflow.note.content": "\n\n".join(decision.reasons),
-        }
+    def log_decision(self, run: TrackedRun, decision: RunDecision) -> None:
+        """Name and tag the run after the decision, and describe what may be compared with it."""
+        tags = decision.tags()
+        note = decision.note(self._runs_on(run, tags["holdout"]))
+        tags |= {MLFLOW_RUN_NAME: decision.name(), NOTE: note}
         self._client.log_batch(run.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
     @retry_while_busy
@@ -193,7 +197,7 @@ class Tracker:
         """Keep files with the run, and show `note` (Markdown) on its page."""
         for file in files:
             self._client.log_artifact(run.run_id, str(file))
-        self._client.set_tag(run.run_id, "mlflow.note.content", note)
+        self._client.set_tag(run.run_id, NOTE, note)
 
     @retry_while_busy
     def log_seconds(self, run: TrackedRun, seconds: Mapping[str, float]) -> None:
@@ -204,16 +208,35 @@ class Tracker:
         """Return the address of the run's page, or None if the address of the UI is unknown."""
         uri = self._workspace.tracking_uri
         ui = uri if uri.startswith("http") else os.environ.get(UI_VARIABLE)
-        if ui is None:
-            return None
-        experiment = self._client.get_run(run.run_id).info.experiment_id
-        return f"{ui.rstrip('/')}/#/experiments/{experiment}/runs/{run.run_id}?{TRAINING_VIEW}"
+        return None if ui is None else ui.rstrip("/") + self.pages(run.run_id).run
 
-    def _experiment(self, name: str) -> str:
+    def pages(self, run_id: str) -> RunPages:
+        """Return where MLflow's UI shows a run, and the Prefect run that made it."""
+        run = self._client.get_run(run_id)
+        prefect_run = run.data.tags.get(PREFECT_RUN, "none")
+        return RunPages(
+            run_id, run.info.experiment_id, None if prefect_run == "none" else prefect_run
+        )
+
+    def run_of_version(self, model: str, version: str) -> str | None:
+        """Return the run that registered a version, or None if none did."""
+        return self._client.get_model_version(model, version).run_id or None
+
+    def _runs_on(self, run: TrackedRun, holdout: str) -> list[str]:
+        """Return the names of the other runs whose holdout has the same rows, the newest first."""
+        experiment = self._client.get_run(run.run_id).info.experiment_id
+        runs = self._client.search_runs([experiment], f"tags.holdout = '{holdout}'")
+        return [other.info.run_name for other in runs if other.info.run_id != run.run_id]
+
+    def _experiment(self, name: str, tags: Mapping[str, str]) -> str:
+        """Return the experiment of a name; create it, and the tags that it does not have yet."""
         experiment = self._client.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        return str(self._client.create_experiment(name, self._workspace.artifacts_uri))
+        if experiment is None:
+            uri = self._workspace.artifacts_uri
+            return str(self._client.create_experiment(name, uri, dict(tags)))
+        for key in tags.keys() - experiment.tags.keys():
+            self._client.set_experiment_tag(experiment.experiment_id, key, tags[key])
+        return str(experiment.experiment_id)
 
     def _create(
         self,
@@ -238,7 +261,7 @@ class Tracker:
     ) -> TrackedRun:
         """Create a run that will have children, in the experiment `<model>-<study>`."""
         name = f"{ingested.source.name} {study} {until} {to_iso(ingested.split.as_of)[:10]}"
-        experiment = self._experiment(f"{ingested.model}-{study}")
+        experiment = self._experiment(f"{ingested.model}-{study}", {})
         self._end_stale_runs()
         tags = run_origin(ingested, prefect_run)
         return self._create(experiment, ingested.model, name, parameters, tags)

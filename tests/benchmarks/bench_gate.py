@@ -21,7 +21,8 @@ from scipy.optimize import brentq
 from widedeep import metrics
 from widedeep.evaluation.comparison import measure_guardrails, streaming_difference, streaming_score
 from widedeep.evaluation.gate import GateConfig, Verdict, decide_against_champion
-from widedeep.evaluation.scoring import Predictions, TopLists
+from widedeep.evaluation.lists import TopLists
+from widedeep.evaluation.scoring import Predictions
 from widedeep.evaluation.sequential import HoldoutWindow, pool_windows
 
 GATE = GateConfig(replicates=500)

@@ -146,13 +146,13 @@ class Kit:
             return self.retrain(seed, mode), f"{mode} retrain"
         if what == "promote" or not self.checks.has_previous():
             return self.promote(f"round {seed}"), "promote"
-        return self.run("rollback/manual", {"reason": f"round {seed}"}), "rollback"
+        return self.run("rollback/rollback-by-hand", {"reason": f"round {seed}"}), "rollback"
 
     def promote(self, reason):
         """A version that does not serve now."""
         others = sorted(set(self.checks.versions()) - {self.checks.serves()})
         version = str(self.generator.choice(others))
-        return self.run("promote/manual", {"version": version, "reason": reason})
+        return self.run("promote/promote-by-hand", {"version": version, "reason": reason})
 
     def retrain(self, seed, mode):
         given = {"data": {"folder": str(self.data)}, "training": {"mode": mode, "seed": seed}}

@@ -249,7 +249,7 @@ def _gains(
         lists = _ranked(retrieval, part, at, scorer)
         for i, user in enumerate(part.tolist()):
             liked = positives.item[positives.user == user]
-            gains[start + i] = [_ndcg(one, liked) for one in lists[i]]
+            gains[start + i] = [list_ndcg(one, liked) for one in lists[i]]
     return gains
 
 
@@ -262,7 +262,7 @@ def _gains_of_new(
     order = np.argsort(positives.user, kind="stable")
     bounds = np.searchsorted(positives.user[order], [users, users + 1])
     liked = [positives.item[order[start:stop]] for start, stop in bounds.T]
-    return np.array([[_ndcg(one, items) for one in lists] for items in liked])
+    return np.array([[list_ndcg(one, items) for one in lists] for items in liked])
 
 
 def _ranked(retrieval: Retriever, users: Ints, at: int, scorer: Scorer) -> list[tuple[Ints, ...]]:
@@ -286,7 +286,7 @@ def _by_score(items: Ints, scores: Floats, among: Ints) -> Ints:
     return among[np.argsort(-held, kind="stable")[:NDCG_CUTOFF]]
 
 
-def _ndcg(shown: Ints, liked: Ints) -> float:
+def list_ndcg(shown: Ints, liked: Ints) -> float:
     """NDCG at 10 of a list, best first, with binary gains."""
     discount = 1 / np.log2(np.arange(NDCG_CUTOFF) + 2)
     hits = np.isin(shown[:NDCG_CUTOFF], liked)

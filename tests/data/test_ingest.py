@@ -17,8 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.conftest import append, ingest, quarantined, read
+from widedeep.data.dataset_file import kmrd_spec
+from widedeep.data.dataset_tables import TimeUnit
+from widedeep.data.files import join_small_files, open_table
+from widedeep.data.ingest import locate_rows
 from widedeep.data.repeats import split_repeats
 from widedeep.data.tables import IngestedData
+from widedeep.data.validation import InteractionRules
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore, file_digest
 
@@ -46,6 +51,44 @@ def test_a_good_folder_becomes_six_tables_and_a_summary(kmrd, store, now):
         "interaction_files": ["rates.csv"],
         "sampled_negatives": 0,
     }
+
+
+def test_many_small_parts_are_read_together_as_each_by_itself(kmrd, store, now, monkeypatch):
+    path = kmrd / "rates.csv"
+    header, *rows = path.read_text().splitlines()
+    faults = ["1,2,3", "", header, "1,10001,eleven,1500000000", "1,10001,10,32503680000"]
+    for number in range(60):
+        part = [*rows[number % 9 :: 9], *rows[:7], faults[number % len(faults)]]
+        end = "\r\n" if number % 3 == 0 else "\n"
+        text = end.join([header, *part, *([""] if number % 2 else [])])
+        (kmrd / f"rates-{number}.csv").write_text(text, newline="")
+    path.write_text(f"{header}\n{rows[0]}\n")
+    together = ingest(kmrd, store, now)
+    monkeypatch.setattr("widedeep.data.ingest.join_small_files", iter)
+    alone = ingest(kmrd, ArtifactStore(store.root / "alone"), now)
+    assert together.summary == alone.summary
+    assert together.summary["counts"]["quarantined"] > 40
+    for name in TABLES:
+        assert read(together, name).equals(read(alone, name)), name
+
+
+def test_one_bad_part_among_many_stops_the_run(kmrd, store, now):
+    header, *rows = (kmrd / "rates.csv").read_text().splitlines()
+    for number in range(20):
+        (kmrd / f"rates-{number:02}.csv").write_text("\n".join([header, *(rows * 30)]))
+    bad = [f"{user},10001,ten,1500000000" for user in range(1200)]
+    (kmrd / "rates-13.csv").write_text("\n".join([header, *bad]))
+    with pytest.raises(InputError, match=r"rates-13\.csv: more than 10%"):
+        ingest(kmrd, store, now)
+
+
+def test_parts_beyond_16_bits_have_numbers(kmrd, now):
+    files = [*open_table(kmrd_spec("kmrd"), "interactions", kmrd)] * 2
+    (joined,) = join_small_files(files)
+    rules = InteractionRules(kmrd_spec("kmrd"), None, "", now, TimeUnit.SECONDS)
+    check = locate_rows(rules.check(joined, joined.read(next(joined.ranges()))), joined, 70_000, 1)
+    assert {*check.good["part"].to_pylist()} == {70_000, 70_001}
+    assert check.good["line"].to_pylist() == [*range(2, 42)] * 2
 
 
 def test_columns_have_their_types_and_order(kmrd, store, now):

@@ -11,7 +11,13 @@ from widedeep import metrics
 from widedeep.evaluation.bootstrap import PairedDifference
 from widedeep.evaluation.comparison import Evaluator, measure_guardrails, streaming_difference
 from widedeep.evaluation.gate import GateConfig, GuardrailStatus, Verdict
-from widedeep.evaluation.scoring import CHAMPION_PREDICTIONS, PREDICTIONS, Predictions, TopLists
+from widedeep.evaluation.lists import TopLists
+from widedeep.evaluation.scoring import (
+    CHAMPION_PREDICTIONS,
+    PREDICTIONS,
+    Predictions,
+    model_scorer,
+)
 
 ROWS = 4000
 GATE = GateConfig(replicates=200)
@@ -40,11 +46,13 @@ def test_the_json_of_a_comparison_has_its_contract_keys(evaluator, models, tmp_p
     values = json.loads(json.dumps(comparison.as_json()))
     assert set(values) == {
         "holdout_from",
+        "holdout",
         "challenger",
         "champion",
         "baseline",
         "challenger_slices",
         "champion_slices",
+        "lists",
         "difference",
         "guards",
         "decision",
@@ -52,6 +60,20 @@ def test_the_json_of_a_comparison_has_its_contract_keys(evaluator, models, tmp_p
     assert set(values["guards"][0]) == {"name", "challenger", "champion", "change", "margin"}
     assert set(values["difference"]) == set(PairedDifference.__slots__)
     assert values["decision"]["verdict"] == comparison.decision.verdict
+
+
+def test_the_lists_of_both_models_and_of_the_baseline_are_measured(evaluator, models, tmp_path):
+    interactions, tables = evaluator.interactions, evaluator.tables
+    lists = evaluator.compare(*models, tmp_path).lists
+    for name, model in zip(("challenger", "champion"), models, strict=True):
+        scorer = model_scorer(model, interactions, tables)
+        top = TopLists.compute(interactions, evaluator.split.as_of, scorer)
+        assert lists[name].items == top.coverage() >= 10
+        assert lists[name] == top.personalisation(interactions, evaluator.split.as_of)
+    assert lists["baseline"].overlap > 0
+    first = evaluator.compare(models[0], None, tmp_path).lists
+    assert (first["champion"], first["baseline"]) == (None, lists["baseline"])
+    assert first["challenger"] == lists["challenger"]
 
 
 def test_a_model_against_itself_is_no_evidence(evaluator, models, tmp_path):

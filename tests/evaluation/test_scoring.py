@@ -1,4 +1,4 @@
-"""Predictions of the holdout and its slices, and the lists of ten that a model shows."""
+"""Predictions of the holdout and its slices."""
 
 from dataclasses import replace
 
@@ -8,10 +8,7 @@ import pytest
 from tests.worlds import rated
 from widedeep.data.split import Split
 from widedeep.evaluation.scoring import (
-    LIST_LENGTH,
-    USERS,
     Predictions,
-    TopLists,
     baseline_scorer,
     measure_slices,
     model_scorer,
@@ -117,40 +114,3 @@ def test_a_new_user_and_item_get_a_probability(world, models):
     baseline = baseline_scorer(models[0].transform, interactions, tables)
     for scorer in (model, baseline):
         assert 0 <= scorer(Queries(unknown, unknown, moment, moment))[0] <= 1
-
-
-def test_items_are_ranked_best_first_and_rated_items_are_not_shown(interactions):
-    lists = TopLists.compute(interactions, NOW, score_by_id)
-    for user, shown in zip(lists.user, lists.item, strict=True):
-        rated = set(interactions.item[interactions.user == user].tolist())
-        expected = [item for item in range(129, 99, -1) if item not in rated][:LIST_LENGTH]
-        assert shown.tolist() == expected
-
-
-def test_the_users_seen_last_are_shown_the_items_rated_lately(interactions):
-    lists = TopLists.compute(interactions, NOW, score_by_id)
-    assert lists.user.tolist() == list(range(150 - USERS, 150))
-    assert 999 not in lists.item
-
-
-def test_lists_are_ranked_at_the_moment_with_all_that_is_known_by_then(interactions):
-    queries = []
-    TopLists.compute(interactions, NOW, lambda asked: queries.append(asked) or score_by_id(asked))
-    assert set(queries[0].time.tolist()) == set(queries[0].known_until.tolist()) == {NOW}
-
-
-def test_churn_is_the_share_of_items_no_longer_shown(interactions):
-    best = TopLists.compute(interactions, NOW, score_by_id)
-    worst = TopLists.compute(interactions, NOW, lambda queries: 1 - score_by_id(queries))
-    assert best.churn(best) == 0
-    assert best.churn(worst) == 1
-    half = TopLists(best.user, np.hstack([best.item[:, :5], worst.item[:, :5]]))
-    assert best.churn(half) == 0.5
-
-
-def test_lists_are_loaded_as_they_were_saved(interactions, tmp_path):
-    lists = TopLists.compute(interactions, NOW, score_by_id)
-    lists.save(tmp_path / "lists.parquet")
-    loaded = TopLists.load(tmp_path / "lists.parquet")
-    assert loaded.user.tolist() == lists.user.tolist()
-    assert loaded.item.tolist() == lists.item.tolist()

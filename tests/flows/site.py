@@ -1,18 +1,21 @@
 """A running `widedeep up`, and questions to its servers."""
 
 import os
+import re
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+import flows
 from flows.environment import UP_FILE
 
 PATIENCE = 240
@@ -21,19 +24,41 @@ _GIVE_UP = stop_after_delay(PATIENCE)
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
+COMMAND = (sys.executable, "-P", "-m", "flows.cli")
+"""The console script `widedeep`, which does not import from the current folder either."""
+_TRAPS = ("mlflow", "prefect", "torch", "numpy", "pandas", "uvicorn", "flows", "tasks", "widedeep")
+_TRAPS += ("multiprocessing", "asyncio", "sitecustomize", "usercustomize")
+SPRUNG = "sprung"
+
+
+def write_traps(folder):
+    """Fill a folder with modules that leave a file SPRUNG when they are imported, and fail."""
+    text = f"open({str(folder / SPRUNG)!r}, 'a').write(__name__)\nraise SystemExit('a trap')\n"
+    for name in _TRAPS:
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def undocumented(workspace):
+    """Return what lies in a workspace and is not named in the README of all state."""
+    readme = Path(flows.__file__).parents[1] / "mlruns" / "README.md"
+    named = re.findall(r"`([a-z.]+)/?`", readme.read_text(encoding="utf-8"))
+    return {path.name for path in workspace.iterdir()} - {*named}
+
+
 class Site:
     """Both servers and the deployments of one workspace."""
 
-    def __init__(self, workspace, data, block=None, **variables):
+    def __init__(self, workspace, data, block=None, folder=None, **variables):
         self.workspace, self.data = workspace, data
         ports = [free_port(), free_port()]
         self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in ports)
-        command = [sys.executable, "-m", "flows.cli", "up", "--home", str(workspace)]
+        command = [*COMMAND, "up", "--home", str(workspace)]
         command += ["--data", str(data), "--prefect-port", str(ports[0])]
         command += ["--mlflow-port", str(ports[1])]
         if block is not None:
             command += ["--notify", f"{block.get_block_type_slug()}/{TEAM}"]
-        self.process = subprocess.Popen(command, env=os.environ | variables)
+        self.process = subprocess.Popen(command, env=os.environ | variables, cwd=folder)
         if block is not None:
             self.keep(block)
         wait(lambda: (workspace / UP_FILE).exists() and self.deployment("retrain/on-new-data"))

@@ -13,6 +13,7 @@ import pytest
 
 from flows.cli import main
 from tests.flows.test_bad_input import fingerprint
+from widedeep.data.feedback_log import FEEDBACK_FILE, FEEDBACK_HEADER
 from widedeep.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -84,6 +85,25 @@ def test_lists_are_written_with_the_datas_ids(first, workspace, tmp_path, run_co
     assert len(lists) == report["rows"] == 3 * report["users"]
     assert lists.user.str.match("u[0-9]+|방문자").all()
     assert lists.item.str.startswith("i").all()
+
+
+def test_a_new_user_of_the_feedback_log_has_a_list_under_the_datas_id(
+    first, workspace, tmp_path, run_command
+):
+    result, _ = first
+    out, log = tmp_path / "lists.parquet", workspace / "events" / result["model"] / FEEDBACK_FILE
+    rank = ("rank", "all", "--home", workspace, "--out", out, "--k", "3")
+    before, _ = run_command(*rank)
+    log.parent.mkdir(parents=True)
+    line = "새 방문자\ti1\t2000000000\t1\t1\t\n"
+    log.write_text(f"{FEEDBACK_HEADER}{line}{line}", encoding="utf-8")
+    after, _ = run_command(*rank)
+    shutil.rmtree(log.parent)
+    assert after["users"] == before["users"] + 1
+    assert after["feedback"] == before["feedback"] + 2, "an article may be shown again"
+    lists = pd.read_parquet(out)
+    assert (lists.user == "새 방문자").sum() == 3
+    assert set(lists["version"]) == {result["version"]}
 
 
 def test_mlflow_serves_it_with_context_and_knows_what_is_missing(first, workspace):

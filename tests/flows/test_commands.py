@@ -1,6 +1,7 @@
 """What all commands have in common, and the commands that need no run."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -37,7 +38,7 @@ OPTIONS = {
     "explain": "user item at features model version home json",
     "memorisation": "model version home json",
     "up": "data cron notify prefect-port mlflow-port home",
-    "rank": "out k candidates precision at engine workers model version home json",
+    "rank": "out k candidates personalisation precision at engine workers model version home json",
     "serve": "data model host port rate-limit precision home",
     "simulate": "like positive-share users items ratings seed",
     "describe": "out force",
@@ -75,6 +76,27 @@ def test_every_command_explains_all_its_options(capsys):
         assert usage.startswith(f"usage: widedeep {command} ")
         for line in explained.splitlines():
             assert not line.endswith("None"), line
+
+
+def explanations(out):
+    """Return the words behind each argument of a command's help; "" where there are none."""
+    _, _, listed = out.partition("\n\n")[2].partition(":\n")
+    entries = re.split(r"\n  (?=\S)", f"\n{listed.partition('WHEN is ISO')[0]}")[1:]
+    words = {}
+    for entry in entries:
+        head, _, text = re.sub(r"\n +", "  ", entry).partition("  ")
+        words[head.split()[0].strip(",")] = " ".join(text.split())
+    return words
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_every_command_is_explained_in_words(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    words = explanations(capsys.readouterr().out)
+    assert {f"--{name}" for name in OPTIONS[command].split()} <= words.keys()
+    few = {name: text for name, text in words.items() if len(re.findall(r"[A-Za-z]{2,}", text)) < 3}
+    assert few == {}
 
 
 def test_commands_have_no_other_options(capsys):

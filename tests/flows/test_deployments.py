@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
 
 import flows
-from flows.deployments import FolderWatch, all_deployments, main
+from flows.deployments import (
+    FORMER_NAMES,
+    FolderWatch,
+    all_deployments,
+    main,
+    remove_deployments,
+)
 
 PROJECT = Path(flows.__file__).resolve().parent.parent
 
@@ -66,12 +73,27 @@ def test_every_deployment_is_offered_under_its_name():
         ("retrain", "on-new-data"),
         ("replay", "backfill"),
         ("tune", "search"),
-        ("promote", "manual"),
-        ("rollback", "manual"),
+        ("promote", "promote-by-hand"),
+        ("rollback", "rollback-by-hand"),
     ]
+    assert len({name for _, name in names}) == len(names), "the UI lists them by this name"
     project = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))
     assert [offered["name"] for offered in project["deployments"]] == [name for _, name in names]
     for deployment in all_deployments():
         file, _, function = deployment.entrypoint.partition(":")
         assert f"def {function}(" in (PROJECT / file).read_text(encoding="utf-8")
         assert deployment.description
+
+
+def test_a_deployment_that_has_another_name_now_is_no_longer_offered(prefect_server):
+    del prefect_server
+    with get_client(sync_client=True) as client:
+        for name in FORMER_NAMES:
+            flow, _, deployment = name.partition("/")
+            client.create_deployment(client.create_flow_from_name(flow), deployment)
+        other = client.create_deployment(client.create_flow_from_name("promote"), "of a user")
+        remove_deployments(FORMER_NAMES)
+        remove_deployments(FORMER_NAMES)
+        assert [each.id for each in client.read_deployments()].count(other) == 1
+        left = {each.name for each in client.read_deployments()}
+    assert "manual" not in left

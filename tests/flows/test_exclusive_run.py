@@ -1,14 +1,17 @@
-"""A run whose process is dead is ended; one that a process works on is left alone."""
+"""A run whose process is dead is ended, a living one is left alone; a given name is kept."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
 from prefect.states import Pending, Running
+from prefect.utilities.names import generate_slug
 
-from flows.exclusive_run import end_dead_runs
+from flows.exclusive_run import _is_made_up, end_dead_runs, keep_given_name
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -54,3 +57,36 @@ def test_a_run_that_outlived_its_runner_is_left_alone_until_it_is_dead_too(clien
         worker.kill()
     end_dead_runs(TAG)
     assert client.read_flow_run(run).state.type.value == "CRASHED"
+
+
+@pytest.fixture(scope="module")
+def named():
+    """A flow whose runs are named as those of ours."""
+
+    @flow(name="named", flow_run_name=lambda: keep_given_name("retrain sim-tiny"))
+    def named():
+        return None
+
+    return named
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("before the launch", "before the launch"),
+        ("first-try", "first-try"),
+        ("retrain sim-tiny as of 2018-10-01", "retrain sim-tiny as of 2018-10-01"),
+        ("pi97-nigala-z", "retrain sim-tiny (pi97-nigala-z)"),
+        ("theta-canis-majoris", "retrain sim-tiny (theta-canis-majoris)"),
+        (None, "retrain sim-tiny"),
+    ],
+)
+def test_a_run_keeps_the_name_that_a_person_gave_it(client, named, given, name):
+    made = client.create_flow_run(named, name=given)
+    run_flow(named, flow_run=client.read_flow_run(made.id))
+    assert client.read_flow_run(made.id).name == name
+
+
+def test_every_name_that_prefect_makes_up_is_recognised():
+    assert all(_is_made_up(generate_slug(2)) for _ in range(500))
+    assert not any(_is_made_up(name) for name in ("nightly-test", "wise", "wise-panda-2", ""))

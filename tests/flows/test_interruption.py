@@ -6,22 +6,34 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 
 import psutil
 import pytest
 from filelock import FileLock
 
-COMMAND = [sys.executable, "-m", "flows.cli", "retrain", "--json"]
+from tests.flows.site import COMMAND, SPRUNG, write_traps
+
 # What is printed when the stage (or the step after it) has begun.
 STAGES = ("train: epoch 1", "evaluate:")
 PATIENCE = 120
 
 
 @pytest.fixture
-def command(simulated, tmp_path):
-    return [*COMMAND, "--home", str(tmp_path / "home"), "--data", str(simulated)]
+def command(simulated, tmp_path, monkeypatch):
+    """Return the command; it runs in a folder from which nothing may be imported."""
+    traps = tmp_path / "traps"
+    traps.mkdir()
+    monkeypatch.chdir(write_traps(traps))
+    return [
+        *COMMAND,
+        "retrain",
+        "--json",
+        "--home",
+        str(tmp_path / "home"),
+        "--data",
+        str(simulated),
+    ]
 
 
 def kill_when(command, line):
@@ -73,6 +85,7 @@ def test_a_run_killed_in_any_stage_is_finished_by_the_same_command(command, tmp_
     assert "RUNNING" not in runs
     assert not list((tmp_path / "home" / "stages" / "drafts").glob("*"))
     assert not servers_of(tmp_path / "home"), "temporary servers of killed runs are ended"
+    assert not (tmp_path / "traps" / SPRUNG).exists(), "a file of the current folder was imported"
 
 
 def test_a_second_run_while_one_works_is_refused_at_once(command, tmp_path):

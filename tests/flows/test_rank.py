@@ -1,7 +1,10 @@
 """`widedeep rank`: lists for many users in one file, whole or not at all."""
 
+import json
 import re
 import resource
+import shutil
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,14 +16,16 @@ from pydantic import ValidationError
 
 from flows.cli import main
 from flows.options import RankRequest
-from flows.rank import COLUMNS, rank_users, read_users
+from flows.rank import COLUMNS, METADATA, rank_users, read_users
 from tasks.registry import choose_version
 from tests.flows.random_model import MODEL
+from tests.worlds import log_line
+from widedeep.data.feedback_log import FEEDBACK_FILE, FEEDBACK_HEADER
 from widedeep.data.tables import Interactions, SideTables
 from widedeep.evaluation.scoring import model_scorer
 from widedeep.features.attributes import FeatureTables
 from widedeep.features.history import Queries
-from widedeep.inputs import InputError
+from widedeep.inputs import InputError, to_iso
 from widedeep.model.trained_model import TrainedModel
 
 
@@ -37,6 +42,12 @@ def registered(registered_workspace):
 
 
 @pytest.fixture(scope="module")
+def rank(registered_workspace, registered):
+    """A function that ranks for a request with the champion."""
+    return partial(rank_users, registered_workspace, registered)
+
+
+@pytest.fixture(scope="module")
 def served(registered):
     """The model, the ratings that it was registered with, and the folder of its history."""
     history = registered.version.served.path.with_name("history")
@@ -49,9 +60,9 @@ def users_file(path, users):
     return str(path)
 
 
-def request(tmp_path, users="all", k=5, candidates=None, at=None):
+def request(tmp_path, users="all", k=5, candidates=None, **more):
     out = tmp_path / "lists.parquet"
-    return RankRequest(users=str(users), out=out, k=k, candidates=candidates, at=at)
+    return RankRequest(users=str(users), out=out, k=k, candidates=candidates, **more)
 
 
 def expected(served, user, at, k):
@@ -69,12 +80,12 @@ def expected(served, user, at, k):
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_lists_are_the_best_unrated_items_by_the_model(registered, served, tmp_path, early):
+def test_lists_are_the_best_unrated_items_by_the_model(rank, served, tmp_path, early):
     interactions = served[1]
     users = [int(interactions.user[0]), 10**9, int(interactions.user[-1])]
     at = int(interactions.time[len(interactions) // 2 if early else -1]) + (0 if early else 1)
     path = users_file(tmp_path / "users.csv", users)
-    report = rank_users(registered, request(tmp_path, path, at=at if early else None))
+    report = rank(request(tmp_path, path, at=at if early else None))
     lists = pd.read_parquet(tmp_path / "lists.parquet")
     assert (report.users, report.rows, report.at) == (3, len(lists), at)
     assert lists["user"].tolist() == np.repeat(users, 5).tolist()
@@ -86,9 +97,9 @@ def test_lists_are_the_best_unrated_items_by_the_model(registered, served, tmp_p
             assert rows["item"].tolist() == items.tolist()
 
 
-def test_everybody_gets_a_list_without_what_was_rated(registered, served, tmp_path):
+def test_everybody_gets_a_list_without_what_was_rated(rank, served, tmp_path):
     interactions = served[1]
-    rank_users(registered, request(tmp_path, k=7))
+    rank(request(tmp_path, k=7))
     table = pq.read_table(tmp_path / "lists.parquet")
     assert tuple(table.column_names) == COLUMNS
     lists = table.to_pandas()
@@ -98,13 +109,96 @@ def test_everybody_gets_a_list_without_what_was_rated(registered, served, tmp_pa
     assert (lists.groupby("user")["probability"].diff().fillna(0) <= 0).all()
     assert lists["title"].str.len().gt(0).all()
     items = pq.read_table(served[2] / "items.parquet").to_pandas().set_index("item")
-    assert (items.loc[lists["item"], "title_ko"].to_numpy() == lists["title"]).all()
+    for own, column in (("title_ko", "title"), ("title_en", "title_en")):
+        assert (items.loc[lists["item"], own].to_numpy() == lists[column]).all()
+    assert (lists["title"] != lists["title_en"]).any()
 
 
-def test_a_short_list_of_candidates_is_ranked_by_the_same_scores(registered, served, tmp_path):
-    rank_users(registered, request(tmp_path, k=60))
+def test_a_file_says_which_model_made_it_and_when(rank, tmp_path):
+    report = rank(request(tmp_path, candidates=50, personalisation=0.25))
+    table = pq.read_table(tmp_path / "lists.parquet")
+    assert json.loads(table.schema.metadata[METADATA]) == {
+        "model": MODEL,
+        "version": "1",
+        "at": to_iso(report.at),
+        "k": 5,
+        "candidates": 50,
+        "personalisation": 0.25,
+        "precision": "float32",
+    }
+    rows = table.to_pandas()
+    assert set(rows["model"]) == {MODEL}
+    assert set(rows["version"]) == {"1"}
+    assert rows["at"].unique().tolist() == [pd.Timestamp(report.at, unit="s", tz="UTC")]
+
+
+def test_the_report_measures_the_lists_that_were_written(rank, served, tmp_path):
+    report = rank(request(tmp_path, k=7))
+    lists = pd.read_parquet(tmp_path / "lists.parquet")
+    figures, sets = report.personalisation, lists.groupby("user")["item"].agg(set).tolist()
+    shared = [len(a & b) / 7 for i, a in enumerate(sets) for b in sets[:i]]
+    assert (figures.lists, report.users) == (len(sets), len(sets))
+    assert figures.overlap == pytest.approx(np.mean(shared))
+    assert figures.items == lists["item"].nunique()
+    assert figures.coverage == figures.items / report.items
+    assert figures.most_shown == lists["item"].value_counts().max() / len(sets)
+    rated = pd.Series(served[1].item).value_counts().reindex(lists["item"], fill_value=0)
+    users = len(np.unique(served[1].user))
+    assert figures.novelty == pytest.approx(np.log2((users + 1) / (rated + 1)).mean())
+
+
+def test_personalised_lists_differ_more_and_a_new_users_stays_as_it_is(rank, served, tmp_path):
+    new_user = 10**9
+    path = users_file(tmp_path / "users.csv", [*np.unique(served[1].user).tolist(), new_user])
+    reports, lists = [], []
+    for personalisation in (0.0, 0.9):
+        reports.append(rank(request(tmp_path, path, personalisation=personalisation)))
+        table = pd.read_parquet(tmp_path / "lists.parquet")
+        lists.append(table[table["user"] == new_user]["item"].tolist())
+    plain, personal = (report.personalisation for report in reports)
+    assert lists[0] == lists[1]
+    assert personal.overlap < plain.overlap
+    assert personal.items >= plain.items
+
+
+@pytest.fixture
+def feedback(registered_workspace):
+    """A function that writes a feedback log for the model, which is gone after the test."""
+    folder = registered_workspace.events / MODEL
+    folder.mkdir(parents=True)
+
+    def write(*lines):
+        text = FEEDBACK_HEADER + "".join(lines)
+        (folder / FEEDBACK_FILE).write_text(text, encoding="utf-8")
+
+    yield write
+    shutil.rmtree(folder)
+
+
+def test_users_since_the_last_retrain_get_a_list_that_knows_their_feedback(
+    rank, served, feedback, tmp_path
+):
+    before = rank(request(tmp_path))
+    best = pd.read_parquet(tmp_path / "lists.parquet")["item"].iloc[0]
+    user, time = int(served[1].user[0]), int(served[1].time[-1]) + 60
+    repeated = log_line(user, int(served[1].item[0]), 1, time)
+    new = log_line(10**9, best, 10, time)
+    feedback(repeated, new, log_line(10**9, best, 3, time + 1), "10\t20\tincomplete")
+    after = rank(request(tmp_path))
+    lists = pd.read_parquet(tmp_path / "lists.parquet")
+    assert (before.feedback, after.feedback) == (0, 1)
+    assert (after.users, after.at) == (before.users + 1, time + 1)
+    own = lists[lists["user"] == 10**9]
+    assert len(own) == 5
+    assert best not in own["item"].tolist()
+    early = rank(request(tmp_path, at=time))
+    assert (early.users, early.feedback) == (before.users, 0)
+
+
+def test_a_short_list_of_candidates_is_ranked_by_the_same_scores(rank, served, tmp_path):
+    rank(request(tmp_path, k=60))
     whole = pd.read_parquet(tmp_path / "lists.parquet").set_index(["user", "item"])
-    rank_users(registered, request(tmp_path, k=5, candidates=20))
+    rank(request(tmp_path, k=5, candidates=20))
     few = pd.read_parquet(tmp_path / "lists.parquet").set_index(["user", "item"])
     assert few.groupby("user").size().max() == 5
     same = whole["probability"].loc[few.index]
@@ -190,7 +284,13 @@ def test_users_of_another_type_are_refused(tmp_path, column):
 
 @pytest.mark.parametrize(
     ("values", "place", "number"),
-    [({"k": 0}, "k", "1"), ({"k": 5, "candidates": 4}, "--candidates", "5")],
+    [
+        ({"k": 0}, "k", "1"),
+        ({"k": 5, "candidates": 4}, "--candidates", "5"),
+        ({"personalisation": 1.0}, "personalisation", "less than 1"),
+        ({"personalisation": -0.1}, "personalisation", "0"),
+        ({"personalisation": float("nan")}, "personalisation", "finite"),
+    ],
 )
 def test_a_request_that_cannot_be_met_is_refused(tmp_path, values, place, number):
     with pytest.raises(ValidationError) as raised:
@@ -205,20 +305,20 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
             RankRequest(users="all", out=out)
 
 
-def test_a_moment_before_all_ratings_is_refused(registered, tmp_path):
+def test_a_moment_before_all_ratings_is_refused(rank, tmp_path):
     with pytest.raises(InputError, match="no interaction is older"):
-        rank_users(registered, request(tmp_path, at=5))
+        rank(request(tmp_path, at=5))
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_other(registered, tmp_path):
+def test_a_full_disk_leaves_the_old_file_and_no_other(rank, tmp_path):
     out = tmp_path / "lists.parquet"
     out.write_bytes(b"what was there")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            rank_users(registered, request(tmp_path))
+            rank(request(tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert out.read_bytes() == b"what was there"

@@ -138,6 +138,8 @@ def test_mlflow_has_the_metrics_under_their_stable_names(first, workspace):
     for protocol, measured in result["challenger"].items():
         for metric, value in measured.items():
             assert run.data.metrics[f"holdout_{protocol}_{metric}"] == pytest.approx(value)
+    assert 0 < run.data.metrics["lists_overlap"] <= 1
+    assert run.data.metrics["lists_coverage"] == run.data.metrics["lists_items"] / 60
     curve = client.get_metric_history(result["run_id"], "validation_auc")
     assert [point.step for point in curve] == list(range(1, len(curve) + 1))
     losses = client.get_metric_history(result["run_id"], "train_loss")
@@ -169,6 +171,7 @@ def test_mlflow_shows_data_processor_and_a_model_card(first, workspace):
     card = client.get_model_version(result["model"], "1").description
     assert card.startswith("# widedeep-sim-small version 1")
     assert f"{result['challenger']['streaming']['auc']:.4f}" in card
+    assert f"overlap of two users | {run.data.metrics['lists_overlap']:.4f} | - |" in card
 
 
 def test_explain_takes_apart_what_the_served_model_answers(capsys, first, workspace):

@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.registry import open_registry
+from tests.flows.site import undocumented
 from widedeep.workspace import Workspace
 
 PATIENCE = 60
@@ -133,3 +134,4 @@ def test_feedback_counts_at_once_survives_a_crash_and_is_learned_by_the_next_ver
             assert rate(client, items_for(client)[0])["superseded"] is False
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
+    assert undocumented(workspace) == set()

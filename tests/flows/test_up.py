@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
 from flows.environment import UP_FILE
-from tests.flows.site import PATIENCE, Site, wait
+from tests.flows.site import PATIENCE, SPRUNG, Site, undocumented, wait, write_traps
 
 
 class Receiver(ThreadingHTTPServer):
@@ -51,10 +51,13 @@ def site(tmp_path_factory, tiny, team):
     workspace = tmp_path_factory.mktemp("up")
     body = {"text": "{{subject}}: {{body}}"}
     block = CustomWebhookNotificationBlock(name="team", url=team.url, json_data=body)
-    site = Site(workspace, shutil.copytree(tiny, workspace / "data" / "sim-tiny"), block)
+    data = shutil.copytree(tiny, workspace / "data" / "sim-tiny")
+    traps = write_traps(tmp_path_factory.mktemp("traps"))
+    site = Site(workspace, data, block, traps)
     yield site
     site.process.send_signal(signal.SIGINT)
     site.process.wait(PATIENCE)
+    assert not (traps / SPRUNG).exists(), "a file of the current folder was imported"
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +185,7 @@ def test_ctrl_c_stops_everything_and_no_log_has_an_error(site):
     assert site.process.wait(PATIENCE) == 0
     assert not [process for process in started if process.is_running()]
     assert not (site.workspace / UP_FILE).exists()
+    assert undocumented(site.workspace) == set()
     for name in ("deployments", "mlflow", "prefect"):
         lines = (site.workspace / "logs" / f"{name}.log").read_text(encoding="utf-8").splitlines()
         errors = [line for line in lines if "Traceback" in line or "| ERROR" in line]

@@ -1,5 +1,7 @@
 """Ratings by user: those known at load, those added since, and those of a feedback log."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 from tests.worlds import KMRD, event, ingest, log_line, rated
 from widedeep.data.feedback_log import FEEDBACK_FILE, FEEDBACK_HEADER, read_feedback
+from widedeep.data.ingest import check_locally
+from widedeep.data.ingest import ingest as ingest_with
 from widedeep.data.tables import IngestedData
 from widedeep.evaluation.snapshot import DataSnapshot
 from widedeep.retrieval.user_index import (
@@ -45,6 +49,23 @@ def test_merged_feedback_is_what_ingest_makes_of_it(snapshot, tiny, tmp_path_fac
     merged, learned = merge_feedback(snapshot, read_feedback(path, KMRD)), ingested.interactions()
     for name in ("user", "item", "value", "time", "label"):
         assert getattr(merged, name).tolist() == getattr(learned, name).tolist(), name
+
+
+def test_feedback_that_was_ingested_since_counts_once_where_repeats_count(tiny, tmp_path):
+    spec = replace(KMRD, interactions=replace(KMRD.interactions, repeats="all"))
+    path = tmp_path / FEEDBACK_FILE
+    rows = [(1, 10001, 9, NOW - 9), (1, 10001, 9, NOW - 9), (1, 10001, 2, NOW - 5)]
+    path.write_text(FEEDBACK_HEADER + "".join(log_line(*row) for row in rows))
+    merged = []
+    for events in (None, path):
+        data = ingest_with(
+            tiny, spec, ArtifactStore(tmp_path / "store"), NOW, events, check_locally
+        )
+        ingested = IngestedData(data)
+        snapshot = DataSnapshot.from_tables(ingested.interactions(), ingested.side_tables())
+        merged.append(merge_feedback(snapshot, read_feedback(path, spec)))
+    assert merged[0].to_table().equals(merged[1].to_table())
+    assert (merged[0].time >= NOW - 9).sum() == 3
 
 
 def test_a_users_events_come_in_order_of_time(snapshot):

@@ -67,6 +67,41 @@ def test_lists_are_the_rankings_of_each_user_alone(
         np.testing.assert_allclose(probability[rows], expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("personalisation", [0.3, 0.8])
+def test_personalised_lists_are_ordered_by_what_the_user_adds(world, ranker, personalisation):
+    """The score is the user's logit minus a part of a new user's; probabilities stay."""
+    at, items = ranker.known_until, world.tables.items.ids
+    users = np.append(np.unique(world.interactions.user)[::20], -9)
+    batch = BatchRanking.prepare(ranker, items, at, 6, personalisation=personalisation)
+    for user, lists in zip(users, np.split(*rows_by_user(batch, users)), strict=True):
+        own, new = (logit(ranker.scores(key, items, at)) for key in (user, -9))
+        score = own - personalisation * new
+        score[np.isin(items, ranker.state.seen(user))] = -np.inf
+        positions = np.searchsorted(items, lists["item"])
+        best = np.sort(score)[::-1][:6]
+        np.testing.assert_allclose(score[positions], best, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(logit(lists["probability"]), own[positions], rtol=0, atol=1e-4)
+
+
+def logit(probability):
+    probability = probability.astype(np.float64)
+    return np.log(probability / (1 - probability))
+
+
+def rows_by_user(batch, users):
+    """The rows of all lists, and where the list of each user but the first begins."""
+    (lists,) = batch.lists(users)
+    rows = np.rec.fromarrays([lists.item, lists.probability], names="item,probability")
+    return rows, np.flatnonzero(np.diff(lists.user)) + 1
+
+
+@pytest.mark.parametrize("personalisation", [-0.1, 1.0, float("nan")])
+def test_a_personalisation_that_leaves_no_order_is_refused(world, ranker, personalisation):
+    items = world.tables.items.ids
+    with pytest.raises(InputError, match="personalisation is"):
+        BatchRanking.prepare(ranker, items, 5, 1, personalisation=personalisation)
+
+
 def test_a_batch_of_nothing_is_refused(world, ranker):
     with pytest.raises(InputError, match="k is 0"):
         BatchRanking.prepare(ranker, world.tables.items.ids, 5, 0)

@@ -350,6 +350,27 @@ def test_features_without_a_korean_name_have_one_if_it_is_common(page, client):
     assert "영화의 장르는" in reasons
 
 
+def test_a_reason_that_cannot_be_said_plainly_is_left_out_and_counted_with_the_rest(page, client):
+    def without_levels(about):
+        about["levels"] = {}
+
+    rate(client, 6_450_000, [10, 9, 3])
+    show(page, client, 6_450_000)
+    level = re.compile("usual|others did")
+    phrases = page.locator(".because h4 + table th").all_text_contents()
+    assert any(level.search(phrase) for phrase in phrases)
+    change_model(page, without_levels)
+    show(page, client, 6_450_000)
+    phrases = page.locator(".because h4 + table th").all_text_contents()
+    assert not [phrase for phrase in phrases if level.search(phrase)]
+    assert all(phrase.strip() for phrase in phrases)
+    for pick in page.locator(".because").all():
+        tables = pick.locator("table").all()
+        shown = [table.locator("tr:not(.sum) .amount").all_text_contents() for table in tables]
+        (_, memory, _), parts = ([float(a.replace("\u2212", "-")) for a in s] for s in shown)
+        assert sum(parts) == pytest.approx(memory, abs=0.06)
+
+
 def test_the_list_begins_on_the_first_screen_of_a_phone(page, client):
     rate(client, 6_500_000, [10] * 20)
     show(page, client, 6_500_000)
@@ -371,5 +392,7 @@ def test_the_page_says_that_the_champion_is_being_loaded(browser, tmp_path, serv
         page.wait_for_selector("#error:not([hidden])")
         assert "being loaded" in page.locator("#error").inner_text()
         assert "retrain" not in page.locator("#error").inner_text()
-        assert not page.locator("main, #model").first.is_visible(), "nothing is known yet"
+        for part in ("main", "#model"):
+            assert page.locator(part).is_hidden(), "nothing is known yet"
+        assert "did not work" not in page.locator("#error").inner_text()
         page.context.close()

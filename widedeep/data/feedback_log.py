@@ -30,7 +30,7 @@ from widedeep.data.dataset_tables import LabelRule, TimeUnit
 from widedeep.data.files import DelimitedFile, FileFormat, FileRange, Rows
 from widedeep.data.ids import id_text
 from widedeep.data.tables import Interactions, read_context
-from widedeep.data.validation import InteractionRules
+from widedeep.data.validation import InteractionRules, RowCheck
 from widedeep.data.values import parse_integers
 from widedeep.inputs import InputError
 from widedeep.store import atomic_write, flush_to_disk
@@ -318,15 +318,10 @@ def read_feedback(
     Both bytes are ends of lines; None is the end of the file. Lines that are not interactions,
     because the file was edited by hand, are left out.
     """
-    own = feedback_spec(spec)
-    begin = max(start, len(FEEDBACK_HEADER))
-    stop = complete_size(path) if end is None else end
-    rules = InteractionRules(own, None, "", _FOREVER, TimeUnit.SECONDS)
-    feedback = open_feedback(path, spec) if stop > begin else None
-    if feedback is None:
+    check = _check_feedback(path, spec, start, end)
+    if check is None:
         return Interactions.empty()
-    rows = feedback.read(FileRange(begin, stop - 1, 2))
-    good = rules.check(feedback, rows).good
+    good = check.good
     context = {
         f.name: read_context(good[f.name])
         for f in spec.features
@@ -336,6 +331,36 @@ def read_feedback(
         good[name].to_numpy() for name in ("user", "item", "value", "time", "label")
     )
     return Interactions(user, item, value, time, label, context=context)
+
+
+def read_user_texts(path: Path, spec: DatasetSpec, end: int | None = None) -> list[str]:
+    """Return those ids of the users in `read_feedback` that are no integers, each once."""
+    check = _check_feedback(path, spec, 0, end)
+    if check is None:
+        return []
+    of_users = pc.is_in(check.texts["key"], pc.unique(check.good["user"]))
+    texts: list[str] = pc.unique(check.texts["id"].filter(of_users)).to_pylist()
+    return texts
+
+
+def _check_feedback(path: Path, spec: DatasetSpec, start: int, end: int | None) -> RowCheck | None:
+    """Check the lines between two bytes; return None if there is no line."""
+    begin = max(start, len(FEEDBACK_HEADER))
+    stop = complete_size(path) if end is None else end
+    feedback = open_feedback(path, spec) if stop > begin else None
+    if feedback is None:
+        return None
+    rules = InteractionRules(feedback_spec(spec), None, "", _FOREVER, TimeUnit.SECONDS)
+    return rules.check(feedback, feedback.read(FileRange(begin, stop - 1, 2)))
+
+
+def feedback_size(path: Path) -> int:
+    """Return the bytes of a log up to its last complete line, for `end` of `read_feedback`.
+
+    A log of an earlier version is taken over first; 0: there is no log.
+    """
+    _take_over_former_log(path.parent)
+    return complete_size(path)
 
 
 def feedback_events(interactions: Interactions) -> Iterator[FeedbackEvent]:

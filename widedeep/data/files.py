@@ -15,13 +15,15 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from widedeep.data.dataset import DatasetSpec
 from widedeep.data.dataset_tables import ExtraTable, Table
@@ -236,9 +238,14 @@ class DelimitedFile:
         """Return the number of rows, good or bad."""
         return sum(1 + block.count(b"\n") for block in self._blocks())
 
+    @property
+    def whole(self) -> FileRange:
+        """All rows, for a file that is small."""
+        return FileRange(self.start, self.end, 2 if self.header else 1)
+
     def ranges(self) -> Iterator[FileRange]:
         """Yield ranges of bytes, each of whole lines."""
-        start, number = self.start, 2 if self.header else 1
+        start, number = self.whole.start, self.whole.number
         for block in self._blocks():
             yield FileRange(start, start + len(block), number)
             start += len(block) + 1
@@ -250,14 +257,22 @@ class DelimitedFile:
         Raises:
             InputError: A line has another encoding.
         """
+        text = self.read_text(part)
+        return self.cut(text, np.arange(part.number, part.number + 1 + text.count("\n")))
+
+    def read_text(self, part: FileRange) -> str:
+        """Return the lines of a range of bytes, which `cut` cuts into columns."""
         with self.path.open("rb") as file:
             file.seek(part.start)
             block = file.read(part.end - part.start)
-        text = _split_lines(_decode(block, self.encoding, self.path, part.number))
-        line = pa.array(np.arange(part.number, part.number + len(text)))
+        return _decode(block, self.encoding, self.path, part.number)
+
+    def cut(self, lines: str, number: NDArray[np.int64]) -> Rows:
+        """Return lines of files with these columns as rows with these numbers, (n,)."""
+        text = _split_lines(lines)
         fields = _split_fields(text, self.separator)
         faults = self._faults(text, fields)
-        return Rows(line, self._cut(fields, faults), faults, text)
+        return Rows(pa.array(number), self._cut(fields, faults), faults, text)
 
     def _cut(self, fields: pa.ListArray, faults: pa.Array) -> pa.Table:
         """Return the columns asked for; null in rows with a fault."""
@@ -303,6 +318,80 @@ class DelimitedFile:
                 if newline:
                     yield block
         yield rest
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedFile:
+    """Small delimited files with the same header, read as one: many parts cost as much as one file.
+
+    Its rows are numbered from 0 through all files; `locate` returns where they stand.
+
+    Attributes:
+        files: The files, in order.
+        rows: Number of rows in each, (files,) int64.
+    """
+
+    files: tuple[DelimitedFile, ...]
+    rows: NDArray[np.int64]
+
+    @property
+    def path(self) -> Path:
+        """Path of the first file."""
+        return self.files[0].path
+
+    @property
+    def size(self) -> int:
+        """Number of bytes that are read."""
+        return sum(file.size for file in self.files)
+
+    @classmethod
+    def of(cls, files: Sequence[DelimitedFile]) -> Self:
+        """Count the rows of files with the same header."""
+        return cls(tuple(files), np.array([file.count_rows() for file in files]))
+
+    def count_rows(self) -> int:
+        """Return the number of rows, good or bad."""
+        return int(self.rows.sum())
+
+    def ranges(self) -> Iterator[FileRange]:
+        """Yield all files as one part."""
+        yield FileRange(0, len(self.files), 0)
+
+    def read(self, part: FileRange) -> Rows:
+        """Return the rows of all files; raise InputError if a line has another encoding."""
+        del part
+        texts = [file.read_text(file.whole) for file in self.files]
+        return self.files[0].cut("\n".join(texts), np.arange(self.count_rows()))
+
+    def locate(self, number: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return for each row number the position of its file, and its line there; (n,) each."""
+        ends = np.cumsum(self.rows)
+        file = np.searchsorted(ends, number, side="right")
+        return file, number - (ends - self.rows)[file] + self.files[0].whole.number
+
+
+def join_small_files(files: Sequence[DataFile]) -> Iterator[DataFile]:
+    """Join neighbours among the files that are small and have the same header."""
+    for _, group in groupby(files, _Grouping()):
+        alike = tuple(group)
+        joined = isinstance(alike[0], DelimitedFile) and len(alike) > 1
+        yield from (JoinedFile.of(alike),) if joined else alike  # type: ignore[arg-type]
+
+
+class _Grouping:
+    """A key for neighbouring files: equal for those that are to be joined."""
+
+    def __init__(self) -> None:
+        self._group = self._size = 0
+        self._form: tuple[Any, ...] | None = None
+
+    def __call__(self, file: DataFile) -> int:
+        small = isinstance(file, DelimitedFile) and file.size < _BLOCK // 2
+        form = (file.header, file.names, file.separator, file.encoding) if small else None  # type: ignore[attr-defined]
+        self._size += file.size
+        if form is None or form != self._form or self._size > _BLOCK:
+            self._group, self._size, self._form = self._group + 1, file.size, form
+        return self._group
 
 
 @dataclass(frozen=True, slots=True)

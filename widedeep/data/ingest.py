@@ -16,7 +16,7 @@ would contradict it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -29,12 +29,18 @@ import pyarrow.parquet as pq
 from widedeep.data.dataset import DatasetSpec, FeatureType, Side
 from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.feedback_log import FEEDBACK_FILE, feedback_spec, open_feedback
-from widedeep.data.files import DataFile, open_table
+from widedeep.data.files import DataFile, JoinedFile, join_small_files, open_table
 from widedeep.data.negatives import sample_negatives
 from widedeep.data.repeats import split_repeats
 from widedeep.data.side_tables import build_side_tables, check_side_files
 from widedeep.data.tables import CONTEXT, SideTables
-from widedeep.data.validation import IN_FUTURE, InteractionRules, RowCheck, reason_class
+from widedeep.data.validation import (
+    IN_FUTURE,
+    QUARANTINE,
+    InteractionRules,
+    RowCheck,
+    reason_class,
+)
 from widedeep.data.values import recognise_unit
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore, Json, code_version, file_digest
@@ -159,14 +165,16 @@ def _check_files(files: _Files, now: int, check: RowChecker) -> _Checked:
     side = check_side_files(spec, files.others)
     items = side.item_keys if spec.items is not None and spec.items.complete else None
     items_file = ", ".join(spec.items.files) if spec.items is not None else ""
-    parts = []
-    for number, file in enumerate(files.interactions):
+    parts: list[RowCheck] = []
+    number = 0
+    for file in join_small_files(files.interactions):
         is_feedback = file is files.feedback
         own = feedback_spec(spec) if is_feedback else spec
         unit = own.interactions.time_unit or unit_of(file, own)
         rules = InteractionRules(own, items, items_file, now, unit)
         limit = inf if is_feedback else MAXIMUM_BAD_SHARE
         parts.append(_check_interactions(file, number, check(file, rules), limit))
+        number += len(file.files) if isinstance(file, JoinedFile) else 1
     good = pa.concat_tables((part.good for part in parts), promote_options="default")
     good = _with_users(good, spec)
     names = [file.path.name for file in files.interactions]
@@ -194,29 +202,52 @@ def _check_interactions(
 ) -> RowCheck:
     """Return a file's interactions with its `number` as `part`, see `_GOOD`.
 
-    A feedback log may have any number of bad rows: its form is certain, and one item that is
-    withdrawn makes all of its interactions bad.
+    Those of joined files have the numbers that follow. A feedback log may have any number of bad
+    rows: its form is certain, and one item that is withdrawn makes all of its interactions bad.
     """
     rows = file.count_rows()
     good, bad, texts, bad_rows = [], [], [], 0
-    for check in checks:
-        good.append(
-            check.good.append_column(
-                "part", pa.repeat(pa.scalar(number, pa.int16()), len(check.good))
-            )
-        )
+    for found in checks:
+        check = locate_rows(found, file, number, limit)
+        good.append(check.good)
         bad.append(check.bad)
         texts.append(check.texts)
         bad_rows += len(check.bad)
         if bad_rows > limit * rows:
-            raise InputError(
-                f"{file.path}: more than {MAXIMUM_BAD_SHARE:.0%} of its {rows:,} rows "
-                f"are bad, for example {_show_examples(pa.concat_tables(bad))}"
-                f"{_time_hint(pa.concat_tables(bad))}"
-            )
+            raise _mostly_bad(file, rows, pa.concat_tables(bad))
     table = pa.concat_tables(good)
     _refuse_early_times(file, table)
     return RowCheck(table, pa.concat_tables(bad), pa.concat_tables(texts))
+
+
+def locate_rows(check: RowCheck, file: DataFile, number: int, limit: float) -> RowCheck:
+    """Number each row's file as `part`; rows of joined files get their own file and line.
+
+    Raises:
+        InputError: More than the share `limit` of the rows of one of joined files are bad.
+    """
+    if not isinstance(file, JoinedFile):
+        same = pa.repeat(pa.scalar(number, pa.int32()), len(check.good))
+        return replace(check, good=check.good.append_column("part", same))
+    part, line = file.locate(check.good["line"].to_numpy())
+    good = check.good.set_column(check.good.column_names.index("line"), "line", pa.array(line))
+    good = good.append_column("part", pa.array((part + number).astype(np.int32)))
+    part, line = file.locate(check.bad["line"].to_numpy())
+    names = pa.array([one.path.name for one in file.files], pa.string())
+    bad = check.bad.set_column(0, QUARANTINE.field("file"), names.take(pa.array(part)))
+    bad = bad.set_column(1, QUARANTINE.field("line"), pa.array(line))
+    count = np.bincount(part, minlength=len(file.files))
+    for worst in np.flatnonzero(count > limit * file.rows).tolist():
+        its_own = bad.filter(pa.array(part == worst))
+        raise _mostly_bad(file.files[worst], int(file.rows[worst]), its_own)
+    return RowCheck(good, bad, check.texts)
+
+
+def _mostly_bad(file: DataFile, rows: int, bad: pa.Table) -> InputError:
+    return InputError(
+        f"{file.path}: more than {MAXIMUM_BAD_SHARE:.0%} of its {rows:,} rows are bad, for "
+        f"example {_show_examples(bad)}{_time_hint(bad)}"
+    )
 
 
 def _time_hint(bad: pa.Table) -> str:

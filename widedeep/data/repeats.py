@@ -20,7 +20,7 @@ def split_repeats(
     is the first; otherwise the order of lines has no influence.
 
     Args:
-        good: user, item, time int64, label, value, line int64, part int16 (the number of the file),
+        good: user, item, time int64, label, value, line int64, part int32 (the number of the file),
             and features, in the order of `part` and `line`.
         files: The name of each part.
         first_only: Whether later interactions of a pair are superseded; otherwise none is.

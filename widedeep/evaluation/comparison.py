@@ -32,15 +32,16 @@ from widedeep.evaluation.gate import (
     decide_against_baseline,
     decide_against_champion,
 )
+from widedeep.evaluation.lists import Personalisation, TopLists
 from widedeep.evaluation.scoring import (
     BASELINE_PREDICTIONS,
     CHAMPION_PREDICTIONS,
     PREDICTIONS,
+    HoldoutRows,
     Masks,
     ModelScorer,
     Predictions,
     Scorer,
-    TopLists,
     baseline_scorer,
     measure_slices,
     model_scorer,
@@ -55,18 +56,22 @@ from widedeep.store import Artifact
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of an evaluation on the interactions from `holdout_from` (UNIX seconds) on.
+    """The result of an evaluation on the `holdout`, which begins at `holdout_from` (UNIX seconds).
 
     `champion`, `champion_slices` and `difference` are None where the models are not comparable or
-    there is no champion; a first model has the `difference` from the baseline model.
+    there is no champion; a first model has the `difference` from the baseline model. `lists` says
+    how far the top-10 lists of each model differ from user to user, by the names of the attributes
+    above; they are figures, of which the guardrails watch the number of items alone.
     """
 
     holdout_from: int
+    holdout: HoldoutRows
     challenger: Mapping[str, Any]
     champion: Mapping[str, Any] | None
     baseline: Mapping[str, Any]
     challenger_slices: Mapping[str, Any]
     champion_slices: Mapping[str, Any] | None
+    lists: Mapping[str, Personalisation | None]
     difference: PairedDifference | None
     guardrails: Sequence[Guardrail]
     decision: Decision
@@ -84,6 +89,7 @@ class _Outcome:
 
     decision: Decision
     champion: Predictions | None = None
+    champion_lists: TopLists | None = None
     difference: PairedDifference | None = None
     guardrails: Sequence[Guardrail] = ()
 
@@ -111,27 +117,33 @@ class Evaluator:
         """
         scorer = self.scorer(challenger, self.interactions, self.tables)
         predictions = self._predict(scorer)
-        baseline = self._predict(
-            baseline_scorer(challenger.transform, self.interactions, self.tables)
-        )
+        baseline_score = baseline_scorer(challenger.transform, self.interactions, self.tables)
+        baseline = self._predict(baseline_score)
         predictions.save(folder / PREDICTIONS, self.tables)
         baseline.save(folder / BASELINE_PREDICTIONS, self.tables)
         masks = slice_masks(self.interactions, self.split, self.tables)
+        lists = self._top_lists(scorer)
         if champion is None:
             outcome = self._against_baseline(predictions, baseline, challenger.transform.prior)
         elif objection := self._objection(challenger, champion):
             outcome = _Outcome(Decision(Verdict.HOLD, (objection,)))
         else:
-            outcome = self._against_champion(champion, predictions, scorer, masks, earlier)
+            outcome = self._against_champion(champion, predictions, lists, masks, earlier)
         if outcome.champion is not None:
             outcome.champion.save(folder / CHAMPION_PREDICTIONS, self.tables)
         return Comparison(
             self.split.holdout_from,
+            HoldoutRows.read(folder / PREDICTIONS, self.split),
             predictions.measure(),
             outcome.champion.measure() if outcome.champion else None,
             baseline.measure(),
             measure_slices(predictions, masks),
             measure_slices(outcome.champion, masks) if outcome.champion else None,
+            {
+                "challenger": self._personalisation(lists),
+                "champion": self._personalisation(outcome.champion_lists),
+                "baseline": self._personalisation(self._top_lists(baseline_score)),
+            },
             outcome.difference,
             outcome.guardrails,
             outcome.decision,
@@ -155,7 +167,7 @@ class Evaluator:
         self,
         champion: TrainedModel,
         challenger_predictions: Predictions,
-        challenger_scorer: Scorer,
+        challenger_lists: TopLists,
         masks: Masks,
         earlier: Sequence[Artifact],
     ) -> _Outcome:
@@ -163,8 +175,10 @@ class Evaluator:
         predictions = self._predict(scorer)
         pair = challenger_predictions, predictions
         difference = streaming_difference(*pair, self.gate)
-        lists = self._top_lists(challenger_scorer), self._top_lists(scorer)
-        guardrails = measure_guardrails(pair, difference, masks, lists, self.gate)
+        lists = self._top_lists(scorer)
+        guardrails = measure_guardrails(
+            pair, difference, masks, (challenger_lists, lists), self.gate
+        )
         decision = decide_against_champion(
             difference,
             streaming_score(challenger_predictions),
@@ -173,13 +187,18 @@ class Evaluator:
             self.gate,
             pooled=self._pool(pair, earlier),
         )
-        return _Outcome(decision, predictions, difference, guardrails)
+        return _Outcome(decision, predictions, lists, difference, guardrails)
 
     def _predict(self, scorer: Scorer) -> Predictions:
         return Predictions.compute(self.interactions, self.split, scorer)
 
     def _top_lists(self, scorer: Scorer) -> TopLists:
         return TopLists.compute(self.interactions, self.split.as_of, scorer)
+
+    def _personalisation(self, lists: TopLists | None) -> Personalisation | None:
+        if lists is None:
+            return None
+        return lists.personalisation(self.interactions, self.split.as_of)
 
     def _pool(
         self, present: tuple[Predictions, Predictions], earlier: Sequence[Artifact]

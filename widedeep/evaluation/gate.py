@@ -241,7 +241,7 @@ def decide_against_baseline(
         return Decision(Verdict.INSUFFICIENT, (shortage, *measured))
     worse = difference.auc.high < 0 or rise > gate.log_loss_margin
     better = difference.auc.low > 0 and rise < 0
-    auc = f"{_gain(difference.auc)}, beside the {BASELINE_NAME}"
+    auc = f"{_gain(difference.auc)}, against the {BASELINE_NAME}"
     conclusion = auc if rise < 0 else f"{auc}, but {constant}"
     return Decision(_verdict(better=better, worse=worse), (conclusion, *measured))
 

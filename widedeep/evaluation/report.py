@@ -20,8 +20,13 @@ HEADLINES = (
     ("frozen", "log_loss", "frozen log loss"),
     ("frozen", "gauc", "frozen GAUC"),
     ("frozen", "ndcg_at_10", "frozen NDCG@10"),
+    ("lists", "coverage", "top-10 lists: share of items shown"),
+    ("lists", "gini", "top-10 lists: Gini of exposure"),
+    ("lists", "overlap", "top-10 lists: overlap of two users"),
+    ("lists", "novelty", "top-10 lists: novelty, bits"),
 )
-"""(protocol, metric, title); `ece` is the expected calibration error."""
+"""(protocol, metric, title); `ece` is the expected calibration error. `lists` is no protocol: those
+metrics are of `Comparison.lists`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +49,32 @@ def opponent_name(comparison: Mapping[str, Any]) -> str:
 
 def headlines(comparison: Mapping[str, Any]) -> Iterator[Headline]:
     """Yield the headline metrics of a comparison (JSON values), in order."""
-    challenger, difference = comparison["challenger"], comparison["difference"]
-    opponent = comparison["champion"] or comparison["baseline"]
+    opponent = "champion" if comparison["champion"] else "baseline"
     for protocol, metric, title in HEADLINES:
         yield Headline(
             title,
-            challenger[protocol][metric],
-            opponent[protocol][metric],
-            _interval_text(difference, protocol, metric),
+            _value(comparison, "challenger", protocol, metric),
+            _value(comparison, opponent, protocol, metric),
+            _interval_text(comparison["difference"], protocol, metric),
         )
+
+
+def _value(comparison: Mapping[str, Any], model: str, protocol: str, metric: str) -> float | None:
+    """Return a metric of `challenger`, `champion` or `baseline`; None where it has no value."""
+    measured = comparison["lists"][model] if protocol == "lists" else comparison[model]
+    if measured is None:
+        return None
+    of_protocol = measured if protocol == "lists" else measured[protocol]
+    value: float | None = of_protocol[metric]
+    return value
+
+
+def difference_text(comparison: Mapping[str, Any]) -> str | None:
+    """Return the difference of streaming AUC with its interval; None where there is no opponent."""
+    if comparison["difference"] is None:
+        return None
+    interval = _interval_text(comparison["difference"], "streaming", "auc")
+    return f"{comparison['difference']['auc']['difference']:+.4f} {interval}"
 
 
 def _interval_text(difference: Mapping[str, Any] | None, protocol: str, metric: str) -> str:
@@ -92,20 +114,29 @@ class ModelCard:
             "the label says below, to order candidates for that user. Wide & Deep, one logistic "
             "loss.\n\n"
             f"{facts}\n## On its holdout\n\n{self._metrics()}\n{self._slices()}\n"
+            "All columns are measured on the same rows, those named above as holdout. Metrics of "
+            "another version are comparable with these only if its rows have the same digest; the "
+            "difference to the champion, which is always on the same rows, means the same in every "
+            "version.\n\n"
             f"## Decision: {self.verdict}\n\n{reasons}\n## Limits\n\n"
             "- Of users without an earlier interaction the model knows only their features and the "
             "context, if the data have any.\n"
             "- Users choose what they interact with: the probability is that of a positive label, "
             "given an interaction, not that of an interaction.\n"
+            "- The top-10 lists are a sample: of the 100 users seen last, out of the 100 items "
+            "with the most interactions in the year before. `widedeep rank` measures its own.\n"
             "- The model is as fresh as the interactions it is given; the numbers above hold for "
             "the period named.\n"
         )
 
     def _metrics(self) -> str:
-        models = [self.evaluation[name] for name in ("challenger", "champion", "baseline")]
+        models = ("challenger", "champion", "baseline")
         rows = [
-            (title, *(_metric_text(measured, protocol, metric) for measured in models))
-            for protocol, metric, title in HEADLINES
+            (
+                title,
+                *(_metric_text(_value(self.evaluation, name, *of)) for name in models),
+            )
+            for *of, title in HEADLINES
         ]
         return markdown_table(("", "this model", "champion", BASELINE_NAME), rows, 1)
 
@@ -114,15 +145,14 @@ class ModelCard:
             (
                 name.replace("_", " "),
                 f"{measured['rows']:,}",
-                _metric_text(measured, "streaming", "auc"),
+                _metric_text(measured["streaming"]["auc"]),
             )
             for name, measured in self.evaluation["challenger_slices"].items()
         ]
         return markdown_table(("rows with a", "rows", "streaming AUC"), rows, 1)
 
 
-def _metric_text(measured: Mapping[str, Any] | None, protocol: str, metric: str) -> str:
-    value = measured[protocol].get(metric) if measured else None
+def _metric_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 

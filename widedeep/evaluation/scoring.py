@@ -9,8 +9,6 @@ both protocols:
 
 `slice_masks` divides the holdout into new and returning users, into new and old items, and by the
 categories of users and the context.
-`TopLists` are the lists of ten that a model shows: two models' lists tell how much a new model
-changes.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,11 +37,12 @@ from widedeep.features import (
     Transform,
     queries_by_protocol,
 )
-from widedeep.features.sampling import DAY, new_user_rows
-from widedeep.inputs import InputError
+from widedeep.features.sampling import new_user_rows
+from widedeep.inputs import InputError, to_iso
 from widedeep.metrics import Floats
 from widedeep.model.network import predict
 from widedeep.model.trained_model import TrainedModel
+from widedeep.store import content_id
 
 Scorer = Callable[[Queries], Floats]
 """Returns P(positive) of each query, float64 (n,)."""
@@ -164,6 +163,37 @@ class Predictions:
         return measured
 
 
+@dataclass(frozen=True, slots=True)
+class HoldoutRows:
+    """The rows that the metrics of an evaluation were measured on.
+
+    Two models' metrics are comparable where the digests are equal, and only there.
+
+    Attributes:
+        begin: The first moment of the holdout, in UNIX seconds.
+        end: The moment after the holdout, in UNIX seconds.
+        rows: The number of rows.
+        digest: A digest of user, item, time and label of all rows, as they stand in the data.
+    """
+
+    begin: int
+    end: int
+    rows: int
+    digest: str
+
+    @classmethod
+    def read(cls, predictions: Path, split: Split) -> Self:
+        """Return the rows of a file that `Predictions.save` wrote."""
+        table = pq.read_table(predictions, columns=["user", "item", "time", "label"])
+        digest = content_id({name: table[name].to_pylist() for name in table.column_names})
+        return cls(split.holdout_from, split.as_of, table.num_rows, digest)
+
+    def to_text(self) -> str:
+        """Return period, number and digest, as `2018-01-02 to 2018-10-01, 1,000 rows, ab12…`."""
+        begin, end = (to_iso(moment)[:10] for moment in (self.begin, self.end))
+        return f"{begin} to {end}, {self.rows:,} rows, {self.digest}"
+
+
 def slice_masks(
     interactions: Interactions, split: Split, tables: FeatureTables | None = None
 ) -> dict[str, NDArray[np.bool_]]:
@@ -236,79 +266,3 @@ def _value_or_none(metric: Callable[..., float], *columns: NDArray[Any]) -> floa
         return metric(*columns)
     except InputError:
         return None
-
-
-LIST_LENGTH = 10
-USERS = ITEMS = 100
-"""How many users get a list, and how many items are ranked for each of them."""
-_YEAR = 365 * DAY
-
-_Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class TopLists:
-    """The best items of each user, best first: ids, int64 (users,) and (users, LIST_LENGTH)."""
-
-    user: _Ints
-    item: _Ints
-
-    @classmethod
-    def compute(cls, interactions: Interactions, at: int, scorer: Scorer) -> Self:
-        """Rank the most rated items for the users seen last.
-
-        The users are those with the latest ratings in `interactions`, the items those rated most in
-        the year before `at` (UNIX seconds). Items that a user has rated are not shown again. The
-        choice of users and items does not depend on the scorer.
-        """
-        interactions = interactions.observed()
-        users, items = _last_seen(interactions), _most_rated(interactions, at)
-        scores = scorer(Queries.for_every_pair(users, items, at)).reshape(len(users), len(items))
-        scores[_rated(interactions, users, items)] = -1.0
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :LIST_LENGTH]
-        return cls(users, items[best])
-
-    def churn(self, other: Self) -> float:
-        """Return the share of items, in [0, 1], that `other` does not show to the same user."""
-        pairs = zip(self.item, other.item, strict=True)
-        shared = [len(np.intersect1d(items, other_items)) for items, other_items in pairs]
-        return 1.0 - float(np.sum(shared)) / max(self.item.size, 1)
-
-    def coverage(self) -> int:
-        """Return how many distinct items the lists show."""
-        return len(np.unique(self.item))
-
-    def save(self, path: Path) -> None:
-        """Write one Parquet file with a row for each user."""
-        pq.write_table(pa.table({"user": self.user, "items": list(self.item)}), path)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read the Parquet file that `save` wrote."""
-        table = pq.read_table(path)
-        items = np.array(table["items"].to_pylist(), np.int64)
-        return cls(table["user"].to_numpy(), items.reshape(table.num_rows, -1))
-
-
-def _last_seen(interactions: Interactions) -> _Ints:
-    """Return the USERS users whose last rating is the latest, sorted by id."""
-    users, newest = np.unique(interactions.user[::-1], return_index=True)
-    return np.sort(users[np.argsort(newest, kind="stable")[:USERS]])
-
-
-def _most_rated(interactions: Interactions, at: int) -> _Ints:
-    """Return the ITEMS items rated most in the year before `at` (or ever), sorted by id."""
-    recent = interactions.item[interactions.time >= at - _YEAR]
-    items, ratings = np.unique(recent if len(recent) else interactions.item, return_counts=True)
-    return np.sort(items[np.argsort(-ratings, kind="stable")[:ITEMS]])
-
-
-def _rated(interactions: Interactions, users: _Ints, items: _Ints) -> NDArray[np.bool_]:
-    """Return which of `users` rated which of `items` (both sorted), bool (users, items)."""
-    rows = np.isin(interactions.user, users) & np.isin(interactions.item, items)
-    rated = np.zeros((len(users), len(items)), np.bool_)
-    rated[
-        np.searchsorted(users, interactions.user[rows]),
-        np.searchsorted(items, interactions.item[rows]),
-    ] = True
-    return rated

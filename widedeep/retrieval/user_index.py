@@ -113,8 +113,8 @@ def merge_feedback(snapshot: DataSnapshot, feedback: Interactions) -> Interactio
     """Join the interactions of a feedback log to those of a snapshot, exactly as ingest would.
 
     Of a pair the earliest interaction is kept, and of several at the same time the one that comes
-    first, unless repeats are examples, too. Feedback on an item that a complete table lacks is left
-    out.
+    first, unless repeats are examples, too. Feedback that the snapshot holds already, because it
+    was ingested since, counts once. Feedback on an item that a complete table lacks is left out.
 
     Args:
         snapshot: What the model was registered with.
@@ -127,6 +127,9 @@ def merge_feedback(snapshot: DataSnapshot, feedback: Interactions) -> Interactio
     spec, known = snapshot.side.spec, snapshot.interactions.observed()
     if spec.items is not None and spec.items.complete:
         feedback = feedback.select_rows(np.isin(feedback.item, snapshot.tables.items.ids))
+    first_only = spec.interactions.repeats == "first"
+    if not first_only:
+        feedback = feedback.select_rows(~_in_both(feedback, known))
     if not len(feedback):
         return known
     names = ("user", "item", "value", "time", "label")
@@ -135,9 +138,17 @@ def merge_feedback(snapshot: DataSnapshot, feedback: Interactions) -> Interactio
     )
     context = concatenate_context([known.context, feedback.context], [len(known), len(feedback)])
     joined = Interactions(user, item, value, time, label, context=context)
-    first_only = spec.interactions.repeats == "first"
     rows = first_rows(user, item, time) if first_only else np.lexsort((item, user, time))
     return joined.select_rows(rows)
+
+
+def _in_both(feedback: Interactions, known: Interactions) -> NDArray[np.bool_]:
+    """Return which rows of `feedback` are `known`: the same user, item and second, bool (n,)."""
+    near = known.select_rows(np.isin(known.time, feedback.time))
+    rows, known_rows = (
+        np.rec.fromarrays([part.user, part.item, part.time]) for part in (feedback, near)
+    )
+    return np.isin(rows, known_rows)
 
 
 class IdCodes:

@@ -3,6 +3,13 @@
 `ListMaker.load` prepares a registered model for a `ListsRequest`; its `batch.lists(users)` yields
 the lists. `BatchRanking` does the work from a ranker, and `CandidateLists` restricts each user to
 the candidates of retrieval.
+
+Ranked by probability, the lists of most users are much alike, because an item's probability says
+above all how good the item is to anyone. `personalisation` takes a part of that away: an item's
+score is its logit for the user, minus that part of its logit for a new user. The order is then
+between P(positive | user, item) and what the user's own history adds to it, as in Li et al., "A
+diversity-promoting objective function for neural conversation models" (2016). The lists of new
+users stay as they are. `tests/benchmarks/bench_lists.py` measures what it costs.
 """
 
 from collections.abc import Iterator
@@ -15,13 +22,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from widedeep.data.feedback_log import read_feedback, read_user_texts
 from widedeep.data.tables import Interactions
-from widedeep.evaluation.snapshot import DataSnapshot
+from widedeep.evaluation.snapshot import UNKNOWN_ID, DataSnapshot
 from widedeep.features.attributes import positions_in
 from widedeep.inputs import InputError, Precision, to_iso
+from widedeep.metrics import Floats
 from widedeep.model.network import sigmoid
 from widedeep.model.trained_model import TrainedModel
 from widedeep.retrieval.retriever import Retriever
+from widedeep.retrieval.user_index import merge_feedback
 from widedeep.serving.live_state import FeatureRow, LiveState
 from widedeep.serving.ranker import Ints, Ranker, Singles, check_k
 from widedeep.serving.scorer import FastScorer
@@ -43,6 +53,11 @@ class ListsRequest:
         candidates: How many items retrieval selects per user for ranking; None ranks all of them.
         at: UNIX seconds; ratings strictly before it are known. None is after the last rating.
         precision: Of the matrix products.
+        personalisation: See the module; from 0, the order of the probabilities, to below 1.
+        feedback: The feedback log of the model; None: what the model was registered with is all
+            that is known.
+        feedback_end: How many bytes of the log are read, so that all processes that share the work
+            know the same. It may grow meanwhile.
     """
 
     folder: Path
@@ -50,6 +65,9 @@ class ListsRequest:
     candidates: int | None
     at: int | None
     precision: Precision
+    personalisation: float = 0.0
+    feedback: Path | None = None
+    feedback_end: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +79,16 @@ class ListMaker:
         interactions: The ratings that are known.
         snapshot: What the model was registered with.
         at: The moment of the lists, UNIX seconds.
+        feedback: How many of `interactions` came after those of the snapshot.
+        user_texts: Ids in the feedback log of users that are no integers.
     """
 
     batch: "BatchRanking"
     interactions: Interactions
     snapshot: DataSnapshot
     at: int
+    feedback: int
+    user_texts: list[str]
 
     @classmethod
     def load(cls, request: ListsRequest) -> Self:
@@ -77,7 +99,9 @@ class ListMaker:
         """
         model = TrainedModel.load(request.folder)
         snapshot = DataSnapshot.load(request.folder.with_name("history"))
-        interactions = _before(snapshot.interactions.observed(), request.at)
+        merged, user_texts = _with_feedback(snapshot, request)
+        interactions = _before(merged, request.at)
+        feedback = len(interactions) - _count_before(snapshot.interactions.observed(), request.at)
         tables = snapshot.tables
         torch.set_num_threads(1)  # each thread ranks for users of its own, so all cores have work
         ranker = Ranker.from_interactions(model, interactions, tables, request.precision)
@@ -86,18 +110,37 @@ class ListMaker:
         if request.candidates is not None:
             retriever = Retriever.from_interactions(model, interactions, tables, snapshot.side)
             shortlist = CandidateLists(retriever, retriever.eligible(at), request.candidates)
-        batch = BatchRanking.prepare(ranker, tables.items.ids, at, request.k, shortlist)
-        return cls(batch, interactions, snapshot, at)
+        batch = BatchRanking.prepare(
+            ranker,
+            tables.items.ids,
+            at,
+            request.k,
+            shortlist,
+            personalisation=request.personalisation,
+        )
+        return cls(batch, interactions, snapshot, at, feedback, user_texts)
+
+
+def _with_feedback(snapshot: DataSnapshot, request: ListsRequest) -> tuple[Interactions, list[str]]:
+    """Return the snapshot's interactions and the log's, and the ids of its users that are text."""
+    if request.feedback is None:
+        return snapshot.interactions.observed(), []
+    log = request.feedback, snapshot.side.spec
+    feedback = read_feedback(*log, end=request.feedback_end)
+    return merge_feedback(snapshot, feedback), read_user_texts(*log, end=request.feedback_end)
 
 
 def _before(interactions: Interactions, at: int | None) -> Interactions:
     """Return the interactions strictly before `at`; all of them if it is None."""
-    if at is not None:
-        interactions = interactions.select_rows(slice(int(np.searchsorted(interactions.time, at))))
+    interactions = interactions.select_rows(slice(_count_before(interactions, at)))
     if not len(interactions):
         moment = to_iso(at or 0)
         raise InputError(f"no interaction is older than --at {moment}; choose a later moment")
     return interactions
+
+
+def _count_before(interactions: Interactions, at: int | None) -> int:
+    return len(interactions) if at is None else int(np.searchsorted(interactions.time, at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +151,7 @@ class RankedLists:
         user: Ids, int64.
         rank: int32, from 1 on.
         item: Ids, int64.
-        probability: P(positive), float32.
+        probability: P(positive), float32; it falls within a list unless lists are personalised.
     """
 
     user: Ints
@@ -171,6 +214,8 @@ class BatchRanking:
         features: A read of the candidates at the moment, with any user.
         k: Items per user.
         shortlist: Restricts the candidates for each user; None ranks all of them.
+        general: What is taken from the logit of each candidate before they are ordered, float64
+            (n,); None orders them by their probabilities.
     """
 
     state: LiveState
@@ -179,6 +224,7 @@ class BatchRanking:
     features: FeatureRow
     k: int
     shortlist: CandidateLists | None = None
+    general: Floats | None = None
 
     @classmethod
     def prepare(
@@ -188,18 +234,34 @@ class BatchRanking:
         at: int,
         k: int,
         shortlist: CandidateLists | None = None,
+        *,
+        personalisation: float = 0.0,
     ) -> Self:
         """Prepare to rank the item ids `candidates`, (n,), at UNIX seconds `at`.
 
+        Args:
+            ranker: Scores users and items.
+            candidates: Which items there are.
+            at: The moment.
+            k: Items per user.
+            shortlist: Restricts the candidates for each user.
+            personalisation: Which part of an item's logit for a new user its score is without.
+
         Raises:
-            InputError: `k` is less than 1, or there is no candidate.
+            InputError: `k` is less than 1, there is no candidate, or `personalisation` is not from
+                0 to below 1: at 1, all items would be alike to a new user.
         """
         check_k(k)
+        if not 0 <= personalisation < 1:
+            raise InputError(f"personalisation is {personalisation}; expected 0 or more, below 1")
         if not len(candidates):
             raise InputError("there is no item to rank; expected an item table with items")
         state, items = ranker.state, np.unique(candidates)
         scorer = ranker.scorer.at_moment(state.read_every_item(at))
-        return cls(state, scorer, items, state.read(-1, items, at), k, shortlist)
+        general = None
+        if personalisation:
+            general = personalisation * scorer.logits(state.read(UNKNOWN_ID, items, at))
+        return cls(state, scorer, items, state.read(UNKNOWN_ID, items, at), k, shortlist, general)
 
     def lists(self, users: Ints, threads: int = 1) -> Iterator[RankedLists]:
         """Yield the lists of `users`, (u,), in their order, without the items that they have rated.
@@ -233,20 +295,21 @@ class BatchRanking:
         ]
         logits = self.scorer.logits(*requests) if requests else np.empty(0)
         ends = np.cumsum([*map(len, positions)])[:-1]
-        probabilities = np.split(sigmoid(logits).astype(np.float32), ends)
         return [
-            self._best(self.candidates[rows], probability)
-            for rows, probability in zip(positions, probabilities, strict=True)
+            self._best(rows, own)
+            for rows, own in zip(positions, np.split(logits, ends), strict=True)
         ]
 
-    def _best(self, items: Ints, probability: Singles) -> tuple[Ints, Singles]:
-        """Return the best `k` items and their probabilities, best first."""
-        if len(items) > self.k:
+    def _best(self, rows: Ints, logits: Floats) -> tuple[Ints, Singles]:
+        """Return the best `k` of the candidates `rows` and their probabilities, best first."""
+        probability = sigmoid(logits).astype(np.float32)
+        score = probability if self.general is None else logits - self.general[rows]
+        if len(rows) > self.k:
             # Keep all ties with the last of the best: of equal ones the lower id comes first.
-            good = probability >= np.partition(probability, -self.k)[-self.k]
-            items, probability = items[good], probability[good]
-        best = np.argsort(-probability, kind="stable")[: self.k]
-        return items[best], probability[best]
+            good = score >= np.partition(score, -self.k)[-self.k]
+            rows, probability, score = rows[good], probability[good], score[good]
+        best = np.argsort(-score, kind="stable")[: self.k]
+        return self.candidates[rows[best]], probability[best]
 
     def _positions(self, user: int) -> Ints:
         """Return the positions in `candidates` of the items to rank for a user, ascending."""

@@ -29,7 +29,8 @@ from widedeep.data.split import Split
 from widedeep.data.tables import IngestedData, Interactions
 from widedeep.evaluation.comparison import Evaluator
 from widedeep.evaluation.gate import GateConfig, Verdict
-from widedeep.evaluation.scoring import PREDICTIONS, Predictions, TopLists, model_scorer
+from widedeep.evaluation.lists import TopLists
+from widedeep.evaluation.scoring import PREDICTIONS, Predictions, model_scorer
 from widedeep.features import FeatureTables, Sampling, TrainingData, cold_parts, warm_parts
 from widedeep.model.fitting import TrainingRun
 from widedeep.model.presets import Preset

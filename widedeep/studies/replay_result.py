@@ -13,7 +13,8 @@ import numpy as np
 from widedeep.evaluation.bootstrap import PairedDifference
 from widedeep.evaluation.comparison import streaming_difference, streaming_score
 from widedeep.evaluation.gate import GateConfig, StreamingScore, Verdict
-from widedeep.evaluation.scoring import PREDICTIONS, Predictions, TopLists
+from widedeep.evaluation.lists import TopLists
+from widedeep.evaluation.scoring import PREDICTIONS, Predictions
 from widedeep.inputs import InputError
 from widedeep.store import Artifact
 from widedeep.studies.replay import LISTS, Policy, Replay, ReplayStep

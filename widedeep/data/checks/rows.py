@@ -1,8 +1,10 @@
 """All rows of a data set, checked one by one as ingest does, without writing anything."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,9 @@ import pyarrow.compute as pc
 
 from widedeep.data.dataset import DatasetSpec, Side
 from widedeep.data.dataset_tables import TimeUnit
-from widedeep.data.files import DataFile, open_table
+from widedeep.data.files import DataFile, JoinedFile, join_small_files, open_table
 from widedeep.data.ids import Keys, TextIds
-from widedeep.data.ingest import check_locally
+from widedeep.data.ingest import check_locally, locate_rows
 from widedeep.data.side_tables import AttributeRows, build_side_tables, check_side_files
 from widedeep.data.validation import InteractionRules
 from widedeep.data.values import recognise_unit
@@ -69,13 +71,13 @@ class CheckedRows:
         side = check_side_files(spec, others)
         start = interactions[0]
         first = start.read(next(start.ranges())).columns
-        parts = [_check_file(file, spec, side, now) for file in interactions]
+        parts = [_check_file(file, spec, side, now) for file in join_small_files(interactions)]
         good = pa.concat_tables([part[1] for part in parts])
         if spec.interactions.user is None:
             good = good.append_column("user", pa.array(-2 - np.arange(len(good))))
         return cls(
             spec,
-            [part[0] for part in parts],
+            [file for part in parts for file in part[0]],
             {name: [file.path.name for file in files] for name, files in others.items()},
             side,
             good,
@@ -121,16 +123,18 @@ class CheckedRows:
 
 def _check_file(
     file: DataFile, spec: DatasetSpec, side: AttributeRows, now: int
-) -> tuple[FileRows, pa.Table, pa.Table, pa.Table]:
-    """Return how many rows a file has, the good and the bad ones, and the ids that are text."""
+) -> tuple[list[FileRows], pa.Table, pa.Table, pa.Table]:
+    """Return how many rows each file has, the good and the bad ones, and the ids that are text."""
     items = side.item_keys if spec.items is not None and spec.items.complete else None
     items_file = ", ".join(spec.items.files) if spec.items is not None else ""
     unit = _unit(spec, file.read(next(file.ranges())).columns)
     rules = InteractionRules(spec, items, items_file, now, unit)
-    checks = [*check_locally(file, rules)]
+    checks = [locate_rows(check, file, 0, inf) for check in check_locally(file, rules)]
     bad = pa.concat_tables([check.bad for check in checks])
+    faulty = Counter(bad["file"].to_pylist())
+    files = file.files if isinstance(file, JoinedFile) else (file,)
     return (
-        FileRows(file.path.name, file.count_rows(), len(bad)),
+        [FileRows(one.path.name, one.count_rows(), faulty[one.path.name]) for one in files],
         pa.concat_tables([check.good for check in checks], promote_options="default"),
         bad,
         pa.concat_tables([check.texts for check in checks]),
