@@ -7,6 +7,7 @@ import pytest
 
 from widedeep.decision_log import DecisionLog
 from widedeep.serving.api import create_app
+from widedeep.serving.schemas import ErrorType
 from widedeep.serving.service import RankingService
 from widedeep.serving.telemetry import Telemetry
 from widedeep.workspace import Workspace
@@ -180,22 +181,66 @@ def test_a_rating_below_the_rule_is_remembered_as_less_and_not_as_a_dislike(page
     show(page, client, 6_200_001)
     reasons = " ".join(page.locator(".because th").all_text_contents())
     assert re.search(r"You gave .* less than 10", reasons)
-    assert "like" not in reasons.replace("alike", "")
+    assert not re.search(r"\b(dis)?liked?\b", reasons)
 
 
-def test_a_label_without_values_is_chosen_or_not(page, client):
+@pytest.mark.parametrize(
+    ("rule", "verb"),
+    [("clicked = 1", "click"), ("action = buy", "b(uy|ought)"), ("converted = 1", "cho")],
+)
+def test_a_label_without_values_is_said_by_what_people_do(page, client, rule, verb):
     def without_values(about):
-        about["label"] = {"column": "bought", "at_least": None, "equals": None}
-        about["data"] |= {"value": None, "label_from_value": False}
+        about["data"] |= {"label": rule, "value": None, "label_from_value": False}
 
     rate(client, 6_300_000, [3, 10])
     change_model(page, without_values)
     show(page, client, 6_300_000)
     said = page.locator("#rated li .visually-hidden").all_text_contents()
     assert ["not" in text for text in said] == [False, True]
-    assert all("cho" in text for text in said)
+    assert all(re.search(verb, text) for text in said)
     assert page.locator("#rated .score").all_text_contents() == ["+", "\u2212"]
+    visible = page.locator("#rated .standing").all_inner_texts()
+    assert all(re.search(verb, text) for text in visible)
+    assert len(visible) == 2
     assert page.locator(".pick >> nth=0").locator("button.choice").count() == 2
+    list_texts = page.locator(".pick .sources, .pick .because").all_text_contents()
+    assert not re.search(r"\bratings|\bliked|\b10\b", " ".join(list_texts))
+
+
+def test_a_value_that_has_no_buttons_is_typed(page, client):
+    def half_steps(about):
+        about["data"]["value"] = {"minimum": 0.5, "maximum": 10, "integer": False}
+
+    change_model(page, half_steps)
+    show(page, client, 6_300_001)
+    first = page.locator(".pick >> nth=0")
+    title = first.locator(".title").inner_text()
+    first.locator("input[type=number]").fill("7")
+    first.locator("button.choice").click()
+    page.wait_for_selector("#rated li")
+    assert page.locator("#rated .score").inner_text() == "7"
+    assert title not in titles(page)
+
+
+def test_a_value_without_ends_is_not_said_to_be_disliked(page, client):
+    def endless(about):
+        about["data"]["value"] = {"minimum": 0, "maximum": None, "integer": True}
+
+    rate(client, 6_300_002, [3, 10])
+    change_model(page, endless)
+    show(page, client, 6_300_002)
+    rows = page.locator("#rated li")
+    assert [row.get_attribute("class") for row in rows.all()] == ["liked", ""]
+    assert "3" in rows.last.text_content()
+
+
+@pytest.mark.parametrize(("values", "positive"), [([9, 9], "none"), ([10, 9, 10], "2")])
+def test_a_fall_of_the_percentages_is_explained_by_what_was_said(page, client, values, positive):
+    user = 6_310_000 + len(values)
+    rate(client, user, values)
+    show(page, client, user)
+    note = page.locator("#list-note").inner_text()
+    assert re.search(rf"\b{len(values)} ratings so far, {positive}\b", note)
 
 
 def test_a_rule_below_the_best_value_counts_that_value_and_more(page, client):
@@ -215,10 +260,16 @@ def test_reasons_are_in_words_of_the_language_and_have_one_scale(page, client, l
     phrases = page.locator(".because tbody th").all_text_contents()
     assert len(phrases) > 40
     for phrase in phrases:
-        assert not re.search(r"\d\.\d|\d\u2013|…|_|below|from \d", phrase), phrase
+        assert not re.search(r"\d\.\d|\d\u2013|…|_|below|from \d|\(", phrase), phrase
         assert language == "en" or not re.search(r"[a-z]{3}", phrase), phrase
-    levels = {"en": r"low|average|high|few|some|many", "ko": r"낮음|보통|높음|적음|많음"}
-    assert any(re.search(levels[language], phrase) for phrase in phrases)
+    remembered = page.locator(".because h4 + table th").all_text_contents()
+    sentences = [phrase for phrase in remembered if phrase.endswith(".")]
+    rest = {"en": "everything else it remembers", "ko": "기억하는 나머지 모두"}
+    assert set(remembered) - set(sentences) <= {rest[language]}
+    counts = {"en": r"given (\d+) ratings", "ko": r"평점을 (\d+)개"}
+    assert set(re.findall(counts[language], " ".join(sentences))) == {"7"}
+    levels = {"en": "usual|others did", "ko": "보통|다른 사람들"}
+    assert any(re.search(levels[language], sentence) for sentence in sentences)
     for row in page.locator(".because").all():
         amounts = row.locator("tr:not(.sum) .amount").all_text_contents()
         sizes = [abs(float(amount.replace("\u2212", "-"))) for amount in amounts]
@@ -231,20 +282,88 @@ def test_reasons_are_in_words_of_the_language_and_have_one_scale(page, client, l
             assert width == pytest.approx(scale * size, abs=1.0)
 
 
+def test_the_korean_page_folds_reasons_in_english_and_keeps_those_in_korean(
+    page, client, service, versions, tmp_path
+):
+    log = DecisionLog(tmp_path / "decisions" / versions[0].model)
+    log.record(decision("2", "hold", "한국어로 쓴 이유", champion_version="1"))
+    service.refuse("3", "it is broken")
+    show(page, client)
+    page.click("[data-language=ko]")
+    page.wait_for_selector("#model :text('한국어로')")
+    shown = page.locator("#model").inner_text()
+    assert not re.search(r"[a-z]{3}", re.sub(r"widedeep-sim-tiny|me@here", "", shown))
+    page.locator("#model-refused summary").click()
+    assert "it is broken" in page.locator("#model-refused").inner_text()
+
+
+@pytest.mark.parametrize("kind", ["offline", *ErrorType])
+def test_an_error_is_said_in_the_language_of_the_page_and_stays(browser, client, kind):
+    def fail(route):
+        if kind == "offline":
+            route.abort()
+        else:
+            error = {"error": {"type": kind, "message": "an English message"}}
+            route.fulfill(status=503, json=error)
+
+    page = open_page(browser)
+    show(page, client)
+    page.click("[data-language=ko]")
+    page.route("**/new-user", fail)
+    page.click("#new-user")
+    page.wait_for_selector("#error:not([hidden])")
+    text = re.sub(r"widedeep (retrain|promote)", "", page.locator("#error").inner_text())
+    assert re.search(r"[가-힣]", text)
+    assert not re.search(r"[a-z]", text)
+    with page.expect_response("**/health"):
+        pass
+    assert page.locator("#error").is_visible(), "the page still asks which model answers"
+    page.unroute("**/new-user")
+    page.click("#new-user")
+    page.wait_for_selector("#error[hidden]", state="attached")
+    page.context.close()
+
+
+def test_korean_particles_follow_the_word_before_them(page, client):
+    def called(about):
+        about["data"]["item_korean"] = "상품"
+
+    rate(client, 6_400_001, [10, 9, 3])
+    for noun, particle in (("영화", "와"), ("상품", "과")):
+        show(page, client, 6_400_001)
+        page.click("[data-language=ko]")
+        text = page.locator("body").text_content()
+        assert f"이 {noun}{particle} 당신" in text
+        assert not re.search(r"\((는|가|를|과)\)", text)
+        change_model(page, called)
+
+
+def test_features_without_a_korean_name_have_one_if_it_is_common(page, client):
+    def unnamed(about):
+        for feature in about["data"]["features"]:
+            feature["korean"] = feature["name"]
+
+    change_model(page, unnamed)
+    show(page, client)
+    page.click("[data-language=ko]")
+    reasons = " ".join(page.locator(".because th").all_text_contents())
+    assert "영화의 장르는" in reasons
+
+
 def test_a_reason_that_cannot_be_said_plainly_is_left_out_and_counted_with_the_rest(page, client):
     def without_levels(about):
         about["levels"] = {}
 
     rate(client, 6_450_000, [10, 9, 3])
     show(page, client, 6_450_000)
-    level = re.compile(r": (low|about average|high|few|some|many)")
-    phrases = page.locator(".because tbody th").all_text_contents()
+    level = re.compile("usual|others did")
+    phrases = page.locator(".because h4 + table th").all_text_contents()
     assert any(level.search(phrase) for phrase in phrases)
     change_model(page, without_levels)
     show(page, client, 6_450_000)
-    phrases = page.locator(".because tbody th").all_text_contents()
+    phrases = page.locator(".because h4 + table th").all_text_contents()
     assert not [phrase for phrase in phrases if level.search(phrase)]
-    assert all(part.strip() for phrase in phrases for part in phrase.split("\u00d7"))
+    assert all(phrase.strip() for phrase in phrases)
     for pick in page.locator(".because").all():
         tables = pick.locator("table").all()
         shown = [table.locator("tr:not(.sum) .amount").all_text_contents() for table in tables]
@@ -272,5 +391,8 @@ def test_the_page_says_that_the_champion_is_being_loaded(browser, tmp_path, serv
         page.goto(str(client.base_url))
         page.wait_for_selector("#error:not([hidden])")
         assert "being loaded" in page.locator("#error").inner_text()
+        assert "retrain" not in page.locator("#error").inner_text()
+        for part in ("main", "#model"):
+            assert page.locator(part).is_hidden(), "nothing is known yet"
         assert "did not work" not in page.locator("#error").inner_text()
         page.context.close()

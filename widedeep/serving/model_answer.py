@@ -5,12 +5,14 @@ These are frozen dataclasses without slots, as in `schemas`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
+from math import inf, log
 from typing import Any, Self
 
 from widedeep.data.dataset import DatasetSpec, Feature
 from widedeep.data.tables import MISSING
 from widedeep.evaluation.naming import range_texts
-from widedeep.features import Transform
+from widedeep.features import QuantileNormaliser, Transform
 from widedeep.serving.service import RefusedVersion, ServingState
 
 _MOST_VALUES = 100
@@ -123,16 +125,40 @@ Levels = dict[str, dict[str, str]]
 def levels_of(transform: Transform) -> Levels:
     """Say of each range of each bucketed number where it lies among the model's own quantiles.
 
-    The ranges in the lower third of the number's ranges are low, those in the upper third high.
+    The ranges in the lower third of the number's ranges are low, those in the upper third high. Of
+    a number with a usual value, a range is low only if it ends there or below, and high only if it
+    begins there or above.
     """
+    usual = _usual_values(transform.prior)
+    normalisers = {b.number: transform.normalisers[b.name] for b in transform.spec.buckets}
     return {
-        bucket.number: {
-            text: _LEVELS[(2 * position + 1) * len(_LEVELS) // (2 * len(texts))]
-            for position, text in enumerate(texts)
-        }
-        for bucket in transform.spec.buckets
-        if len(texts := range_texts(transform.normalisers[bucket.name])) > 1
+        number: dict(
+            zip(range_texts(normaliser), _range_levels(normaliser, usual.get(number)), strict=True)
+        )
+        for number, normaliser in normalisers.items()
+        if normaliser.quantiles > 1
     }
+
+
+def _usual_values(prior: float) -> dict[str, float]:
+    """Return the values of history for a user and an item of which nothing is known."""
+    return {
+        "expected_logit": log(prior / (1 - prior)),
+        "mean_plus_residual": prior,
+        "user_fast": 0.0,
+        "item_short_mean": prior,
+    }
+
+
+def _range_levels(normaliser: QuantileNormaliser, usual: float | None) -> list[str]:
+    """Return the level of each range, the lowest range first; `usual` is in the number's unit."""
+    count, ends = normaliser.quantiles, [-inf, *normaliser.boundaries.tolist(), inf]
+    levels = []
+    for position, (start, end) in enumerate(pairwise(ends)):
+        level = _LEVELS[(2 * position + 1) * len(_LEVELS) // (2 * count)]
+        wrong = usual is not None and (end > usual if level == "low" else start < usual)
+        levels.append("average" if wrong else level)
+    return levels
 
 
 def _feature_fact(feature: Feature, transform: Transform) -> FeatureFact:

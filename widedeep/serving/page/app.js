@@ -50,7 +50,14 @@ function showPicks(before = null) {
   const opened = new Set([...document.querySelectorAll(".pick .why[open]")].map((node) => node.dataset.item));
   $("list").replaceChildren(...state.picks.map((pick, position) => pickRow(pick, position, positions, opened)));
   $("list").setAttribute("aria-busy", "false");
-  $("list-note").textContent = state.picks.length ? say("listNote", state.aim) : say("listEmpty");
+  $("list-note").textContent = state.picks.length ? listNote() : say("listEmpty");
+}
+
+/* What the percentages are, and how far what was said so far counts in them. */
+function listNote() {
+  const positive = state.answers.filter((rating) => rating.label).length;
+  const soFar = state.answers.length ? [say("listSoFar", state.aim, positive, state.answers.length)] : [];
+  return [say("listNote", state.aim), ...soFar].join(" ");
 }
 
 function pickRow(pick, position, positions, opened) {
@@ -63,7 +70,7 @@ function pickRow(pick, position, positions, opened) {
   if (badge) row.querySelector(".title").append(element("span", { className: "badge", textContent: badge }));
   if (positions && !positions.has(pick.item)) row.classList.add("fresh");
   row.querySelector(".facts").textContent = facts(card);
-  row.querySelector(".sources").textContent = pick.sources.map((name) => sourceName(name, state.language)).join(" · ");
+  row.querySelector(".sources").textContent = pick.sources.map((name) => sourceName(name, state.language, state.aim)).join(" · ");
   row.querySelector(".percent").replaceChildren(
     percent(pick.probability),
     element("small", { textContent: say("chance", state.aim) }),
@@ -97,7 +104,7 @@ function showGiven() {
 function givenField(feature) {
   const part = feature.side === "user" ? "user_features" : "context";
   const id = `given-${feature.name}`;
-  const label = element("label", { htmlFor: id, textContent: featureName(feature.name, state.language, state.data.features) });
+  const label = element("label", { htmlFor: id, textContent: featureName(feature, state.language) });
   const options = ["", ...feature.values].map((value) => element("option", { value, textContent: value || say("notSaid") }));
   const field = feature.values.length
     ? element("select", { id }, ...options)
@@ -117,17 +124,18 @@ function givenField(feature) {
 
 function showModel(model) {
   Object.assign(state, { data: model.data, aim: aimOf(model), levels: model.levels });
+  document.querySelector("main").hidden = $("model").hidden = false;
   $("audience-box").hidden = !model.data.audience;
   speak(state.language);
   showGiven();
   $("model-chip").hidden = false;
   $("model-chip").textContent = say("modelChip", model.name, model.version);
   $("model-now").textContent = say("modelNow", model.name, model.version, moment(model.since));
-  $("what-counts").textContent = say("whatCounts", state.aim, percent(model.positive_share ?? 0), model.positive_share !== null);
+  $("what-counts").textContent = say("whatCounts", state.aim, model.positive_share && percent(model.positive_share));
   $("model-why").replaceChildren(...(model.promoted ? [reasonsOf(model.promoted, say("moved", model.promoted))] : []));
   const refused = model.refused.at(-1);
   $("model-refused").hidden = !refused;
-  if (refused) $("model-refused").textContent = say("refused", refused.version, refused.reason);
+  if (refused) $("model-refused").replaceChildren(reasonsOf(refused, say("refused", refused.version)));
   $("history").replaceChildren(...model.history.toReversed().map(decisionRow));
 }
 
@@ -136,13 +144,16 @@ function decisionRow(decision) {
   return element("li", {}, when, element("span", { textContent: say("decision", decision) }), reasonsOf(decision));
 }
 
-/* The first reason of a decision; the others are folded. */
+/* The first reason of a decision; the others are folded, and so are all in English on the Korean page. */
 function reasonsOf(decision, introduction = "") {
-  const [first, ...rest] = decision.reason.split("; ");
-  const shown = [introduction && `${introduction}: `, element("span", { textContent: first, lang: "en" })];
+  const reasons = decision.reason.split("; ").filter((reason) => reason.trim());
+  const language = /[가-힣]/.test(decision.reason) ? "ko" : "en";
+  const foreign = state.language === "ko" && language === "en" && reasons.length > 0;
+  const [first, ...rest] = foreign ? [say("recorded"), ...reasons] : reasons;
+  const said = (text) => element("span", { textContent: text, lang: foreign && text === first ? state.language : language });
+  const shown = [introduction, introduction && first ? ": " : "", ...(first ? [said(first)] : [])];
   if (!rest.length) return element("p", {}, ...shown);
-  const folded = rest.map((reason) => element("p", { textContent: reason, lang: "en" }));
-  return element("details", {}, element("summary", {}, ...shown), ...folded);
+  return element("details", {}, element("summary", {}, ...shown), ...rest.map((reason) => element("p", {}, said(reason))));
 }
 
 function showAll() {
@@ -155,6 +166,7 @@ function showAll() {
 
 async function loadUser() {
   const { ratings } = await ask(`users/${encodeURIComponent(state.user)}`);
+  state.answers = ratings;
   state.rated = new Map(ratings.map((rating) => [rating.item, rating]));
 }
 
@@ -272,7 +284,7 @@ function arrange() {
 }
 
 async function watch() {
-  if (!document.hidden) await guarded(poll);
+  if (!document.hidden) await guarded(poll, "poll");
   setTimeout(watch, POLL_MS);
 }
 

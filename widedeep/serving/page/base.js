@@ -1,5 +1,5 @@
 // What every part of the page needs: the state, words in the chosen language, requests, elements.
-import { TEXTS, featureName } from "./texts.js";
+import { TEXTS, featureName, withParticles } from "./texts.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -7,6 +7,7 @@ export const state = {
   language: null,
   user: null,
   version: null,
+  answers: [],
   rated: new Map(),
   showAllRatings: false,
   picks: [],
@@ -25,12 +26,17 @@ export function say(key, ...values) {
   return withNoun(typeof text === "function" ? text(...values) : text);
 }
 
+/* A sentence that explains a score. */
+export function sentence(kind, ...values) {
+  return withNoun(TEXTS[state.language].sentences[kind](...values));
+}
+
 /* Put in what the data call an item: film, 영화. */
-export function withNoun(text) {
-  if (typeof text !== "string") return text;
+function withNoun(text) {
   const noun = state.language === "ko" ? state.data?.item_korean || "항목" : state.data?.item_english || "item";
   const many = state.language === "ko" ? noun : `${noun}s`;
   const put = text.replaceAll("{item}", noun).replaceAll("{items}", many);
+  if (state.language === "ko") return withParticles(put);
   return /^\{/.test(text) ? put[0].toUpperCase() + put.slice(1) : put;
 }
 
@@ -62,24 +68,30 @@ export const moment = (iso) =>
 /* ---------- asking ---------- */
 
 export async function ask(path, options) {
-  const answer = await fetch(path, options);
+  const answer = await fetch(path, options).catch((error) => {
+    throw Object.assign(error, { type: "offline" });
+  });
   const body = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(body.error.message), { type: body.error.type });
   return body;
 }
 
-export function showError(error) {
+function showError(error) {
   const box = $("error");
   box.hidden = !error;
-  const known = { no_champion: "noChampion", loading: "loading" };
-  if (error) box.textContent = error.type in known ? say(known[error.type]) : say("error", error.message);
+  const refused = error?.type === "no_champion" && error.message.includes("was refused");
+  if (error) box.textContent = say("errors", refused ? "refused" : error.type, error.message);
 }
 
-export async function guarded(work) {
+/* Show an error of `work` until work of the same kind succeeds: polling does not wipe out what went wrong
+   with something that a person did. */
+let failed = null;
+export async function guarded(work, kind = "action") {
   try {
     await work();
-    showError(null);
+    if (failed === kind) showError((failed = null));
   } catch (error) {
+    failed = kind;
     showError(error);
   }
 }
@@ -110,7 +122,8 @@ export function facts(card) {
   const features = state.data?.features || [];
   return card.attributes.map((attribute) => {
     const text = attribute[language].slice(0, 3).join(", ");
-    const isNumber = features.some((feature) => feature.name === attribute.name && feature.type === "number");
-    return isNumber ? `${featureName(attribute.name, state.language, features)} ${text}` : text;
+    const own = features.find((feature) => feature.name === attribute.name);
+    const isNumber = own?.type === "number";
+    return isNumber ? `${featureName(own, state.language)} ${text}` : text;
   }).join(" · ");
 }

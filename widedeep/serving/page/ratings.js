@@ -1,52 +1,83 @@
 // Buttons for what people say of an item, and what they said.
 import { element, named, say, state } from "./base.js";
+import { deedOf } from "./texts.js";
 
 /* Values that can be given with buttons: an integer range of at most ten steps. */
 function steps() {
-  const range = state.data?.value;
-  if (!range || range.minimum === null || range.maximum === null) return null;
+  const range = state.data.value;
+  if (range.minimum === null || range.maximum === null) return null;
   const count = range.maximum - range.minimum + 1;
   return count <= 10 && Number.isInteger(range.minimum) ? { first: range.minimum, count } : null;
 }
 
-function answer(card, tell) {
-  const range = steps();
-  return range ? scale(card, tell, range) : choice(card, tell);
+/* What the model predicts, from the answer of /model: a value, where the label follows from it (`least` or
+   more; that one alone if `only`; the best one if `best`), or else what people do. */
+export function aimOf({ label, data }) {
+  if (!data.label_from_value) return { deed: deedOf(data.label) };
+  const only = label.at_least === null;
+  const least = only ? Number(label.equals ?? 1) : label.at_least;
+  return { least, only, best: data.value.maximum === least };
 }
 
-/* Two buttons, where the data have labels and no marks. */
+function answer(card, tell) {
+  if (state.aim.deed) return choice(card, tell);
+  const range = steps();
+  return range ? scale(card, tell, range) : amount(card, tell);
+}
+
+/* Two buttons, where the label does not follow from a value; beside a field if there is a value, too. */
 function choice(card, tell) {
-  const box = element("div", { className: "scale" });
+  const box = questioned(element("div", { className: "scale" }));
+  const field = state.data.value && numberField(card);
   const buttons = [true, false].map((label) => {
-    const button = element("button", { type: "button", className: "choice", textContent: say(label ? "yes" : "no") });
+    const button = element("button", { type: "button", className: "choice", textContent: say(label ? "yes" : "no", state.aim) });
     button.setAttribute("aria-label", `${named(card)}: ${button.textContent}`);
-    button.addEventListener("click", () => tell(card, { label }, button.textContent, box));
+    button.addEventListener("click", () => {
+      if (field && !field.reportValidity()) return;
+      tell(card, field ? { label, value: field.valueAsNumber } : { label }, button.textContent, box);
+    });
     return button;
   });
-  box.append(element("span", { className: "question", textContent: say("seenIt", state.aim) }), ...buttons);
+  box.append(...(field ? [field] : []), ...buttons);
   return box;
 }
 
-/* What the model predicts, from the answer of /model: the value from which an interaction is positive and
-   whether there is no better one; null if people say yes or no. */
-export function aimOf(model) {
-  const least = model.label?.at_least ?? null;
-  if (least === null || !model.data.label_from_value) return null;
-  return { least, best: model.data.value.maximum === least };
+/* A field for a number, where there are too many values for buttons. */
+function amount(card, tell) {
+  const box = questioned(element("form", { className: "scale" }));
+  const field = numberField(card);
+  box.append(field, element("button", { className: "choice", textContent: say("give") }));
+  box.addEventListener("submit", (event) => {
+    event.preventDefault();
+    tell(card, { value: field.valueAsNumber }, field.value, box);
+  });
+  return box;
 }
 
-/* Positive; not positive, though in the upper half of the range; or in its lower half. */
-function stateOf(rating) {
+function numberField(card) {
+  const { minimum, maximum, integer } = state.data.value;
+  const field = element("input", { type: "number", required: true, min: minimum ?? "", max: maximum ?? "", step: integer ? 1 : "any" });
+  field.placeholder = minimum === null || maximum === null ? say("value") : `${minimum}–${maximum}`;
+  field.setAttribute("aria-label", say("rateItem", named(card)));
+  return field;
+}
+
+function questioned(box) {
+  box.append(element("span", { className: "question", textContent: say("seenIt", state.aim) }));
+  return box;
+}
+
+/* Positive; else in the upper or lower half of the range of values; null if it has no ends. */
+function standingOf(rating) {
   if (rating.label) return "liked";
-  const { minimum, maximum } = state.data.value || {};
-  const upperHalf = state.aim && Number.isFinite(minimum) && Number.isFinite(maximum)
-    && rating.value >= (minimum + maximum) / 2;
-  return upperHalf ? "between" : "disliked";
+  const { minimum, maximum } = state.data.value;
+  if (minimum === null || maximum === null) return null;
+  return rating.value >= (minimum + maximum) / 2 ? "between" : "disliked";
 }
 
 /* A button a step, of which only one is in the tab order; arrow keys move between them. */
 function scale(card, tell, { first, count }) {
-  const box = element("div", { className: "scale" });
+  const box = questioned(element("div", { className: "scale" }));
   const steps = element("div", { className: "steps", role: "group" });
   const last = count - 1;
   steps.setAttribute("aria-label", say("rateItem", named(card)));
@@ -74,7 +105,7 @@ function scale(card, tell, { first, count }) {
     buttons[to].focus();
   });
   steps.append(...buttons);
-  box.append(element("span", { className: "question", textContent: say("seenIt", state.aim) }), steps);
+  box.append(steps);
   return box;
 }
 
@@ -86,19 +117,22 @@ export function showRating(node, card, tell) {
   );
 }
 
-/* What was said, in words: "You gave 9 of 10: in between". */
+/* What was said, in words: "You gave it 9 of 10: in between". */
 function said(rating) {
-  if (!state.aim) return say(rating.label ? "saidYes" : "saidNo");
-  return `${say("myRating", rating.value, state.data.value.maximum)}: ${say(stateOf(rating))}`;
+  if (state.aim.deed) return say(rating.label ? "saidYes" : "saidNo", state.aim);
+  const standing = standingOf(rating);
+  const value = say("myRating", rating.value, state.data.value.maximum);
+  return standing ? `${value}: ${say(standing)}` : value;
 }
 
 /* A row of the list of what was said. */
 export function ratedRow(rating) {
-  const standing = stateOf(rating);
-  const score = state.aim ? String(rating.value) : rating.label ? "+" : "−";
+  const { deed } = state.aim;
+  const standing = deed ? (rating.label ? "saidYes" : "saidNo") : standingOf(rating);
+  const score = deed ? (rating.label ? "+" : "−") : String(rating.value);
   const name = element("span");
   name.append(element("span", { className: "visually-hidden", textContent: `${said(rating)}: ` }), named(rating.card));
-  const row = element("li", { className: standing }, element("span", { className: "score", textContent: score }), name);
-  if (state.aim) row.append(element("span", { className: "standing", textContent: say(standing), ariaHidden: "true" }));
+  const row = element("li", { className: standing || "" }, element("span", { className: "score", textContent: score }), name);
+  if (standing) row.append(element("span", { className: "standing", textContent: say(standing, state.aim), ariaHidden: "true" }));
   return row;
 }

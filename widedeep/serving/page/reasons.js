@@ -1,11 +1,20 @@
 // Why an item is in the list: its score taken apart, in words.
-import { element, named, percent, say, signed, state, withNoun } from "./base.js";
-import { LEVEL_WORDS, featureName } from "./texts.js";
+import { element, named, percent, say, sentence, signed, state } from "./base.js";
+import { featureName } from "./texts.js";
 
 /* Smaller parts would be shown as 0.00. */
 const SMALLEST_SHOWN = 0.005;
+const MOST_SHOWN = 5;
 /* The bags of items that a model remembers of a user. */
-const MEMORIES = { liked: "gaveEnough", disliked: "gaveLess" };
+const MEMORIES = { liked: "did", disliked: "didNot" };
+/* How reasons call what they have no value for, and what a model knows too little of. */
+const MISSING = "missing";
+const RARE = "(rare)";
+const NOTHING = { user_fast: "nothingYet", item_short_mean: "nothingOfItem" };
+const HISTORY = ["expected_logit", "mean_plus_residual", "user_fast", "item_short_mean"];
+const LEVELS = ["low", "average", "high"];
+const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const BUCKET = /_bucket$/;
 
 /* The logit as a sum, then what the wide part remembers; all bars have one scale. */
 export function because(pick) {
@@ -15,10 +24,10 @@ export function because(pick) {
     ["memory", why.wide],
     ["taste", why.deep],
   ];
-  const remembered = rememberedOf(why);
-  const largest = Math.max(1, ...[...parts, ...remembered].map(([, value]) => Math.abs(value)));
+  const rows = rememberedOf(why);
+  const largest = Math.max(1, ...[...parts, ...rows].map(([, value]) => Math.abs(value)));
   const blocks = [sumTable(parts, pick, largest)];
-  if (remembered.length) blocks.push(memoryTable(remembered, largest));
+  if (rows.length) blocks.push(memoryTable(rows, largest));
   if (why.similar.length) {
     const items = why.similar.map((similar) => element("li", { textContent: named(similar) }));
     const heading = element("h4", { textContent: say("similar", state.aim) });
@@ -34,7 +43,8 @@ function rememberedOf(why) {
     const text = phrase(feature);
     if (text) weights.set(text, (weights.get(text) || 0) + feature.weight);
   }
-  const shown = [...weights].filter(([, weight]) => Math.abs(weight) >= SMALLEST_SHOWN);
+  const heaviest = [...weights].sort(([, a], [, b]) => Math.abs(b) - Math.abs(a)).slice(0, MOST_SHOWN);
+  const shown = heaviest.filter(([, weight]) => Math.abs(weight) >= SMALLEST_SHOWN);
   if (!shown.length) return [];
   const rest = shown.reduce((left, [, weight]) => left - weight, why.wide);
   return Math.abs(rest) < SMALLEST_SHOWN ? shown : [...shown, [say("rest"), rest]];
@@ -46,7 +56,8 @@ function sumTable(parts, pick, largest) {
     const head = element("th", { scope: "row" }, say(name), element("small", { textContent: say(`${name}About`) }));
     body.append(tableRow(head, value, largest));
   }
-  const total = element("tr", { className: "sum" }, element("th", { scope: "row", textContent: say("together") }));
+  const head = element("th", { scope: "row" }, say("together"), element("small", { textContent: say("togetherAbout") }));
+  const total = element("tr", { className: "sum" }, head);
   total.append(element("td", { className: "amount", textContent: signed(pick.why.logit) }));
   total.append(element("td", { className: "bar", textContent: say("isChance", percent(pick.probability)) }));
   body.append(total);
@@ -72,30 +83,59 @@ function tableRow(head, value, largest) {
   );
 }
 
-/* Turn a wide feature ("liked A → B", "genres 드라마 x user_count 3 … 8") into words: null if a part has
-   none, such as a number that the page has no name for. */
+/* Say in a sentence that a wide feature is present; null if the page has no words for it. */
 function phrase(fired) {
+  const names = fired.block.split(" x ");
   const text = named(fired);
-  const cross = /^(liked|disliked) (.*) → /.exec(text);
-  if (cross) return say(MEMORIES[cross[1]], cross[2], state.aim);
-  const parts = text.split(" x ").map(part);
-  return parts.includes(null) ? null : parts.join(" × ");
+  if (names.length === 2 && names[0] in MEMORIES && text.includes(" → ")) {
+    return remembered(names[0], text.slice(names[0].length + 1, text.lastIndexOf(" → ")));
+  }
+  const values = valuesOf(text, names);
+  const sentences = values ? names.map((name, i) => sentenceOn(name.replace(BUCKET, ""), values[i])) : [null];
+  return sentences.includes(null) ? null : sentences.length > 1 ? say("and", [...new Set(sentences)]) : sentences[0];
 }
 
-function part(text) {
-  const [, feature, value] = /^(\S+) ?(.*)$/.exec(text);
-  if (feature in MEMORIES) return say(MEMORIES[feature], value, state.aim);
-  const name = featureName(feature, state.language, state.data.features);
-  const words = name && wordsOf(feature, value);
-  return words ? withNoun(`${name}: ${words}`) : null;
+/* The values in a text such as "genres 드라마 x user_count 3 … 8", by the names of its features. */
+function valuesOf(text, names) {
+  const literal = (name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const parts = names.map((name) => `(?:${literal(name)}|${literal(name.replace(BUCKET, ""))}) (.*)`);
+  return new RegExp(`^${parts.join(" x ")}$`).exec(text)?.slice(1);
 }
 
-/* The words of a feature's value. Ranges of numbers become low, about average, high. */
-function wordsOf(feature, value) {
-  const own = state.data.features.find(({ name }) => name === feature);
-  const isNumber = own ? own.type === "number" || own.type === "age" : feature in LEVEL_WORDS;
-  if (value in say("words")) return say("words")[value];
-  if (!isNumber) return value;
-  const words = say("levels")[own?.type === "age" ? "age" : LEVEL_WORDS[feature] || "amount"];
-  return words[state.levels[feature]?.[value]] || null;
+function remembered(memory, item) {
+  return say(MEMORIES[memory], item === RARE ? say("rare") : item, state.aim);
+}
+
+function sentenceOn(name, value) {
+  if (name in MEMORIES) return remembered(name, value);
+  if (name === "item") return sentence(value === RARE ? "newItem" : "item");
+  const own = state.data.features.find((feature) => feature.name === name);
+  const level = LEVELS.indexOf(state.levels[name]?.[value]);
+  return own ? sentenceOnAttribute(own, value, level) : sentenceOnHistory(name, value, level);
+}
+
+/* A sentence on an attribute of the item or the user, or on the context. */
+function sentenceOnAttribute(feature, value, level) {
+  const { side, type } = feature;
+  const name = featureName(feature, state.language);
+  if (value === MISSING) return sentence("unknown", side, name);
+  if (value === RARE) return sentence("rare", side, name);
+  if (type === "number" || type === "age") return level < 0 ? null : sentence(type, side, name, level);
+  if (type === "hour") return sentence(type, value);
+  if (type === "weekday") return sentence(type, dateName({ weekday: "long" }, 1, DAYS.indexOf(value) + 1));
+  if (type === "month") return sentence(type, dateName({ month: "long" }, Number(value), 1));
+  return sentence("value", side, name, value);
+}
+
+/* The name of the weekday or month of a day in 2024, which began on a Monday. */
+function dateName(format, month, day) {
+  return new Intl.DateTimeFormat(state.language, { ...format, timeZone: "UTC" }).format(Date.UTC(2024, month - 1, day));
+}
+
+/* A sentence on what was observed before; null for numbers without words. */
+function sentenceOnHistory(name, value, level) {
+  const count = state.answers.length;
+  if (name === "user_count") return count ? sentence(name, count, state.aim) : sentence("nothingYet", state.aim);
+  if (value === MISSING && name in NOTHING) return sentence(NOTHING[name], state.aim);
+  return level >= 0 && HISTORY.includes(name) ? sentence(name, level, state.aim) : null;
 }
