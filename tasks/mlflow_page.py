@@ -49,9 +49,9 @@ def _saved_view(name: str, columns: Mapping[str, int]) -> str:
 RETRAIN_VIEW = {
     f"mlflow.sharedViewState.{_DECISIONS}": _saved_view(_DECISIONS, _COLUMNS),
     "mlflow.experiment.primaryMetric.name": "auc_minus_champion",
-    NOTE: "Compare runs by `auc_minus_champion`, which is both models on the same rows, and by "
-    "`holdout_…` only where the tag `holdout` is the same (*Group by → holdout*). Each run is one "
-    "retrain; *Views → decisions* lists what was decided.",
+    NOTE: "Compare `holdout_…` only where the tag `holdout` is the same (*Group by → holdout*). "
+    "`auc_minus_champion` is a run's model minus the champion it met, both on the same rows. Each "
+    "run is one retrain; *Views → decisions* lists what was decided.",
 }
 """Tags of an experiment of retrains: a view with the right columns, and how to read it."""
 
@@ -118,9 +118,11 @@ class RunDecision:
         return (
             f"**{tags['decision']}** version {self.version}; streaming AUC "
             f"{tags['auc_difference']}. Holdout: {self.holdout}.\n\n"
-            "`…_minus_champion` compares two models on the same rows, so it may be compared with "
-            "that of any run. `holdout_…` is this run's model on its own holdout: compare it only "
-            f"with runs on the same rows, `tags.holdout = '{self.holdout}'` ({others}). {champion}"
+            "`…_minus_champion` is this run's model minus the champion it met, both on these rows: "
+            "it says which of the two is better. Its size may be set beside another run's only "
+            "where champion and rows are the same. `holdout_…` is this run's model on its own "
+            "holdout: compare it only with runs on the same rows, "
+            f"`tags.holdout = '{self.holdout}'` ({others}). {champion}"
             "`auc_minus_user_item_mean` says how far the model is above that baseline on its own "
             f"rows.\n\n{reasons}"
         )
