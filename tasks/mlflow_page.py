@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from tasks.model_store import TRAINING_VIEW
 from tasks.run import RunContext, flatten
-from widedeep.evaluation.gate import Decision
+from widedeep.evaluation.gate import BASELINE_NAME, Decision
 from widedeep.evaluation.report import difference_text
 from widedeep.evaluation.scoring import HoldoutRows
 
@@ -22,15 +22,15 @@ NOTE = "mlflow.note.content"
 
 _DECISIONS = "decisions"
 _COLUMNS = {
-    "attributes.`Run Name`": 250,
-    "runDateAndNestInfo": 90,
-    "tags.`decision`": 140,
-    "tags.`auc_difference`": 320,
+    "attributes.`Run Name`": 215,
+    "runDateAndNestInfo": 80,
+    "tags.`auc_difference`": 260,
     "metrics.`holdout_streaming_auc`": 150,
+    "tags.`decision`": 140,
+    "tags.`version`": 70,
     "tags.`holdout`": 330,
     "metrics.`auc_minus_champion`": 150,
-    "metrics.`auc_minus_baseline`": 150,
-    "tags.`version`": 70,
+    "metrics.`auc_minus_user_item_mean`": 190,
 }
 """Widths in pixels of the columns of the view `decisions`, by MLflow's names, in order."""
 _COLUMNS_ALWAYS_SHOWN = 2
@@ -49,10 +49,9 @@ def _saved_view(name: str, columns: Mapping[str, int]) -> str:
 RETRAIN_VIEW = {
     f"mlflow.sharedViewState.{_DECISIONS}": _saved_view(_DECISIONS, _COLUMNS),
     "mlflow.experiment.primaryMetric.name": "auc_minus_champion",
-    NOTE: "Each run is one retrain; *Views → decisions* shows what was decided. Compare "
-    "runs by `auc_minus_champion`: both models on the same rows. `holdout_…` is measured on each "
-    "run's own holdout, so it is comparable only between runs with the same tag `holdout` "
-    "(*Group by → holdout*).",
+    NOTE: "Compare runs by `auc_minus_champion`, which is both models on the same rows, and by "
+    "`holdout_…` only where the tag `holdout` is the same (*Group by → holdout*). Each run is one "
+    "retrain; *Views → decisions* lists what was decided.",
 }
 """Tags of an experiment of retrains: a view with the right columns, and how to read it."""
 
@@ -77,8 +76,8 @@ class RunDecision:
     def opponent(self) -> str:
         """The model that the version was compared with on the same rows."""
         if self.comparison["champion"] is None or self.context.champion is None:
-            return "the baseline model" if self.comparison["difference"] else "no model"
-        return f"the champion, version {self.context.champion.number}"
+            return f"the {BASELINE_NAME}" if self.comparison["difference"] else "no model"
+        return f"v{self.context.champion.number}, the champion"
 
     @property
     def holdout(self) -> str:
@@ -122,7 +121,7 @@ class RunDecision:
             "`…_minus_champion` compares two models on the same rows, so it may be compared with "
             "that of any run. `holdout_…` is this run's model on its own holdout: compare it only "
             f"with runs on the same rows, `tags.holdout = '{self.holdout}'` ({others}). {champion}"
-            "`auc_minus_baseline` says how far the model is above the user + item mean on its own "
+            "`auc_minus_user_item_mean` says how far the model is above that baseline on its own "
             f"rows.\n\n{reasons}"
         )
 
@@ -141,9 +140,11 @@ def comparison_metrics(comparison: Mapping[str, Any]) -> dict[str, float | None]
     metrics["holdout_rows"] = comparison["holdout"]["rows"]
     if champion:
         metrics |= flatten("holdout_champion", champion)
-    metrics["auc_minus_baseline"] = challenger["streaming"]["auc"] - baseline["streaming"]["auc"]
+    metrics["auc_minus_user_item_mean"] = (
+        challenger["streaming"]["auc"] - baseline["streaming"]["auc"]
+    )
     if difference:
-        opponent = "champion" if champion else "baseline"
+        opponent = "champion" if champion else "user_item_mean"
         for metric in ("auc", "log_loss", "ece"):
             name = f"{metric}_minus_{opponent}"
             metrics[name] = difference[metric]["difference"]

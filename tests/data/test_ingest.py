@@ -17,13 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.conftest import append, ingest, quarantined, read
-from widedeep.data.dataset_file import kmrd_spec
+from widedeep.data.dataset_file import kmrd_spec, parse_spec
 from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.files import join_small_files, open_table
+from widedeep.data.ids import id_key
+from widedeep.data.ingest import ingest as ingest_declared
 from widedeep.data.ingest import locate_rows
 from widedeep.data.repeats import split_repeats
 from widedeep.data.tables import IngestedData
 from widedeep.data.validation import InteractionRules
+from widedeep.data.values import parse_integer_ids
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore, file_digest
 
@@ -303,7 +306,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(kmrd, tiny_disk, now):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from widedeep.data.dataset_file import kmrd_spec
+from widedeep.data.dataset_file import kmrd_spec, parse_spec
 from widedeep.data.ingest import ingest
 from widedeep.store import ArtifactStore
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -461,3 +464,108 @@ def test_examples_are_those_of_a_loop_over_the_ratings_in_time(rows):
     assert [tuple(row.values()) for row in actual] == sorted(row[:4] for row in first.values())
     others = set(range(2, len(rows) + 2)) - {row[4] for row in first.values()}
     assert set(superseded["line"].to_pylist()) == others
+
+
+DECLARED = """
+[interactions]
+files = ["log.csv"]
+user = "user"
+item = "item"
+time = "time"
+label = { column = "stars", at_least = 4 }
+value = { column = "stars", minimum = 0, maximum = 5 }
+"""
+LOG = [(str(k % 9), str(k % 14), str(k % 6), str(1_500_000_000 + k)) for k in range(126)]
+
+
+@pytest.fixture(params=["", "integer_ids = true\n"], ids=["text", "integers"])
+def ingest_log(tmp_path, store, now, request):
+    """Return a function that ingests lines under a declared form, with either kind of ids."""
+
+    def run(rows, header="user,item,stars,time"):
+        text = "\n".join([header, *map(",".join, rows)])
+        (tmp_path / "log.csv").write_text(text)
+        artifact = ingest_declared(tmp_path, parse_spec(DECLARED + request.param, "d"), store, now)
+        return artifact, IngestedData(artifact).interactions()
+
+    return run
+
+
+def changed(place, change):
+    """Return LOG with a function applied to one column."""
+    return [(*row[:place], change(row[place]), *row[place + 1 :]) for row in LOG]
+
+
+def test_blanks_in_the_header_and_around_values_change_nothing(ingest_log):
+    _, plain = ingest_log(LOG)
+    _, blank = ingest_log(
+        [(a, f" {b}", f" {c} ", f" {d}") for a, b, c, d in LOG], "user, item, stars , time"
+    )
+    assert blank.item.tolist() == plain.item.tolist()
+    assert blank.value.tolist() == plain.value.tolist()
+
+
+def test_integers_that_pandas_wrote_as_floats_are_the_integers(ingest_log):
+    _, plain = ingest_log(LOG)
+    floats = [(f"{a}.0", f"{b}.0", f"{c}.0", f"{d}.0") for a, b, c, d in LOG]
+    _, read_ = ingest_log(floats)
+    assert (read_.user.tolist(), read_.item.tolist()) == (plain.user.tolist(), plain.item.tolist())
+    assert read_.time.tolist() == plain.time.tolist()
+
+
+def test_ids_of_19_digits_are_told_apart_to_the_last_one(ingest_log):
+    artifact, interactions = ingest_log(
+        changed(0, lambda user: str(1234567890123456000 + int(user)))
+    )
+    assert len(np.unique(interactions.user)) == 9
+    shown = IngestedData(artifact).side_tables().user_ids
+    texts = {str(shown.text(key)) for key in interactions.user.tolist()}
+    assert texts == {str(1234567890123456000 + k) for k in range(9)}
+
+
+@given(st.lists(st.integers(0, 2**70), min_size=2, max_size=30, unique=True))
+@settings(max_examples=50, deadline=None)
+def test_different_integers_have_different_keys(numbers):
+    keys = parse_integer_ids(pa.chunked_array([[str(number) for number in numbers]]))
+    assert len({*keys.tolist()}) == len(numbers)
+    for number, key in zip(numbers, keys.tolist(), strict=True):
+        assert key == id_key(str(number))
+
+
+@pytest.mark.parametrize("user", ["1.234567890123456e+18", "1234567890123456000.0"])
+def test_an_id_that_was_rounded_to_a_float_is_set_aside_with_that_reason(ingest_log, user):
+    artifact, _ = ingest_log([*LOG, (user, "1", "5", "1500000099")])
+    (row,) = quarantined(artifact)
+    assert "user was rounded" in row["reason"]
+    assert user in row["reason"]
+
+
+@pytest.mark.parametrize("word", ["NaN", "NULL", "None", r"\N", "<NA>"])
+def test_a_word_for_a_missing_value_is_no_id(ingest_log, word):
+    artifact, interactions = ingest_log([*LOG, (word, "1", "5", "1500000099")])
+    assert len(quarantined(artifact)) == 1
+    assert len(np.unique(interactions.user)) == 9
+
+
+def test_half_stars_and_iso_times_are_read(ingest_log):
+    _, interactions = ingest_log(
+        [
+            (a, b, "4.5", f"2018-01-01T00:{number:02}:00+09:00")
+            for number, (a, b, *_) in enumerate(LOG[:40])
+        ]
+        + [("77", "9", "0.5", "2018-02-01T00:00:00Z")]
+    )
+    assert {*interactions.value.tolist()} == {0.5, 4.5}
+    assert interactions.time[0] == 1514732400
+
+
+def test_a_rule_that_no_row_fulfils_is_told_with_the_values(ingest_log):
+    with pytest.raises(InputError, match=r"none of the .* stars >= 4, whose values go from 1 to 3"):
+        ingest_log(changed(2, lambda stars: str(1 + int(stars) % 3)))
+
+
+def test_lines_that_end_with_a_carriage_return_alone_are_refused(kmrd, store, now):
+    path = kmrd / "rates.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    with pytest.raises(InputError, match="carriage return alone"):
+        ingest(kmrd, store, now)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.data.dataset_file import KMRD_SPEC
+from widedeep.data.dataset_file import KMRD_SPEC, SPEC_FILE
 from widedeep.data.download import RELEASES, DownloadError
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import MARKER, simulate
@@ -296,3 +296,22 @@ def test_the_built_in_simulation_is_in_kmrds_form(tmp_path):
     assert text.startswith("user,movie,rate,time\n")
     assert text.count("\n") == 1 + 140_710
     assert (tmp_path / "sim" / MARKER).exists()
+
+
+def test_everything_that_is_missing_is_named_at_once(tmp_path):
+    folder = tmp_path / "my-kmrd"
+    simulate_tiny(folder)
+    (folder / "movies.txt").unlink()
+    (folder / SPEC_FILE).write_text(KMRD_SPEC.read_text(encoding="utf-8"), encoding="utf-8")
+    rates = (
+        (folder / "rates.csv").read_text().replace("user,movie,rate,time", "user,film,stars,time")
+    )
+    (folder / "rates.csv").write_text(rates)
+    with pytest.raises(InputError) as raised:
+        find(str(folder), tmp_path).check_files()
+    for name in (
+        "movies.txt",
+        "column movie, rate missing",
+        "found user, film, stars",
+    ):
+        assert name in str(raised.value)

@@ -16,7 +16,6 @@ from tests.data.conftest import append, ingest, quarantined, read
         ("1,10001,ten,7", 'rate is not an integer: "ten"', 7),
         ("1,10001,7.5,7", 'rate is not an integer: "7.5"', 7),
         ("1,10001,,7", 'rate is not an integer: ""', 7),
-        ("1,10001, 7,7", 'rate is not an integer: " 7"', 7),
         ("1,10001,0x7,7", 'rate is not an integer: "0x7"', 7),
         ("1,10001,\u0667,7", 'rate is not an integer: "\u0667"', 7),
         ("1,10001,11,7", 'rate is not from 1 to 10: "11"', 7),
@@ -24,7 +23,6 @@ from tests.data.conftest import append, ingest, quarantined, read
         ("1,10001,-3,7", 'rate is not from 1 to 10: "-3"', 7),
         ("1,10001,266,7", 'rate is not from 1 to 10: "266"', 7),
         ("x,10001,10,7", 'user is not an integer: "x"', 7),
-        ("99999999999999999999,10001,10,7", f'user is not an integer: "{"9" * 20}"', 7),
         ("1,x,10,7", 'movie is not an integer: "x"', 7),
         ("1,77777,10,7", 'movie is not in movies.txt: "77777"', 7),
         ("1,10001,10,then", 'time is not a time: "then"', None),
@@ -57,7 +55,14 @@ def test_a_bad_row_is_quarantined_with_its_line_and_reason(kmrd, store, now, bad
 
 
 @pytest.mark.parametrize(
-    "row", ["007,010001,010,01500000000", "7,10001,10,0", "1,10001,10,{now}", "7,10001,10,7.5"]
+    "row",
+    [
+        "007,010001,010,01500000000",
+        " 7, 10001, 10, 7",
+        "7,10001,10,0",
+        "1,10001,10,{now}",
+        "7,10001,10,7.5",
+    ],
 )
 def test_odd_but_readable_rows_are_good(kmrd, store, now, row):
     append(kmrd / "rates.csv", row.format(now=now))
@@ -104,7 +109,7 @@ def test_a_rating_of_a_quarantined_item_is_quarantined(kmrd, store, now):
 
 
 def test_line_numbers_are_right_far_behind_bad_rows(kmrd, store, now):
-    lines = [f"{n},10001,10,{1_500_000_000 + n}" for n in range(2, 600_002)]
+    lines = [f"{n},10001,{10 - n % 2},{1_500_000_000 + n}" for n in range(2, 600_002)]
     bad = {n: "1,2" if n % 2 else "1,10001,eleven,1" for n in range(5, 600_000, 9_999)}
     for number, row in bad.items():
         lines[number - 2] = row

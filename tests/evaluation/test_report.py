@@ -3,6 +3,7 @@
 from widedeep.evaluation.report import (
     HEADLINES,
     ModelCard,
+    difference_text,
     headlines,
     markdown_table,
     opponent_name,
@@ -48,6 +49,7 @@ def test_the_card_carries_facts_decision_and_limits():
     assert "overlap of two users | 0.6000 | 0.7500 | - |" in text
     assert "Gini of exposure | 0.7100 | 0.7100 | 0.7100 |" in text
     assert "novelty, bits | 5.2500 |" in text
+    assert "same digest" in text, "it says with what its metrics may be compared"
     assert "## Limits" in text
 
 
@@ -67,6 +69,11 @@ def test_a_headline_has_both_models_and_the_interval_of_the_streaming_difference
 def test_a_first_models_lists_are_compared_with_the_baselines():
     (gini,) = (row for row in headlines(EVALUATION) if "Gini" in row.title)
     assert (gini.challenger, gini.other) == (0.71, 0.71)
+
+
+def test_a_difference_is_written_with_its_sign_and_its_interval():
+    assert difference_text(EVALUATION) == "+0.0100 [-0.0020, +0.0220]"
+    assert difference_text({**EVALUATION, "difference": None}) is None
 
 
 def test_the_opponent_of_a_first_model_is_the_baseline():

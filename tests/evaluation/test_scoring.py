@@ -8,6 +8,7 @@ import pytest
 from tests.worlds import rated
 from widedeep.data.split import Split
 from widedeep.evaluation.scoring import (
+    HoldoutRows,
     Predictions,
     baseline_scorer,
     measure_slices,
@@ -67,6 +68,30 @@ def test_predictions_are_loaded_as_they_were_saved(interactions, split, tmp_path
     loaded = Predictions.load(tmp_path / "predictions.parquet")
     for name in Predictions.__slots__:
         assert np.array_equal(getattr(loaded, name), getattr(predictions, name))
+
+
+def holdout_rows(predictions, split, folder):
+    predictions.save(folder / "predictions.parquet")
+    return HoldoutRows.read(folder / "predictions.parquet", split)
+
+
+def test_the_same_rows_have_one_digest_whichever_model_scores_them(interactions, split, tmp_path):
+    predictions = Predictions.compute(interactions, split, score_by_id)
+    one = holdout_rows(predictions, split, tmp_path)
+    assert (one.begin, one.end, one.rows) == (split.holdout_from, split.as_of, 20)
+    assert "1975-04-25 to 1975-06-24, 20 rows, " in one.to_text()
+    other = Predictions.compute(interactions, split, lambda queries: score_by_id(queries) / 2)
+    assert holdout_rows(other, split, tmp_path) == one
+
+
+@pytest.mark.parametrize("column", ["user", "item", "time", "label"])
+def test_a_row_that_differs_in_anything_makes_another_digest(interactions, split, tmp_path, column):
+    predictions = Predictions.compute(interactions, split, score_by_id)
+    one = holdout_rows(predictions, split, tmp_path)
+    values = getattr(predictions, column).copy()
+    values[3] = not values[3] if column == "label" else values[3] + 1
+    changed = replace(predictions, **{column: values})
+    assert holdout_rows(changed, split, tmp_path).digest != one.digest
 
 
 def test_slices_divide_the_holdout_by_new_users_and_new_items(world):

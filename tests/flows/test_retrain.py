@@ -9,17 +9,20 @@ import sys
 import time
 from math import fsum
 from pathlib import Path
+from urllib.parse import unquote
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from flows.cli import main
 from tasks.dry_run import DryRunProcess
 from tasks.model_store import ModelStore
 from tasks.run import git_commit
+from widedeep.inputs import to_iso
 from widedeep.metrics import auc
 from widedeep.workspace import Workspace
 
@@ -51,6 +54,11 @@ def retrain(capsys, workspace, *arguments):
     assert main(["retrain", "--home", str(workspace), "--json", *map(str, arguments)]) == 0
     out = capsys.readouterr().out
     return json.loads(out.splitlines()[-1]), out
+
+
+def run_of(workspace, result):
+    """Return the run in MLflow that a command's JSON object names."""
+    return MlflowClient(f"sqlite:///{workspace}/mlflow.db").get_run(result["run_id"])
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +104,18 @@ def test_predictions_are_those_that_were_measured(first):
 
 
 def test_the_summary_says_where_to_look(first, workspace):
-    _, out = first
-    assert f"mlflow ui --backend-store-uri sqlite:///{workspace}/mlflow.db" in out
+    result, out = first
+    run = MlflowClient(f"sqlite:///{workspace}/mlflow.db").get_run(result["run_id"])
+    runs = f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs"
+    prefect_run = run.data.tags["prefect.flow_run_id"]
+    assert f"mlflow ui --backend-store-uri sqlite:///{workspace}/mlflow.db --port 5000" in out
+    assert f"{runs}/{result['run_id']}?workflowType=machine_learning" in out
+    assert f"{runs}?viewStateShareKey=decisions&" in out
     assert f"PREFECT_HOME={workspace}/prefect" in out
+    assert f"http://127.0.0.1:4200/runs/flow-run/{prefect_run}" in out
+    assert "compare-runs" not in out, "a first run has nothing to be compared with"
+    for program in re.findall(r"\S+/bin/\w+", out):
+        assert Path(program).is_file()
 
 
 def test_the_champion_is_served_by_mlflow_outside_our_code(first, workspace):
@@ -144,6 +161,46 @@ def test_mlflow_has_the_metrics_under_their_stable_names(first, workspace):
     assert [point.step for point in curve] == list(range(1, len(curve) + 1))
     losses = client.get_metric_history(result["run_id"], "train_loss")
     assert [point.step for point in losses] == list(range(1, len(curve) + 5))
+
+
+def test_mlflow_says_on_which_rows_a_metric_was_measured(first, workspace):
+    result, _ = first
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
+    run = client.get_run(result["run_id"])
+    tags, metrics, note = run.data.tags, run.data.metrics, run.data.tags["mlflow.note.content"]
+    period, rows, digest = tags["holdout"].rsplit(", ", 2)
+    assert rows == f"{result['split']['holdout']:,} rows"
+    assert period.split(" to ") == [
+        to_iso(result["split"][name])[:10] for name in ("holdout_from", "as_of")
+    ]
+    assert (tags["decision"], tags["version"]) == ("promote", "1")
+    assert run.info.run_name == f"v1 promote, holdout {period}, cold"
+    assert f"tags.holdout = '{tags['holdout']}'" in note
+    assert "baseline" in tags["auc_difference"]
+    assert "auc_minus_champion" not in metrics, "there was no champion"
+    low, high = (metrics[f"auc_minus_user_item_mean_{end}"] for end in ("low", "high"))
+    assert low < metrics["auc_minus_user_item_mean"] < high
+    assert (
+        f"**holdout**: {tags['holdout']}"
+        in client.get_model_version(result["model"], "1").description
+    )
+    assert digest in note
+
+
+def test_the_list_of_runs_has_a_view_whose_columns_every_run_fills(first, workspace):
+    result, _ = first
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
+    run = client.get_run(result["run_id"])
+    experiment = client.get_experiment(run.info.experiment_id)
+    view = json.loads(experiment.tags["mlflow.sharedViewState.decisions"])
+    columns = json.loads(view["state"])["selectedColumns"]
+    kinds = {"tags": run.data.tags, "metrics": run.data.metrics}
+    wanted = [re.fullmatch(r"(\w+)\.`(\w+)`", column).groups() for column in columns]
+    assert [name for kind, name in wanted if name not in kinds[kind]] == ["auc_minus_champion"]
+    assert {"decision", "version", "auc_difference", "holdout_streaming_auc"} <= {
+        name for _, name in wanted
+    }
+    assert "same rows" in experiment.tags["mlflow.note.content"]
 
 
 def test_mlflow_keeps_what_the_wide_part_remembers_with_the_run(first, workspace):
@@ -231,6 +288,9 @@ def test_a_second_run_on_the_same_ratings_leaves_everything_as_it_is(
     assert (result["version"], result["champion_version"]) == ("1", "1")
     assert result["champion"] == result["challenger"] == before["challenger"]
     assert result["decision"] == "insufficient_evidence"
+    one, other = (run_of(workspace, each) for each in (before, result))
+    assert other.data.tags["holdout"] == one.data.tags["holdout"]
+    assert one.info.run_name in other.data.tags["mlflow.note.content"]
 
 
 def test_a_warm_run_learns_what_is_new_and_is_compared_on_the_same_rows(
@@ -248,6 +308,17 @@ def test_a_warm_run_learns_what_is_new_and_is_compared_on_the_same_rows(
     assert result["decision"] in {"promote", "hold", "insufficient_evidence"}
     report = Path(result["predictions"]).with_name("memorisation.md").read_text(encoding="utf-8")
     assert "### Learned" in report
+    run, earlier = run_of(workspace, result), run_of(workspace, before)
+    metrics, champion = run.data.metrics, result["champion"]["streaming"]["auc"]
+    assert metrics["holdout_champion_streaming_auc"] == pytest.approx(champion)
+    difference = metrics["holdout_streaming_auc"] - champion
+    assert metrics["auc_minus_champion"] == pytest.approx(difference)
+    assert min(metrics) == "auc_minus_champion", "MLflow shows metrics in the order of their names"
+    assert "v1, the champion" in run.data.tags["auc_difference"]
+    assert run.data.tags["holdout"] != earlier.data.tags["holdout"]
+    assert "no other run" in run.data.tags["mlflow.note.content"]
+    (compared,) = re.findall(r"/#/compare-runs\?runs=([^&]+)&", out)
+    assert json.loads(unquote(compared)) == [result["run_id"], before["run_id"]]
 
 
 def test_the_same_run_again_reuses_every_artefact(capsys, first, workspace, simulated):

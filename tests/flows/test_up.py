@@ -1,6 +1,7 @@
 """`widedeep up` as people use it: a real server, a real browser, Ctrl-C."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -86,12 +87,18 @@ def test_a_run_from_the_form_completes_and_appears_in_mlflow(site, page):
     (run,) = site.runs()
     assert site.end(run["id"])["type"] == "COMPLETED"
     page.goto(f"{site.prefect}/runs/flow-run/{run['id']}")
-    page.get_by_text("retrain sim-tiny").first.wait_for()
+    (run,) = site.runs()
+    assert re.fullmatch(r"retrain sim-tiny \([a-z]+\d*(-[a-z]+)*\)", run["name"]), "as proposed"
+    page.get_by_text(run["name"]).first.wait_for()
     page.get_by_text("Artifacts").first.click()
     page.get_by_text("challenger against champion").first.wait_for()
     page.get_by_text("widedeep-sim-tiny-decision").first.wait_for()
     page.goto(f"{site.mlflow}/#/experiments/{experiment(site)}/runs?workflowType=machine_learning")
-    page.get_by_text("sim-tiny as of", exact=False).first.wait_for()
+    page.get_by_text("v1 insufficient evidence, holdout", exact=False).first.wait_for()
+    page.goto("about:blank")
+    view = "viewStateShareKey=decisions&workflowType=machine_learning"
+    page.goto(f"{site.mlflow}/#/experiments/{experiment(site)}/runs?{view}")
+    page.get_by_text("auc_difference", exact=True).first.wait_for()
     (tracked,) = MlflowClient(site.mlflow).search_runs([experiment(site)])
     assert tracked.data.params["seed"] == "3"
     assert tracked.data.tags["prefect.flow_run_id"] == run["id"]
@@ -173,8 +180,12 @@ def test_a_command_shows_in_the_same_server(site):
     done = subprocess.run(
         [*command, "--data", str(site.data)], capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout.splitlines()[-1])["model"] == "widedeep-sim-tiny"
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["model"] == "widedeep-sim-tiny"
     newest = site.runs()[0]
+    assert f"{site.mlflow}/#/experiments/{experiment(site)}/runs/{result['run_id']}" in done.stdout
+    assert f"{site.prefect}/runs/flow-run/{newest['id']}" in done.stdout
+    assert "mlflow ui" not in done.stdout, "it runs already"
     assert (newest["name"], newest["deployment_id"]) == ("retrain sim-tiny", None)
 
 

@@ -97,7 +97,14 @@ def check(folder: Path, spec: DatasetSpec, now: int) -> list[CheckResult]:
         return [CheckResult("files", Status.FAIL, str(error), 1)]
     count = len(data.files) + sum(map(len, data.names.values()))
     files = CheckResult("files", Status.PASS, f"{count} files, with all columns", count)
-    results = [files, *check_tables(data), *check_interactions(data)]
+    results = [files, _unused(data), *check_tables(data), *check_interactions(data)]
     if len(data.good):
         results += [*check_feature_columns(data), check_split(data)]
     return results
+
+
+def _unused(data: CheckedRows) -> CheckResult:
+    """Name the columns that no entry of the spec reads, which is no mistake."""
+    count = len(data.unused)
+    names = f": {', '.join(data.unused)}" if count else ""
+    return CheckResult("unused columns", Status.PASS, f"{count} columns are not read{names}", count)

@@ -118,7 +118,7 @@ class DataFile(Protocol):
         """Return the rows of a part of the file."""
 
 
-def open_table(spec: DatasetSpec, name: str, folder: Path) -> list[DataFile]:
+def open_table(spec: DatasetSpec, name: str, folder: Path) -> list["DelimitedFile | ParquetFile"]:
     """Return the files of a table, in the order of its globs; an optional table may have none.
 
     Raises:
@@ -153,7 +153,9 @@ def table_paths(table: Table, name: str, folder: Path) -> list[Path]:
     return [*paths]
 
 
-def open_file(path: Path, file_format: FileFormat, size: int | None = None) -> DataFile:
+def open_file(
+    path: Path, file_format: FileFormat, size: int | None = None
+) -> "DelimitedFile | ParquetFile":
     """Check the columns of one file; its rows are not read yet.
 
     With `size`, only that many bytes of a delimited file are used, which end with a line end.
@@ -220,6 +222,11 @@ class DelimitedFile:
         end = size - len(last_ends.group() if last_ends else b"")
         if not first.removeprefix(_BOM).strip():
             raise InputError(f"{path} is empty or starts with a blank line; expected a header")
+        if b"\r" in first.rstrip(b"\r\n"):
+            raise InputError(
+                f"{path}: its lines end with a carriage return alone; expected a line feed, which "
+                f"tr '\\r' '\\n' < {path.name} > FILE writes"
+            )
         encoding = file_format.encoding
         line = _decode(first.removeprefix(_BOM), encoding, path, 1).rstrip("\r\n")
         separator = file_format.separator or recognise_separator(line)
@@ -336,7 +343,7 @@ class JoinedFile:
 
     @property
     def path(self) -> Path:
-        """Path of the first file."""
+        """The path of the first file, for messages."""
         return self.files[0].path
 
     @property
@@ -354,7 +361,7 @@ class JoinedFile:
         return int(self.rows.sum())
 
     def ranges(self) -> Iterator[FileRange]:
-        """Yield all files as one part."""
+        """Yield all files as one part, whatever their number."""
         yield FileRange(0, len(self.files), 0)
 
     def read(self, part: FileRange) -> Rows:
@@ -396,10 +403,14 @@ class _Grouping:
 
 @dataclass(frozen=True, slots=True)
 class ParquetFile:
-    """A Parquet file whose columns have been checked; `columns` are those asked for."""
+    """A Parquet file whose columns have been checked.
+
+    `columns` are those asked for, `names` all of them.
+    """
 
     path: Path
     columns: tuple[str, ...]
+    names: tuple[str, ...]
     size: int
 
     @classmethod
@@ -413,7 +424,7 @@ class ParquetFile:
         _refuse_other_columns(path, names, file_format.columns)
         if not rows:
             raise InputError(f"{path} has no row; expected at least one")
-        return cls(path, file_format.columns, path.stat().st_size)
+        return cls(path, file_format.columns, tuple(names), path.stat().st_size)
 
     def count_rows(self) -> int:
         """Return the number of rows, good or bad."""
@@ -456,9 +467,10 @@ def recognise_separator(header: str) -> str:
 
 
 def split_header(header: str, separator: str) -> tuple[str, ...]:
-    """Return the fields of a header line."""
+    """Return the fields of a header line, without blanks around them."""
     quoted = separator in _QUOTING
-    return tuple(_unquote(header, separator) if quoted else header.split(separator))
+    fields = _unquote(header, separator) if quoted else header.split(separator)
+    return tuple(field.strip() for field in fields)
 
 
 def typed_name(name: str, path: Path) -> str:

@@ -33,6 +33,7 @@ from widedeep.data.files import DataFile, JoinedFile, join_small_files, open_tab
 from widedeep.data.negatives import sample_negatives
 from widedeep.data.repeats import split_repeats
 from widedeep.data.side_tables import build_side_tables, check_side_files
+from widedeep.data.split import MINIMUM_ROWS
 from widedeep.data.tables import CONTEXT, SideTables
 from widedeep.data.validation import (
     IN_FUTURE,
@@ -176,6 +177,7 @@ def _check_files(files: _Files, now: int, check: RowChecker) -> _Checked:
         parts.append(_check_interactions(file, number, check(file, rules), limit))
         number += len(file.files) if isinstance(file, JoinedFile) else 1
     good = pa.concat_tables((part.good for part in parts), promote_options="default")
+    _refuse_one_label(good, spec)
     good = _with_users(good, spec)
     names = [file.path.name for file in files.interactions]
     examples, superseded = split_repeats(
@@ -207,8 +209,8 @@ def _check_interactions(
     """
     rows = file.count_rows()
     good, bad, texts, bad_rows = [], [], [], 0
-    for found in checks:
-        check = locate_rows(found, file, number, limit)
+    for unnumbered in checks:
+        check = locate_rows(unnumbered, file, number, limit)
         good.append(check.good)
         bad.append(check.bad)
         texts.append(check.texts)
@@ -274,6 +276,22 @@ def _refuse_early_times(file: DataFile, good: pa.Table) -> None:
 
 _FEW_ROWS = 1000
 """Fewer rows do not tell whether a unit is wrong: they may hold any times."""
+
+
+def _refuse_one_label(good: pa.Table, spec: DatasetSpec) -> None:
+    """Raise InputError if all labels are the same: there is nothing to learn."""
+    rule, labels = spec.interactions.label, pc.value_counts(good["label"])
+    if rule is None or len(labels) != 1 or len(good) < MINIMUM_ROWS:
+        return
+    values = ""
+    if spec.interactions.label_from_value:
+        ends = pc.min_max(good["value"])
+        values = f", whose values go from {ends['min'].as_py():g} to {ends['max'].as_py():g}"
+    share = "each" if labels[0]["values"].as_py() else "none"
+    raise InputError(
+        f"{share} of the {len(good):,} interactions is positive by the rule {rule.to_text()}"
+        f"{values}; expected both classes: correct label in dataset.toml"
+    )
 
 
 def _with_users(good: pa.Table, spec: DatasetSpec) -> pa.Table:

@@ -54,10 +54,16 @@ class Source:
         """Check that all files are there and have their columns; no row is read.
 
         Raises:
-            InputError: A file is missing or is not what the spec says.
+            InputError: A file is missing or is not what the spec says; all such files are named.
         """
+        problems = []
         for table in self.spec.named_tables:
-            open_table(self.spec, table, self.folder)
+            try:
+                open_table(self.spec, table, self.folder)
+            except InputError as error:
+                problems.append(str(error))
+        if problems:
+            raise InputError("; and ".join(problems))
 
 
 def simulate_defaults(folder: Path) -> None:

@@ -19,7 +19,6 @@ from widedeep.data.dataset import DatasetSpec, Feature, FeatureType, Side
 from widedeep.data.dataset_tables import TimeUnit, ValueColumn
 from widedeep.data.files import DataFile, Rows
 from widedeep.data.ids import (
-    FIRST_TEXT_KEY,
     UNKNOWN_KEY,
     Keys,
     category_texts,
@@ -35,6 +34,7 @@ from widedeep.data.values import (
     map_texts,
     matcher,
     other_titles,
+    parse_integer_ids,
     parse_integers,
     parse_numbers,
     parse_times,
@@ -42,6 +42,9 @@ from widedeep.data.values import (
     plain_column,
     read_labels,
     titles,
+    were_rounded,
+    whole_numbers,
+    without_missing_words,
 )
 
 QUARANTINE = pa.schema(
@@ -175,8 +178,6 @@ class InteractionRules:
         if self.items is not None:
             unknown = ~pd.Series(good["item"]).isin(pd.Index(self.items)).to_numpy()
             unknown &= good["item"] != UNKNOWN_KEY
-            if table.integer_ids:
-                unknown &= good["item"] < FIRST_TEXT_KEY
             faults.add(
                 unknown, f"{table.item} is not in {self.items_file}", faults.column(table.item)
             )
@@ -248,18 +249,14 @@ def _weights(faults: _Faults, column: str) -> NDArray[np.float32]:
 
 def _ids(faults: _Faults, column: str, integers: bool) -> tuple[Keys, pa.Table]:  # noqa: FBT001
     """Return the keys of a column of ids, and the texts of those that are no integers."""
-    texts = plain_column(faults.column(column))
-    if integers:
-        numbers = parse_integers(texts)
-        keys = np.where(np.isnan(numbers) | (numbers < 0), UNKNOWN_KEY, numbers).astype(np.int64)
-        negative = numbers < 0
-        if negative.any():  # the keys of integers are not negative
-            keys[negative] = id_keys(texts.filter(pa.array(negative)))
-        faults.add(keys == UNKNOWN_KEY, f"{column} is not an integer", texts)
-        return keys, text_keys(texts, keys)
-    texts = composed(texts)
-    keys = id_keys(texts)
-    faults.add(keys == UNKNOWN_KEY, f"{column} is empty", texts)
+    texts = whole_numbers(without_missing_words(composed(plain_column(faults.column(column)))))
+    keys = parse_integer_ids(texts) if integers else id_keys(texts)
+    rounded = were_rounded(texts)
+    if rounded.any():
+        faults.add(rounded, f"{column} was rounded when it was written as a float", texts)
+        keys = np.where(rounded, UNKNOWN_KEY, keys)
+    what = f"{column} is not an integer" if integers else f"{column} is empty"
+    faults.add((keys == UNKNOWN_KEY) & ~rounded, what, texts)
     return keys, text_keys(texts, keys)
 
 
@@ -351,7 +348,7 @@ def feature_column(feature: Feature, column: Texts, faults: _Faults) -> pa.Chunk
     texts = plain_column(column)
     if feature.pattern is not None:
         texts = map_texts(texts, matcher(feature.pattern))
-    texts = composed(texts)
+    texts = without_missing_words(composed(texts))
     if feature.type is FeatureType.CATEGORY:
         texts = category_texts(texts)
         return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)

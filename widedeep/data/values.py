@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 
 from widedeep.data.dataset import Feature
 from widedeep.data.dataset_tables import LabelRule, TimeUnit, TitleColumn
-from widedeep.data.ids import Keys, composed
+from widedeep.data.ids import UNKNOWN_KEY, Keys, composed, id_keys
 
 _INTEGER = r"^-?0*[0-9]{1,18}$"
+_LONG = r"^-?[0-9]+$"
+_WHOLE = r"^(-?[0-9]{1,15})\.0+$"
+_ROUNDED = r"^-?[0-9]{16,}\.0+$|^-?[0-9]\.[0-9]+[eE]\+?[0-9]+$"
+_MISSING = ("NaN", "nan", "NULL", "null", "None", "<NA>", "\\N")
+"""What pandas, SQL and Hive write for a missing value. NA is left out: it is Namibia's code."""
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _TRUE, _FALSE = ("1", "1.0", "true", "True", "TRUE"), ("0", "0.0", "false", "False", "FALSE")
 _PER_SECOND = {
@@ -34,10 +39,46 @@ Mask = NDArray[np.bool_]
 Texts: TypeAlias = pa.ChunkedArray
 
 
+def without_missing_words(texts: Texts) -> Texts:
+    """Return texts, (n,), empty where a program wrote a word for a missing value, such as NaN."""
+    return pc.if_else(pc.is_in(texts, pa.array(_MISSING)), "", texts)
+
+
+def whole_numbers(texts: Texts) -> Texts:
+    """Return texts, (n,), with 5 for 5.0: pandas writes integers so once one of them is missing.
+
+    A number of 16 digits or more stays as it is, since it may have been rounded.
+    """
+    if not pc.any(pc.match_substring(texts, ".0")).as_py():
+        return texts
+    return pc.replace_substring_regex(texts, _WHOLE, r"\1")
+
+
+def were_rounded(texts: Texts) -> Mask:
+    """Return which texts, (n,), are integers that were rounded to a float, such as 1.2345e+18."""
+    if not pc.any(pc.match_substring(texts, ".")).as_py():
+        return np.zeros(len(texts), np.bool_)
+    rounded = pc.match_substring_regex(texts, _ROUNDED).fill_null(False)
+    return np.asarray(rounded.to_numpy(zero_copy_only=False))
+
+
 def parse_integers(texts: Texts) -> NDArray[np.float64]:
     """Return float64 (n,), NaN where the text is not an integer of at most 18 digits."""
-    numbers: NDArray[np.float64] = _integers(texts).to_numpy().astype(np.float64)
+    numbers: NDArray[np.float64] = _integers(whole_numbers(texts)).to_numpy().astype(np.float64)
     return numbers
+
+
+def parse_integer_ids(texts: Texts) -> Keys:
+    """Return the keys of ids, int64 (n,), `UNKNOWN_KEY` where the text is not an integer."""
+    integers = _integers(texts)
+    keys: Keys = integers.fill_null(UNKNOWN_KEY).to_numpy()
+    if integers.null_count or (keys < 0).any():
+        # Negative and longer integers have the keys of their texts.
+        others = pc.and_(pc.invert(pc.is_valid(integers)), pc.match_substring_regex(texts, _LONG))
+        others = pc.or_(others.fill_null(False), pc.less(integers, 0).fill_null(False))
+        keys = keys.copy()
+        keys[others.to_numpy(zero_copy_only=False)] = id_keys(texts.filter(others))
+    return keys
 
 
 def parse_numbers(texts: Texts) -> NDArray[np.float64]:
@@ -127,6 +168,7 @@ def _integers(text: Texts) -> pa.ChunkedArray:
     """Return int64 (n,), null where the text is not an integer of at most 18 digits."""
     plain = pc.and_(pc.ascii_is_decimal(text), pc.less_equal(pc.binary_length(text), 18))
     if not pc.all(plain, skip_nulls=False).as_py():
+        text = pc.utf8_trim_whitespace(text)
         readable = pc.match_substring_regex(text, _INTEGER)
         text = pc.if_else(readable, text, pa.scalar(None, pa.string()))
     return text.cast(pa.int64())
@@ -137,7 +179,7 @@ def bags(feature: Feature, column: Texts) -> pa.Array:
     if pa.types.is_list(column.type):
         lists = column.to_pylist()
     else:
-        texts = column.fill_null("").to_pylist()
+        texts = without_missing_words(column).fill_null("").to_pylist()
         cut = [text.split(feature.separator) if feature.separator else [text] for text in texts]
         lists = list(cut)
     rows = [

@@ -75,7 +75,17 @@ def test_good_data_pass_every_check(outcome, log):
     results = outcome(log)
     assert {result.status for result in results.values()} == {Status.PASS}
     assert [*results] == [
-        *("files", "rows", "keys", "items resolve", "label", "time", "duplicates", "repeats"),
+        *(
+            "files",
+            "unused columns",
+            "rows",
+            "keys",
+            "items resolve",
+            "label",
+            "time",
+            "duplicates",
+            "repeats",
+        ),
         *("leakage", "age constant", "missing values", "split"),
     ]
 

@@ -40,6 +40,7 @@ class CheckedRows:
         spec: What they mean.
         files: Files of interactions.
         names: The names of the files of each other table.
+        unused: Columns that the spec does not name, as `table.column`.
         side: The rows of the other tables.
         good: Good interactions, see `validation.InteractionRules`; `user` is unique without users.
         bad: Bad interactions, see `validation.QUARANTINE`.
@@ -51,6 +52,7 @@ class CheckedRows:
     spec: DatasetSpec
     files: Sequence[FileRows]
     names: Mapping[str, Sequence[str]]
+    unused: Sequence[str]
     side: AttributeRows
     good: pa.Table
     bad: pa.Table
@@ -79,6 +81,12 @@ class CheckedRows:
             spec,
             [file for part in parts for file in part[0]],
             {name: [file.path.name for file in files] for name, files in others.items()},
+            [
+                f"{name}.{column}"
+                for name, files in {"interactions": interactions, **others}.items()
+                for column in (files[0].names if files else ())
+                if column not in spec.columns_of(name)
+            ],
             side,
             good,
             pa.concat_tables([part[2] for part in parts]),

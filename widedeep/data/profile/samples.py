@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from widedeep.data.dataset import Side
 from widedeep.data.files import FileFormat, open_file, recognise_separator, split_header, typed_name
 from widedeep.data.profile.columns import Column
+from widedeep.data.values import without_missing_words
 from widedeep.inputs import InputError
 
 SAMPLE_ROWS = 200_000
@@ -125,7 +126,7 @@ class Sample:
             name.rpartition(":")[2] if typed_name(name, path) != name else "" for name in header
         ]
         by_name = {
-            name: Column(name, rows[name], declared)
+            name: Column(name, without_missing_words(rows[name]), declared)
             for name, declared in zip(columns, types, strict=False)
         }
         return cls((path,), by_name, separator, names is None, encoding)
