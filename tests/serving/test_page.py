@@ -61,6 +61,7 @@ def page(browser, client):
     page.on("console", lambda line: line.type == "error" and errors.append(line.text))
     show(page, client)
     yield page
+    page.unroute_all(behavior="wait")
     page.context.close()
     assert not errors
 
@@ -369,6 +370,46 @@ def test_a_reason_that_cannot_be_said_plainly_is_left_out_and_counted_with_the_r
         shown = [table.locator("tr:not(.sum) .amount").all_text_contents() for table in tables]
         (_, memory, _), parts = ([float(a.replace("\u2212", "-")) for a in s] for s in shown)
         assert sum(parts) == pytest.approx(memory, abs=0.06)
+
+
+CONTEXT = [("day", "weekday"), ("hour", "hour"), ("part_of_year", "month")]
+
+
+@pytest.mark.parametrize(
+    ("block", "text", "english", "korean"),
+    [
+        ("day", "day Mon", "Monday", "월요일"),
+        ("hour", "hour 13", "13:00", "13시"),
+        ("part_of_year", "part_of_year 3", "March", "3월"),
+        ("grade", "grade missing", "not known", "알려져 있지"),
+        ("genres x grade", "genres Spy x Family x grade R", "Spy x Family,.* R", "Spy x Family"),
+        ("liked x item", "liked (rare) → A → B", "rarely chosen film a.10", "드물게"),
+        ("user_slow_bucket", "user_slow 0.142 … 0.21", None, None),
+        ("user_count_bucket", "user_count below 1", "nothing yet", "아직"),
+        ("item_short_mean_bucket", "item_short_mean missing", "Nothing", "아직"),
+    ],
+)
+def test_a_feature_is_said_in_a_sentence_or_not_at_all(page, client, block, text, english, korean):
+    def with_context(about):
+        unnamed = {"korean": "", "english": "", "side": "context", "values": []}
+        about["data"]["features"] += [unnamed | {"name": n, "type": kind} for n, kind in CONTEXT]
+
+    def explained(route):
+        answer = route.fetch().json()
+        fired = {"block": block, "korean": text, "english": text, "weight": 1.0}
+        answer["items"][0]["why"]["fired"] = [fired]
+        answer["items"][0]["card"] |= {"korean": "A → B", "english": "A → B"}
+        route.fulfill(json=answer)
+
+    change_model(page, with_context)
+    page.route("**/recommend/**", explained)
+    show(page, client, 6_460_000)
+    for language, expected in (("en", english), ("ko", korean)):
+        page.click(f"[data-language={language}]")
+        phrases = page.locator(".pick >> nth=0").locator(".because h4 + table th")
+        said = phrases.all_text_contents()[:1]
+        assert bool(said) == (expected is not None)
+        assert all(re.search(expected, phrase.replace("\u00a0", " ")) for phrase in said)
 
 
 def test_the_list_begins_on_the_first_screen_of_a_phone(page, client):

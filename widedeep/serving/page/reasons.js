@@ -24,7 +24,7 @@ export function because(pick) {
     ["memory", why.wide],
     ["taste", why.deep],
   ];
-  const rows = rememberedOf(why);
+  const rows = rememberedOf(why, pick.card);
   const largest = Math.max(1, ...[...parts, ...rows].map(([, value]) => Math.abs(value)));
   const blocks = [sumTable(parts, pick, largest)];
   if (rows.length) blocks.push(memoryTable(rows, largest));
@@ -37,10 +37,10 @@ export function because(pick) {
 }
 
 /* Phrases of the wide features that fired, with their weights, and the rest of the wide part's sum. */
-function rememberedOf(why) {
+function rememberedOf(why, candidate) {
   const weights = new Map();
   for (const feature of why.fired) {
-    const text = phrase(feature);
+    const text = phrase(feature, candidate);
     if (text) weights.set(text, (weights.get(text) || 0) + feature.weight);
   }
   const heaviest = [...weights].sort(([, a], [, b]) => Math.abs(b) - Math.abs(a)).slice(0, MOST_SHOWN);
@@ -84,12 +84,11 @@ function tableRow(head, value, largest) {
 }
 
 /* Say in a sentence that a wide feature is present; null if the page has no words for it. */
-function phrase(fired) {
+function phrase(fired, candidate) {
   const names = fired.block.split(" x ");
   const text = named(fired);
-  if (names.length === 2 && names[0] in MEMORIES && text.includes(" → ")) {
-    return remembered(names[0], text.slice(names[0].length + 1, text.lastIndexOf(" → ")));
-  }
+  const end = [named(candidate), RARE].map((name) => ` → ${name}`).find((suffix) => text.endsWith(suffix));
+  if (end && names[0] in MEMORIES) return remembered(names[0], text.slice(names[0].length + 1, -end.length));
   const values = valuesOf(text, names);
   const sentences = values ? names.map((name, i) => sentenceOn(name.replace(BUCKET, ""), values[i])) : [null];
   return sentences.includes(null) ? null : sentences.length > 1 ? say("and", [...new Set(sentences)]) : sentences[0];
