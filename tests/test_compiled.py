@@ -75,7 +75,11 @@ class Package:
     def start(self, environment):
         command = [sys.executable, "-m", "widedeep.caller", "10"]
         return subprocess.Popen(
-            command, env=environment, cwd=self.folder, stdout=subprocess.PIPE, text=True
+            command,
+            env={**environment, "PYTHONPATH": str(self.folder)},
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     @property

@@ -161,7 +161,7 @@ def test_what_arrived_since_the_last_decision_is_reported(
     changed = ",".join(map(str, (user, item, value % 10 + 1, time)))
     (folder / "rates-2.csv").write_text(f"{header}\n{changed}\n", encoding="utf-8")
     _, out = run_command("retrain", "--home", workspace.root, "--data", folder)
-    arrivals = re.search(r"ratings: ([\d,]+) new, 1 changed", out)
+    arrivals = re.search(r"interactions: ([\d,]+) new, 1 changed", out)
     new = rates[rates.time >= middle].drop_duplicates()
     assert int(arrivals[1].replace(",", "")) == len(new)
     assert re.search(r"files: 1 new, \d changed", out)

@@ -1,5 +1,6 @@
 """Replicas together make the steps of one process: dropout, sparse rows, metrics and all."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,10 @@ TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 def replicas(tmp_path_factory):
     folder = tmp_path_factory.mktemp("replicas")
     command = [sys.executable, "-m", "tests.model.replica", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     processes = [
-        subprocess.Popen([*command, str(rank), str(SIZE)], cwd=PROJECT) for rank in range(SIZE)
+        subprocess.Popen([*command, str(rank), str(SIZE)], cwd=PROJECT, env=environment)
+        for rank in range(SIZE)
     ]
     assert [process.wait(300) for process in processes] == [0] * SIZE
     return [load_file(folder / f"{rank}.safetensors") for rank in range(SIZE)]
