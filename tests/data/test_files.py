@@ -14,8 +14,8 @@ from widedeep.data.files import (
     open_file,
     open_table,
     read_all,
-    recognise_separator,
 )
+from widedeep.data.reading.header import recognise_separator
 from widedeep.inputs import InputError
 
 SPEC = kmrd_spec("kmrd")
@@ -182,7 +182,8 @@ def test_a_column_that_stands_twice_in_the_header_is_refused(written):
 
 
 def test_a_header_that_is_not_utf_8_is_refused(written):
-    assert "not UTF-8: byte 0xff found in line 1" in refusal(written, HEADER.encode("utf-16"))
+    header = HEADER.replace("rate", "평점").encode("cp949")
+    assert "not UTF-8: byte 0xc6 found in line 1" in refusal(written, header)
 
 
 def test_a_named_encoding_is_read_and_a_line_that_is_not_in_it_is_named(written):

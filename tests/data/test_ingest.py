@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from tests.data.conftest import append, ingest, quarantined, read
 from widedeep.data.dataset_file import kmrd_spec, parse_spec
 from widedeep.data.dataset_tables import TimeUnit
-from widedeep.data.files import join_small_files, open_table
+from widedeep.data.files import open_table
 from widedeep.data.ids import id_key
 from widedeep.data.ingest import ingest as ingest_declared
 from widedeep.data.ingest import locate_rows
+from widedeep.data.reading.small_files import join_small_files
 from widedeep.data.repeats import split_repeats
 from widedeep.data.tables import IngestedData
 from widedeep.data.validation import InteractionRules

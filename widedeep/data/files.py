@@ -10,14 +10,12 @@ Comma- and semicolon-separated files may quote a field (`"12"`) within a line; o
 because a title may hold any character but a tab.
 """
 
-import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -27,17 +25,22 @@ from numpy.typing import NDArray
 
 from widedeep.data.dataset import DatasetSpec
 from widedeep.data.dataset_tables import ExtraTable, Table
+from widedeep.data.reading.header import (
+    BOM,
+    LONGEST_QUOTE,
+    QUOTING,
+    column_names,
+    recognise_separator,
+    refuse_other_columns,
+    refuse_other_forms,
+    unquote,
+)
 from widedeep.inputs import InputError, close_name
 
 _BLOCK = 1 << 23
 _LONGEST_HEADER = 1 << 16
-_LONGEST_QUOTE = 120
-_BOM = b"\xef\xbb\xbf"
+_EXACT = float(1 << 53)
 _LAST_LINE_ENDS = re.compile(rb"(?:\r?\n){0,2}\Z")
-_SEPARATORS = {"::": "two colons", ",": "comma", "\t": "tab", ";": "semicolon", "|": "vertical bar"}
-_QUOTING = (",", ";")
-_TYPED = re.compile(r"^(?P<name>.+):(?:token|token_seq|float|float_seq)$")
-_TYPED_HEADERS = (".inter", ".item", ".user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ def table_paths(table: Table, name: str, folder: Path) -> list[Path]:
     if not paths and not optional:
         present = sorted(path.name for path in folder.iterdir() if path.is_file())
         hint = close_name(table.files[0], present)
-        names = ", ".join(present)[:_LONGEST_QUOTE] or "no file"
+        names = ", ".join(present)[:LONGEST_QUOTE] or "no file"
         raise InputError(
             f"{folder}: [{name}] {' and '.join(table.files)} missing{hint}; found {names}"
         )
@@ -220,22 +223,16 @@ class DelimitedFile:
             file.seek(max(size - 4, 0))
             last_ends = _LAST_LINE_ENDS.search(file.read(min(size, 4)))
         end = size - len(last_ends.group() if last_ends else b"")
-        if not first.removeprefix(_BOM).strip():
-            raise InputError(f"{path} is empty or starts with a blank line; expected a header")
-        if b"\r" in first.rstrip(b"\r\n"):
-            raise InputError(
-                f"{path}: its lines end with a carriage return alone; expected a line feed, which "
-                f"tr '\\r' '\\n' < {path.name} > FILE writes"
-            )
+        refuse_other_forms(path, first)
         encoding = file_format.encoding
-        line = _decode(first.removeprefix(_BOM), encoding, path, 1).rstrip("\r\n")
+        line = _decode(first.removeprefix(BOM), encoding, path, 1).rstrip("\r\n")
         separator = file_format.separator or recognise_separator(line)
         if file_format.names is None:
-            names = _column_names(line, path, file_format.columns, separator)
+            names = column_names(line, path, file_format.columns, separator)
             header, start = line, len(first)
         else:
             names, header, start = file_format.names, "", 0
-            _refuse_other_columns(path, names, file_format.columns)
+            refuse_other_columns(path, names, file_format.columns)
         if end <= start:
             raise InputError(f"{path} has only a header; expected at least one row")
         columns = file_format.columns
@@ -249,6 +246,11 @@ class DelimitedFile:
     def whole(self) -> FileRange:
         """All rows, for a file that is small."""
         return FileRange(self.start, self.end, 2 if self.header else 1)
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What files have in common whose rows can be cut into columns together."""
+        return (self.header, self.names, self.columns, self.separator, self.encoding)
 
     def ranges(self) -> Iterator[FileRange]:
         """Yield ranges of bytes, each of whole lines."""
@@ -328,89 +330,25 @@ class DelimitedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class JoinedFile:
-    """Small delimited files with the same header, read as one: many parts cost as much as one file.
-
-    Its rows are numbered from 0 through all files; `locate` returns where they stand.
-
-    Attributes:
-        files: The files, in order.
-        rows: Number of rows in each, (files,) int64.
-    """
-
-    files: tuple[DelimitedFile, ...]
-    rows: NDArray[np.int64]
-
-    @property
-    def path(self) -> Path:
-        """The path of the first file, for messages."""
-        return self.files[0].path
-
-    @property
-    def size(self) -> int:
-        """Number of bytes that are read."""
-        return sum(file.size for file in self.files)
-
-    @classmethod
-    def of(cls, files: Sequence[DelimitedFile]) -> Self:
-        """Count the rows of files with the same header."""
-        return cls(tuple(files), np.array([file.count_rows() for file in files]))
-
-    def count_rows(self) -> int:
-        """Return the number of rows, good or bad."""
-        return int(self.rows.sum())
-
-    def ranges(self) -> Iterator[FileRange]:
-        """Yield all files as one part, whatever their number."""
-        yield FileRange(0, len(self.files), 0)
-
-    def read(self, part: FileRange) -> Rows:
-        """Return the rows of all files; raise InputError if a line has another encoding."""
-        del part
-        texts = [file.read_text(file.whole) for file in self.files]
-        return self.files[0].cut("\n".join(texts), np.arange(self.count_rows()))
-
-    def locate(self, number: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return for each row number the position of its file, and its line there; (n,) each."""
-        ends = np.cumsum(self.rows)
-        file = np.searchsorted(ends, number, side="right")
-        return file, number - (ends - self.rows)[file] + self.files[0].whole.number
-
-
-def join_small_files(files: Sequence[DataFile]) -> Iterator[DataFile]:
-    """Join neighbours among the files that are small and have the same header."""
-    for _, group in groupby(files, _Grouping()):
-        alike = tuple(group)
-        joined = isinstance(alike[0], DelimitedFile) and len(alike) > 1
-        yield from (JoinedFile.of(alike),) if joined else alike  # type: ignore[arg-type]
-
-
-class _Grouping:
-    """A key for neighbouring files: equal for those that are to be joined."""
-
-    def __init__(self) -> None:
-        self._group = self._size = 0
-        self._form: tuple[Any, ...] | None = None
-
-    def __call__(self, file: DataFile) -> int:
-        small = isinstance(file, DelimitedFile) and file.size < _BLOCK // 2
-        form = (file.header, file.names, file.separator, file.encoding) if small else None  # type: ignore[attr-defined]
-        self._size += file.size
-        if form is None or form != self._form or self._size > _BLOCK:
-            self._group, self._size, self._form = self._group + 1, file.size, form
-        return self._group
-
-
-@dataclass(frozen=True, slots=True)
 class ParquetFile:
     """A Parquet file whose columns have been checked.
 
-    `columns` are those asked for, `names` all of them.
+    Attributes:
+        path: Where it is.
+        columns: The columns asked for.
+        types: Their types.
+        names: All of its columns.
+        groups: Number of row groups.
+        rows: Number of rows.
+        size: Number of bytes.
     """
 
     path: Path
     columns: tuple[str, ...]
+    types: tuple[pa.DataType, ...]
     names: tuple[str, ...]
+    groups: int
+    rows: int
     size: int
 
     @classmethod
@@ -418,35 +356,59 @@ class ParquetFile:
         """Check that `path` has the columns; see `open_file`."""
         try:
             with pq.ParquetFile(path) as file:
-                names, rows = file.schema_arrow.names, file.metadata.num_rows
+                schema, metadata = file.schema_arrow, file.metadata
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{path} is not a readable Parquet file: {error}") from error
-        _refuse_other_columns(path, names, file_format.columns)
-        if not rows:
+        columns, names = file_format.columns, tuple(schema.names)
+        refuse_other_columns(path, names, columns)
+        types = tuple(schema.field(name).type for name in columns)
+        for name, kind in zip(columns, types, strict=True):
+            if not is_readable(kind):
+                raise InputError(
+                    f"{path}: column {name} is of type {kind}; expected values or lists of values"
+                )
+        if not metadata.num_rows:
             raise InputError(f"{path} has no row; expected at least one")
-        return cls(path, file_format.columns, tuple(names), path.stat().st_size)
+        groups, rows = metadata.num_row_groups, metadata.num_rows
+        return cls(path, columns, types, names, groups, rows, path.stat().st_size)
+
+    @property
+    def whole(self) -> FileRange:
+        """All rows, for a file that is small."""
+        return FileRange(0, self.groups, 1)
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What files have in common whose rows can be joined."""
+        return (self.columns, self.types)
 
     def count_rows(self) -> int:
         """Return the number of rows, good or bad."""
-        with pq.ParquetFile(self.path) as file:
-            return int(file.metadata.num_rows)
+        return self.rows
 
     def ranges(self) -> Iterator[FileRange]:
         """Yield one row group after another; `start` is its number."""
         with pq.ParquetFile(self.path) as file:
             number = 1
-            for group in range(file.metadata.num_row_groups):
+            for group in range(self.groups):
                 yield FileRange(group, group + 1, number)
                 number += file.metadata.row_group(group).num_rows
 
     def read(self, part: FileRange) -> Rows:
-        """Return the rows of a row group."""
+        """Return the rows of some row groups."""
         with pq.ParquetFile(self.path) as file:
-            table = file.read_row_group(part.start, columns=[*self.columns])
+            table = file.read_row_groups([*range(part.start, part.end)], columns=[*self.columns])
         columns = pa.table({name: _as_text(table[name]) for name in self.columns})
         line = pa.array(np.arange(part.number, part.number + len(table)))
         faults = pa.nulls(len(table), pa.string())
         return Rows(line, columns, faults, None)
+
+
+def is_readable(kind: pa.DataType) -> bool:
+    """Return whether a Parquet column holds values, or lists of values, that are read as text."""
+    if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return not pa.types.is_nested(kind.value_type)
+    return not pa.types.is_nested(kind)
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -457,56 +419,15 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return column.cast(pa.list_(pa.string()))
     if pa.types.is_floating(kind):
-        return column.cast(pa.float64()).cast(pa.string())
+        return _float_text(column.cast(pa.float64()))
     return column.cast(pa.string())
 
 
-def recognise_separator(header: str) -> str:
-    """Return the separator that cuts a header into most columns; a comma if none does."""
-    return max(_SEPARATORS, key=lambda separator: len(split_header(header, separator)))
-
-
-def split_header(header: str, separator: str) -> tuple[str, ...]:
-    """Return the fields of a header line, without blanks around them."""
-    quoted = separator in _QUOTING
-    fields = _unquote(header, separator) if quoted else header.split(separator)
-    return tuple(field.strip() for field in fields)
-
-
-def typed_name(name: str, path: Path) -> str:
-    """Return a column's name without RecBole's type: `user_id:token` in a .inter file → user_id."""
-    typed = _TYPED.match(name) if path.suffix in _TYPED_HEADERS else None
-    return typed["name"] if typed else name
-
-
-def _column_names(
-    header: str, path: Path, columns: Sequence[str], separator: str
-) -> tuple[str, ...]:
-    names = tuple(typed_name(name, path) for name in split_header(header, separator))
-    if any(name not in names for name in columns):
-        _refuse_other_separator(header, path, columns, separator)
-    _refuse_other_columns(path, names, columns)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{path}: column {', '.join(twice)} is in the header more than once")
-    return names
-
-
-def _refuse_other_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise InputError(
-            f"{path}: column {', '.join(missing)} missing{close_name(missing[0], names)}; "
-            f"found {', '.join(names)[:_LONGEST_QUOTE]}; expected {', '.join(columns)}"
-        )
-
-
-def _refuse_other_separator(header: str, path: Path, columns: Sequence[str], expected: str) -> None:
-    for separator, word in _SEPARATORS.items():
-        names = {typed_name(name, path) for name in split_header(header, separator)}
-        if separator != expected and set(columns) <= names:
-            other = _SEPARATORS.get(expected, repr(expected))
-            raise InputError(f"{path}: columns are separated by {word}; expected {other}")
+def _float_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return numbers as text, whole ones below 2^53 as integers: there a float is exact."""
+    whole = pc.and_(pc.equal(column, pc.floor(column)), pc.less(pc.abs(column), _EXACT))
+    integers = pc.if_else(whole, column, pa.scalar(None, pa.float64())).cast(pa.int64())
+    return pc.coalesce(integers.cast(pa.string()), column.cast(pa.string()))
 
 
 def _decode(block: bytes, encoding: str, path: Path, number: int) -> str:
@@ -527,14 +448,7 @@ def _split_lines(block: str) -> pa.StringArray:
 
 
 def _split_fields(text: pa.StringArray, separator: str) -> pa.ListArray:
-    if separator in _QUOTING and pc.any(pc.match_substring(text, '"')).as_py():
-        fields = [_unquote(line, separator) for line in text.to_pylist()]
+    if separator in QUOTING and pc.any(pc.match_substring(text, '"')).as_py():
+        fields = [unquote(line, separator) for line in text.to_pylist()]
         return pa.array(fields, pa.list_(pa.string()))
     return pc.split_pattern(text, separator)
-
-
-def _unquote(line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator, strict=True)) or [""]
-    except csv.Error:  # a quote is not closed, so the line cannot be split
-        return [line]

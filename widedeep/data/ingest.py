@@ -27,10 +27,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from widedeep.data.dataset import DatasetSpec, FeatureType, Side
-from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.feedback_log import FEEDBACK_FILE, feedback_spec, open_feedback
-from widedeep.data.files import DataFile, JoinedFile, join_small_files, open_table
+from widedeep.data.files import DataFile, open_table
 from widedeep.data.negatives import sample_negatives
+from widedeep.data.reading.small_files import JoinedFile, join_small_files, members, with_units
 from widedeep.data.repeats import split_repeats
 from widedeep.data.side_tables import build_side_tables, check_side_files
 from widedeep.data.split import MINIMUM_ROWS
@@ -42,7 +42,6 @@ from widedeep.data.validation import (
     RowCheck,
     reason_class,
 )
-from widedeep.data.values import recognise_unit
 from widedeep.inputs import InputError
 from widedeep.store import Artifact, ArtifactStore, Json, code_version, file_digest
 
@@ -171,11 +170,11 @@ def _check_files(files: _Files, now: int, check: RowChecker) -> _Checked:
     for file in join_small_files(files.interactions):
         is_feedback = file is files.feedback
         own = feedback_spec(spec) if is_feedback else spec
-        unit = own.interactions.time_unit or unit_of(file, own)
-        rules = InteractionRules(own, items, items_file, now, unit)
         limit = inf if is_feedback else MAXIMUM_BAD_SHARE
-        parts.append(_check_interactions(file, number, check(file, rules), limit))
-        number += len(file.files) if isinstance(file, JoinedFile) else 1
+        for alike, unit in with_units(file, own):
+            rules = InteractionRules(own, items, items_file, now, unit)
+            parts.append(_check_interactions(alike, number, check(alike, rules), limit))
+            number += len(members(alike))
     good = pa.concat_tables((part.good for part in parts), promote_options="default")
     _refuse_one_label(good, spec)
     good = _with_users(good, spec)
@@ -191,12 +190,6 @@ def _check_files(files: _Files, now: int, check: RowChecker) -> _Checked:
         "quarantine": pa.concat_tables([*(part.bad for part in parts), *side.bad]),
     }
     return _Checked(tables_by_name, tables)
-
-
-def unit_of(file: DataFile, spec: DatasetSpec) -> TimeUnit:
-    """Recognise the unit of the times in the first part of a file."""
-    first = file.read(next(file.ranges()))
-    return recognise_unit(first.columns[spec.interactions.time])
 
 
 def _check_interactions(

@@ -4,7 +4,7 @@ Text that is none is NaN, or the time `NOT_A_TIME`; `validation` sets such rows 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -121,21 +121,19 @@ def parse_times(texts: Texts, unit: TimeUnit) -> Keys:
 
 def recognise_unit(texts: Texts) -> TimeUnit:
     """Return the unit that makes most of the times plausible: ISO text, or by their size."""
-    numbers = parse_numbers(texts)
-    finite = numbers[np.isfinite(numbers)]
-    if len(finite) < len(numbers) / 2:
-        return TimeUnit.ISO
-    middle = float(np.median(np.abs(finite)))
-    units: Sequence[TimeUnit] = (
-        TimeUnit.SECONDS,
-        TimeUnit.MILLISECONDS,
-        TimeUnit.MICROSECONDS,
-        TimeUnit.NANOSECONDS,
-    )
-    for unit in units[:-1]:
-        if middle < _LATEST_SECONDS * _PER_SECOND[unit]:
-            return unit
-    return units[-1]
+    return recognise_units(texts, np.zeros(len(texts), np.int64))[0]
+
+
+def recognise_units(texts: Texts, part: NDArray[np.int64]) -> list[TimeUnit]:
+    """Return the unit of each part of the times; `part` (n,) ascends from 0 without gaps."""
+    sizes = np.abs(parse_numbers(texts))
+    parts = pd.Series(sizes).groupby(part)
+    is_text = (parts.count() < parts.size() / 2).to_numpy()
+    bounds = [_LATEST_SECONDS * scale for scale in _PER_SECOND.values()][:-1]
+    units = [*_PER_SECOND]
+    by_size = np.searchsorted(bounds, parts.median().to_numpy(), side="right")
+    known = zip(by_size.tolist(), is_text.tolist(), strict=True)
+    return [TimeUnit.ISO if text else units[size] for size, text in known]
 
 
 def read_labels(rule: LabelRule, texts: Texts) -> tuple[Mask, Mask]:

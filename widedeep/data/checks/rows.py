@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from widedeep.data.dataset import DatasetSpec, Side
 from widedeep.data.dataset_tables import TimeUnit
-from widedeep.data.files import DataFile, JoinedFile, join_small_files, open_table
+from widedeep.data.files import DataFile, open_table
 from widedeep.data.ids import Keys, TextIds
 from widedeep.data.ingest import check_locally, locate_rows
+from widedeep.data.reading.small_files import join_small_files, members, with_units
 from widedeep.data.side_tables import AttributeRows, build_side_tables, check_side_files
 from widedeep.data.validation import InteractionRules
 from widedeep.data.values import recognise_unit
@@ -73,7 +74,11 @@ class CheckedRows:
         side = check_side_files(spec, others)
         start = interactions[0]
         first = start.read(next(start.ranges())).columns
-        parts = [_check_file(file, spec, side, now) for file in join_small_files(interactions)]
+        parts = [
+            _check_file(alike, unit, spec, side, now)
+            for file in join_small_files(interactions)
+            for alike, unit in with_units(file, spec)
+        ]
         good = pa.concat_tables([part[1] for part in parts])
         if spec.interactions.user is None:
             good = good.append_column("user", pa.array(-2 - np.arange(len(good))))
@@ -130,19 +135,17 @@ class CheckedRows:
 
 
 def _check_file(
-    file: DataFile, spec: DatasetSpec, side: AttributeRows, now: int
+    file: DataFile, unit: TimeUnit, spec: DatasetSpec, side: AttributeRows, now: int
 ) -> tuple[list[FileRows], pa.Table, pa.Table, pa.Table]:
     """Return how many rows each file has, the good and the bad ones, and the ids that are text."""
     items = side.item_keys if spec.items is not None and spec.items.complete else None
     items_file = ", ".join(spec.items.files) if spec.items is not None else ""
-    unit = _unit(spec, file.read(next(file.ranges())).columns)
     rules = InteractionRules(spec, items, items_file, now, unit)
     checks = [locate_rows(check, file, 0, inf) for check in check_locally(file, rules)]
     bad = pa.concat_tables([check.bad for check in checks])
     faulty = Counter(bad["file"].to_pylist())
-    files = file.files if isinstance(file, JoinedFile) else (file,)
     return (
-        [FileRows(one.path.name, one.count_rows(), faulty[one.path.name]) for one in files],
+        [FileRows(one.path.name, one.count_rows(), faulty[one.path.name]) for one in members(file)],
         pa.concat_tables([check.good for check in checks], promote_options="default"),
         bad,
         pa.concat_tables([check.texts for check in checks]),

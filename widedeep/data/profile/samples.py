@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from widedeep.data.dataset import Side
-from widedeep.data.files import FileFormat, open_file, recognise_separator, split_header, typed_name
+from widedeep.data.files import FileFormat, is_readable, open_file
 from widedeep.data.profile.columns import Column
+from widedeep.data.reading.header import recognise_separator, split_header, typed_name
 from widedeep.data.values import without_missing_words
 from widedeep.inputs import InputError
 
@@ -137,7 +138,7 @@ class Sample:
             schema = pq.read_schema(path)
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{path} is not a readable Parquet file: {error}") from error
-        unread = {entry.name: str(entry.type) for entry in schema if not _is_read(entry.type)}
+        unread = {entry.name: str(entry.type) for entry in schema if not _is_described(entry.type)}
         columns = tuple(name for name in schema.names if name not in unread)
         if not columns:
             raise InputError(f"{path} has no column of values; found {unread}")
@@ -160,11 +161,11 @@ def _recognise_encoding(path: Path) -> str:
     return "utf-8"
 
 
-def _is_read(kind: pa.DataType) -> bool:
-    """Return whether a Parquet column holds values, or lists of values, that are read as text."""
+def _is_described(kind: pa.DataType) -> bool:
+    """Return whether a Parquet column holds values of which something can be guessed."""
     if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _is_read(kind.value_type) and not pa.types.is_nested(kind.value_type)
-    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_null(kind))
+        return is_readable(kind) and _is_described(kind.value_type)
+    return is_readable(kind) and not (pa.types.is_binary(kind) or pa.types.is_null(kind))
 
 
 def _first_rows(path: Path, file_format: FileFormat) -> pa.Table:

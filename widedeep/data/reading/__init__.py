@@ -1,0 +1,1 @@
+"""How files are read: their first line, and many small files at once."""
