@@ -120,7 +120,8 @@ def load(client, world, rate, seconds):
     url = str(client.base_url)
     command = [sys.executable, "-m", "tests.benchmarks.open_loop", url, str(rate), str(seconds)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    running = subprocess.Popen([*command, str(CONNECTIONS)], text=True, **pipes)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    running = subprocess.Popen([*command, str(CONNECTIONS)], text=True, env=environment, **pipes)
     running.stdin.write(json.dumps(world))
     running.stdin.close()
     return running
