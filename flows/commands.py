@@ -193,7 +193,6 @@ def status(
 ) -> None:
     """Show which version of each model serves, and what was decided."""
     workspace = _workspace(home)
-    check_tracking(workspace)
     from flows.status import show_statuses, statuses
 
     models = statuses(workspace, at)
@@ -216,7 +215,6 @@ def promote(
 ) -> None:
     """Let a version serve that the gate did not choose."""
     workspace = _workspace(home)
-    check_tracking(workspace)
     from tasks.registry import open_registry, promote_after_dry_run
 
     with workspace.exclusive():
@@ -230,7 +228,6 @@ def rollback(
 ) -> None:
     """Let the previous champion serve again."""
     workspace = _workspace(home)
-    check_tracking(workspace)
     from tasks.registry import open_registry
 
     with workspace.exclusive():
@@ -257,7 +254,6 @@ def explain(
 ) -> None:
     """Show what adds up to the probability of a positive label, for one user and one item."""
     workspace = _workspace(home)
-    check_tracking(workspace)
     from flows.explain import explain_pair, show_explanation
     from tasks.registry import choose_version
 
@@ -272,7 +268,6 @@ def explain(
 def memorisation(*, choice: VersionChoice, home: Home = None, as_json: Json = False) -> None:
     """Show what the wide part of a registered model remembers."""
     workspace = _workspace(home)
-    check_tracking(workspace)
     from flows.explain import show_memorisation, write_memorisation
     from tasks.registry import choose_version
 
@@ -290,7 +285,6 @@ def rank(
 ) -> None:
     """Rank items for many users, and write the lists to a Parquet file."""
     workspace = _workspace(home)
-    check_tracking(workspace)
     computing.require()
     from flows.rank import rank_users, show_rank
     from tasks.registry import choose_version
@@ -312,7 +306,7 @@ def serve(
     home: Home = None,
 ) -> None:
     """Answer requests with the champion over HTTP, until Ctrl-C."""
-    workspace = _workspace(home)
+    workspace = _workspace(home, tracked=False)
     from flows import serve as server
     from widedeep.serving.middleware import RequestLimits
 
@@ -356,12 +350,14 @@ def simulate(
     sys.stdout.write(f"written: {folder.resolve()}\n")
 
 
-def _workspace(home: Path | None) -> Workspace:
-    """Settle where Prefect and MLflow keep their state."""
+def _workspace(home: Path | None, *, tracked: bool = True) -> Workspace:
+    """Settle where Prefect and MLflow keep their state; check MLflow's, if it is `tracked` now."""
     workspace = Workspace(home.expanduser().resolve()) if home else default_workspace()
     if workspace.root.exists() and not workspace.root.is_dir():
         raise InputError(f"the workspace {workspace.root} is a file; expected a folder (--home)")
     configure(workspace)
+    if tracked:
+        check_tracking(workspace)
     return workspace
 
 
@@ -369,7 +365,6 @@ def _workspace(home: Path | None) -> Workspace:
 def _exclusive(workspace: Workspace) -> Iterator[None]:
     """Hold the workspace for a run in this process; raise BusyError if another run holds it."""
     prepare_command()
-    check_tracking(workspace)
     with workspace.exclusive():
         stop_orphans()
         yield
@@ -378,9 +373,11 @@ def _exclusive(workspace: Workspace) -> Iterator[None]:
 def _check_data(data: DataSet) -> None:
     """Check a folder's files before anything is started; named data sets are checked by the run."""
     if data.folder.strip():
+        from widedeep.data.files import open_tables
         from widedeep.data.source import resolve_source
 
-        resolve_source(str(data), default_workspace().data, os.environ).check_files()
+        source = resolve_source(str(data), default_workspace().data, os.environ)
+        open_tables(source.spec, source.folder)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import httpx
 import psutil
 from filelock import FileLock, Timeout
 
-from flows.environment import HOST, PID_VARIABLE, UP_FILE, check_tracking, stop_orphans
+from flows.environment import HOST, PID_VARIABLE, UP_FILE, stop_orphans
 from tasks.model_store import TRAINING_VIEW, ModelStore
 from widedeep import Workspace
 from widedeep.workspace import UI_VARIABLE, BusyError
@@ -130,7 +130,6 @@ def up(workspace: Workspace, ports: Ports, deployments: Sequence[str]) -> NoRetu
         signal.signal(number, _interrupt)
     with _only_one(workspace):
         stop_orphans()
-        check_tracking(workspace)
         processes = _processes(workspace, ports, deployments)
         _check_port(ports.prefect, "Prefect")
         if any(process.name == "MLflow" for process in processes):

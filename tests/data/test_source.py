@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from widedeep.data.dataset_file import KMRD_SPEC, SPEC_FILE
 from widedeep.data.download import RELEASES, DownloadError
+from widedeep.data.files import open_tables
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import MARKER, simulate
 from widedeep.data.source import resolve_source, simulate_defaults
@@ -307,8 +308,9 @@ def test_everything_that_is_missing_is_named_at_once(tmp_path):
         (folder / "rates.csv").read_text().replace("user,movie,rate,time", "user,film,stars,time")
     )
     (folder / "rates.csv").write_text(rates)
+    source = find(str(folder), tmp_path)
     with pytest.raises(InputError) as raised:
-        find(str(folder), tmp_path).check_files()
+        open_tables(source.spec, source.folder)
     for name in (
         "movies.txt",
         "column movie, rate missing",

@@ -1,6 +1,7 @@
 """The files of a data folder: which ones a table has, and how their rows are read.
 
-`open_table` finds the files of one table of a `DatasetSpec` and checks their columns. A
+`open_table` finds the files of one table of a `DatasetSpec` and checks their columns, `open_tables`
+those of all tables. A
 `DelimitedFile` (CSV, TSV, `::`, the typed headers of RecBole) is read line by line, a `ParquetFile`
 row group by row group; both yield `Rows`: numbered rows with the columns that were asked for, as
 text. The number of a row leads back to the file: it is the line of a delimited file, from 1 with
@@ -129,6 +130,23 @@ def open_table(spec: DatasetSpec, name: str, folder: Path) -> list["DelimitedFil
     """
     table, file_format = spec.named_tables[name], FileFormat.of_table(spec, name)
     return [open_file(path, file_format) for path in table_paths(table, name, folder)]
+
+
+def open_tables(spec: DatasetSpec, folder: Path) -> dict[str, list["DelimitedFile | ParquetFile"]]:
+    """Return the files of all tables, by table; no row is read.
+
+    Raises:
+        InputError: Files are missing or are not what the spec says; a file of each table is named.
+    """
+    tables, problems = {}, []
+    for name in spec.named_tables:
+        try:
+            tables[name] = open_table(spec, name, folder)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("; and ".join(dict.fromkeys(problems)))
+    return tables
 
 
 def table_paths(table: Table, name: str, folder: Path) -> list[Path]:

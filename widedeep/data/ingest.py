@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from widedeep.data.dataset import DatasetSpec, FeatureType, Side
 from widedeep.data.feedback_log import FEEDBACK_FILE, feedback_spec, open_feedback
-from widedeep.data.files import DataFile, open_table
+from widedeep.data.files import DataFile, open_tables
 from widedeep.data.negatives import sample_negatives
 from widedeep.data.reading.small_files import JoinedFile, join_small_files, members, with_units
 from widedeep.data.repeats import split_repeats
@@ -129,12 +129,8 @@ class _Files:
     @classmethod
     def open(cls, folder: Path, spec: DatasetSpec, events: Path | None) -> "_Files":
         """Open all files, and check their columns; see `ingest`."""
-        interactions = open_table(spec, "interactions", folder)
-        others = {
-            name: open_table(spec, name, folder)
-            for name in spec.named_tables
-            if name != "interactions"
-        }
+        others = open_tables(spec, folder)
+        interactions = others.pop("interactions")
         feedback = open_feedback(events, spec) if events else None
         if feedback is None:
             return cls(spec, interactions, None, others)
@@ -163,8 +159,6 @@ def _check_files(files: _Files, now: int, check: RowChecker) -> _Checked:
     """Check all files; return the artefact's tables."""
     spec = files.spec
     side = check_side_files(spec, files.others)
-    items = side.item_keys if spec.items is not None and spec.items.complete else None
-    items_file = ", ".join(spec.items.files) if spec.items is not None else ""
     parts: list[RowCheck] = []
     number = 0
     for file in join_small_files(files.interactions):
@@ -172,7 +166,7 @@ def _check_files(files: _Files, now: int, check: RowChecker) -> _Checked:
         own = feedback_spec(spec) if is_feedback else spec
         limit = inf if is_feedback else MAXIMUM_BAD_SHARE
         for alike, unit in with_units(file, own):
-            rules = InteractionRules(own, items, items_file, now, unit)
+            rules = side.interaction_rules(own, now, unit)
             parts.append(_check_interactions(alike, number, check(alike, rules), limit))
             number += len(members(alike))
     good = pa.concat_tables((part.good for part in parts), promote_options="default")

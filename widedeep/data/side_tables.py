@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from widedeep.data.dataset import DatasetSpec, Feature, FeatureType, Side
+from widedeep.data.dataset_tables import TimeUnit
 from widedeep.data.files import DataFile, read_all
 from widedeep.data.ids import FIRST_TEXT_KEY, Keys, TextIds, id_keys
 from widedeep.data.tables import SideTables
-from widedeep.data.validation import AttributeRules
+from widedeep.data.validation import AttributeRules, InteractionRules
 from widedeep.inputs import InputError
 
 _ARROW_TYPES = {
@@ -47,6 +48,13 @@ class AttributeRows:
         """The keys in the table of items, (m,)."""
         keys: Keys = self.good["items"]["key"].to_numpy()
         return keys
+
+    def interaction_rules(self, spec: DatasetSpec, now: int, unit: TimeUnit) -> InteractionRules:
+        """Return the rules of interactions beside these tables; see `InteractionRules`."""
+        items = spec.items
+        known = self.item_keys if items is not None and items.complete else None
+        file = ", ".join(items.files) if items is not None else ""
+        return InteractionRules(spec, known, file, now, unit)
 
 
 def check_side_files(spec: DatasetSpec, files: Mapping[str, Sequence[DataFile]]) -> AttributeRows:

@@ -14,7 +14,6 @@ from filelock import FileLock
 from widedeep.data.dataset import DatasetSpec
 from widedeep.data.dataset_file import SPEC_FILE, kmrd_spec, load_spec
 from widedeep.data.download import COMMIT, RELEASES, DownloadError, download
-from widedeep.data.files import open_table
 from widedeep.data.simulator.config import SimulationConfig
 from widedeep.data.simulator.write import MARKER, simulate
 from widedeep.inputs import DataSetName, InputError
@@ -49,21 +48,6 @@ class Source:
     def model(self) -> str:
         """The name under which models of the data set are registered."""
         return f"widedeep-{self.name}"
-
-    def check_files(self) -> None:
-        """Check that all files are there and have their columns; no row is read.
-
-        Raises:
-            InputError: A file is missing or is not what the spec says; all such files are named.
-        """
-        problems = []
-        for table in self.spec.named_tables:
-            try:
-                open_table(self.spec, table, self.folder)
-            except InputError as error:
-                problems.append(str(error))
-        if problems:
-            raise InputError("; and ".join(problems))
 
 
 def simulate_defaults(folder: Path) -> None:

@@ -13,13 +13,12 @@ import pyarrow.compute as pc
 
 from widedeep.data.dataset import DatasetSpec, Side
 from widedeep.data.dataset_tables import TimeUnit
-from widedeep.data.files import DataFile, open_table
+from widedeep.data.files import DataFile, open_tables
 from widedeep.data.ids import Keys, TextIds
 from widedeep.data.ingest import check_locally, locate_rows
 from widedeep.data.reading.small_files import join_small_files, members, with_units
 from widedeep.data.side_tables import AttributeRows, build_side_tables, check_side_files
 from widedeep.data.validation import InteractionRules
-from widedeep.data.values import recognise_unit
 
 _SAMPLE_ROWS = 200_000
 
@@ -68,28 +67,29 @@ class CheckedRows:
         Raises:
             InputError: A file cannot be read, or a table has no good row.
         """
-        names = [name for name in spec.named_tables if name != "interactions"]
-        others = {name: open_table(spec, name, folder) for name in names}
-        interactions = open_table(spec, "interactions", folder)
+        tables = open_tables(spec, folder)
+        others = {name: files for name, files in tables.items() if name != "interactions"}
+        interactions = tables["interactions"]
         side = check_side_files(spec, others)
         start = interactions[0]
         first = start.read(next(start.ranges())).columns
-        parts = [
-            _check_file(alike, unit, spec, side, now)
+        files = [
+            (alike, unit)
             for file in join_small_files(interactions)
             for alike, unit in with_units(file, spec)
         ]
+        parts = [_check_file(file, side.interaction_rules(spec, now, unit)) for file, unit in files]
         good = pa.concat_tables([part[1] for part in parts])
         if spec.interactions.user is None:
             good = good.append_column("user", pa.array(-2 - np.arange(len(good))))
         return cls(
             spec,
             [file for part in parts for file in part[0]],
-            {name: [file.path.name for file in files] for name, files in others.items()},
+            {name: [file.path.name for file in opened] for name, opened in others.items()},
             [
                 f"{name}.{column}"
-                for name, files in {"interactions": interactions, **others}.items()
-                for column in (files[0].names if files else ())
+                for name, opened in tables.items()
+                for column in (opened[0].names if opened else ())
                 if column not in spec.columns_of(name)
             ],
             side,
@@ -97,7 +97,7 @@ class CheckedRows:
             pa.concat_tables([part[2] for part in parts]),
             pa.concat_tables([part[3] for part in parts]),
             first,
-            _unit(spec, first),
+            files[0][1],
         )
 
     @property
@@ -135,12 +135,9 @@ class CheckedRows:
 
 
 def _check_file(
-    file: DataFile, unit: TimeUnit, spec: DatasetSpec, side: AttributeRows, now: int
+    file: DataFile, rules: InteractionRules
 ) -> tuple[list[FileRows], pa.Table, pa.Table, pa.Table]:
     """Return how many rows each file has, the good and the bad ones, and the ids that are text."""
-    items = side.item_keys if spec.items is not None and spec.items.complete else None
-    items_file = ", ".join(spec.items.files) if spec.items is not None else ""
-    rules = InteractionRules(spec, items, items_file, now, unit)
     checks = [locate_rows(check, file, 0, inf) for check in check_locally(file, rules)]
     bad = pa.concat_tables([check.bad for check in checks])
     faulty = Counter(bad["file"].to_pylist())
@@ -150,7 +147,3 @@ def _check_file(
         bad,
         pa.concat_tables([check.texts for check in checks]),
     )
-
-
-def _unit(spec: DatasetSpec, rows: pa.Table) -> TimeUnit:
-    return spec.interactions.time_unit or recognise_unit(rows[spec.interactions.time])
