@@ -80,15 +80,15 @@ class RunDecision:
         return f"v{self.context.champion.number}, the champion"
 
     @property
-    def holdout(self) -> str:
+    def holdout(self) -> HoldoutRows:
         """The rows that all metrics of the holdout were measured on."""
-        return HoldoutRows(**self.comparison["holdout"]).to_text()
+        return HoldoutRows(**self.comparison["holdout"])
 
     def name(self) -> str:
         """Return the run's name, as `v3 hold, holdout 2018-01-02 to 2018-10-01, warm`."""
         verdict = str(self.decision.verdict).replace("_", " ")
         start = "warm" if self.context.start.warm else "cold"
-        return f"v{self.version} {verdict}, holdout {self.holdout.partition(',')[0]}, {start}"
+        return f"v{self.version} {verdict}, holdout {self.holdout.period}, {start}"
 
     def tags(self) -> dict[str, str]:
         """Return the tags that make the columns of MLflow's list of runs."""
@@ -96,7 +96,7 @@ class RunDecision:
         return {
             "decision": str(self.decision.verdict),
             "version": self.version,
-            "holdout": self.holdout,
+            "holdout": self.holdout.to_text(),
             "auc_difference": f"{difference} to {self.opponent}"
             if difference
             else "not comparable",
@@ -117,12 +117,12 @@ class RunDecision:
         reasons = "".join(f"- {reason}\n" for reason in self.decision.reasons)
         return (
             f"**{tags['decision']}** version {self.version}; streaming AUC "
-            f"{tags['auc_difference']}. Holdout: {self.holdout}.\n\n"
+            f"{tags['auc_difference']}. Holdout: {tags['holdout']}.\n\n"
             "`…_minus_champion` is this run's model minus the champion it met, both on these rows: "
             "it says which of the two is better. Its size may be set beside another run's only "
             "where champion and rows are the same. `holdout_…` is this run's model on its own "
             "holdout: compare it only with runs on the same rows, "
-            f"`tags.holdout = '{self.holdout}'` ({others}). {champion}"
+            f"`tags.holdout = '{tags['holdout']}'` ({others}). {champion}"
             "`auc_minus_user_item_mean` says how far the model is above that baseline on its own "
             f"rows.\n\n{reasons}"
         )

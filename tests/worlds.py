@@ -82,3 +82,21 @@ def event(user, item, value, time, least=10):
 def log_line(user, item, value, time, least=10):
     """Return the line of a feedback log for such an event, whether it is a good one or not."""
     return f"{user}\t{item}\t{time}\t{int(value >= least)}\t{value}\t\n"
+
+
+DAY = 86_400
+NOW = 2000 * DAY
+"""The moment at which `one_user_a_day` ends."""
+
+
+def one_user_a_day():
+    """150 users rate two of 30 items each, one user a day; item 999 was rated long ago."""
+    rows = [(1800 + u, u, 100 + (u * 7 + k) % 30) for u in range(150) for k in range(2)]
+    rows += [(3, 500, 999), (3, 501, 999)]
+    time, user, item = (np.array(column) for column in zip(*sorted(rows), strict=True))
+    return rated(user, item, np.full(len(time), 10, np.int8), time * DAY)
+
+
+def score_by_id(queries):
+    """Return the same probability of an item for everybody, the higher its id, the higher."""
+    return queries.item / 1000.0

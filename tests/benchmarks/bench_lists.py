@@ -307,13 +307,13 @@ def main() -> None:
     options = options_of(sys.argv[1:])
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(options, Path(folder))
+        report = measure(options, Path(folder))
     console = Console(width=max(170, Console().width))
-    title = f"{found['data']}, {found['part']}"
-    console.print(table_of(f"{title}: lists by probability", found["by_known"]))
-    console.print(table_of(f"{title}: users known before; NDCG@10 of all", found["by_order"]))
+    title = f"{report['data']}, {report['part']}"
+    console.print(table_of(f"{title}: lists by probability", report["by_known"]))
+    console.print(table_of(f"{title}: users known before; NDCG@10 of all", report["by_order"]))
     if os.environ.get("JSON") == "1":
-        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.write(json.dumps(report) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from widedeep.data.feedback_log import (
     feedback_events,
     feedback_size,
     read_feedback,
-    read_user_texts,
+    read_feedback_with_texts,
 )
 from widedeep.data.ids import id_key
 from widedeep.data.ingest import ingest as ingest_with
@@ -308,7 +308,7 @@ def test_what_a_request_says_is_logged_under_the_names_of_features(tmp_path, cli
     path, spec = tmp_path / FEEDBACK_FILE, load_spec(clicks)
     assert path.read_text(encoding="utf-8").startswith(FEEDBACK_HEADER + "철수\t2\t1600000000\t1\t")
     assert read_feedback(path, spec).user.tolist() == [id_key("철수")]
-    assert read_user_texts(path, spec) == ["철수"], "and item 2 is no user"
+    assert read_feedback_with_texts(path, spec)[1] == ["철수"], "and item 2 is no user"
     assert context_of(path, spec) == {"device": ["앱"], "agent": ['a\t"b"'], "price": [3.5]}
 
 
@@ -320,7 +320,7 @@ def test_only_what_stood_in_the_log_at_a_moment_is_read(tmp_path, clicks):
         end = feedback_size(path)
         log.append(replace(click({}), user=id_key("영희"), user_id="영희")).result(5)
     for stop, users in ((0, []), (end, ["철수"]), (feedback_size(path), ["철수", "영희"])):
-        assert read_user_texts(path, spec, stop) == users
+        assert read_feedback_with_texts(path, spec, end=stop)[1] == users
         assert read_feedback(path, spec, end=stop).user.tolist() == [*map(id_key, users)]
 
 

@@ -11,7 +11,7 @@ from widedeep import metrics
 from widedeep.evaluation.bootstrap import PairedDifference
 from widedeep.evaluation.comparison import Evaluator, measure_guardrails, streaming_difference
 from widedeep.evaluation.gate import GateConfig, GuardrailStatus, Verdict
-from widedeep.evaluation.lists import TopLists
+from widedeep.evaluation.lists import TopLists, ranked_catalogue
 from widedeep.evaluation.scoring import (
     CHAMPION_PREDICTIONS,
     PREDICTIONS,
@@ -65,11 +65,12 @@ def test_the_json_of_a_comparison_has_its_contract_keys(evaluator, models, tmp_p
 def test_the_lists_of_both_models_and_of_the_baseline_are_measured(evaluator, models, tmp_path):
     interactions, tables = evaluator.interactions, evaluator.tables
     lists = evaluator.compare(*models, tmp_path).lists
+    catalogue = ranked_catalogue(interactions, evaluator.split.as_of)
     for name, model in zip(("challenger", "champion"), models, strict=True):
         scorer = model_scorer(model, interactions, tables)
         top = TopLists.compute(interactions, evaluator.split.as_of, scorer)
         assert lists[name].items == top.coverage() >= 10
-        assert lists[name] == top.personalisation(interactions, evaluator.split.as_of)
+        assert lists[name] == top.personalisation(*catalogue)
     assert lists["baseline"].overlap > 0
     first = evaluator.compare(models[0], None, tmp_path).lists
     assert (first["champion"], first["baseline"]) == (None, lists["baseline"])

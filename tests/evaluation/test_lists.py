@@ -5,18 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worlds import rated
+from tests.worlds import NOW, one_user_a_day, rated, score_by_id
 from widedeep.evaluation.lists import (
     LIST_LENGTH,
     USERS,
     Exposure,
     TopLists,
     gini,
+    ranked_catalogue,
     self_information,
 )
 
-DAY = 86_400
-NOW = 2000 * DAY
 CATALOGUE = np.arange(100, 120)
 LISTS = st.lists(
     st.lists(st.sampled_from(CATALOGUE.tolist()), min_size=3, max_size=3, unique=True),
@@ -27,15 +26,7 @@ LISTS = st.lists(
 
 @pytest.fixture(scope="module")
 def interactions():
-    """150 users rate two of 30 items each, one user a day; item 999 was rated long ago."""
-    rows = [(1800 + u, u, 100 + (u * 7 + k) % 30) for u in range(150) for k in range(2)]
-    rows += [(3, 500, 999), (3, 501, 999)]
-    time, user, item = (np.array(column) for column in zip(*sorted(rows), strict=True))
-    return rated(user, item, np.full(len(time), 10, np.int8), time * DAY)
-
-
-def score_by_id(queries):
-    return queries.item / 1000.0
+    return one_user_a_day()
 
 
 def test_items_are_ranked_best_first_and_rated_items_are_not_shown(interactions):
@@ -147,7 +138,9 @@ def test_self_information_is_high_for_what_few_users_know():
 
 
 def test_a_models_lists_are_measured_on_the_items_that_were_ranked(interactions):
-    best = TopLists.compute(interactions, NOW, score_by_id).personalisation(interactions, NOW)
+    best = TopLists.compute(interactions, NOW, score_by_id).personalisation(
+        *ranked_catalogue(interactions, NOW)
+    )
     assert best.lists == USERS
     assert best.coverage == best.items / 30
     assert LIST_LENGTH <= best.items <= LIST_LENGTH + 4, "each user has rated two of the best"

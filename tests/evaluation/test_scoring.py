@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.worlds import rated
+from tests.worlds import DAY, NOW, one_user_a_day, score_by_id
 from widedeep.data.split import Split
 from widedeep.evaluation.scoring import (
     HoldoutRows,
@@ -18,27 +18,16 @@ from widedeep.evaluation.scoring import (
 from widedeep.features.history import Queries
 from widedeep.features.training_data import example_queries
 
-DAY = 86_400
-NOW = 2000 * DAY
-
 
 @pytest.fixture(scope="module")
 def interactions():
-    """150 users rate two of 30 items each, one user a day; item 999 was rated long ago."""
-    rows = [(1800 + u, u, 100 + (u * 7 + k) % 30) for u in range(150) for k in range(2)]
-    rows += [(3, 500, 999), (3, 501, 999)]
-    time, user, item = (np.array(column) for column in zip(*sorted(rows), strict=True))
-    return rated(user, item, np.full(len(time), 10, np.int8), time * DAY)
+    return one_user_a_day()
 
 
 @pytest.fixture
 def split():
     """The last ten days are the holdout."""
     return Split(1900 * DAY, 1940 * DAY, NOW)
-
-
-def score_by_id(queries):
-    return queries.item / 1000.0
 
 
 def test_predictions_have_the_holdout_rows_in_the_order_of_the_interactions(interactions, split):

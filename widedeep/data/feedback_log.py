@@ -318,10 +318,19 @@ def read_feedback(
     Both bytes are ends of lines; None is the end of the file. Lines that are not interactions,
     because the file was edited by hand, are left out.
     """
+    return read_feedback_with_texts(path, spec, start, end)[0]
+
+
+def read_feedback_with_texts(
+    path: Path, spec: DatasetSpec, start: int = 0, end: int | None = None
+) -> tuple[Interactions, list[str]]:
+    """Return what `read_feedback` does, and those ids of its users that are no integers."""
     check = _check_feedback(path, spec, start, end)
     if check is None:
-        return Interactions.empty()
+        return Interactions.empty(), []
     good = check.good
+    of_users = pc.is_in(check.texts["key"], pc.unique(good["user"]))
+    texts: list[str] = pc.unique(check.texts["id"].filter(of_users)).to_pylist()
     context = {
         f.name: read_context(good[f.name])
         for f in spec.features
@@ -330,17 +339,7 @@ def read_feedback(
     user, item, value, time, label = (
         good[name].to_numpy() for name in ("user", "item", "value", "time", "label")
     )
-    return Interactions(user, item, value, time, label, context=context)
-
-
-def read_user_texts(path: Path, spec: DatasetSpec, end: int | None = None) -> list[str]:
-    """Return those ids of the users in `read_feedback` that are no integers, each once."""
-    check = _check_feedback(path, spec, 0, end)
-    if check is None:
-        return []
-    of_users = pc.is_in(check.texts["key"], pc.unique(check.good["user"]))
-    texts: list[str] = pc.unique(check.texts["id"].filter(of_users)).to_pylist()
-    return texts
+    return Interactions(user, item, value, time, label, context=context), texts
 
 
 def _check_feedback(path: Path, spec: DatasetSpec, start: int, end: int | None) -> RowCheck | None:

@@ -47,12 +47,13 @@ class Interval:
             return "includes 0"
         return "lies above 0" if self.low > 0 else "lies below 0"
 
-    def to_text(self, confidence: float) -> str:
-        """Return the difference and, where it was sampled, its interval."""
+    def to_text(self, confidence: float | None = None) -> str:
+        """Return the difference and, where it was sampled, its interval; None: do not name it."""
         if self.low == self.high:
             return signed_text(self.difference)
+        named = "" if confidence is None else f", {100 * confidence:g} % interval"
         ends = f"[{signed_text(self.low)}, {signed_text(self.high)}]"
-        return f"{signed_text(self.difference)}, {100 * confidence:g} % interval {ends}"
+        return f"{signed_text(self.difference)}{named} {ends}"
 
 
 def signed_text(value: float) -> str:

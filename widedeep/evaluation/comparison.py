@@ -32,7 +32,7 @@ from widedeep.evaluation.gate import (
     decide_against_baseline,
     decide_against_champion,
 )
-from widedeep.evaluation.lists import Personalisation, TopLists
+from widedeep.evaluation.lists import Personalisation, TopLists, ranked_catalogue
 from widedeep.evaluation.scoring import (
     BASELINE_PREDICTIONS,
     CHAMPION_PREDICTIONS,
@@ -139,11 +139,13 @@ class Evaluator:
             baseline.measure(),
             measure_slices(predictions, masks),
             measure_slices(outcome.champion, masks) if outcome.champion else None,
-            {
-                "challenger": self._personalisation(lists),
-                "champion": self._personalisation(outcome.champion_lists),
-                "baseline": self._personalisation(self._top_lists(baseline_score)),
-            },
+            self._personalisation(
+                {
+                    "challenger": lists,
+                    "champion": outcome.champion_lists,
+                    "baseline": self._top_lists(baseline_score),
+                }
+            ),
             outcome.difference,
             outcome.guardrails,
             outcome.decision,
@@ -195,10 +197,15 @@ class Evaluator:
     def _top_lists(self, scorer: Scorer) -> TopLists:
         return TopLists.compute(self.interactions, self.split.as_of, scorer)
 
-    def _personalisation(self, lists: TopLists | None) -> Personalisation | None:
-        if lists is None:
-            return None
-        return lists.personalisation(self.interactions, self.split.as_of)
+    def _personalisation(
+        self, lists: Mapping[str, TopLists | None]
+    ) -> dict[str, Personalisation | None]:
+        """Measure the lists of each model; None where there are none."""
+        catalogue = ranked_catalogue(self.interactions, self.split.as_of)
+        return {
+            name: None if shown is None else shown.personalisation(*catalogue)
+            for name, shown in lists.items()
+        }
 
     def _pool(
         self, present: tuple[Predictions, Predictions], earlier: Sequence[Artifact]

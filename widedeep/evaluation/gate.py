@@ -156,7 +156,7 @@ class Guardrail:
     def cells(self) -> tuple[str, ...]:
         """Return a row of a table: name, both values, change with interval, margin."""
         values = _value_text(self.challenger), _value_text(self.champion)
-        return self.name, *values, _short_text(self.change), self.margin_text
+        return self.name, *values, self.change.to_text(), self.margin_text
 
     def to_text(self, confidence: float) -> str:
         """Return a sentence with both values, the interval and the margin."""
@@ -261,7 +261,7 @@ def _conclusion(
             first, others = harmful[0], len(harmful) - 1
             more = f", and {others} more" if others else ""
             return (
-                f"{gain}, and {first.name} {_short_text(first.change)} {harm} worse by more than "
+                f"{gain}, and {first.name} {first.change.to_text()} {harm} worse by more than "
                 f"its margin of {signed_text(first.margin)}{more}"
             )
     return f"{gain}, and everything else stays within its margin"
@@ -270,14 +270,7 @@ def _conclusion(
 def _gain(auc: Interval) -> str:
     """Return what the interval of a difference of AUC shows."""
     shown = "is better" if auc.low > 0 else "is worse" if auc.high < 0 else "could be chance"
-    return f"AUC {_short_text(auc)} {shown}"
-
-
-def _short_text(change: Interval) -> str:
-    if change.low == change.high:
-        return signed_text(change.difference)
-    ends = f"[{signed_text(change.low)}, {signed_text(change.high)}]"
-    return f"{signed_text(change.difference)} {ends}"
+    return f"AUC {auc.to_text()} {shown}"
 
 
 def _verdict(*, better: bool, worse: bool) -> Verdict:

@@ -175,15 +175,11 @@ class TopLists:
         """Return how many distinct items the lists show."""
         return len(np.unique(self.item))
 
-    def personalisation(self, interactions: Interactions, at: int) -> Personalisation:
-        """Measure the lists, which `compute` made of these interactions at that moment.
-
-        The catalogue are the items that were ranked.
-        """
-        catalogue = _most_rated(interactions.observed(), at)
+    def personalisation(self, catalogue: _Ints, information: Floats) -> Personalisation:
+        """Measure the lists; see `ranked_catalogue` for the catalogue, (m,) each."""
         exposure = Exposure.empty(catalogue)
         exposure.add(len(self.user), self.item.ravel())
-        return exposure.measure(self_information(interactions, catalogue))
+        return exposure.measure(information)
 
     def save(self, path: Path) -> None:
         """Write one Parquet file with a row for each user."""
@@ -195,6 +191,12 @@ class TopLists:
         table = pq.read_table(path)
         items = np.array(table["items"].to_pylist(), np.int64)
         return cls(table["user"].to_numpy(), items.reshape(table.num_rows, -1))
+
+
+def ranked_catalogue(interactions: Interactions, at: int) -> tuple[_Ints, Floats]:
+    """Return the ids of the items that `TopLists.compute` ranks, and their self-information."""
+    catalogue = _most_rated(interactions.observed(), at)
+    return catalogue, self_information(interactions, catalogue)
 
 
 def _last_seen(interactions: Interactions) -> _Ints:

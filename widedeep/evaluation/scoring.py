@@ -188,10 +188,14 @@ class HoldoutRows:
         digest = content_id({name: table[name].to_pylist() for name in table.column_names})
         return cls(split.holdout_from, split.as_of, table.num_rows, digest)
 
+    @property
+    def period(self) -> str:
+        """The first day and the day of the end, as `2018-01-02 to 2018-10-01`."""
+        return f"{to_iso(self.begin)[:10]} to {to_iso(self.end)[:10]}"
+
     def to_text(self) -> str:
         """Return period, number and digest, as `2018-01-02 to 2018-10-01, 1,000 rows, ab12…`."""
-        begin, end = (to_iso(moment)[:10] for moment in (self.begin, self.end))
-        return f"{begin} to {end}, {self.rows:,} rows, {self.digest}"
+        return f"{self.period}, {self.rows:,} rows, {self.digest}"
 
 
 def slice_masks(

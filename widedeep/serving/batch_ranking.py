@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from widedeep.data.feedback_log import read_feedback, read_user_texts
+from widedeep.data.feedback_log import read_feedback_with_texts
 from widedeep.data.tables import Interactions
 from widedeep.evaluation.snapshot import UNKNOWN_ID, DataSnapshot
 from widedeep.features.attributes import positions_in
@@ -125,9 +125,10 @@ def _with_feedback(snapshot: DataSnapshot, request: ListsRequest) -> tuple[Inter
     """Return the snapshot's interactions and the log's, and the ids of its users that are text."""
     if request.feedback is None:
         return snapshot.interactions.observed(), []
-    log = request.feedback, snapshot.side.spec
-    feedback = read_feedback(*log, end=request.feedback_end)
-    return merge_feedback(snapshot, feedback), read_user_texts(*log, end=request.feedback_end)
+    feedback, texts = read_feedback_with_texts(
+        request.feedback, snapshot.side.spec, end=request.feedback_end
+    )
+    return merge_feedback(snapshot, feedback), texts
 
 
 def _before(interactions: Interactions, at: int | None) -> Interactions:
@@ -258,10 +259,9 @@ class BatchRanking:
             raise InputError("there is no item to rank; expected an item table with items")
         state, items = ranker.state, np.unique(candidates)
         scorer = ranker.scorer.at_moment(state.read_every_item(at))
-        general = None
-        if personalisation:
-            general = personalisation * scorer.logits(state.read(UNKNOWN_ID, items, at))
-        return cls(state, scorer, items, state.read(UNKNOWN_ID, items, at), k, shortlist, general)
+        features = state.read(UNKNOWN_ID, items, at)
+        general = personalisation * scorer.logits(features) if personalisation else None
+        return cls(state, scorer, items, features, k, shortlist, general)
 
     def lists(self, users: Ints, threads: int = 1) -> Iterator[RankedLists]:
         """Yield the lists of `users`, (u,), in their order, without the items that they have rated.
